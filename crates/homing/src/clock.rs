@@ -1,0 +1,125 @@
+//! Time: the one place where production code reads it, and the clock that tests turn by hand.
+//!
+//! Stores keep instants as microseconds since the Unix epoch. Nothing here decides who lives: leases
+//! and locks do.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// An instant of the store's clock, in microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Further away than any due time.
+    pub const NEVER: Self = Self(i64::MAX);
+
+    /// The instant `duration` later; saturates.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// The instant `duration` earlier; saturates.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// How much later this instant is than `earlier`; zero if it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl From<Time> for SystemTime {
+    fn from(time: Time) -> Self {
+        let distance = Duration::from_micros(time.0.unsigned_abs());
+        if time.0 < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => Self(0).after(since),
+            Err(before) => Self(0).before(before.duration()),
+        }
+    }
+}
+
+/// Where a store and its workers read the time.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// The machine's clock.
+    #[default]
+    System,
+    /// A clock that a test turns.
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The time now.
+    pub fn now(&self) -> Time {
+        match self {
+            Self::System => system_now(),
+            Self::Manual(clock) => *clock.now.borrow(),
+        }
+    }
+
+    /// Waits until the clock shows `time`.
+    pub async fn until(&self, time: Time) {
+        match self {
+            Self::System => tokio::time::sleep(time.since(system_now())).await,
+            Self::Manual(clock) => {
+                // The sender lives in the clock that is borrowed here, so the channel cannot close.
+                let _ = clock.now.subscribe().wait_for(|now| *now >= time).await;
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+fn system_now() -> Time {
+    SystemTime::now().into()
+}
+
+/// A stopwatch for intervals that concern this process alone.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+pub(crate) fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// A clock that stands still until it is turned.
+#[derive(Debug, Clone)]
+pub struct ManualClock {
+    now: Arc<watch::Sender<Time>>,
+}
+
+impl ManualClock {
+    /// A clock that shows `start`.
+    pub fn starting_at(start: Time) -> Self {
+        Self { now: Arc::new(watch::Sender::new(start)) }
+    }
+
+    /// Turns the clock forward and wakes whoever waits for an instant now past.
+    pub fn advance(&self, by: Duration) {
+        self.now.send_modify(|now| *now = now.after(by));
+    }
+
+    /// Sets the clock, backwards too: clocks do jump.
+    pub fn set(&self, to: Time) {
+        self.now.send_replace(to);
+    }
+}
+
+impl Default for ManualClock {
+    /// A clock that shows the first instant of 2026.
+    fn default() -> Self {
+        Self::starting_at(Time(1_767_225_600_000_000))
+    }
+}

@@ -1,0 +1,304 @@
+//! Identities: jobs, tasks, sets, workers, tokens.
+//!
+//! A child's id is derived from its parent and its place there, so that a body which runs again finds
+//! the children it has already spawned. Within a job the ids of one set's numbered children are
+//! neighbours: their rows lie side by side in every store, and a million of them are read as a range.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The id of a job: a root task and everything below it.
+///
+/// Fresh ids are UUID version 7, so they sort by the time of submission.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// A fresh id.
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id that belongs to a name: the same name gives the same id everywhere and always.
+    ///
+    /// Handy with [`Submit::id`](crate::Submit::id) when a job has a natural name, such as the day it is for.
+    pub fn named(name: &str) -> Self {
+        Self(Uuid::new_v8(digest(&[b"job", name.as_bytes()])))
+    }
+
+    /// The id of a job detached by a task at a place.
+    pub(crate) fn detached(origin: TaskId, place: &str) -> Self {
+        let id = digest(&[b"detached", origin.job.as_bytes(), &origin.local.0, place.as_bytes()]);
+        Self(Uuid::new_v8(id))
+    }
+
+    /// The root task of the job.
+    pub fn root(self) -> TaskId {
+        TaskId { job: self, local: Local::ROOT }
+    }
+
+    /// The id as a UUID.
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+
+    #[doc(hidden)]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    #[doc(hidden)]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl From<Uuid> for JobId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Uuid::parse_str(text).map(Self).map_err(|_| InvalidId { text: text.to_owned() })
+    }
+}
+
+/// The id of a task: its job, and where in the job it stands.
+///
+/// It is stable over crashes, retries and replays, which makes it the idempotency key to hand to the
+/// outside world (see [`homing::id`](crate::id())). The root of a job prints as the job's id; any
+/// other task as `JOB.` and 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The job the task belongs to.
+    pub job: JobId,
+    #[doc(hidden)]
+    pub local: Local,
+}
+
+impl TaskId {
+    /// Whether the task is the root of its job.
+    pub fn is_root(self) -> bool {
+        self.local == Local::ROOT
+    }
+
+    /// The set that a name stands for in this task.
+    pub(crate) fn set(self, name: &str) -> Local {
+        let hash = digest(&[b"set", self.job.as_bytes(), &self.local.0, name.as_bytes()]);
+        Local(hash).set()
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() { self.job.fmt(f) } else { write!(f, "{}.{}", self.job, self.local) }
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let Some((job, local)) = text.split_once('.') else { return Ok(text.parse::<JobId>()?.root()) };
+        let invalid = || InvalidId { text: text.to_owned() };
+        if local.len() != 32 || !local.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let local = u128::from_str_radix(local, 16).map_err(|_| invalid())?;
+        Ok(Self { job: job.parse().map_err(|_| invalid())?, local: Local(local.to_be_bytes()) })
+    }
+}
+
+impl Serialize for TaskId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl From<JobId> for TaskId {
+    fn from(job: JobId) -> Self {
+        job.root()
+    }
+}
+
+/// Text that is not the id of a job or task.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits")]
+pub struct InvalidId {
+    text: String,
+}
+
+/// A task's key within its job: zero for the root; 12 bytes of its set's hash and a 4-byte number for
+/// a numbered child; a hash of all 16 bytes for a child with a place of its own.
+///
+/// A set is written as its first 12 bytes and the number zero.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Local(pub [u8; 16]);
+
+impl Local {
+    /// The root task of a job.
+    pub const ROOT: Self = Self([0; 16]);
+
+    /// The set a numbered child belongs to.
+    #[must_use]
+    pub fn set(self) -> Self {
+        self.numbered(0)
+    }
+
+    /// The child of this set with a number.
+    #[must_use]
+    pub fn numbered(self, number: u32) -> Self {
+        let mut bytes = self.0;
+        bytes[12..].copy_from_slice(&number.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The child of this set that has a place of its own.
+    #[must_use]
+    pub fn placed(self, place: &str) -> Self {
+        Self(digest(&[b"placed", &self.0, place.as_bytes()]))
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Local {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Local {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)?;
+        Ok(Self(number.to_be_bytes()))
+    }
+}
+
+/// The id of a worker: fresh for every process, and again after a lost lease.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WorkerId(Uuid);
+
+impl WorkerId {
+    #[doc(hidden)]
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    #[doc(hidden)]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    #[doc(hidden)]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The fence of a claim, minted by the worker: its own id and the number of the exchange that claimed.
+/// No two claims of a task share it, because a worker takes a task at most once in an exchange.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token {
+    /// The worker that holds the task.
+    pub worker: WorkerId,
+    /// The number of the exchange.
+    pub claim: u64,
+}
+
+/// The first 16 bytes of SHA-256 over length-prefixed parts.
+pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_print_and_parse() {
+        let job = JobId::named("nightly");
+        assert_eq!(job.to_string().parse(), Ok(job.root()));
+        let child = TaskId { job, local: job.root().set("pages").numbered(7) };
+        assert!(child.to_string().ends_with("00000007"));
+        assert_eq!(child.to_string().parse(), Ok(child));
+        for wrong in ["", "x", "0198.00", &format!("{job}.7"), &format!("{job}.{}", "é".repeat(16))] {
+            assert!(wrong.parse::<TaskId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn children_of_a_set_are_neighbours() {
+        let set = JobId::named("x").root().set("pages");
+        assert!(set <= set.numbered(0) && set.numbered(0) < set.numbered(1));
+        assert_eq!(set.numbered(9).set(), set);
+        assert_ne!(set.placed("a"), set.placed("b"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Every default and limit in one place; `docs/limits.md` is checked against this file.
+//!
+//! Each limit ends in a clear error or in backpressure, never in silent truncation.
+
+use std::time::Duration;
+
+/// Largest value of one argument list, outcome, step or signal, in bytes of JSON.
+pub const PAYLOAD: usize = 1024 * 1024;
+/// Longest name: kind, queue, step, place, signal, tag, in bytes.
+pub const NAME: usize = 200;
+/// Longest title or unique key of a job, in bytes.
+pub const TITLE: usize = 1000;
+/// Most tags on a job.
+pub const TAGS: usize = 20;
+/// Longest message of an error or log line kept, in bytes; longer ones end in a count of what is left out.
+pub const MESSAGE: usize = 8 * 1024;
+/// Longest chain of error sources kept.
+pub const SOURCES: usize = 16;
+/// Spawns of one task that may wait for their commit; the next `spawn` waits.
+pub const UNFLUSHED_SPAWNS: usize = 4096;
+/// Most bytes of unflushed spawns of one task; the next `spawn` waits.
+pub const UNFLUSHED_BYTES: usize = 4 * 1024 * 1024;
+/// Most children one set may have.
+pub const CHILDREN: u32 = 1 << 31;
+/// Most outcomes that `join_all` and `join_settled` return at once; streams have no limit.
+pub const JOIN_ALL: u64 = 100_000;
+/// Events of one exchange before the rest waits for the next.
+pub const EXCHANGE_EVENTS: usize = 4096;
+/// Bytes of one exchange before the rest waits for the next.
+pub const EXCHANGE_BYTES: usize = 8 * 1024 * 1024;
+/// Tasks claimed by one exchange.
+pub const CLAIM: usize = 1000;
+/// Rows on one page of a reading verb.
+pub const PAGE: usize = 1000;
+/// Log lines kept of one task; one more line counts those dropped.
+pub const LOG_LINES: u32 = 10_000;
+/// Tasks ended by one transaction of a cancellation that goes down a tree.
+pub const CASCADE: usize = 500;
+/// Jobs removed by one transaction of `prune`.
+pub const PRUNE_JOBS: usize = 100;
+/// Rows removed by one transaction of `prune`.
+pub const PRUNE_ROWS: usize = 10_000;
+
+/// Retries of a task beyond its first attempt.
+pub const RETRIES: u32 = 3;
+/// Attempts a task may make in all, however often its budget is renewed.
+pub const MAX_ATTEMPTS: u32 = 1000;
+/// Shortest pause before a retry; it doubles with every failure in a row.
+pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest pause before a retry.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(600);
+/// Worker deaths in a row, with nothing new recorded, after which a task fails.
+pub const MAX_CRASHES: u32 = 5;
+/// Worker deaths in a row from which a task is a suspect.
+pub const SUSPECT: u32 = 2;
+/// How long a worker's lease lasts without a heartbeat.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How often a worker renews its lease.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Slots of a worker.
+pub const CONCURRENCY: usize = 64;
+/// Parked futures a worker keeps in memory.
+pub const RESIDENT: usize = 10_000;
+/// How long a parked future stays in memory.
+pub const RESIDENT_AGE: Duration = Duration::from_secs(600);
+/// How long resumed work waits for the worker that still has its future.
+pub const HOLD: Duration = Duration::from_millis(50);
+/// How much older than new work resumed work counts.
+pub const RESUMED_AGE: Duration = Duration::from_secs(60);
+/// How long a cancelled body may run on before it is dropped.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// How long a shutdown waits for what runs before it hands it back.
+pub const SHUTDOWN: Duration = Duration::from_secs(30);
+/// How often an idle worker looks at a store whose hints may have been lost.
+pub const POLL: Duration = Duration::from_secs(1);
+/// Longest pause before a task stopped by drift is tried again.
+pub const STALL_MAX: Duration = Duration::from_secs(300);

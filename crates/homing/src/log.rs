@@ -1,0 +1,58 @@
+//! The log of a job: its lines and their levels.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::id::TaskId;
+
+/// How important a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For the author of the task.
+    Debug = 1,
+    /// For whoever watches the job. What `log!` writes.
+    Info = 2,
+    /// Something is off, the task goes on.
+    Warn = 3,
+    /// Something failed.
+    Error = 4,
+}
+
+impl Level {
+    /// The level of a stored code; unknown codes are `Error`, so that nothing is hidden.
+    pub(crate) fn from_code(code: i64) -> Self {
+        match code {
+            1 => Self::Debug,
+            2 => Self::Info,
+            3 => Self::Warn,
+            _ => Self::Error,
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its number in the job, growing in the order of commits.
+    pub number: u64,
+    /// When it was said.
+    pub time: Time,
+    /// How important it is.
+    pub level: Level,
+    /// The task that said it.
+    pub task: TaskId,
+    /// What was said.
+    pub message: String,
+}

@@ -1,0 +1,67 @@
+//! What a store cannot do. Callers branch on the class, by method, never on the text.
+
+use crate::id::TaskId;
+
+/// A verb that failed; nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Passing: the same call may work a moment later.
+    #[error("the store is busy: {reason}")]
+    Busy {
+        /// What the database said.
+        reason: String,
+    },
+    /// The disk is full.
+    #[error("the store's disk is full: free some space, work goes on by itself ({reason})")]
+    Full {
+        /// What the database said.
+        reason: String,
+    },
+    /// The database cannot be written.
+    #[error("the store is read-only: check the permissions of `{path}` and its directory")]
+    ReadOnly {
+        /// The database.
+        path: String,
+    },
+    /// The schema is newer than this program.
+    #[error(
+        "the store's schema has version {found}, this program knows up to {known}: use a newer homing"
+    )]
+    NewerSchema {
+        /// The store's version.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// The file is not a store.
+    #[error("`{path}` is not a homing store: {reason}")]
+    NotAStore {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No task or job has the id.
+    #[error("no task has the id {id}: it was never submitted to this store, or it was pruned")]
+    Unknown {
+        /// The id.
+        id: TaskId,
+    },
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+    /// Anything else the database reports.
+    #[error("the store failed: {reason}")]
+    Failed {
+        /// What the database said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the same call may work a moment later, with nothing done by anybody here.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Full { .. } | Self::ReadOnly { .. })
+    }
+}

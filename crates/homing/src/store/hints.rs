@@ -1,0 +1,62 @@
+//! Pushes that say "look now". They may be lost; the store is the truth.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+use crate::id::JobId;
+
+
+/// The channels on which a store's own process hears of commits.
+#[derive(Debug)]
+pub struct Hints {
+    ready: watch::Sender<u64>,
+    changed: watch::Sender<u64>,
+    ended: broadcast::Sender<Arc<[JobId]>>,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self {
+            ready: watch::Sender::new(0),
+            changed: watch::Sender::new(0),
+            ended: broadcast::Sender::new(256),
+        }
+    }
+}
+
+impl Hints {
+    /// Changes whenever a task may have become claimable.
+    pub fn ready(&self) -> watch::Receiver<u64> {
+        self.ready.subscribe()
+    }
+
+    /// Changes whenever another process may have committed anything at all.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The jobs that ended in this process, one message per commit.
+    pub fn ended(&self) -> broadcast::Receiver<Arc<[JobId]>> {
+        self.ended.subscribe()
+    }
+
+    /// Says that tasks may have become claimable.
+    pub fn say_ready(&self) {
+        self.ready.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Says that another process committed something.
+    pub fn say_changed(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.say_ready();
+    }
+
+    /// Says that jobs ended.
+    pub fn say_ended(&self, jobs: Vec<JobId>) {
+        if !jobs.is_empty() {
+            // An error means that nobody listens.
+            let _ = self.ended.send(jobs.into());
+        }
+    }
+}

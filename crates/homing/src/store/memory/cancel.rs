@@ -1,0 +1,45 @@
+//! `cancel` and `signal`: words from outside.
+
+use super::{Data, stored};
+use crate::clock::Time;
+use crate::error::{Failure, Reason};
+use crate::id::TaskId;
+use crate::state::State;
+use crate::store::CancelledBy;
+
+impl Data {
+    /// `None` if the task is unknown.
+    pub(super) fn cancel(&mut self, task: TaskId, now: Time) -> Option<bool> {
+        self.tasks.get(&task)?;
+        let first = self.cancel_as(task, CancelledBy::User, now);
+        self.cascade(now);
+        Some(first)
+    }
+
+    pub(super) fn cancel_as(&mut self, task: TaskId, by: CancelledBy, now: Time) -> bool {
+        let Some(row) = self.tasks.get(&task) else { return false };
+        let text = crate::state::cancelled_text(by);
+        let failure = Failure::new(&row.kind, task, row.attempt, Reason::Cancelled, text);
+        self.finish(task, State::Cancelled, stored(&failure), Some(by), now)
+    }
+
+    /// `None` if the task is unknown.
+    pub(super) fn signal(
+        &mut self,
+        task: TaskId,
+        name: String,
+        value: String,
+        now: Time,
+    ) -> Option<bool> {
+        let state = self.tasks.get(&task)?.state;
+        if state.is_ended() {
+            return Some(false);
+        }
+        let number = self.next();
+        self.signals.insert((task, number), (name, value));
+        if state == State::Waiting {
+            self.wake_if_satisfied(task, now);
+        }
+        Some(true)
+    }
+}

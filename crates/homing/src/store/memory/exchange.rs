@@ -1,0 +1,224 @@
+//! `exchange`: units first, then upkeep, then the claim.
+
+use std::collections::BTreeMap;
+
+use super::{Cascade, Data, Task, stored};
+use crate::clock::Time;
+use crate::id::{Local, TaskId};
+use crate::limits;
+use crate::log::{Level, Line};
+use crate::state::State;
+use crate::store::{
+    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Unit,
+};
+use crate::wait::{Answer, Wait};
+
+impl Data {
+    pub(super) fn exchange(&mut self, exchange: Exchange, now: Time) -> Reply {
+        let mut reply = Reply::default();
+        for unit in exchange.units {
+            let task = unit.task;
+            match self.apply(unit, now) {
+                Ok(None) => {}
+                Ok(Some(answers)) => reply.ready.push((task, answers)),
+                Err(refusal) => reply.refused.push((task, refusal)),
+            }
+        }
+        self.wake_parents(now);
+        reply.more = self.sweep(exchange.claim.max_crashes, now);
+        self.wake_parents(now);
+        reply.cancelled = self.notices.remove(&exchange.worker).unwrap_or_default();
+        // A worker that was given up must not take tasks under a dead id.
+        if self.workers.contains_key(&exchange.worker) {
+            self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply);
+            self.claim(exchange.worker, exchange.number, &exchange.claim, &mut reply, now);
+        }
+        reply.next_due = self.next_due(exchange.worker, &exchange.claim, now);
+        reply
+    }
+
+    /// Applies a unit whole or, with a refusal, not at all. Answers come back from a park that is
+    /// satisfied already.
+    fn apply(&mut self, unit: Unit, now: Time) -> Result<Option<Vec<Answer>>, Refusal> {
+        let task = unit.task;
+        let holds = |row: &Task| row.state == State::Running && row.token == Some(unit.token);
+        if !self.tasks.get(&task).is_some_and(holds) {
+            return Err(Refusal::Lost);
+        }
+        for event in &unit.events {
+            if let Event::Spawn(child) = event {
+                self.check_drift(task, child)?;
+            }
+        }
+        if unit.renew {
+            self.change(task, |row| (row.failures, row.crashes, row.stalls) = (0, 0, 0));
+        }
+        let mut answers = None;
+        for event in unit.events {
+            answers = self.happen(task, event, now);
+        }
+        Ok(answers)
+    }
+
+    fn check_drift(&self, task: TaskId, child: &NewChild) -> Result<(), Refusal> {
+        let id = TaskId { job: task.job, local: child.local };
+        match self.tasks.get(&id) {
+            Some(row) if row.kind != child.task.kind || row.hash != child.task.hash => {
+                Err(Refusal::Drift(crate::replay::drift_text(
+                    &row.kind,
+                    &row.arguments,
+                    &child.task.kind,
+                    &child.task.arguments,
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn change(&mut self, task: TaskId, how: impl FnOnce(&mut Task)) {
+        if let Some(row) = self.tasks.get_mut(&task) {
+            how(row);
+        }
+    }
+
+    fn happen(&mut self, task: TaskId, event: Event, now: Time) -> Option<Vec<Answer>> {
+        match event {
+            Event::Record { seq, place, entry } => {
+                self.records.entry((task, seq)).or_insert((place, entry));
+            }
+            Event::Spawn(child) => self.spawn(task, *child, now),
+            Event::Detach(job) => {
+                self.submit(*job, now);
+            }
+            Event::Abort(abort) => self.abort(task, abort, now),
+            Event::Log(line) => self.log(task, line),
+            Event::Progress { done, total } => {
+                self.change(task, |row| row.progress = Some((done, total)));
+            }
+            Event::Park { waits, resident } => return self.park(task, waits, resident, now),
+            Event::End(End::Succeeded(value)) => {
+                self.finish(task, State::Succeeded, value, None, now);
+            }
+            Event::End(End::Failed { failure, cause }) => {
+                self.change(task, |row| row.cause = cause);
+                self.finish(task, State::Failed, stored(&failure), None, now);
+            }
+            Event::Retry { failure, due } => self.release(task, due, |row| {
+                row.attempt += 1;
+                row.failures += 1;
+                row.reason = Some(failure.to_string());
+            }),
+            Event::Stall { reason, due } => self.release(task, due, |row| {
+                row.stalls += 1;
+                row.reason = Some(reason);
+            }),
+            Event::HandBack => self.release(task, now.before(limits::RESUMED_AGE), |_| {}),
+        }
+        None
+    }
+
+    /// A running task becomes pending.
+    pub(super) fn release(&mut self, task: TaskId, due: Time, how: impl FnOnce(&mut Task)) {
+        self.change(task, |row| {
+            row.state = State::Pending;
+            row.token = None;
+            row.holder = None;
+            row.due = due;
+            how(row);
+        });
+        self.ready = true;
+    }
+
+    fn spawn(&mut self, parent: TaskId, child: NewChild, now: Time) {
+        let id = TaskId { job: parent.job, local: child.local };
+        if self.tasks.contains_key(&id) {
+            return;
+        }
+        let depth = self.tasks.get(&parent).map_or(0, |row| row.depth) + 1;
+        let birth = Some((parent, child.set, child.number));
+        self.tasks.insert(id, Task::new(child.task, birth, depth, now));
+        self.sets.entry((parent, child.set)).or_default().spawned += 1;
+        self.ready = true;
+    }
+
+    fn abort(&mut self, task: TaskId, abort: Abort, now: Time) {
+        let by = if abort.policy { CancelledBy::Policy } else { CancelledBy::Abort };
+        if let Some(child) = abort.child {
+            self.cancel_as(TaskId { job: task.job, local: child }, by, now);
+            return;
+        }
+        let number = self.next();
+        let cascade = Cascade { task, set: Some(abort.set), below: abort.below, by };
+        self.cascades.insert(number, cascade);
+    }
+
+    fn log(&mut self, task: TaskId, line: LogLine) {
+        if !self.log_keys.insert((task, line.key)) {
+            return;
+        }
+        let Some(row) = self.tasks.get_mut(&task) else { return };
+        if row.lines < limits::LOG_LINES {
+            row.lines += 1;
+            self.write_line(task, line.time, line.level, line.message);
+            return;
+        }
+        row.dropped += 1;
+        let message = format!("{} more lines of this task were dropped", row.dropped);
+        if row.dropped == 1 {
+            self.write_line(task, line.time, Level::Warn, message);
+        } else {
+            let mut lines = self.logs.range_mut((task.job, 0)..=(task.job, u64::MAX)).rev();
+            if let Some((_, last)) = lines.find(|(_, line)| line.task == task) {
+                last.message = message;
+            }
+        }
+    }
+
+    fn write_line(&mut self, task: TaskId, time: Time, level: Level, message: String) {
+        let mut lines = self.logs.range((task.job, 0)..=(task.job, u64::MAX));
+        let number = lines.next_back().map_or(0, |((_, number), _)| *number) + 1;
+        self.logs.insert((task.job, number), Line { number, time, level, task, message });
+    }
+
+    fn park(
+        &mut self,
+        task: TaskId,
+        waits: Vec<Wait>,
+        resident: bool,
+        now: Time,
+    ) -> Option<Vec<Answer>> {
+        let answers = self.answer(task, &waits, now);
+        if !answers.is_empty() {
+            return Some(answers);
+        }
+        self.change(task, |row| {
+            row.state = State::Waiting;
+            row.waits = waits;
+            row.parked = row.token.take();
+            row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
+        });
+        None
+    }
+
+    /// Answers what is satisfied and records the answers.
+    pub(super) fn answer(&mut self, task: TaskId, waits: &[Wait], now: Time) -> Vec<Answer> {
+        let mut facts = super::finish::Scene { data: self, task, now };
+        let Ok(answers) = crate::wait::answers(waits, &mut facts);
+        for answer in &answers {
+            let entry = (answer.place.clone(), Entry::Answer(answer.clone()));
+            self.records.insert((task, answer.seq), entry);
+        }
+        answers
+    }
+
+    /// Spawned children of a task, over all its sets.
+    pub(super) fn spawned(&self, task: TaskId) -> u64 {
+        let sets: BTreeMap<Local, u64> = self
+            .sets
+            .range((task, Local::ROOT)..)
+            .take_while(|((owner, _), _)| *owner == task)
+            .map(|((_, set), counts)| (*set, counts.spawned))
+            .collect();
+        sets.values().sum()
+    }
+}

@@ -1,0 +1,148 @@
+//! The end of a task, and the wake-up of its parent in the same transaction.
+
+use std::convert::Infallible;
+
+use super::{Cascade, Data};
+use crate::clock::Time;
+use crate::id::{Local, TaskId};
+use crate::limits;
+use crate::state::State;
+use crate::store::CancelledBy;
+use crate::wait::{self, Facts, SetCounts};
+
+impl Data {
+    /// Ends a task that is open. The first terminal write wins.
+    pub(super) fn finish(
+        &mut self,
+        task: TaskId,
+        state: State,
+        outcome: String,
+        by: Option<CancelledBy>,
+        now: Time,
+    ) -> bool {
+        let Some(row) = self.tasks.get_mut(&task).filter(|row| !row.state.is_ended()) else {
+            return false;
+        };
+        debug_assert!(row.state.may_become(state), "{} -> {state}", row.state);
+        row.state = state;
+        row.outcome = Some(outcome);
+        row.cancelled_by = by;
+        row.ended = Some(now);
+        row.waits.clear();
+        row.holder = None;
+        let birth = row.parent.zip(row.set);
+        if let Some(token) = row.token.take() {
+            // The worker's own word needs no notice: it knows.
+            let told = state == State::Succeeded || row.cause.is_some();
+            if !told {
+                self.notices.entry(token.worker).or_default().push((task, token));
+            }
+        }
+        self.signals.retain(|(owner, _), _| *owner != task);
+        if state != State::Succeeded && self.spawned(task) > 0 {
+            let number = self.next();
+            let below = u32::MAX;
+            let cascade = Cascade { task, set: None, below, by: CancelledBy::Parent };
+            self.cascades.insert(number, cascade);
+        }
+        match birth {
+            Some((parent, (set, _))) => self.tell_parent(task, parent, set, state, by),
+            None => self.end_job(task),
+        }
+        true
+    }
+
+    fn tell_parent(
+        &mut self,
+        task: TaskId,
+        parent: TaskId,
+        set: Local,
+        state: State,
+        by: Option<CancelledBy>,
+    ) {
+        let counts = self.sets.entry((parent, set)).or_default();
+        match state {
+            State::Succeeded => counts.succeeded += 1,
+            State::Failed => counts.failed += 1,
+            _ if by.is_some_and(CancelledBy::is_parent) => counts.aborted += 1,
+            _ => counts.cancelled += 1,
+        }
+        counts.last_end += 1;
+        let end = counts.last_end;
+        self.change(task, |row| row.end = Some(end));
+        if state == State::Failed {
+            if let Some(job) = self.jobs.get_mut(&task.job) {
+                job.errors = true;
+            }
+        }
+        self.touched.insert((parent, set));
+    }
+
+    fn end_job(&mut self, root: TaskId) {
+        if let Some(key) = self.jobs.get(&root.job).and_then(|job| job.key.clone()) {
+            self.keys.remove(&key);
+        }
+        self.ended.push(root.job);
+    }
+
+    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    pub(super) fn wake_parents(&mut self, now: Time) {
+        for (parent, set) in std::mem::take(&mut self.touched) {
+            let Some(row) = self.tasks.get(&parent) else { continue };
+            if row.state == State::Waiting && wait::concerns(&row.waits, set) {
+                self.wake_if_satisfied(parent, now);
+            }
+        }
+    }
+
+    pub(super) fn wake_if_satisfied(&mut self, task: TaskId, now: Time) {
+        if self.is_satisfied(task, now) {
+            self.change(task, |row| {
+                row.state = State::Pending;
+                row.due = now.before(limits::RESUMED_AGE);
+                row.held_until = now.after(limits::HOLD);
+            });
+            self.ready = true;
+        }
+    }
+
+    pub(super) fn is_satisfied(&mut self, task: TaskId, now: Time) -> bool {
+        let waits = self.tasks.get(&task).map(|row| row.waits.clone()).unwrap_or_default();
+        let Ok(satisfied) = wait::satisfied(&waits, &mut Scene { data: self, task, now });
+        satisfied
+    }
+}
+
+/// A waiting task's view of the maps.
+pub(super) struct Scene<'a> {
+    pub(super) data: &'a mut Data,
+    pub(super) task: TaskId,
+    pub(super) now: Time,
+}
+
+impl Facts for Scene<'_> {
+    type Error = Infallible;
+
+    fn set(&mut self, set: Local) -> Result<SetCounts, Infallible> {
+        Ok(self.data.sets.get(&(self.task, set)).copied().unwrap_or_default())
+    }
+
+    fn child_ended(&mut self, child: Local) -> Result<bool, Infallible> {
+        let id = TaskId { job: self.task.job, local: child };
+        Ok(self.data.tasks.get(&id).is_some_and(|row| row.state.is_ended()))
+    }
+
+    fn signal(&mut self, name: &str, take: bool) -> Result<Option<String>, Infallible> {
+        let mut sent = self.data.signals.range((self.task, 0)..=(self.task, u64::MAX));
+        let found = sent.find(|(_, (own, _))| own == name);
+        let found = found.map(|(key, (_, value))| (*key, value.clone()));
+        if let Some((key, _)) = found.as_ref().filter(|_| take) {
+            self.data.signals.remove(key);
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
+    fn now(&self) -> Time {
+        self.now
+    }
+}

@@ -1,0 +1,314 @@
+//! The memory store: the executable specification.
+//!
+//! Maps under one lock, each verb a plain function over them, in the order the contract tells it.
+//! Nothing here is clever; seeded random histories compare every other store with it. It forgets
+//! everything when it is dropped, and serves tests and trials.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::read::{Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView};
+use super::{
+    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Reply, SetRow, Store,
+    Submitted, Verb,
+};
+use crate::clock::{Clock, Time};
+use crate::error::Failure;
+use crate::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::log::Line;
+use crate::state::State;
+use crate::store::{CancelledBy, Cause};
+use crate::wait::{SetCounts, Wait};
+
+mod cancel;
+mod claim;
+mod exchange;
+mod finish;
+mod people;
+mod prune;
+mod replay;
+mod retry;
+mod submit;
+mod sweep;
+mod worker;
+
+/// A store in this process's memory.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    data: Arc<Mutex<Data>>,
+    hints: Arc<Hints>,
+    clock: Clock,
+}
+
+/// A task's row.
+#[derive(Debug, Clone)]
+struct Task {
+    parent: Option<TaskId>,
+    set: Option<(Local, u32)>,
+    depth: u32,
+    kind: String,
+    arguments: String,
+    hash: [u8; 16],
+    queue: String,
+    priority: i16,
+    policy: Policy,
+    state: State,
+    due: Time,
+    expires: Option<Time>,
+    deadline: Option<Time>,
+    attempt: u32,
+    failures: u32,
+    crashes: u32,
+    stalls: u32,
+    token: Option<Token>,
+    parked: Option<Token>,
+    /// The worker that keeps the future, and until when resumed work is its alone.
+    holder: Option<WorkerId>,
+    held_until: Time,
+    waits: Vec<Wait>,
+    end: Option<u64>,
+    outcome: Option<String>,
+    cancelled_by: Option<CancelledBy>,
+    cause: Option<Cause>,
+    reason: Option<String>,
+    progress: Option<(u64, u64)>,
+    lines: u32,
+    dropped: u64,
+    created: Time,
+    started: Option<Time>,
+    ended: Option<Time>,
+}
+
+#[derive(Debug, Clone)]
+struct Job {
+    title: Option<String>,
+    key: Option<String>,
+    tags: Vec<String>,
+    origin: Option<TaskId>,
+    errors: bool,
+}
+
+/// Children still to be cancelled: all of a task's, or those of one set below a number.
+#[derive(Debug, Clone, Copy)]
+struct Cascade {
+    task: TaskId,
+    set: Option<Local>,
+    below: u32,
+    by: CancelledBy,
+}
+
+#[derive(Debug, Clone)]
+struct Worker {
+    told: Heartbeat,
+    started: Time,
+    heartbeat: Time,
+}
+
+#[derive(Debug, Default)]
+struct Data {
+    tasks: BTreeMap<TaskId, Task>,
+    jobs: BTreeMap<JobId, Job>,
+    keys: BTreeMap<String, JobId>,
+    sets: BTreeMap<(TaskId, Local), SetCounts>,
+    records: BTreeMap<(TaskId, u64), (String, Entry)>,
+    signals: BTreeMap<(TaskId, u64), (String, String)>,
+    logs: BTreeMap<(JobId, u64), Line>,
+    log_keys: HashSet<(TaskId, String)>,
+    cascades: BTreeMap<u64, Cascade>,
+    workers: BTreeMap<WorkerId, Worker>,
+    kinds: BTreeSet<String>,
+    paused: BTreeSet<String>,
+    notices: BTreeMap<WorkerId, Vec<(TaskId, Token)>>,
+    /// Numbers cascades and signals.
+    counter: u64,
+    /// Parents and sets whose children ended in this transaction.
+    touched: BTreeSet<(TaskId, Local)>,
+    /// Jobs that ended in this transaction.
+    ended: Vec<JobId>,
+    /// Whether this transaction made a task claimable.
+    ready: bool,
+}
+
+impl Data {
+    fn next(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    /// The children of a task in one set, or in all.
+    fn children_of(&self, task: TaskId, set: Option<Local>) -> Vec<(TaskId, u32)> {
+        let in_job = self.tasks.range(task.job.root()..).take_while(|(id, _)| id.job == task.job);
+        let mut children: Vec<_> = in_job
+            .filter(|(_, row)| row.parent == Some(task))
+            .filter_map(|(id, row)| row.set.map(|(own, number)| (*id, own, number)))
+            .filter(|(_, own, _)| set.is_none_or(|set| set == *own))
+            .collect();
+        children.sort_by_key(|(id, own, number)| (*own, *number, *id));
+        children.into_iter().map(|(id, _, number)| (id, number)).collect()
+    }
+}
+
+impl Memory {
+    /// An empty store that reads the time from a clock.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one transaction and sends its hints.
+    fn write<T: Send + 'static>(&self, verb: impl FnOnce(&mut Data, Time) -> T) -> Verb<'_, T> {
+        let mut data = self.lock();
+        let now = self.clock.now();
+        let answer = verb(&mut data, now);
+        data.wake_parents(now);
+        let ended = std::mem::take(&mut data.ended);
+        let ready = std::mem::take(&mut data.ready);
+        drop(data);
+        self.hints.say_ended(ended);
+        if ready {
+            self.hints.say_ready();
+        }
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+
+    fn read<T: Send + 'static>(&self, verb: impl FnOnce(&Data, Time) -> T) -> Verb<'_, T> {
+        let answer = verb(&self.lock(), self.clock.now());
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+impl Store for Memory {
+    fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
+        self.write(|data, now| jobs.into_iter().map(|job| data.submit(job, now)).collect())
+    }
+
+    fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
+        self.write(|data, now| data.exchange(exchange, now))
+    }
+
+    fn heartbeat(&self, heartbeat: Heartbeat) -> Verb<'_, bool> {
+        self.write(|data, now| data.heartbeat(heartbeat, now))
+    }
+
+    fn leave(&self, worker: WorkerId) -> Verb<'_, ()> {
+        self.write(move |data, now| data.leave(worker, now))
+    }
+
+    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
+        let known = self.write(move |data, now| data.cancel(task, now));
+        Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
+    }
+
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
+        let known = self.write(move |data, now| data.signal(task, name, value, now));
+        Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
+    }
+
+    fn retry(&self, job: JobId) -> Verb<'_, bool> {
+        let known = self.write(move |data, now| data.retry(job, now));
+        Box::pin(async move { known.await?.ok_or(Error::Unknown { id: job.root() }) })
+    }
+
+    fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {
+        self.write(move |data, _| {
+            if paused {
+                data.paused.insert(queue);
+            } else {
+                data.paused.remove(&queue);
+                data.ready = true;
+            }
+        })
+    }
+
+    fn sweep(&self, max_crashes: u32) -> Verb<'_, bool> {
+        self.write(move |data, now| data.sweep(max_crashes, now))
+    }
+
+    fn prune(&self, before: Time) -> Verb<'_, Pruned> {
+        self.write(move |data, _| data.prune(before))
+    }
+
+    #[cfg(feature = "testing")]
+    fn kill(&self, worker: WorkerId) {
+        if let Some(worker) = self.lock().workers.get_mut(&worker) {
+            worker.heartbeat = Time(i64::MIN);
+        }
+        self.hints.say_ready();
+    }
+
+    fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl Read for Memory {
+    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>> {
+        self.read(|data, _| data.record(task, after, limit))
+    }
+
+    fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>> {
+        self.read(|data, _| data.children(task, set, from, limit))
+    }
+
+    fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>> {
+        self.read(|data, _| data.ends(task, set, after, limit))
+    }
+
+    fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
+        self.read(|data, _| data.child(TaskId { job: task.job, local: child }))
+    }
+
+    fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {
+        self.read(|data, _| data.sets_of(task, after, limit))
+    }
+
+    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
+        self.read(|data, _| data.task_view(task))
+    }
+
+    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
+        self.read(|data, _| data.outcomes(&jobs))
+    }
+
+    fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
+        self.read(|data, _| data.job_view(job))
+    }
+
+    fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {
+        self.read(|data, _| data.jobs(&filter))
+    }
+
+    fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>> {
+        self.read(|data, _| {
+            data.logs.range((job, after + 1)..=(job, u64::MAX)).take(limit).map(|(_, line)| line.clone()).collect()
+        })
+    }
+
+    fn queues(&self) -> Verb<'_, Vec<QueueView>> {
+        self.read(Data::queues)
+    }
+
+    fn workers(&self) -> Verb<'_, Vec<WorkerView>> {
+        self.read(|data, _| data.workers())
+    }
+
+    fn kinds(&self) -> Verb<'_, Vec<String>> {
+        self.read(|data, _| data.kinds.iter().cloned().collect())
+    }
+
+    fn audit(&self) -> Verb<'_, Vec<Breach>> {
+        self.read(|data, now| data.audit(now))
+    }
+}
+
+/// A failure as it is stored.
+fn stored(failure: &Failure) -> String {
+    crate::encode::json(failure)
+}

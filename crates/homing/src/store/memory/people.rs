@@ -1,0 +1,199 @@
+//! What people watch.
+
+use super::Data;
+use crate::clock::Time;
+use crate::id::{JobId, TaskId};
+use crate::limits;
+use crate::state::State;
+use crate::store::read::{
+    Breach, Counts, JobFilter, JobView, QueueView, Settled, Status, TaskView, WorkerView,
+};
+use crate::wait::SetCounts;
+
+impl Data {
+    pub(super) fn task_view(&self, id: TaskId) -> Option<TaskView> {
+        let row = self.tasks.get(&id)?;
+        let failed = matches!(row.state, State::Failed | State::Cancelled);
+        let outcome = row.outcome.clone();
+        Some(TaskView {
+            id,
+            parent: row.parent,
+            set: row.set,
+            kind: row.kind.clone(),
+            arguments: row.arguments.clone(),
+            queue: row.queue.clone(),
+            priority: row.priority,
+            state: row.state,
+            attempt: row.attempt,
+            failures: row.failures,
+            crashes: row.crashes,
+            due: row.due,
+            created: row.created,
+            started: row.started,
+            ended: row.ended,
+            worker: row.token.map(|token| token.worker),
+            waits: if row.state == State::Waiting { row.waits.clone() } else { Vec::new() },
+            reason: row.reason.clone(),
+            value: outcome.clone().filter(|_| row.state == State::Succeeded),
+            failure: outcome.filter(|_| failed).and_then(|text| serde_json::from_str(&text).ok()),
+            progress: row.progress,
+        })
+    }
+
+    pub(super) fn outcomes(&self, jobs: &[JobId]) -> Vec<(JobId, Settled)> {
+        let root = |job: &JobId| self.tasks.get(&job.root()).map(|row| (*job, row));
+        let rows = jobs.iter().filter_map(root);
+        rows.map(|(job, row)| (job, Settled { state: row.state, outcome: row.outcome.clone() }))
+            .collect()
+    }
+
+    fn counts(&self, job: JobId) -> Counts {
+        let mut counts = Counts::default();
+        for (_, row) in self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job) {
+            *match row.state {
+                State::Pending => &mut counts.pending,
+                State::Running => &mut counts.running,
+                State::Waiting => &mut counts.waiting,
+                State::Succeeded => &mut counts.succeeded,
+                State::Failed => &mut counts.failed,
+                State::Cancelled => &mut counts.cancelled,
+            } += 1;
+        }
+        counts
+    }
+
+    pub(super) fn job_view(&self, id: JobId) -> Option<JobView> {
+        let (job, root) = (self.jobs.get(&id)?, self.task_view(id.root())?);
+        let counts = self.counts(id);
+        Some(JobView {
+            id,
+            kind: root.kind,
+            title: job.title.clone(),
+            key: job.key.clone(),
+            tags: job.tags.clone(),
+            queue: root.queue,
+            status: Status::of(root.state, job.errors),
+            progress: crate::state::progress(root.state, root.progress, &counts),
+            counts,
+            origin: job.origin,
+            created: root.created,
+            started: root.started,
+            ended: root.ended,
+            failure: root.failure,
+        })
+    }
+
+    pub(super) fn jobs(&self, filter: &JobFilter) -> Vec<JobView> {
+        let mut jobs: Vec<JobView> =
+            self.jobs.keys().filter_map(|job| self.job_view(*job)).collect();
+        jobs.retain(|job| filter.admits(job));
+        jobs.sort_by_key(|job| std::cmp::Reverse((job.created, job.id)));
+        jobs.truncate(if filter.limit == 0 { limits::PAGE } else { filter.limit });
+        jobs
+    }
+
+    pub(super) fn queues(&self, now: Time) -> Vec<QueueView> {
+        let mut queues = std::collections::BTreeMap::new();
+        let fresh = |name: &String| QueueView {
+            name: name.clone(),
+            ready: 0,
+            scheduled: 0,
+            oldest: None,
+            paused: self.paused.contains(name),
+        };
+        for name in &self.paused {
+            queues.insert(name, fresh(name));
+        }
+        for row in self.tasks.values().filter(|row| row.state == State::Pending) {
+            let queue = queues.entry(&row.queue).or_insert_with(|| fresh(&row.queue));
+            if row.due <= now {
+                queue.ready += 1;
+                queue.oldest = Some(queue.oldest.map_or(row.due, |oldest| oldest.min(row.due)));
+            } else {
+                queue.scheduled += 1;
+            }
+        }
+        queues.into_values().collect()
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerView> {
+        let view = |(id, worker): (_, &super::Worker)| WorkerView {
+            id,
+            name: worker.told.name.clone(),
+            kinds: worker.told.kinds.to_vec(),
+            queues: worker.told.queues.to_vec(),
+            slots: worker.told.slots,
+            running: worker.told.running,
+            resident: worker.told.resident,
+            started: worker.started,
+            heartbeat: worker.heartbeat,
+        };
+        self.workers.iter().map(|(id, worker)| view((*id, worker))).collect()
+    }
+
+    /// Scans everything: waiting yet satisfied, counts that differ from the rows, orphans.
+    pub(super) fn audit(&self, now: Time) -> Vec<Breach> {
+        let mut breaches = Vec::new();
+        for (id, row) in &self.tasks {
+            let breach = |what: &str| Breach { task: *id, what: what.to_owned() };
+            let overdue = self.timer(*id).is_some_and(|time| time <= now);
+            if row.state == State::Waiting && !overdue && self.holds_now(*id, now) {
+                breaches.push(breach("waiting, yet satisfied"));
+            }
+            if (row.state == State::Running) != row.token.is_some() {
+                breaches.push(breach("running without a token, or a token without running"));
+            }
+            let parent = row.parent.and_then(|parent| self.tasks.get(&parent));
+            let orphan = parent.is_some_and(|parent| parent.state.is_ended());
+            if orphan && !row.state.is_ended() && !self.is_falling(*id) {
+                breaches.push(breach("open below an ended parent"));
+            }
+        }
+        for ((task, set), counts) in &self.sets {
+            if *counts != self.recount(*task, *set, counts.last_end) {
+                breaches.push(Breach { task: *task, what: format!("the counts of set {set} differ from its rows") });
+            }
+        }
+        breaches
+    }
+
+    fn holds_now(&self, task: TaskId, now: Time) -> bool {
+        // Evaluation may take signals; `satisfied` never does, but shares the interface.
+        let mut copy = Self {
+            tasks: self.tasks.clone(),
+            sets: self.sets.clone(),
+            signals: self.signals.clone(),
+            ..Self::default()
+        };
+        copy.is_satisfied(task, now)
+    }
+
+    /// Whether a cancellation on its way down will reach the task.
+    fn is_falling(&self, mut task: TaskId) -> bool {
+        while let Some(parent) = self.tasks.get(&task).and_then(|row| row.parent) {
+            if self.cascades.values().any(|cascade| cascade.task == parent) {
+                return true;
+            }
+            task = parent;
+        }
+        false
+    }
+
+    fn recount(&self, task: TaskId, set: crate::id::Local, last_end: u64) -> SetCounts {
+        let mut counts = SetCounts { last_end, ..SetCounts::default() };
+        for (id, _) in self.children_of(task, Some(set)) {
+            let row = &self.tasks[&id];
+            counts.spawned += 1;
+            match row.state {
+                State::Succeeded => counts.succeeded += 1,
+                State::Failed => counts.failed += 1,
+                State::Cancelled if row.cancelled_by.is_some_and(|by| by.is_parent()) => {
+                    counts.aborted += 1;
+                }
+                State::Cancelled => counts.cancelled += 1,
+                _ => {}
+            }
+        }
+        counts
+    }
+}

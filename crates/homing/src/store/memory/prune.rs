@@ -1,0 +1,36 @@
+//! `prune`: finished jobs go for good.
+
+use super::Data;
+use crate::clock::Time;
+use crate::id::JobId;
+use crate::limits;
+use crate::store::Pruned;
+
+impl Data {
+    pub(super) fn prune(&mut self, before: Time) -> Pruned {
+        let mut old: Vec<(Time, JobId)> = self
+            .jobs
+            .keys()
+            .filter_map(|job| Some((self.tasks.get(&job.root())?.ended?, *job)))
+            .filter(|(ended, job)| *ended < before && !self.is_settling(*job))
+            .collect();
+        old.sort_unstable();
+        let more = old.len() > limits::PRUNE_JOBS;
+        old.truncate(limits::PRUNE_JOBS);
+        for (_, job) in &old {
+            self.jobs.remove(job);
+            self.tasks.retain(|id, _| id.job != *job);
+            self.sets.retain(|(id, _), _| id.job != *job);
+            self.records.retain(|(id, _), _| id.job != *job);
+            self.signals.retain(|(id, _), _| id.job != *job);
+            self.logs.retain(|(own, _), _| own != job);
+            self.log_keys.retain(|(id, _)| id.job != *job);
+        }
+        Pruned { jobs: old.len() as u64, more }
+    }
+
+    /// Whether a cancellation is still on its way down the job.
+    fn is_settling(&self, job: JobId) -> bool {
+        self.cascades.values().any(|cascade| cascade.task.job == job)
+    }
+}

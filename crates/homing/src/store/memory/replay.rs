@@ -1,0 +1,52 @@
+//! What replays page through.
+
+use super::{Data, Task};
+use crate::id::{Local, TaskId};
+use crate::store::{Child, Entry, SetRow};
+
+impl Data {
+    pub(super) fn record(
+        &self,
+        task: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Vec<(u64, String, Entry)> {
+        let entries = self.records.range((task, after + 1)..=(task, u64::MAX)).take(limit);
+        entries.map(|((_, seq), (place, entry))| (*seq, place.clone(), entry.clone())).collect()
+    }
+
+    pub(super) fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child> {
+        let all = self.children_of(task, Some(set));
+        let page = all.into_iter().filter(|(_, number)| *number >= from).take(limit);
+        page.filter_map(|(id, _)| self.child(id)).collect()
+    }
+
+    pub(super) fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Vec<Child> {
+        let all = self.children_of(task, Some(set));
+        let mut ended: Vec<Child> = all.into_iter().filter_map(|(id, _)| self.child(id)).collect();
+        ended.retain(|child| child.end.is_some_and(|end| end > after));
+        ended.sort_by_key(|child| child.end);
+        ended.truncate(limit);
+        ended
+    }
+
+    pub(super) fn child(&self, id: TaskId) -> Option<Child> {
+        let row: &Task = self.tasks.get(&id)?;
+        Some(Child {
+            local: id.local,
+            number: row.set?.1,
+            kind: row.kind.clone(),
+            hash: row.hash,
+            state: row.state,
+            end: row.end,
+            cancelled_by: row.cancelled_by,
+            outcome: row.outcome.clone(),
+        })
+    }
+
+    pub(super) fn sets_of(&self, task: TaskId, after: Option<Local>, limit: usize) -> Vec<SetRow> {
+        let sets = self.sets.range((task, Local::ROOT)..).take_while(|((own, _), _)| *own == task);
+        let sets = sets.filter(|((_, set), _)| after.is_none_or(|after| *set > after)).take(limit);
+        sets.map(|((_, set), counts)| SetRow { set: *set, counts: *counts }).collect()
+    }
+}

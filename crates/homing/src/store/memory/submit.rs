@@ -1,0 +1,72 @@
+//! `submit`: jobs come into being.
+
+use super::{Data, Job, Task};
+use crate::clock::Time;
+use crate::id::{Local, TaskId};
+use crate::state::State;
+use crate::store::{NewJob, NewTask, Submitted};
+
+impl Data {
+    pub(super) fn submit(&mut self, job: NewJob, now: Time) -> Submitted {
+        if let Some(root) = self.tasks.get(&job.id.root()) {
+            let same = root.kind == job.task.kind && root.hash == job.task.hash;
+            return if same { Submitted::Existing(job.id) } else { Submitted::Conflict(job.id) };
+        }
+        if let Some(holder) = job.key.as_ref().and_then(|key| self.keys.get(key)) {
+            return Submitted::Existing(*holder);
+        }
+        if let Some(key) = &job.key {
+            self.keys.insert(key.clone(), job.id);
+        }
+        self.tasks.insert(job.id.root(), Task::new(job.task, None, 0, now));
+        let NewJob { id, title, key, tags, origin, .. } = job;
+        self.jobs.insert(id, Job { title, key, tags, origin, errors: false });
+        self.ready = true;
+        Submitted::New(id)
+    }
+}
+
+impl Task {
+    pub(super) fn new(
+        new: NewTask,
+        birth: Option<(TaskId, Local, u32)>,
+        depth: u32,
+        now: Time,
+    ) -> Self {
+        Self {
+            parent: birth.map(|(parent, ..)| parent),
+            set: birth.map(|(_, set, number)| (set, number)),
+            depth,
+            kind: new.kind,
+            arguments: new.arguments,
+            hash: new.hash,
+            queue: new.queue,
+            priority: new.priority,
+            policy: new.policy,
+            state: State::Pending,
+            due: new.due.unwrap_or(now),
+            expires: new.expires,
+            deadline: new.deadline,
+            attempt: 1,
+            failures: 0,
+            crashes: 0,
+            stalls: 0,
+            token: None,
+            parked: None,
+            holder: None,
+            held_until: Time(0),
+            waits: Vec::new(),
+            end: None,
+            outcome: None,
+            cancelled_by: None,
+            cause: None,
+            reason: None,
+            progress: None,
+            lines: 0,
+            dropped: 0,
+            created: now,
+            started: None,
+            ended: None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Upkeep: dead workers, due instants, cancellations on their way down.
+
+use super::{Data, stored};
+use crate::clock::Time;
+use crate::error::{Failure, Reason};
+use crate::id::{TaskId, WorkerId};
+use crate::limits;
+use crate::state::State;
+
+impl Data {
+    pub(super) fn sweep(&mut self, max_crashes: u32, now: Time) -> bool {
+        self.bury(max_crashes, now);
+        self.ring(now);
+        self.cascade(now)
+    }
+
+    /// Gives up workers whose lease has run out, and takes back what they held.
+    fn bury(&mut self, max_crashes: u32, now: Time) {
+        let dead: Vec<WorkerId> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.heartbeat.after(worker.told.lease) < now)
+            .map(|(id, _)| *id)
+            .collect();
+        for worker in dead {
+            self.workers.remove(&worker);
+            self.notices.remove(&worker);
+            for task in self.held_by(worker) {
+                self.crash(task, max_crashes, now);
+            }
+        }
+    }
+
+    pub(super) fn held_by(&self, worker: WorkerId) -> Vec<TaskId> {
+        let held = |token: Option<crate::id::Token>| token.is_some_and(|t| t.worker == worker);
+        self.tasks.iter().filter(|(_, row)| held(row.token)).map(|(id, _)| *id).collect()
+    }
+
+    fn crash(&mut self, task: TaskId, max_crashes: u32, now: Time) {
+        let Some(row) = self.tasks.get_mut(&task) else { return };
+        row.crashes += 1;
+        row.token = None;
+        if row.crashes < max_crashes {
+            self.release(task, now.before(limits::RESUMED_AGE), |_| {});
+            return;
+        }
+        let text = crate::state::crashed_text(row.crashes);
+        let failure = Failure::new(&row.kind, task, row.attempt, Reason::Crashed, &text);
+        self.finish(task, State::Failed, stored(&failure), None, now);
+    }
+
+    /// The instants at which an open task must be looked at without a claim.
+    pub(super) fn timer(&self, task: TaskId) -> Option<Time> {
+        let row = self.tasks.get(&task).filter(|row| !row.state.is_ended())?;
+        let expires = row.expires.filter(|_| row.started.is_none());
+        let wake = crate::wait::earliest(&row.waits).filter(|_| row.state == State::Waiting);
+        [expires, row.deadline, wake].into_iter().flatten().min()
+    }
+
+    /// Acts on every instant that has come.
+    fn ring(&mut self, now: Time) {
+        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for task in ids {
+            if self.timer(task).is_none_or(|time| time > now) {
+                continue;
+            }
+            let row = &self.tasks[&task];
+            let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
+            let late = row.deadline.is_some_and(|time| time <= now);
+            if expired || late {
+                let reason = if late { Reason::Deadline } else { Reason::Expired };
+                let text = crate::state::overdue_text(reason);
+                let failure = Failure::new(&row.kind, task, row.attempt, reason, text);
+                self.finish(task, State::Failed, stored(&failure), None, now);
+            } else {
+                self.wake_if_satisfied(task, now);
+            }
+        }
+    }
+
+    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
+    pub(super) fn cascade(&mut self, now: Time) -> bool {
+        let mut left = limits::CASCADE;
+        while let Some((number, cascade)) = self.cascades.first_key_value() {
+            let (number, cascade) = (*number, *cascade);
+            let mut open = self.children_of(cascade.task, cascade.set);
+            open.retain(|(id, child)| {
+                *child < cascade.below && !self.tasks[id].state.is_ended()
+            });
+            let some = open.len().min(left);
+            for (id, _) in open.drain(..some) {
+                self.cancel_as(id, cascade.by, now);
+            }
+            left -= some;
+            if !open.is_empty() {
+                return true;
+            }
+            self.cascades.remove(&number);
+        }
+        false
+    }
+}

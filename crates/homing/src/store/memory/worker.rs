@@ -1,0 +1,34 @@
+//! `heartbeat` and `leave`: workers come and go.
+
+use super::{Data, Worker};
+use crate::clock::Time;
+use crate::id::WorkerId;
+use crate::limits;
+use crate::store::Heartbeat;
+
+impl Data {
+    pub(super) fn heartbeat(&mut self, told: Heartbeat, now: Time) -> bool {
+        match self.workers.get_mut(&told.worker) {
+            Some(worker) => {
+                worker.heartbeat = now;
+                worker.told = told;
+                true
+            }
+            None if told.first => {
+                self.kinds.extend(told.kinds.iter().cloned());
+                let worker = Worker { told, started: now, heartbeat: now };
+                self.workers.insert(worker.told.worker, worker);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn leave(&mut self, worker: WorkerId, now: Time) {
+        self.workers.remove(&worker);
+        self.notices.remove(&worker);
+        for task in self.held_by(worker) {
+            self.release(task, now.before(limits::RESUMED_AGE), |_| {});
+        }
+    }
+}

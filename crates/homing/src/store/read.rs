@@ -1,0 +1,307 @@
+//! Reading: what replays page through, and what people watch. Nothing here writes.
+//!
+//! Every list is paged by key, so that a page costs the same wherever it stands.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Child, SetRow, Verb};
+use crate::clock::Time;
+use crate::error::Failure;
+use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::log::Line;
+use crate::state::State;
+use crate::store::Entry;
+use crate::wait::Wait;
+
+/// A store's reading verbs.
+pub trait Read: Send + Sync {
+    /// Entries of a task's record with numbers above `after`, in order, at most `limit`.
+    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>>;
+    /// Numbered and placed children of a set by number, from `from`, at most `limit`. Of open ones the
+    /// outcome is absent.
+    fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>>;
+    /// Children of a set by end number, above `after`, at most `limit`, with their outcomes.
+    fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>>;
+    /// One child.
+    fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>>;
+    /// The sets of a task with keys above `after`, at most `limit`.
+    fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>>;
+
+    /// One task, or `None`.
+    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
+    /// State and outcome of the roots of jobs; unknown ones are left out.
+    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>>;
+    /// One job's record, or `None`.
+    fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
+    /// Jobs, newest first.
+    fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>>;
+    /// Lines of a job's log with numbers above `after`, at most `limit`.
+    fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
+    /// Queues that hold open tasks or are paused.
+    fn queues(&self) -> Verb<'_, Vec<QueueView>>;
+    /// Workers that have not left.
+    fn workers(&self) -> Verb<'_, Vec<WorkerView>>;
+    /// Kinds that a worker has ever registered..
+    fn kinds(&self) -> Verb<'_, Vec<String>>;
+    /// Every breach of an invariant that a scan of open tasks finds. Always empty, or a defect.
+    fn audit(&self) -> Verb<'_, Vec<Breach>>;
+}
+
+/// Where a job's root stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The root's state.
+    pub state: State,
+    /// The value or failure as JSON, once ended.
+    pub outcome: Option<String>,
+}
+
+/// A task as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// Its parent; a root has none.
+    pub parent: Option<TaskId>,
+    /// Its set and number in it; a root has none.
+    #[serde(skip)]
+    pub set: Option<(Local, u32)>,
+    /// Its kind.
+    pub kind: String,
+    /// Its arguments, as JSON.
+    pub arguments: String,
+    /// Its queue.
+    pub queue: String,
+    /// Higher goes first.
+    pub priority: i16,
+    /// Its state.
+    pub state: State,
+    /// The attempt it is at, 1-based.
+    pub attempt: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Worker deaths in a row.
+    pub crashes: u32,
+    /// When it may start or go on.
+    pub due: Time,
+    /// When it was spawned.
+    pub created: Time,
+    /// When it was first claimed.
+    pub started: Option<Time>,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// The worker that holds it.
+    pub worker: Option<WorkerId>,
+    /// What it waits for while it is parked.
+    pub waits: Vec<Wait>,
+    /// Why it stands still or was tried again: the last failure or drift.
+    pub reason: Option<String>,
+    /// Its value as JSON, once succeeded.
+    pub value: Option<String>,
+    /// Its failure, once failed or cancelled.
+    pub failure: Option<Failure>,
+    /// What `progress` last told.
+    pub progress: Option<(u64, u64)>,
+}
+
+/// The status of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The root has not ended.
+    InProgress,
+    /// The root succeeded, and so did everything below it.
+    Completed,
+    /// The root succeeded, a descendant failed.
+    CompletedWithErrors,
+    /// The root failed.
+    Failed,
+    /// The root was cancelled.
+    Cancelled,
+}
+
+impl Status {
+    /// The status that follows from the root's state and whether a descendant failed.
+    pub fn of(root: State, errors: bool) -> Self {
+        match root {
+            State::Pending | State::Running | State::Waiting => Self::InProgress,
+            State::Succeeded if errors => Self::CompletedWithErrors,
+            State::Succeeded => Self::Completed,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+
+    /// The words for the status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InProgress => "in progress",
+            Self::Completed => "completed",
+            Self::CompletedWithErrors => "completed with errors",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How many of a job's tasks are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Could be claimed, now or later.
+    pub pending: u64,
+    /// Held by a worker.
+    pub running: u64,
+    /// Parked.
+    pub waiting: u64,
+    /// Ended with a value.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Ended from outside.
+    pub cancelled: u64,
+}
+
+impl Counts {
+    /// All tasks ever spawned.
+    pub fn spawned(&self) -> u64 {
+        self.pending + self.running + self.waiting + self.ended()
+    }
+
+    /// Tasks that have ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+}
+
+/// A job as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// The root's kind.
+    pub kind: String,
+    /// What its submitter called it.
+    pub title: Option<String>,
+    /// Its unique key.
+    pub key: Option<String>,
+    /// Words to filter by.
+    pub tags: Vec<String>,
+    /// The root's queue.
+    pub queue: String,
+    /// Where it stands.
+    pub status: Status,
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones.
+    pub progress: f64,
+    /// Its tasks by state.
+    pub counts: Counts,
+    /// The task that detached it.
+    pub origin: Option<TaskId>,
+    /// When it was submitted.
+    pub created: Time,
+    /// When its root was first claimed.
+    pub started: Option<Time>,
+    /// When its root ended.
+    pub ended: Option<Time>,
+    /// Why the root failed.
+    pub failure: Option<Failure>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only roots of this kind.
+    pub kind: Option<String>,
+    /// Only titles that contain this, whatever the case of ASCII letters.
+    pub title: Option<String>,
+    /// Only jobs with this tag.
+    pub tag: Option<String>,
+    /// Only roots on this queue.
+    pub queue: Option<String>,
+    /// Only jobs submitted at or after this instant.
+    pub since: Option<Time>,
+    /// Only jobs submitted before this instant.
+    pub until: Option<Time>,
+    /// Only jobs after this one in the list: the last of the page before.
+    pub after: Option<(Time, JobId)>,
+    /// How many at most; zero is [`limits::PAGE`](crate::limits::PAGE).
+    pub limit: usize,
+}
+
+impl JobFilter {
+    /// Whether a job belongs on the list.
+    pub fn admits(&self, job: &JobView) -> bool {
+        let title = |wanted: &String| {
+            let title = job.title.as_deref().unwrap_or_default().to_ascii_lowercase();
+            title.contains(&wanted.to_ascii_lowercase())
+        };
+        self.status.is_none_or(|status| status == job.status)
+            && self.kind.as_ref().is_none_or(|kind| *kind == job.kind)
+            && self.title.as_ref().is_none_or(title)
+            && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+            && self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
+            && self.since.is_none_or(|since| job.created >= since)
+            && self.until.is_none_or(|until| job.created < until)
+            && self.after.is_none_or(|after| (job.created, job.id) < after)
+    }
+}
+
+/// A queue as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct QueueView {
+    /// Its name.
+    pub name: String,
+    /// Tasks that could be claimed now.
+    pub ready: u64,
+    /// Tasks due later.
+    pub scheduled: u64,
+    /// Since when the oldest ready task could have been claimed.
+    pub oldest: Option<Time>,
+    /// Whether claims are stopped.
+    pub paused: bool,
+}
+
+/// A worker as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerView {
+    /// Its id.
+    pub id: WorkerId,
+    /// Host and process.
+    pub name: String,
+    /// Kinds it has registered.
+    pub kinds: Vec<String>,
+    /// Queues it serves.
+    pub queues: Vec<String>,
+    /// Slots in all.
+    pub slots: u32,
+    /// Slots taken at the last heartbeat.
+    pub running: u32,
+    /// Parked futures it kept at the last heartbeat.
+    pub resident: u32,
+    /// When it was first heard of.
+    pub started: Time,
+    /// When it was last heard of.
+    pub heartbeat: Time,
+}
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Breach {
+    /// The task it concerns.
+    pub task: TaskId,
+    /// What is wrong with it.
+    pub what: String,
+}

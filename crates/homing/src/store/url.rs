@@ -1,0 +1,61 @@
+//! Store URLs: which store, where, and with which options. Anything unknown is refused.
+
+use std::sync::Arc;
+
+use super::{Store, memory};
+use crate::clock::Clock;
+use crate::error::OpenError;
+
+/// A store URL, taken apart.
+#[derive(Debug)]
+pub(crate) struct Url<'a> {
+    /// The whole text.
+    pub(crate) text: &'a str,
+    /// Before the first colon.
+    pub(crate) scheme: &'a str,
+    /// Between the scheme and the options.
+    pub(crate) path: &'a str,
+    /// `name=value` pairs after the question mark.
+    pub(crate) options: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Url<'a> {
+    /// Takes a URL apart.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, OpenError> {
+        let unknown = || OpenError::UnknownStore { url: text.to_owned() };
+        let (scheme, rest) = text.split_once(':').ok_or_else(unknown)?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let options = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+        Ok(Self { text, scheme, path, options })
+    }
+
+    /// The error for an option nobody knows.
+    pub(crate) fn unknown_option(option: &str, known: &'static str) -> OpenError {
+        OpenError::UnknownOption { option: option.to_owned(), known }
+    }
+
+    /// The error for an option's value.
+    pub(crate) fn invalid_option(option: &str, value: &str, expected: &'static str) -> OpenError {
+        OpenError::InvalidOption { option: option.to_owned(), value: value.to_owned(), expected }
+    }
+}
+
+/// Opens the store that a URL names.
+pub(crate) async fn open(text: &str, clock: Clock) -> Result<Arc<dyn Store>, OpenError> {
+    let url = Url::parse(text)?;
+    match url.scheme {
+        "memory" => {
+            if let Some((option, _)) = url.options.first() {
+                return Err(Url::unknown_option(option, "none for `memory:`"));
+            }
+            if !url.path.is_empty() {
+                return Err(OpenError::UnknownStore { url: text.to_owned() });
+            }
+            Ok(Arc::new(memory::Memory::new(clock)))
+        }
+        #[cfg(feature = "sqlitex")]
+        "sqlite" => Ok(Arc::new(super::sqlite::Sqlite::open(&url, clock).await?)),
+        _ => Err(OpenError::UnknownStore { url: url.text.to_owned() }),
+    }
+}

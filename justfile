@@ -1,0 +1,41 @@
+# The recipes stand in scripts/test, which runs without just.
+
+# Everything, as on a fresh machine.
+default:
+    scripts/test
+
+# Format and lints.
+check:
+    scripts/test check
+
+# The tests of the stores that need no server.
+test:
+    scripts/test test
+
+# The tests of every store.
+test-all:
+    scripts/test test-all
+
+# The documentation, warnings denied.
+doc:
+    scripts/test doc
+
+# Licences, sources and banned dependencies.
+deny:
+    scripts/test deny
+
+# The examples, run and compared with what they should print.
+examples:
+    scripts/test examples
+
+# The random histories of one seed.
+sim SEED:
+    scripts/test sim {{SEED}}
+
+# The crash tests, 200 kills each (long).
+crash-sweep:
+    scripts/test crash-sweep
+
+# The benchmarks, all or the named ones (long).
+bench *NAMES:
+    scripts/test bench {{NAMES}}
