@@ -15,12 +15,16 @@ mod finite;
 
 /// A value as canonical JSON within [`limits::PAYLOAD`].
 pub(crate) fn value<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<String, Invalid> {
-    let not_json = |reason: String| Invalid::NotJson { field: field.to_owned(), reason };
-    finite::check(value).map_err(|error| not_json(error.to_string()))?;
-    let tree = serde_json::to_value(value).map_err(|error| not_json(error.to_string()))?;
-    let text = canonical(&tree);
+    let text = canonical(&tree(field, value)?);
     within(&text)?;
     Ok(text)
+}
+
+/// A value as a JSON tree.
+pub(crate) fn tree<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<Value, Invalid> {
+    let not_json = |reason: String| Invalid::NotJson { field: field.to_owned(), reason };
+    finite::check(value).map_err(|error| not_json(error.to_string()))?;
+    serde_json::to_value(value).map_err(|error| not_json(error.to_string()))
 }
 
 /// Refuses what is longer than [`limits::PAYLOAD`].

@@ -278,6 +278,8 @@ pub enum JoinError {
         spawned: u64,
         /// What the wait or the policy asks for.
         needed: u64,
+        #[doc(hidden)]
+        cause: Option<Box<store::Cause>>,
     },
     /// The body broke a rule.
     #[error(transparent)]
@@ -290,6 +292,15 @@ impl JoinError {
         if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
     }
 
+    /// The wait that said so, for the job's retry.
+    pub(crate) fn cause(&self) -> Option<store::Cause> {
+        match self {
+            Self::Failed { cause, .. } | Self::TooFew { cause, .. } => cause.as_deref().cloned(),
+            Self::TimedOut(timed_out) => timed_out.cause.clone(),
+            _ => None,
+        }
+    }
+
     /// Whether the wait's timeout passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut(_))
@@ -297,7 +308,7 @@ impl JoinError {
 }
 
 /// A wait whose timeout passed: which children are done, which are open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimedOut {
     /// The wait's place.
     pub place: String,
@@ -307,11 +318,13 @@ pub struct TimedOut {
     pub open: u64,
     /// The first open ones, at most 20.
     pub oldest_open: Vec<TaskId>,
+    #[doc(hidden)]
+    pub cause: Option<store::Cause>,
 }
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, done, open, oldest_open } = self;
+        let Self { place, done, open, oldest_open, .. } = self;
         write!(f, "the wait at `{place}` timed out: {done} children done, {open} open")?;
         for (n, id) in oldest_open.iter().enumerate() {
             write!(f, "{}{id}", if n == 0 { " (" } else { ", " })?;

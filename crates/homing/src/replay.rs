@@ -1,6 +1,79 @@
-//! The second pure core: what a body remembers. No clock, no I/O.
+//! The second pure core: what a body remembers. No I/O, no clock.
+//!
+//! The record comes in pages, in the order it was written, and is asked for by place, in the order the
+//! body runs. What is asked for is taken, so a body that replays in order holds one page at most; a
+//! body whose steps were reordered holds what it has not asked for yet.
 
-/// What a task that stands still because of drift says.
+use std::collections::HashMap;
+
+use crate::store::Entry;
+
+/// A task's record on its way through a replay.
+#[derive(Debug, Default)]
+pub(crate) struct Recall {
+    entries: HashMap<String, (u64, Entry)>,
+    /// The number of the last entry loaded.
+    loaded: u64,
+    /// The number of the last entry there is.
+    last: u64,
+    /// The highest number asked for so far.
+    taken: u64,
+}
+
+/// What the record says of a place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// This was recorded there.
+    Found(Entry),
+    /// Nothing was recorded there.
+    Absent,
+    /// The entries after this number must be loaded to know.
+    Load(u64),
+}
+
+impl Recall {
+    /// A record whose last entry has the number `last`.
+    pub(crate) fn new(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
+    /// The number of the last entry there is.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Asks for what was recorded at a place, and takes it.
+    pub(crate) fn look(&mut self, place: &str) -> Look {
+        if let Some((seq, entry)) = self.entries.remove(place) {
+            self.taken = self.taken.max(seq);
+            return Look::Found(entry);
+        }
+        if self.loaded < self.last { Look::Load(self.loaded) } else { Look::Absent }
+    }
+
+    /// Adds a page; an empty one says that there is nothing more.
+    pub(crate) fn load(&mut self, page: Vec<(u64, String, Entry)>) {
+        if page.is_empty() {
+            self.loaded = self.last;
+        }
+        for (seq, place, entry) in page {
+            self.loaded = self.loaded.max(seq);
+            self.entries.insert(place, (seq, entry));
+        }
+    }
+
+    /// Whether entries remain that the body has not come to.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.taken < self.last
+    }
+
+    /// Says that the body is past its record: it has done something new.
+    pub(crate) fn is_past(&mut self) {
+        self.taken = self.last;
+    }
+}
+
+/// How a call differs from the one recorded at its place: what was expected and what came.
 pub(crate) fn drift_text(
     kind: &str,
     arguments: &str,
@@ -13,4 +86,52 @@ pub(crate) fn drift_text(
         format!("{kind}({short}{more})")
     };
     format!("expected {}, got {}", call(kind, arguments), call(new_kind, new_arguments))
+}
+
+/// The reason a task stands still: the place, what was expected and came, and the first suspect.
+pub(crate) fn drift_reason(place: &str, difference: &str) -> String {
+    format!(
+        "the body has drifted from its record at `{place}`: {difference}; look first for iteration over a HashMap or HashSet, then for a change of the code: mend the body or roll back, and the task goes on by itself"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(from: u64, places: &[&str]) -> Vec<(u64, String, Entry)> {
+        let entry = |(n, place): (usize, &&str)| {
+            (from + n as u64, (*place).to_owned(), Entry::Step(format!("\"{place}\"")))
+        };
+        places.iter().enumerate().map(entry).collect()
+    }
+
+    #[test]
+    fn a_record_is_paged_and_taken() {
+        let mut recall = Recall::new(3);
+        assert_eq!(recall.look("a"), Look::Load(0));
+        recall.load(page(1, &["a", "b"]));
+        assert_eq!(recall.look("a"), Look::Found(Entry::Step("\"a\"".into())));
+        assert_eq!(recall.look("c"), Look::Load(2));
+        recall.load(page(3, &["c"]));
+        assert!(recall.is_replaying());
+        assert_eq!(recall.look("c"), Look::Found(Entry::Step("\"c\"".into())));
+        assert!(!recall.is_replaying());
+        assert_eq!(recall.look("c"), Look::Absent, "an occurrence is asked for once");
+        assert_eq!(recall.look("b"), Look::Found(Entry::Step("\"b\"".into())), "reordered, yet found");
+    }
+
+    #[test]
+    fn a_record_that_ends_early_is_no_endless_loop() {
+        let mut recall = Recall::new(9);
+        recall.load(Vec::new());
+        assert_eq!(recall.look("a"), Look::Absent);
+    }
+
+    #[test]
+    fn drift_names_what_was_expected_and_came() {
+        let text = drift_reason("pages#2", &drift_text("write", "{\"n\":1}", "write", "{\"n\":2}"));
+        assert!(text.contains("`pages#2`: expected write({\"n\":1}), got write({\"n\":2})"), "{text}");
+        assert!(text.contains("HashMap"));
+    }
 }

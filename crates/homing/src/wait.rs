@@ -93,6 +93,10 @@ pub struct Wait {
     pub seq: u64,
     /// What satisfies it, in order of preference.
     pub arms: Vec<Condition>,
+    /// Children the set had when the wait was first parked: a replay that spawned another number
+    /// before it has drifted.
+    #[serde(default)]
+    pub members: u64,
 }
 
 /// How a wait was answered: recorded before the body sees it.
@@ -104,6 +108,9 @@ pub struct Answer {
     pub seq: u64,
     /// The arm that was satisfied.
     pub arm: usize,
+    /// The members of the wait.
+    #[serde(default)]
+    pub members: u64,
     /// The value a signal brought, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
@@ -168,7 +175,13 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
                 Condition::Signal { name } => facts.signal(name, true)?,
                 _ => None,
             };
-            answers.push(Answer { place: wait.place.clone(), seq: wait.seq, arm, value });
+            answers.push(Answer {
+                place: wait.place.clone(),
+                seq: wait.seq,
+                arm,
+                members: wait.members,
+                value,
+            });
             break;
         }
     }
@@ -235,7 +248,7 @@ mod tests {
     fn a_completion_beats_a_deadline_that_is_answered_later() {
         let set = JobId::named("x").root().set("s");
         let deadline = Condition::At { time: Time(10) };
-        let waits = [Wait { place: "w".into(), seq: 3, arms: vec![all_of(set, 2), deadline] }];
+        let waits = [Wait { place: "w".into(), seq: 3, arms: vec![all_of(set, 2), deadline], members: 2 }];
         let counts = SetCounts { spawned: 2, succeeded: 1, ..SetCounts::default() };
         let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(9) };
         assert_eq!(satisfied(&waits, &mut scene), Ok(false));
@@ -253,6 +266,7 @@ mod tests {
             place: place.into(),
             seq,
             arms: vec![Condition::Signal { name: "go".into() }],
+            members: 0,
         };
         let mut scene = Scene {
             counts: SetCounts::default(),

@@ -308,8 +308,6 @@ pub enum Entry {
     Deadline(Time),
     /// How a wait was answered.
     Answer(Answer),
-    /// That children were aborted here.
-    Aborted,
     /// That a job was detached here, and the hash of its call.
     Detached([u8; 16]),
     /// The value the body returned, as JSON; the closing join is still to come.

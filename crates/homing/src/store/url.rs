@@ -54,7 +54,7 @@ pub(crate) async fn open(text: &str, clock: Clock) -> Result<Arc<dyn Store>, Ope
             }
             Ok(Arc::new(memory::Memory::new(clock)))
         }
-        #[cfg(feature = "sqlitex")]
+        #[cfg(feature = "sqlite")]
         "sqlite" => Ok(Arc::new(super::sqlite::Sqlite::open(&url, clock).await?)),
         _ => Err(OpenError::UnknownStore { url: url.text.to_owned() }),
     }

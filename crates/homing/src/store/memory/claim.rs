@@ -45,6 +45,10 @@ impl Data {
         for (_, _, task, _) in ready {
             let waits = self.tasks.get_mut(&task).map(|row| std::mem::take(&mut row.waits));
             let answers = self.answer(task, &waits.unwrap_or_default(), now);
+            if !answers.is_empty() {
+                // An answer is progress: it renews the budgets of retries and crashes.
+                self.change(task, |row| (row.failures, row.crashes, row.stalls) = (0, 0, 0));
+            }
             let claimed = self.claimed(task, &self.tasks[&task], token, answers);
             self.change(task, |row| {
                 row.state = State::Running;

@@ -97,10 +97,12 @@ impl Data {
             }
             Event::Park { waits, resident } => return self.park(task, waits, resident, now),
             Event::End(End::Succeeded(value)) => {
+                // The worker's own word needs no notice: it knows.
+                self.change(task, |row| row.token = None);
                 self.finish(task, State::Succeeded, value, None, now);
             }
             Event::End(End::Failed { failure, cause }) => {
-                self.change(task, |row| row.cause = cause);
+                self.change(task, |row| (row.token, row.cause) = (None, cause));
                 self.finish(task, State::Failed, stored(&failure), None, now);
             }
             Event::Retry { failure, due } => self.release(task, due, |row| {
@@ -200,13 +202,24 @@ impl Data {
         None
     }
 
-    /// Answers what is satisfied and records the answers.
+    /// Answers what is satisfied and records the answers. A wait may have been answered already, in a
+    /// reply that never arrived: then that answer stands, and no second signal is taken for it.
     pub(super) fn answer(&mut self, task: TaskId, waits: &[Wait], now: Time) -> Vec<Answer> {
-        let mut facts = super::finish::Scene { data: self, task, now };
-        let Ok(answers) = crate::wait::answers(waits, &mut facts);
-        for answer in &answers {
-            let entry = (answer.place.clone(), Entry::Answer(answer.clone()));
-            self.records.insert((task, answer.seq), entry);
+        let mut answers = Vec::new();
+        for wait in waits {
+            if let Some((place, Entry::Answer(answer))) = self.records.get(&(task, wait.seq))
+                && *place == wait.place
+            {
+                answers.push(answer.clone());
+                continue;
+            }
+            let mut facts = super::finish::Scene { data: self, task, now };
+            let Ok(new) = crate::wait::answers(std::slice::from_ref(wait), &mut facts);
+            for answer in &new {
+                let entry = (answer.place.clone(), Entry::Answer(answer.clone()));
+                self.records.insert((task, answer.seq), entry);
+            }
+            answers.extend(new);
         }
         answers
     }

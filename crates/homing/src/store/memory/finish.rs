@@ -32,11 +32,7 @@ impl Data {
         row.holder = None;
         let birth = row.parent.zip(row.set);
         if let Some(token) = row.token.take() {
-            // The worker's own word needs no notice: it knows.
-            let told = state == State::Succeeded || row.cause.is_some();
-            if !told {
-                self.notices.entry(token.worker).or_default().push((task, token));
-            }
+            self.notices.entry(token.worker).or_default().push((task, token));
         }
         self.signals.retain(|(owner, _), _| *owner != task);
         if state != State::Succeeded && self.spawned(task) > 0 {
@@ -79,9 +75,8 @@ impl Data {
     }
 
     fn end_job(&mut self, root: TaskId) {
-        if let Some(key) = self.jobs.get(&root.job).and_then(|job| job.key.clone()) {
-            self.keys.remove(&key);
-        }
+        // After a job's retry the key may be another open job's.
+        self.keys.retain(|_, holder| *holder != root.job);
         self.ended.push(root.job);
     }
 

@@ -1,1 +1,280 @@
-//! placeholder
+//! The SQLite store: one file, many threads and processes of one machine.
+//!
+//! One thread writes and commits in groups, a few read; every verb is a function over one transaction,
+//! in a file named as in the memory store, which it equals in all but one point: an operating-system
+//! lock, not the lease, says whether a worker lives. Values are always parameters; no statement is made
+//! of data.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use self::lock::Locks;
+use self::options::Options;
+use self::readers::Readers;
+use self::writer::Writer;
+use super::read::{Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView};
+use super::url::Url;
+use super::{
+    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store, Submitted,
+    Verb,
+};
+use crate::clock::{Clock, Time, monotonic};
+use crate::error::OpenError;
+use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::log::Line;
+
+mod audit;
+mod cancel;
+mod children;
+mod claim;
+mod columns;
+mod exchange;
+mod fault;
+mod finish;
+mod lock;
+mod log;
+mod migrate;
+mod options;
+mod people;
+mod prune;
+mod readers;
+mod replay;
+mod retry;
+mod submit;
+mod sweep;
+mod task;
+#[cfg(test)]
+mod tests;
+mod tx;
+mod worker;
+mod writer;
+
+/// How often a store object looks for dead workers.
+const LOOK_FOR_DEAD: Duration = Duration::from_millis(100);
+
+/// A store in a file.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+    shared: Arc<Shared>,
+}
+
+/// What the threads of a store object have in common.
+#[derive(Debug)]
+struct Shared {
+    /// For messages.
+    path: String,
+    clock: Clock,
+    hints: Hints,
+    locks: Locks,
+    busy_timeout: Duration,
+    /// When it last looked for dead workers.
+    looked: Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    /// Whether it is time to look for dead workers: at once after opening, then now and then; always
+    /// where a test turns the clock.
+    fn looks_for_dead(&self) -> bool {
+        if matches!(self.clock, Clock::Manual(_)) {
+            return true;
+        }
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = monotonic();
+        if looked.is_some_and(|last| now.duration_since(last) < LOOK_FOR_DEAD) {
+            return false;
+        }
+        *looked = Some(now);
+        true
+    }
+}
+
+impl Sqlite {
+    /// Opens the database that a URL names, or creates it.
+    pub(crate) async fn open(url: &Url<'_>, clock: Clock) -> Result<Self, OpenError> {
+        Ok(Self::with(Options::of(url)?, clock).await?)
+    }
+
+    async fn with(options: Options, clock: Clock) -> Result<Self, Error> {
+        let (reply, opened) = oneshot::channel();
+        // Opening waits for the disk and for other processes: not on a thread that serves futures.
+        let thread = std::thread::Builder::new().name("homing-sqlite-open".to_owned());
+        let thread = thread.spawn(move || {
+            // An error means that the caller has gone away.
+            let _ = reply.send(Self::start(options, clock));
+        });
+        thread.map_err(failed)?;
+        opened.await.map_err(|_| Error::Closed)?
+    }
+
+    fn start(mut options: Options, clock: Clock) -> Result<Self, Error> {
+        let writing = migrate::writer(&options)?;
+        options.path = std::fs::canonicalize(&options.path).map_err(failed)?;
+        let path = options.path.display().to_string();
+        let mut reading = Vec::new();
+        for _ in 0..readers::THREADS {
+            reading.push(migrate::reader(&options).map_err(|fault| fault.told(&path))?);
+        }
+        let shared = Arc::new(Shared {
+            path,
+            clock,
+            hints: Hints::default(),
+            locks: Locks::beside(&options.path),
+            busy_timeout: options.busy_timeout,
+            looked: Mutex::default(),
+        });
+        let readers = Readers::start(reading, &shared).map_err(failed)?;
+        let writer = Writer::start(writing, Arc::clone(&shared)).map_err(failed)?;
+        Ok(Self { writer, readers, shared })
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        verb: impl FnMut(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
+    ) -> Verb<'_, T> {
+        Box::pin(self.writer.write(verb))
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
+    ) -> Verb<'_, T> {
+        Box::pin(self.readers.read(verb))
+    }
+
+    /// A write that answers `None` if the task is unknown.
+    fn write_known(
+        &self,
+        id: TaskId,
+        verb: impl FnMut(&mut tx::Tx<'_>) -> fault::Result<Option<bool>> + Send + 'static,
+    ) -> Verb<'_, bool> {
+        Box::pin(async move { self.writer.write(verb).await?.ok_or(Error::Unknown { id }) })
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.shared.locks.release_all();
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::Failed { reason: error.to_string() }
+}
+
+impl Store for Sqlite {
+    fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
+        self.write(move |tx| jobs.iter().map(|job| tx.submit(job)).collect())
+    }
+
+    fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
+        self.write(move |tx| tx.exchange(&exchange))
+    }
+
+    fn heartbeat(&self, heartbeat: Heartbeat) -> Verb<'_, bool> {
+        self.write(move |tx| tx.heartbeat(&heartbeat))
+    }
+
+    fn leave(&self, worker: WorkerId) -> Verb<'_, ()> {
+        self.write(move |tx| tx.leave(worker))
+    }
+
+    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
+        self.write_known(task, move |tx| tx.cancel(task))
+    }
+
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
+        self.write_known(task, move |tx| tx.signal(task, &name, &value))
+    }
+
+    fn retry(&self, job: JobId) -> Verb<'_, bool> {
+        self.write_known(job.root(), move |tx| tx.retry(job))
+    }
+
+    fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {
+        self.write(move |tx| tx.pause(&queue, paused))
+    }
+
+    fn sweep(&self, max_crashes: u32) -> Verb<'_, bool> {
+        self.write(move |tx| tx.sweep(max_crashes))
+    }
+
+    fn prune(&self, before: Time) -> Verb<'_, Pruned> {
+        self.write(move |tx| tx.prune(before))
+    }
+
+    #[cfg(feature = "testing")]
+    fn kill(&self, worker: WorkerId) {
+        self.shared.locks.release(worker);
+        self.shared.hints.say_ready();
+    }
+
+    fn hints(&self) -> &Hints {
+        &self.shared.hints
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+}
+
+impl Read for Sqlite {
+    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>> {
+        self.read(move |tx| tx.record(task, after, limit))
+    }
+
+    fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>> {
+        self.read(move |tx| tx.children(task, set, from, limit))
+    }
+
+    fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>> {
+        self.read(move |tx| tx.ends(task, set, after, limit))
+    }
+
+    fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
+        self.read(move |tx| tx.child(TaskId { job: task.job, local: child }))
+    }
+
+    fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {
+        self.read(move |tx| tx.sets_of(task, after, limit))
+    }
+
+    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
+        self.read(move |tx| tx.task_view(task))
+    }
+
+    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
+        self.read(move |tx| tx.outcomes(&jobs))
+    }
+
+    fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
+        self.read(move |tx| tx.job_view(job, None))
+    }
+
+    fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {
+        self.read(move |tx| tx.jobs(&filter))
+    }
+
+    fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>> {
+        self.read(move |tx| tx.log(job, after, limit))
+    }
+
+    fn queues(&self) -> Verb<'_, Vec<QueueView>> {
+        self.read(|tx| tx.queues())
+    }
+
+    fn workers(&self) -> Verb<'_, Vec<WorkerView>> {
+        self.read(|tx| tx.workers())
+    }
+
+    fn kinds(&self) -> Verb<'_, Vec<String>> {
+        self.read(|tx| tx.kinds())
+    }
+
+    fn audit(&self) -> Verb<'_, Vec<Breach>> {
+        self.read(|tx| tx.audit())
+    }
+}

@@ -1,0 +1,217 @@
+//! A call: a task function applied to arguments, not yet sent.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::clock::Time;
+use crate::error::Invalid;
+use crate::id::digest;
+use crate::limits;
+use crate::state::Backoff;
+use crate::store::{NewTask, Policy};
+use crate::task::{Kind, Options};
+
+/// A task function applied to arguments, with options; nothing happens until it is spawned,
+/// submitted or detached.
+///
+/// Options said here go before those of the `#[task]` attribute, and those before what a child
+/// inherits from its parent (queue and priority).
+#[must_use = "a call does nothing until it is spawned, submitted or detached"]
+pub struct Call<K: Kind> {
+    pub(crate) draft: Draft,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// A call, its kind a name.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub(crate) kind: String,
+    pub(crate) arguments: Result<String, Invalid>,
+    pub(crate) options: Options,
+    pub(crate) start: Start,
+    pub(crate) place: Option<String>,
+    pub(crate) tags: Vec<String>,
+}
+
+/// When a task may start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Start {
+    Now,
+    After(Duration),
+    At(SystemTime),
+}
+
+impl Draft {
+    pub(crate) fn new(kind: &str, arguments: Result<String, Invalid>, options: Options) -> Self {
+        let kind = kind.to_owned();
+        Self { kind, arguments, options, start: Start::Now, place: None, tags: Vec::new() }
+    }
+
+    /// Checks the call and fixes what depends on the time and the parent.
+    pub(crate) fn fix(self, now: Time, queue: &str, priority: i16) -> Result<NewTask, Invalid> {
+        let arguments = self.arguments?;
+        let options = self.options;
+        let queue = options.queue.unwrap_or_else(|| queue.to_owned());
+        name("the kind", &self.kind)?;
+        name("the queue", &queue)?;
+        if let Some(place) = &self.place {
+            name("the place", place)?;
+        }
+        tags(&self.tags)?;
+        let due = match self.start {
+            Start::Now => None,
+            Start::After(delay) => Some(now.after(delay)),
+            Start::At(time) => Some(Time::from(time)),
+        };
+        let Options { retries, backoff, max_attempts, timeout, .. } = options;
+        Ok(NewTask {
+            hash: digest(&[arguments.as_bytes()]),
+            kind: self.kind,
+            arguments,
+            queue,
+            priority: options.priority.unwrap_or(priority),
+            due,
+            expires: options.expires.map(|after| now.after(after)),
+            deadline: options.deadline.map(|after| now.after(after)),
+            policy: Policy { retries, backoff, max_attempts, timeout },
+        })
+    }
+}
+
+/// Checks a name: not empty, not too long, no control characters.
+pub(crate) fn name(field: &'static str, name: &str) -> Result<(), Invalid> {
+    let (length, limit) = (name.len(), limits::NAME);
+    if name.is_empty() {
+        return Err(Invalid::Empty { field });
+    }
+    if length > limit {
+        return Err(Invalid::TooLong { field, length, limit, hint: "" });
+    }
+    if name.chars().any(char::is_control) {
+        let value = name.escape_debug().to_string();
+        return Err(Invalid::Value { field, value, reason: "control characters are not allowed" });
+    }
+    Ok(())
+}
+
+fn tags(tags: &[String]) -> Result<(), Invalid> {
+    if tags.len() > limits::TAGS {
+        return Err(Invalid::TooMany { field: "tags", count: tags.len(), limit: limits::TAGS });
+    }
+    tags.iter().try_for_each(|tag| name("a tag", tag))
+}
+
+impl<K: Kind> Call<K> {
+    /// For `#[task]`: a call from its encoded arguments.
+    #[doc(hidden)]
+    pub fn build(arguments: &[(&str, Result<Value, Invalid>)]) -> Self {
+        let draft = Draft::new(K::NAME, object(arguments), Options::default());
+        let mut call = Self { draft, kind: PhantomData };
+        let Options { queue, priority, deadline, expires, .. } = K::options();
+        // Retries, backoff and timeout stay with the worker's version of the task unless a call says
+        // otherwise, so that a release can change them for what is queued already.
+        call.draft.options = Options { queue, priority, deadline, expires, ..Options::default() };
+        call
+    }
+
+    fn option(mut self, set: impl FnOnce(&mut Options)) -> Self {
+        set(&mut self.draft.options);
+        self
+    }
+
+    /// The queue the task waits in. Default: the attribute's, the parent's, `default`.
+    pub fn queue(self, queue: impl Into<String>) -> Self {
+        self.option(|options| options.queue = Some(queue.into()))
+    }
+
+    /// Higher goes first. Default: the attribute's, the parent's, 0.
+    pub fn priority(self, priority: i16) -> Self {
+        self.option(|options| options.priority = Some(priority))
+    }
+
+    /// Starts no earlier than this long from now.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.draft.start = Start::After(delay);
+        self
+    }
+
+    /// Starts no earlier than at this time of the store's clock.
+    pub fn run_at(mut self, time: SystemTime) -> Self {
+        self.draft.start = Start::At(time);
+        self
+    }
+
+    /// Words to filter jobs by; at most 20. On children they have no effect.
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.draft.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Retries in a row beyond the first attempt; whatever is newly recorded renews them. Default: 3.
+    pub fn retries(self, retries: u32) -> Self {
+        self.option(|options| options.retries = Some(retries))
+    }
+
+    /// Pauses between retries. Default: from 1 second, doubling, to 10 minutes, with jitter.
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        self.option(|options| options.backoff = Some(backoff))
+    }
+
+    /// Attempts in all, however often the budget of retries is renewed. Default: 1,000.
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        self.option(|options| options.max_attempts = Some(attempts))
+    }
+
+    /// The longest stretch from claim to park or end; longer is a failure. Default: none.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.option(|options| options.timeout = Some(timeout))
+    }
+
+    /// The longest life of the whole task, waits included; longer is a final failure. Default: none.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.option(|options| options.deadline = Some(deadline))
+    }
+
+    /// The longest time until the task starts; longer is a final failure. Default: none.
+    pub fn expires(self, expires: Duration) -> Self {
+        self.option(|options| options.expires = Some(expires))
+    }
+
+    /// Gives the child a place of its own, so that it is found again whatever is spawned before it.
+    /// Unique in its set. Default: the set and the number of the spawn.
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.draft.place = Some(place.into());
+        self
+    }
+}
+
+impl<K: Kind> Clone for Call<K> {
+    fn clone(&self) -> Self {
+        Self { draft: self.draft.clone(), kind: PhantomData }
+    }
+}
+
+impl<K: Kind> fmt::Debug for Call<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Call").field(&self.draft).finish()
+    }
+}
+
+fn object(arguments: &[(&str, Result<Value, Invalid>)]) -> Result<String, Invalid> {
+    let mut object = Map::new();
+    for (name, value) in arguments {
+        let value = value.clone().map_err(|error| match error {
+            Invalid::NotJson { reason, .. } => {
+                Invalid::NotJson { field: format!("the argument `{name}`"), reason }
+            }
+            other => other,
+        })?;
+        object.insert((*name).to_owned(), value);
+    }
+    let text = crate::encode::canonical(&Value::Object(object));
+    crate::encode::within(&text)?;
+    Ok(text)
+}

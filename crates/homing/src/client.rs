@@ -1,0 +1,398 @@
+//! The client: opens a store, submits jobs, re-opens them by id, reads and steers.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::call::{Call, Draft, name};
+use crate::clock::{Clock, Time};
+use crate::context::refuse_inside;
+use crate::error::{Invalid, OpenError, SubmitError};
+use crate::id::{JobId, TaskId};
+use crate::limits;
+use crate::store::read::{Breach, JobFilter, JobView, QueueView, TaskView, WorkerView};
+use crate::store::{self, NewJob, Store, Submitted};
+use crate::task::{Kind, Options};
+use crate::waiting::Boxed;
+use crate::worker::WorkerBuilder;
+
+mod job;
+mod outcomes;
+mod tree;
+
+pub use tree::Cursor;
+
+pub use job::{JobHandle, Log};
+use outcomes::Outcomes;
+
+/// A store of tasks, opened: the door to everything outside a body. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Homing {
+    store: Arc<dyn Store>,
+    outcomes: Arc<Outcomes>,
+}
+
+impl Homing {
+    /// Opens the store that a URL names, and brings its schema up to date.
+    ///
+    /// - `memory:` forgets everything with the process; for tests and trials.
+    /// - `sqlite:PATH` is one file, shared by any number of processes of one machine. Options:
+    ///   see `docs/concepts/storage.md`.
+    ///
+    /// # Errors
+    /// An unknown store or option, a schema newer than this program, a file that is no store.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_with(url, Clock::System).await
+    }
+
+    /// As [`open`](Self::open), with a clock of one's own: for tests.
+    pub async fn open_with(url: &str, clock: Clock) -> Result<Self, OpenError> {
+        Ok(Self::over(store::open(url, clock).await?))
+    }
+
+    #[doc(hidden)]
+    pub fn over(store: Arc<dyn Store>) -> Self {
+        Self { outcomes: Arc::new(Outcomes::new(&store)), store }
+    }
+
+    #[doc(hidden)]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// A worker on this store; register tasks and start it.
+    pub fn worker(&self) -> WorkerBuilder {
+        WorkerBuilder::new(Arc::clone(&self.store))
+    }
+
+    /// Submits a call as a new job, once awaited.
+    pub fn submit<K: Kind>(&self, call: Call<K>) -> Submit<K> {
+        Submit { homing: self.clone(), order: Order::new(call.draft), kind: PhantomData }
+    }
+
+    /// Submits a kind by its name with arguments as JSON, once awaited. The kind must be known: some
+    /// worker has registered it in this store at some time.
+    pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
+        let text = if arguments.is_object() {
+            let text = crate::encode::canonical(arguments);
+            crate::encode::within(&text).map(|()| text)
+        } else {
+            let reason = "give an object with a field for each argument".to_owned();
+            Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
+        };
+        let draft = Draft::new(kind, text, Options::default());
+        SubmitNamed { homing: self.clone(), order: Order::new(draft), force: false }
+    }
+
+    /// Submits many calls of one kind in as few transactions as the limits allow.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit). Those before the refused one may have been submitted.
+    pub async fn submit_all<K: Kind>(
+        &self,
+        calls: impl IntoIterator<Item = Call<K>>,
+    ) -> Result<Vec<JobHandle<K::Output>>, SubmitError> {
+        refuse_inside("submit_all")?;
+        let mut handles = Vec::new();
+        let mut batch = Vec::new();
+        let mut calls = calls.into_iter().peekable();
+        while let Some(call) = calls.next() {
+            batch.push(Order::new(call.draft).fix(self.store.clock().now())?);
+            if batch.len() == limits::PAGE || calls.peek().is_none() {
+                for submitted in self.store.submit(std::mem::take(&mut batch)).await? {
+                    handles.push(self.job(accepted(submitted)?));
+                }
+            }
+        }
+        Ok(handles)
+    }
+
+    /// A handle on a job submitted earlier, by any process. Whether the id is known shows at the first
+    /// verb.
+    pub fn job<T>(&self, id: JobId) -> JobHandle<T> {
+        JobHandle::new(self.clone(), id)
+    }
+
+    /// Jobs, newest first, one page.
+    pub async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobView>, store::Error> {
+        self.store.jobs(filter).await
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// [`store::Error::Unknown`] if there is none with the id.
+    pub async fn task(&self, id: impl Into<TaskId>) -> Result<TaskView, store::Error> {
+        let id = id.into();
+        self.store.task(id).await?.ok_or(store::Error::Unknown { id })
+    }
+
+    /// Queues that hold open tasks or are paused.
+    pub async fn queues(&self) -> Result<Vec<QueueView>, store::Error> {
+        self.store.queues().await
+    }
+
+    /// Workers that have not left.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, store::Error> {
+        self.store.workers().await
+    }
+
+    /// Kinds that a worker has ever registered.
+    pub async fn kinds(&self) -> Result<Vec<String>, store::Error> {
+        self.store.kinds().await
+    }
+
+    /// Stops claims from a queue; what runs runs on.
+    pub async fn pause(&self, queue: &str) -> Result<(), SubmitError> {
+        name("the queue", queue)?;
+        Ok(self.store.pause(queue.to_owned(), true).await?)
+    }
+
+    /// Resumes claims from a queue.
+    pub async fn unpause(&self, queue: &str) -> Result<(), SubmitError> {
+        name("the queue", queue)?;
+        Ok(self.store.pause(queue.to_owned(), false).await?)
+    }
+
+    /// Cancels a task and everything below it. `false` if it had ended.
+    ///
+    /// # Durability
+    /// The task has ended when this returns; what is below follows in bounded transactions, carried on
+    /// by any worker should this process die.
+    pub async fn cancel(&self, task: impl Into<TaskId>) -> Result<bool, store::Error> {
+        let first = self.store.cancel(task.into()).await?;
+        while self.store.sweep(limits::MAX_CRASHES).await? {}
+        Ok(first)
+    }
+
+    /// Sends a value to a task that waits, or will wait, for it with [`signal`](crate::signal).
+    /// `false` if the task has ended.
+    ///
+    /// # Errors
+    /// A name or value that is refused; an unknown task.
+    pub async fn signal<T: Serialize + ?Sized>(
+        &self,
+        task: impl Into<TaskId>,
+        signal: &str,
+        value: &T,
+    ) -> Result<bool, SubmitError> {
+        name("the signal's name", signal)?;
+        let value = crate::encode::value("the signal's value", value)?;
+        Ok(self.store.signal(task.into(), signal.to_owned(), value).await?)
+    }
+
+    /// Removes jobs that ended longer ago than `age`, in bounded transactions; never an open job.
+    /// Returns how many. A removed job's id and key are free again.
+    pub async fn prune(&self, age: Duration) -> Result<u64, store::Error> {
+        let before = self.store.clock().now().before(age);
+        let mut jobs = 0;
+        loop {
+            let pruned = self.store.prune(before).await?;
+            jobs += pruned.jobs;
+            if !pruned.more {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    /// Looks for broken invariants. Always empty, or a defect of homing.
+    pub async fn check(&self) -> Result<Vec<Breach>, store::Error> {
+        self.store.audit().await
+    }
+
+    /// The time of the store's clock.
+    pub fn now(&self) -> SystemTime {
+        self.store.clock().now().into()
+    }
+}
+
+/// Checks what only a job has.
+pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), Invalid> {
+    for (field, text) in [("the title", title), ("the key", key)] {
+        let Some(text) = text else { continue };
+        let (length, limit) = (text.len(), limits::TITLE);
+        if length > limit {
+            return Err(Invalid::TooLong { field, length, limit, hint: "" });
+        }
+        if text.is_empty() {
+            return Err(Invalid::Empty { field });
+        }
+        if text.contains('\0') {
+            let value = text.escape_debug().to_string();
+            return Err(Invalid::Value { field, value, reason: "NUL is not allowed" });
+        }
+    }
+    Ok(())
+}
+
+fn accepted(submitted: Submitted) -> Result<JobId, SubmitError> {
+    match submitted {
+        Submitted::New(id) | Submitted::Existing(id) => Ok(id),
+        Submitted::Conflict(id) => Err(SubmitError::Conflict { id }),
+    }
+}
+
+/// What a submission says beyond the call.
+#[derive(Debug, Clone)]
+struct Order {
+    draft: Draft,
+    title: Option<String>,
+    key: Option<String>,
+    id: Option<JobId>,
+}
+
+impl Order {
+    fn new(draft: Draft) -> Self {
+        Self { draft, title: None, key: None, id: None }
+    }
+
+    fn fix(self, now: Time) -> Result<NewJob, Invalid> {
+        check_job(self.title.as_deref(), self.key.as_deref())?;
+        let tags = self.draft.tags.clone();
+        let task = self.draft.fix(now, "default", 0)?;
+        let id = self.id.unwrap_or_else(JobId::fresh);
+        Ok(NewJob { id, task, title: self.title, key: self.key, tags, origin: None })
+    }
+
+    async fn send(self, homing: &Homing) -> Result<JobId, SubmitError> {
+        let job = self.fix(homing.store.clock().now())?;
+        let id = job.id;
+        let submitted = homing.store.submit(vec![job]).await?;
+        accepted(submitted.into_iter().next().unwrap_or(Submitted::New(id)))
+    }
+}
+
+macro_rules! order {
+    ($name:ident $(<$kind:ident: Kind>)?) => {
+        impl$(<$kind: Kind>)? $name$(<$kind>)? {
+            /// What people read; at most 1,000 bytes. Default: the kind.
+            pub fn title(mut self, title: impl Into<String>) -> Self {
+                self.order.title = Some(title.into());
+                self
+            }
+
+            /// Unique among open jobs: while a job holds the key, this returns that job instead of
+            /// submitting another. At most 1,000 bytes.
+            pub fn key(mut self, key: impl Into<String>) -> Self {
+                self.order.key = Some(key.into());
+                self
+            }
+
+            /// The job's id: submitting the same call under it again returns the same job, finished or
+            /// not, until it is pruned; another call is refused. Default: a fresh one.
+            pub fn id(mut self, id: JobId) -> Self {
+                self.order.id = Some(id);
+                self
+            }
+        }
+    };
+}
+
+/// A submission about to be sent; see [`Homing::submit`].
+///
+/// # Durability
+/// Awaiting it returns after the commit: the job will be run to a recorded outcome.
+#[must_use = "nothing is submitted until this is awaited"]
+pub struct Submit<K: Kind> {
+    homing: Homing,
+    order: Order,
+    kind: PhantomData<fn() -> K>,
+}
+
+order!(Submit<K: Kind>);
+
+impl<K: Kind> fmt::Debug for Submit<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Submit").field(&self.order).finish()
+    }
+}
+
+impl<K: Kind> IntoFuture for Submit<K> {
+    type Output = Result<JobHandle<K::Output>, SubmitError>;
+    type IntoFuture = Boxed<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            refuse_inside("submit")?;
+            let id = self.order.send(&self.homing).await?;
+            Ok(self.homing.job(id))
+        })
+    }
+}
+
+/// A submission by name about to be sent; see [`Homing::submit_named`].
+#[must_use = "nothing is submitted until this is awaited"]
+#[derive(Debug)]
+pub struct SubmitNamed {
+    homing: Homing,
+    order: Order,
+    force: bool,
+}
+
+order!(SubmitNamed);
+
+impl SubmitNamed {
+    /// Submits the kind even if no worker has ever registered it.
+    pub fn force(mut self) -> Self {
+        self.force = true;
+        self
+    }
+
+    /// The queue. Default: `default`.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.order.draft.options.queue = Some(queue.into());
+        self
+    }
+
+    /// Higher goes first. Default: 0.
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.order.draft.options.priority = Some(priority);
+        self
+    }
+
+    /// Words to filter jobs by; at most 20.
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.order.draft.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Starts no earlier than this long from now.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.order.draft.start = crate::call::Start::After(delay);
+        self
+    }
+
+    async fn run(self) -> Result<JobHandle<serde_json::Value>, SubmitError> {
+        refuse_inside("submit_named")?;
+        let kind = &self.order.draft.kind;
+        let known = self.homing.store.kinds().await?;
+        if !self.force && !known.contains(kind) {
+            let known = if known.is_empty() {
+                "no kind is known yet, start a worker first".to_owned()
+            } else {
+                format!("known are {}", known.join(", "))
+            };
+            return Err(SubmitError::UnknownKind { kind: kind.clone(), known });
+        }
+        let id = self.order.send(&self.homing).await?;
+        Ok(self.homing.job(id))
+    }
+}
+
+impl IntoFuture for SubmitNamed {
+    type Output = Result<JobHandle<serde_json::Value>, SubmitError>;
+    type IntoFuture = Boxed<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// What a value of an outcome must be.
+pub(crate) trait Value: DeserializeOwned {}
+impl<T: DeserializeOwned> Value for T {}

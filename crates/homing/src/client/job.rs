@@ -1,0 +1,167 @@
+//! A handle on a job: what any process can ask of it, by its id.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Homing, Value};
+use crate::context::refuse_inside;
+use crate::error::{Failure, OutcomeError, Reason, SubmitError};
+use crate::id::JobId;
+use crate::limits;
+use crate::log::Line;
+use crate::state::State;
+use crate::store;
+use crate::store::read::{JobView, Settled, Status};
+
+/// A job, re-opened by its id from any process. Dropping it changes nothing.
+pub struct JobHandle<T> {
+    homing: Homing,
+    id: JobId,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> JobHandle<T> {
+    pub(super) fn new(homing: Homing, id: JobId) -> Self {
+        Self { homing, id, output: PhantomData }
+    }
+
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The job's record as of now.
+    ///
+    /// # Errors
+    /// [`store::Error::Unknown`] if no job has the id.
+    pub async fn view(&self) -> Result<JobView, store::Error> {
+        let unknown = store::Error::Unknown { id: self.id.root() };
+        self.homing.store.job(self.id).await?.ok_or(unknown)
+    }
+
+    /// Where the job stands.
+    pub async fn status(&self) -> Result<Status, store::Error> {
+        Ok(self.view().await?.status)
+    }
+
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones.
+    pub async fn progress(&self) -> Result<f64, store::Error> {
+        Ok(self.view().await?.progress)
+    }
+
+    /// Cancels the job. `false` if it had ended. See [`Homing::cancel`].
+    pub async fn cancel(&self) -> Result<bool, store::Error> {
+        self.homing.cancel(self.id).await
+    }
+
+    /// Reopens a failed or cancelled job: what failed runs again with a fresh budget, what succeeded
+    /// does not. `false` if the job is open or has succeeded.
+    pub async fn retry(&self) -> Result<bool, store::Error> {
+        self.homing.store.retry(self.id).await
+    }
+
+    /// Sends a value to the root. See [`Homing::signal`].
+    pub async fn signal<V: Serialize + ?Sized>(&self, name: &str, value: &V) -> Result<bool, SubmitError> {
+        self.homing.signal(self.id, name, value).await
+    }
+
+    /// The job's log, from the first line on.
+    pub fn log(&self) -> Log {
+        Log { homing: self.homing.clone(), job: self.id, after: 0 }
+    }
+
+    /// Waits until the job has ended, however that was, and returns its status.
+    pub async fn ended(&self) -> Result<Status, OutcomeError> {
+        self.settled().await?;
+        Ok(self.view().await?.status)
+    }
+
+    async fn settled(&self) -> Result<Settled, OutcomeError> {
+        refuse_inside("outcome")?;
+        Ok(self.homing.outcomes.of(self.id).await?)
+    }
+}
+
+impl<T: Value> JobHandle<T> {
+    /// Waits until the job has ended and returns the root's value.
+    ///
+    /// # Errors
+    /// The root's failure; an unknown id; a value that is no `T`.
+    ///
+    /// # Cancel safety
+    /// Dropping it changes nothing; ask again at any time.
+    pub async fn outcome(&self) -> Result<T, OutcomeError> {
+        let settled = self.settled().await?;
+        let text = settled.outcome.unwrap_or_else(|| "null".to_owned());
+        if settled.state == State::Succeeded {
+            let undecodable = |reason| OutcomeError::Undecodable { id: self.id, reason };
+            return crate::encode::parse(&text).map_err(undecodable);
+        }
+        let failure = serde_json::from_str::<Failure>(&text).unwrap_or_else(|_| {
+            Failure::new("?", self.id.root(), 0, Reason::Error, "its failure does not decode")
+        });
+        Err(OutcomeError::Failed(Box::new(failure)))
+    }
+}
+
+impl<T> Clone for JobHandle<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.homing.clone(), self.id)
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JobHandle").field(&self.id).finish()
+    }
+}
+
+/// A job's log, read page by page, live from any process.
+#[derive(Debug, Clone)]
+pub struct Log {
+    homing: Homing,
+    job: JobId,
+    after: u64,
+}
+
+impl Log {
+    /// Skips the lines up to a number.
+    #[must_use]
+    pub fn after(mut self, number: u64) -> Self {
+        self.after = number;
+        self
+    }
+
+    /// The next lines there are now, at most [`limits::PAGE`]; empty if there are none.
+    pub async fn page(&mut self) -> Result<Vec<Line>, store::Error> {
+        let lines = self.homing.store.log(self.job, self.after, limits::PAGE).await?;
+        if let Some(last) = lines.last() {
+            self.after = last.number;
+        }
+        Ok(lines)
+    }
+
+    /// Waits for the next lines; `None` when the job has ended and all have been read. A line of
+    /// another process shows within 200 ms.
+    ///
+    /// # Errors
+    /// An unknown job; or the store fails.
+    pub async fn next(&mut self) -> Result<Option<Vec<Line>>, store::Error> {
+        loop {
+            let unknown = store::Error::Unknown { id: self.job.root() };
+            let known = self.homing.store.outcomes(vec![self.job]).await?;
+            let ended = known.first().ok_or(unknown)?.1.state.is_ended();
+            let lines = self.page().await?;
+            if !lines.is_empty() {
+                return Ok(Some(lines));
+            }
+            if ended {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}

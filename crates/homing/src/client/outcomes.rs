@@ -1,0 +1,135 @@
+//! Waiting for jobs to end: one watcher per store for all who wait.
+//!
+//! Who waits is looked up at once and then whenever a hint says that the job ended here, that another
+//! process committed something, or that a second has passed. Look-ups go in batches.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, oneshot};
+
+use crate::id::JobId;
+use crate::limits;
+use crate::store::read::Settled;
+use crate::store::{Error, Store};
+
+type Asked = oneshot::Sender<Result<Settled, Error>>;
+
+#[derive(Debug)]
+pub(super) struct Outcomes {
+    store: Weak<dyn Store>,
+    waiting: Arc<Mutex<Waiting>>,
+    asked: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: HashMap<JobId, Vec<Asked>>,
+    /// Asked for and not yet looked up.
+    new: HashSet<JobId>,
+    watched: bool,
+}
+
+impl Outcomes {
+    pub(super) fn new(store: &Arc<dyn Store>) -> Self {
+        let store = Arc::downgrade(store);
+        Self { store, waiting: Arc::default(), asked: Arc::default() }
+    }
+
+    /// Waits until a job has ended.
+    pub(super) async fn of(&self, job: JobId) -> Result<Settled, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let watch = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.jobs.entry(job).or_default().push(sender);
+            waiting.new.insert(job);
+            !std::mem::replace(&mut waiting.watched, true)
+        };
+        self.asked.notify_one();
+        if watch {
+            let store = self.store.upgrade().ok_or(Error::Closed)?;
+            tokio::spawn(watcher(store, Arc::clone(&self.waiting), Arc::clone(&self.asked)));
+        }
+        receiver.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// Gives the watch up when the watcher's runtime ends, so that another can begin.
+struct Watch(Arc<Mutex<Waiting>>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.watched = false;
+        waiting.jobs.clear();
+    }
+}
+
+async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc<Notify>) {
+    let watch = Watch(waiting);
+    let lock = || watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut ended = store.hints().ended();
+    let mut changed = store.hints().changed();
+    let mut look: Vec<JobId> = Vec::new();
+    loop {
+        look.extend(lock().new.drain());
+        while !look.is_empty() {
+            let batch: Vec<JobId> = look.drain(..look.len().min(limits::PAGE)).collect();
+            let found = store.outcomes(batch.clone()).await;
+            settle(&mut lock(), &batch, found);
+        }
+        {
+            let mut waiting = lock();
+            waiting.jobs.retain(|_, asked| {
+                asked.retain(|sender| !sender.is_closed());
+                !asked.is_empty()
+            });
+            if waiting.jobs.is_empty() && waiting.new.is_empty() {
+                // Under the lock: whoever asks next finds no watcher and begins one.
+                waiting.watched = false;
+                break;
+            }
+        }
+        let everything = || lock().jobs.keys().copied().collect();
+        tokio::select! {
+            () = asked.notified() => {}
+            jobs = ended.recv() => match jobs {
+                Ok(jobs) => {
+                    let waiting = lock();
+                    look.extend(jobs.iter().filter(|job| waiting.jobs.contains_key(job)));
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => look = everything(),
+                Err(broadcast::error::RecvError::Closed) => break,
+            },
+            _ = changed.changed() => look = everything(),
+            () = tokio::time::sleep(Duration::from_secs(1)) => look = everything(),
+        }
+    }
+    // The watch was given up under the lock: another may have begun since.
+    std::mem::forget(watch);
+}
+
+fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Settled)>, Error>) {
+    let found: HashMap<JobId, Settled> = match found {
+        Ok(found) => found.into_iter().collect(),
+        Err(error) if error.is_transient() => return,
+        Err(error) => {
+            for asked in batch.iter().filter_map(|job| waiting.jobs.remove(job)).flatten() {
+                let _ = asked.send(Err(error.clone()));
+            }
+            return;
+        }
+    };
+    for job in batch {
+        let answer = match found.get(job) {
+            Some(settled) if !settled.state.is_ended() => continue,
+            Some(settled) => Ok(settled.clone()),
+            None => Err(Error::Unknown { id: job.root() }),
+        };
+        for asked in waiting.jobs.remove(job).into_iter().flatten() {
+            // Whoever has stopped waiting needs no answer.
+            let _ = asked.send(answer.clone());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Reading a job's tree, page by page, never whole.
+
+use super::Homing;
+use crate::id::{Local, TaskId};
+use crate::limits;
+use crate::store;
+use crate::store::read::TaskView;
+
+/// Where a walk over a task's children stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor {
+    set: Option<Local>,
+    number: u32,
+}
+
+impl Homing {
+    /// A page of a task's children in the order of their sets and numbers, and the cursor of the next
+    /// page; `None` when there is none. Start with the default cursor.
+    ///
+    /// # Errors
+    /// The store fails. An unknown task has no children.
+    pub async fn children(
+        &self,
+        task: impl Into<TaskId>,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Result<(Vec<TaskView>, Option<Cursor>), store::Error> {
+        let task = task.into();
+        let limit = limit.clamp(1, limits::PAGE);
+        let set = match cursor.set {
+            Some(set) => set,
+            None => match self.store.sets(task, None, 1).await?.first() {
+                Some(row) => row.set,
+                None => return Ok((Vec::new(), None)),
+            },
+        };
+        let page = self.store.children(task, set, cursor.number, limit).await?;
+        let next = match page.last() {
+            Some(last) if page.len() == limit => {
+                Some(Cursor { set: Some(set), number: last.number + 1 })
+            }
+            _ => {
+                let next = self.store.sets(task, Some(set), 1).await?;
+                next.first().map(|row| Cursor { set: Some(row.set), number: 0 })
+            }
+        };
+        let mut views = Vec::with_capacity(page.len());
+        for child in page {
+            let id = TaskId { job: task.job, local: child.local };
+            views.extend(self.store.task(id).await?);
+        }
+        Ok((views, next))
+    }
+}

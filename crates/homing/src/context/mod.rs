@@ -1,0 +1,414 @@
+//! What a running body shares with its worker: the events on their way to the store, the record they
+//! are compared with, the open waits.
+//!
+//! A body is polled by one thread at a time, and every future of homing's own that it awaits only
+//! writes here and returns `Pending`: none of them keeps a waker. The worker reads after each poll what
+//! the body needs and polls it again when that has come. This is what lets it tell a durable wait from
+//! plain I/O (see `worker/body.rs`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Time;
+use crate::error::Misuse;
+use crate::id::{Local, TaskId};
+use crate::replay::{Look, Recall, drift_reason};
+use crate::store::{Claimed, Entry, Error, Event, Store};
+use crate::wait::{Answer, Wait};
+
+mod branch;
+mod log;
+mod set;
+mod waiting;
+
+pub(crate) use branch::InBranch;
+pub(crate) use log::say;
+pub(crate) use set::{SetState, Spawned};
+
+tokio::task_local! {
+    static CURRENT: Arc<Context>;
+}
+
+/// The context of the task that calls, if one does.
+pub(crate) fn current(verb: &'static str) -> Result<Arc<Context>, Misuse> {
+    CURRENT.try_with(Arc::clone).map_err(|_| Misuse::OutsideTask { verb })
+}
+
+/// Refuses a client's verb inside a body, and ends the task that tried.
+pub(crate) fn refuse_inside(verb: &'static str) -> Result<(), Misuse> {
+    let Ok(context) = CURRENT.try_with(Arc::clone) else { return Ok(()) };
+    let misuse = Misuse::ClientInside { verb };
+    context.lock().halt.get_or_insert(Halt::Misuse(misuse.clone()));
+    Err(misuse)
+}
+
+/// Runs `poll` as the task whose context this is.
+pub(crate) fn scope<T>(context: &Arc<Context>, poll: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(Arc::clone(context), poll)
+}
+
+/// A running body's side of the conversation.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) task: TaskId,
+    pub(crate) kind: String,
+    pub(crate) attempt: u32,
+    pub(crate) queue: String,
+    pub(crate) priority: i16,
+    pub(crate) cancelled: CancellationToken,
+    store: Arc<dyn Store>,
+    slot: Mutex<Option<Arc<crate::worker::Slot>>>,
+    inner: Mutex<Inner>,
+}
+
+/// What stops a body for good.
+#[derive(Debug, Clone)]
+pub(crate) enum Halt {
+    Misuse(Misuse),
+    Drift(String),
+    Store(Error),
+}
+
+type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    /// Events not yet handed to the worker.
+    events: Vec<Event>,
+    bytes: usize,
+    spawns: usize,
+    /// Units handed over, and how many of them are committed.
+    posted: u64,
+    committed: u64,
+    /// Spawns handed over and not yet committed, by unit.
+    in_flight: std::collections::VecDeque<(u64, usize)>,
+    /// Whether failures or crashes are there to be forgotten, and whether the next unit does it.
+    renewable: bool,
+    renew: bool,
+    /// Failures in a row before this run, forgotten with the next thing recorded.
+    failures: u32,
+    next_seq: u64,
+    recall: Recall,
+    /// Children in the store when the task was claimed, and how many of them were found again.
+    spawned_before: u64,
+    found_again: u64,
+    sets: BTreeMap<Local, SetState>,
+    places: HashMap<String, u32>,
+    branches: branch::Branches,
+    waits: Vec<(Wait, Option<Answer>)>,
+    requests: Vec<Request>,
+    /// Futures of our own that wait for the worker; while there is one the body keeps its slot.
+    awaiting: usize,
+    /// Steps whose plain work runs.
+    executing: usize,
+    /// The body asks to be polled again at once, after its events were handed over.
+    yielding: bool,
+    pub(crate) halt: Option<Halt>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("waits", &self.waits).finish_non_exhaustive()
+    }
+}
+
+/// What a body that returned `Pending` needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// To be polled again at once.
+    Poll,
+    /// The worker: a commit or a page.
+    Worker,
+    /// Only what its waits are for.
+    Waits,
+    /// Plain I/O, with a durable wait open beside the steps that run it.
+    Steps,
+    /// Plain I/O.
+    Plain,
+}
+
+impl Context {
+    pub(crate) fn new(claimed: &Claimed, store: Arc<dyn Store>) -> Self {
+        let inner = Inner {
+            renewable: claimed.failures + claimed.crashes + claimed.stalls > 0,
+            failures: claimed.failures,
+            next_seq: claimed.records,
+            recall: Recall::new(claimed.records),
+            spawned_before: claimed.spawned,
+            ..Inner::default()
+        };
+        Self {
+            task: claimed.task,
+            kind: claimed.kind.clone(),
+            attempt: claimed.attempt,
+            queue: claimed.queue.clone(),
+            priority: claimed.priority,
+            cancelled: CancellationToken::new(),
+            store,
+            slot: Mutex::default(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.store.clock().now()
+    }
+
+    /// Gives the body a slot, or takes it away.
+    pub(crate) fn hold_slot(&self, slot: Option<Arc<crate::worker::Slot>>) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    /// The slot, for work that cannot be dropped and so must keep it.
+    pub(crate) fn slot(&self) -> Option<Arc<crate::worker::Slot>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops the body for good. Never returns: the worker drops it.
+    pub(crate) async fn halt<T>(&self, halt: Halt) -> T {
+        self.lock().halt.get_or_insert(halt);
+        std::future::pending().await
+    }
+
+    pub(crate) async fn drift<T>(&self, place: &str, difference: &str) -> T {
+        self.halt(Halt::Drift(drift_reason(place, difference))).await
+    }
+
+    /// Failures in a row so far.
+    pub(crate) fn failures(&self) -> u32 {
+        self.lock().failures
+    }
+
+    /// The events since the last call, if there are any, and whether they renew the budget.
+    pub(crate) fn take_events(&self) -> Option<(Vec<Event>, bool)> {
+        let mut inner = self.lock();
+        if inner.events.is_empty() {
+            return None;
+        }
+        inner.posted += 1;
+        let (unit, spawns) = (inner.posted, std::mem::take(&mut inner.spawns));
+        if spawns > 0 {
+            inner.in_flight.push_back((unit, spawns));
+        }
+        inner.bytes = 0;
+        let renew = std::mem::take(&mut inner.renew);
+        Some((std::mem::take(&mut inner.events), renew))
+    }
+
+    /// The last events, together with what ends the stretch.
+    pub(crate) fn take_last(&self, last: Event) -> (Vec<Event>, bool) {
+        let (mut events, renew) = self.take_events().unwrap_or_default();
+        events.push(last);
+        (events, renew)
+    }
+
+    /// Says that one more unit is committed.
+    pub(crate) fn unit_committed(&self) {
+        let mut inner = self.lock();
+        inner.committed += 1;
+        let committed = inner.committed;
+        while inner.in_flight.front().is_some_and(|(unit, _)| *unit <= committed) {
+            inner.in_flight.pop_front();
+        }
+    }
+
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.lock().requests)
+    }
+
+    pub(crate) fn needs(&self) -> Needs {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.yielding) {
+            Needs::Poll
+        } else if inner.awaiting > 0 {
+            Needs::Worker
+        } else if inner.waits.is_empty() {
+            Needs::Plain
+        } else if inner.executing > 0 {
+            Needs::Steps
+        } else {
+            Needs::Waits
+        }
+    }
+
+    /// Waits until everything said so far is committed.
+    pub(crate) async fn commit(&self) {
+        let target = {
+            let inner = self.lock();
+            inner.posted + u64::from(!inner.events.is_empty())
+        };
+        self.await_worker(|inner| (inner.committed >= target).then_some(())).await;
+    }
+
+    /// Hands the worker what there is, without waiting for the commit.
+    async fn hand_over(&self) {
+        let mut first = true;
+        poll_fn(|_| {
+            if std::mem::take(&mut first) {
+                self.lock().yielding = true;
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Lets the worker run a read and waits for what it brings.
+    pub(crate) async fn fetch<T, F>(&self, read: impl FnOnce(Arc<dyn Store>) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let cell = Arc::new(Mutex::new(None));
+        let (read, filled) = (read(Arc::clone(&self.store)), Arc::clone(&cell));
+        self.lock().requests.push(Box::pin(async move {
+            let answer = read.await;
+            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        }));
+        let take = |_: &mut Inner| cell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match self.await_worker(take).await {
+            Ok(value) => value,
+            Err(error) => self.halt(Halt::Store(error)).await,
+        }
+    }
+
+    async fn await_worker<T>(&self, mut ready: impl FnMut(&mut Inner) -> Option<T>) -> T {
+        let mut guard = None;
+        poll_fn(|_| {
+            if let Some(value) = ready(&mut self.lock()) {
+                return Poll::Ready(value);
+            }
+            guard.get_or_insert_with(|| Counted::new(self, |inner| &mut inner.awaiting));
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// What the record says of a place; loads pages as it needs them.
+    pub(crate) async fn recall(&self, place: &str) -> Option<Entry> {
+        loop {
+            let look = self.lock().recall.look(place);
+            match look {
+                Look::Found(entry) => return Some(entry),
+                Look::Absent => return None,
+                Look::Load(after) => {
+                    let task = self.task;
+                    let page = self
+                        .fetch(move |store| async move {
+                            store.record(task, after, crate::limits::PAGE).await
+                        })
+                        .await;
+                    self.lock().recall.load(page);
+                }
+            }
+        }
+    }
+
+    /// Remembers something at a place, from the next commit on.
+    pub(crate) fn record(&self, place: &str, entry: Entry) {
+        let mut inner = self.lock();
+        inner.next_seq += 1;
+        let seq = inner.next_seq;
+        inner.recall.is_past();
+        inner.renews();
+        inner.push(Event::Record { seq, place: place.to_owned(), entry });
+    }
+
+    /// Sends an event with the next commit.
+    pub(crate) fn send(&self, event: Event) {
+        self.lock().push(event);
+    }
+
+    /// The place of the next occurrence of a name in the current branch.
+    pub(crate) fn place(&self, name: &str) -> String {
+        let mut inner = self.lock();
+        let name = format!("{}{name}", inner.branches.prefix());
+        let count = inner.places.entry(name.clone()).or_default();
+        *count += 1;
+        format!("{name}#{count}")
+    }
+
+    /// The place of a name that needs no number.
+    pub(crate) fn named_place(&self, name: &str) -> String {
+        format!("{}{name}", self.lock().branches.prefix())
+    }
+
+    /// The number of the last entry the store had when the task was claimed.
+    pub(crate) fn last_recorded(&self) -> u64 {
+        self.lock().recall.last()
+    }
+
+    /// The current branch did something that was in the record, or is new.
+    pub(crate) fn settle_lines(&self, replayed: bool) {
+        self.lock().settle_lines(replayed);
+    }
+
+    /// Marks that a step's plain work runs.
+    pub(crate) fn executing(&self) -> Counted<'_> {
+        Counted::new(self, |inner| &mut inner.executing)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, event: Event) {
+        self.bytes += size(&event);
+        self.spawns += usize::from(matches!(event, Event::Spawn(_)));
+        self.events.push(event);
+    }
+
+    /// Something new is about to be recorded: the budget of retries and crashes begins anew.
+    fn renews(&mut self) {
+        self.failures = 0;
+        if std::mem::take(&mut self.renewable) {
+            self.renew = true;
+        }
+    }
+
+    fn unflushed(&self) -> usize {
+        self.spawns + self.in_flight.iter().map(|(_, spawns)| spawns).sum::<usize>()
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.recall.is_replaying() || self.found_again < self.spawned_before
+    }
+}
+
+/// The bytes an event adds to an exchange, near enough.
+pub(crate) fn size(event: &Event) -> usize {
+    64 + match event {
+        Event::Record { entry: Entry::Step(text) | Entry::Returned(text), .. } => text.len(),
+        Event::Spawn(child) => 128 + child.task.arguments.len(),
+        Event::Detach(job) => 128 + job.task.arguments.len(),
+        Event::Log(line) => line.message.len(),
+        Event::End(crate::store::End::Succeeded(value)) => value.len(),
+        _ => 0,
+    }
+}
+
+/// A count in the context that is one higher while this lives.
+pub(crate) struct Counted<'a> {
+    context: &'a Context,
+    which: fn(&mut Inner) -> &mut usize,
+}
+
+impl<'a> Counted<'a> {
+    fn new(context: &'a Context, which: fn(&mut Inner) -> &mut usize) -> Self {
+        *which(&mut context.lock()) += 1;
+        Self { context, which }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        *(self.which)(&mut self.context.lock()) -= 1;
+    }
+}

@@ -1,0 +1,184 @@
+//! The sets of a running body: which children it has spawned, and which outcomes it was given.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::Context;
+use crate::call::Draft;
+use crate::error::{Invalid, Misuse};
+use crate::id::{Local, TaskId};
+use crate::join_set::FailurePolicy;
+use crate::limits;
+use crate::store::{Child, Event, NewChild};
+
+/// A set as the body sees it.
+#[derive(Debug, Default)]
+pub(crate) struct SetState {
+    pub(crate) place: String,
+    pub(crate) policy: FailurePolicy,
+    /// Spawns so far in this run, and those among them without a place of their own.
+    pub(crate) issued: u32,
+    numbered: u32,
+    /// Children of an earlier run, loaded and not yet found again.
+    known: HashMap<Local, (String, [u8; 16])>,
+    next_page: u32,
+    all_known: bool,
+    /// Outcomes given to the body, and how many of them were losses and successes.
+    pub(crate) delivered: u64,
+    pub(crate) lost: u64,
+    pub(crate) succeeded: u64,
+    /// The end number up to which outcomes were given in order.
+    pub(crate) watermark: u64,
+    /// Children whose outcomes were given singly.
+    pub(crate) singly: HashSet<Local>,
+    /// Ended children loaded and not yet given.
+    pub(crate) page: VecDeque<Child>,
+    /// Whether there may be more ended children than the page had.
+    pub(crate) more: bool,
+    /// A wait has dealt with the whole set: how its open children end no longer matters.
+    pub(crate) settled: bool,
+}
+
+/// A child that was spawned or found again.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) set: Local,
+    pub(crate) child: TaskId,
+    pub(crate) place: String,
+}
+
+impl Context {
+    /// Makes a set known to the closing join.
+    pub(crate) fn open_set(&self, place: &str, policy: FailurePolicy) -> Local {
+        let set = self.task.set(place);
+        let mut inner = self.lock();
+        let fresh = inner.spawned_before == 0;
+        let state = inner.sets.entry(set).or_default();
+        if state.place.is_empty() {
+            place.clone_into(&mut state.place);
+            state.all_known = fresh;
+            state.more = !fresh;
+        }
+        state.policy = policy;
+        set
+    }
+
+    /// Reads or changes a set's state.
+    pub(crate) fn with_set<T>(&self, set: Local, how: impl FnOnce(&mut SetState) -> T) -> T {
+        how(self.lock().sets.entry(set).or_default())
+    }
+
+    /// The sets opened so far, in no particular order.
+    pub(crate) fn sets(&self) -> Vec<Local> {
+        self.lock().sets.keys().copied().collect()
+    }
+
+    /// Children in the store that this run has not found again.
+    pub(crate) fn unfound(&self) -> u64 {
+        let inner = self.lock();
+        inner.spawned_before.saturating_sub(inner.found_again)
+    }
+
+    /// Spawns a child into a set, or finds it again.
+    pub(crate) async fn spawn(self: &Arc<Self>, set: Local, draft: Draft) -> Result<Spawned, Misuse> {
+        let own_place = draft.place.clone();
+        let task = draft.fix(self.now(), &self.queue, self.priority)?;
+        let (place, number, numbered) = self.with_set(set, |state| {
+            let place = match &own_place {
+                Some(name) => format!("{}@{name}", state.place),
+                None => format!("{}[{}]", state.place, state.numbered),
+            };
+            (place, state.issued, state.numbered)
+        });
+        if number >= limits::CHILDREN {
+            let (count, limit) = (number as usize, limits::CHILDREN as usize);
+            return Err(Invalid::TooMany { field: "children of a set", count, limit }.into());
+        }
+        let _op = self.begin(&place, false).await;
+        self.with_set(set, |state| {
+            state.issued += 1;
+            state.numbered += u32::from(own_place.is_none());
+        });
+        let local = own_place.map_or_else(|| set.numbered(numbered), |name| set.placed(&name));
+        let child = TaskId { job: self.task.job, local };
+        if let Some((kind, hash)) = self.find_again(set, local).await {
+            if kind != task.kind || hash != task.hash {
+                self.report_drift(&place, child, &task.kind, &task.arguments).await;
+            }
+            let mut inner = self.lock();
+            inner.found_again += 1;
+            inner.settle_lines(true);
+        } else {
+            let mut inner = self.lock();
+            inner.recall.is_past();
+            inner.renews();
+            inner.settle_lines(false);
+            inner.push(Event::Spawn(Box::new(NewChild { local, set, number, task })));
+        }
+        self.hold_back().await;
+        Ok(Spawned { set, child, place })
+    }
+
+    /// The kind and the hash of a child of an earlier run.
+    async fn find_again(self: &Arc<Self>, set: Local, local: Local) -> Option<(String, [u8; 16])> {
+        loop {
+            if self.unfound() == 0 {
+                return None;
+            }
+            let (found, next) = self.with_set(set, |state| {
+                (state.known.remove(&local), (!state.all_known).then_some(state.next_page))
+            });
+            if found.is_some() {
+                return found;
+            }
+            let from = next?;
+            let task = self.task;
+            let page = self
+                .fetch(move |store| async move {
+                    store.children(task, set, from, limits::PAGE).await
+                })
+                .await;
+            self.with_set(set, |state| {
+                state.all_known = page.len() < limits::PAGE;
+                for child in page {
+                    state.next_page = child.number + 1;
+                    state.known.insert(child.local, (child.kind, child.hash));
+                }
+            });
+        }
+    }
+
+    async fn report_drift(self: &Arc<Self>, place: &str, child: TaskId, kind: &str, args: &str) {
+        let old = self.fetch(move |store| async move { store.task(child).await }).await;
+        let (old_kind, old_args) =
+            old.map_or_else(Default::default, |old| (old.kind, old.arguments));
+        let text = crate::replay::drift_text(&old_kind, &old_args, kind, args);
+        self.drift::<()>(place, &text).await;
+    }
+
+    /// Backpressure: hands over full batches, and waits when too many spawns are on their way.
+    async fn hold_back(&self) {
+        let (many, full) = {
+            let inner = self.lock();
+            let many = inner.unflushed() >= limits::UNFLUSHED_SPAWNS
+                || inner.bytes >= limits::UNFLUSHED_BYTES;
+            (many, inner.events.len() >= limits::UNFLUSHED_SPAWNS / 4)
+        };
+        if full || many {
+            self.hand_over().await;
+        }
+        if many {
+            self.await_worker(|inner| {
+                (inner.unflushed() <= limits::UNFLUSHED_SPAWNS / 2).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Waits until every spawn so far is committed: a step must not run before.
+    pub(crate) async fn commit_spawns(&self) {
+        if self.lock().unflushed() > 0 {
+            self.commit().await;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Single children: `spawn` and what it returns.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::call::Call;
+use crate::context::{Context, Spawned, current};
+use crate::error::{JoinError, Misuse};
+use crate::id::TaskId;
+use crate::join_set::{FailurePolicy, abort, decode};
+use crate::store::Cause;
+use crate::task::Kind;
+use crate::wait::Condition;
+use crate::waiting::{Boxed, Durable, Selectable, Settled, Waiting};
+
+/// Spawns a child of the running task.
+///
+/// Works in the body of a task and in every function it awaits. The task does not end before its
+/// children have: one whose handle was dropped is waited for at the end, and its failure fails the task.
+///
+/// # Errors
+/// Outside a task, or when an argument or option is refused. Nothing was spawned then.
+///
+/// # Durability
+/// As for [`JoinSet::spawn`](crate::JoinSet::spawn).
+pub async fn spawn<K: Kind>(call: Call<K>) -> Result<JoinHandle<K::Output>, Misuse> {
+    let context = current("spawn")?;
+    let place = context.named_place(&format!("spawn:{}", K::NAME));
+    let set = context.open_set(&place, FailurePolicy::FailFast);
+    let spawned = context.spawn(set, call.draft).await?;
+    Ok(JoinHandle::new(context, spawned))
+}
+
+/// A spawned child: await it for its value.
+///
+/// **Unlike tokio's, dropping it changes nothing**: the child runs on, and the task waits for it before
+/// it ends. [`abort`](Self::abort) cancels it.
+pub struct JoinHandle<T> {
+    context: Arc<Context>,
+    spawned: Spawned,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(context: Arc<Context>, spawned: Spawned) -> Self {
+        Self { context, spawned, output: PhantomData }
+    }
+
+    /// The child's id.
+    pub fn id(&self) -> TaskId {
+        self.spawned.child
+    }
+
+    /// Cancels the child, unless it has ended, and everything below it. It does not count as a loss.
+    ///
+    /// # Durability
+    /// Committed with the next durable operation.
+    pub fn abort(&self) {
+        abort(&self.context, self.spawned.set, Some(self.spawned.child.local), false);
+    }
+}
+
+impl<T: DeserializeOwned + Send> JoinHandle<T> {
+    /// Gives up waiting after this long, counted from when the wait was first reached. The child runs
+    /// on.
+    pub fn timeout(self, after: std::time::Duration) -> Waiting<'static, Joined<T>> {
+        self.waiting().timeout(after)
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("id", &self.spawned.child).finish()
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+    type IntoFuture = Boxed<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.waiting().into_future()
+    }
+}
+
+impl<T: DeserializeOwned + Send> Selectable<'static> for JoinHandle<T> {
+    type Wait = Joined<T>;
+
+    fn waiting(self) -> Waiting<'static, Joined<T>> {
+        (&self).waiting()
+    }
+}
+
+impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
+    type Wait = Joined<T>;
+
+    fn waiting(self) -> Waiting<'static, Joined<T>> {
+        let Spawned { set, child, place } = &self.spawned;
+        let cause = Cause { place: place.clone(), set: *set, child: Some(child.local) };
+        Waiting::new(Joined { cause, output: PhantomData })
+    }
+}
+
+/// The wait for one child.
+#[derive(Debug)]
+pub struct Joined<T> {
+    cause: Cause,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + Send> Durable for Joined<T> {
+    type Output = Result<T, JoinError>;
+
+    fn name(&self) -> String {
+        format!("{}.await", self.cause.place)
+    }
+
+    fn plan<'a>(&'a mut self, _: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+        let (set, child) = (self.cause.set, self.cause.child);
+        Box::pin(std::future::ready(child.map(|child| Condition::Child { set, child })))
+    }
+
+    fn settle<'a>(mut self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            settled.place.clone_into(&mut self.cause.place);
+            if settled.timed_out {
+                return Err(context.timed_out(&settled.place, self.cause).await);
+            }
+            let (task, local) = (context.task, self.cause.child.unwrap_or(self.cause.set));
+            let child = context.fetch(move |store| async move { store.child(task, local).await }).await;
+            let Some(child) = child.filter(|child| child.state.is_ended()) else {
+                return context.drift(&settled.place, "expected an ended child, got none").await;
+            };
+            context.with_set(self.cause.set, |state| {
+                if state.singly.insert(local) {
+                    state.delivered += 1;
+                    state.lost += u64::from(crate::join_set::is_lost(&child));
+                    state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
+                }
+            });
+            decode(context, &child, || self.cause)
+        })
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Err(misuse.into())
+    }
+}

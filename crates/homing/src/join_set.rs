@@ -1,0 +1,243 @@
+//! Sets of children: spawn when you find work, join when you need it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream};
+use serde::de::DeserializeOwned;
+
+use crate::call::Call;
+use crate::context::{Context, current};
+use crate::error::{JoinError, Misuse};
+use crate::handle::JoinHandle;
+use crate::id::Local;
+use crate::store::{Abort, Event};
+use crate::task::Kind;
+use crate::waiting::Waiting;
+
+mod collect;
+mod verbs;
+
+pub(crate) use collect::{decode, failure_of, is_lost};
+pub use verbs::{JoinAll, JoinNext, JoinSettled, JoinSome};
+
+/// How many losses of a set its parent bears.
+///
+/// A child is lost when it failed for good or was cancelled by somebody else than its parent. The
+/// policy governs [`JoinSet::join_all`] and the closing join; the other waits hand out outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum FailurePolicy {
+    /// The first loss aborts the rest and fails the join.
+    #[default]
+    FailFast,
+    /// Up to this many losses are left out of the result.
+    Tolerate {
+        /// Losses borne.
+        failures: u64,
+    },
+    /// Up to this share of the children, rounded down, is left out of the result.
+    ToleratePercent {
+        /// 0 to 100, of the children spawned when the wait is answered.
+        percent: f64,
+    },
+    /// Fails once this many successes can no longer be reached.
+    Require {
+        /// Successes needed.
+        successes: u64,
+    },
+}
+
+impl FailurePolicy {
+    /// Losses borne among the children whose outcomes were not yet given out.
+    pub(crate) fn allowed(self, spawned: u64, lost_before: u64) -> u64 {
+        match self {
+            Self::FailFast => 0,
+            Self::Tolerate { failures } => failures,
+            Self::ToleratePercent { percent } => {
+                (spawned as f64 * percent.clamp(0.0, 100.0) / 100.0).floor() as u64
+            }
+            Self::Require { successes } => {
+                spawned.saturating_sub(successes).saturating_sub(lost_before)
+            }
+        }
+    }
+}
+
+/// A set of children of one output type, made durable: the habits of tokio's `JoinSet`.
+///
+/// **Unlike tokio's, dropping it never cancels**: its children run on, and the task does not end before
+/// they have. Only [`abort_all`](Self::abort_all), the policy, or the end of the task cancels them.
+///
+/// A set has a place in its body: the number of its creation, or its [name](Self::named).
+pub struct JoinSet<T> {
+    context: Result<Arc<Context>, Misuse>,
+    set: Local,
+    place: String,
+    /// How many whole sets have been dealt with under this value: each has counts of its own.
+    turns: u32,
+    policy: FailurePolicy,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> JoinSet<T> {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::create(|context| context.place("set"))
+    }
+
+    /// An empty set whose place does not depend on the sets created before it.
+    ///
+    /// The name must be unique in the body (1 to 200 bytes).
+    pub fn named(name: &str) -> Self {
+        Self::create(|context| context.named_place(&format!("set:{name}")))
+    }
+
+    fn create(place: impl FnOnce(&Context) -> String) -> Self {
+        let context = current("JoinSet::spawn");
+        let (mut set, mut name) = (Local::ROOT, String::new());
+        let policy = FailurePolicy::default();
+        if let Ok(context) = &context {
+            name = place(context);
+            set = context.open_set(&name, policy);
+        }
+        Self { context, set, place: name, turns: 0, policy, output: PhantomData }
+    }
+
+    /// Chooses the failure policy. Default: [`FailurePolicy::FailFast`].
+    #[must_use]
+    pub fn policy(mut self, policy: FailurePolicy) -> Self {
+        self.policy = policy;
+        if let Ok(context) = &self.context {
+            context.with_set(self.set, |state| state.policy = policy);
+        }
+        self
+    }
+
+    /// Spawns a child.
+    ///
+    /// # Errors
+    /// Outside a task, or when an argument or option is refused. Nothing was spawned then.
+    ///
+    /// # Durability
+    /// Returns once the child is on its way; it is committed before any later step begins. It waits
+    /// when [`limits::UNFLUSHED_SPAWNS`](crate::limits::UNFLUSHED_SPAWNS) are on their way. A replay
+    /// finds the child again and compares the call with it.
+    pub async fn spawn<K: Kind<Output = T>>(&mut self, call: Call<K>) -> Result<JoinHandle<T>, Misuse> {
+        self.spawn_draft(call.draft).await
+    }
+
+    pub(crate) async fn spawn_draft(&mut self, draft: crate::call::Draft) -> Result<JoinHandle<T>, Misuse> {
+        let context = self.context.as_ref().map_err(Clone::clone)?;
+        let spawned = context.spawn(self.set, draft).await?;
+        Ok(JoinHandle::new(Arc::clone(context), spawned))
+    }
+
+    /// Every child so far has been dealt with; what is spawned next begins a fresh set.
+    fn turn(&mut self, context: &Context) {
+        context.with_set(self.set, |state| {
+            state.settled = true;
+            state.delivered = u64::from(state.issued);
+            state.page.clear();
+        });
+        self.turns += 1;
+        let place = format!("{}~{}", self.place, self.turns);
+        self.set = context.open_set(&place, self.policy);
+    }
+
+    fn state<R>(&self, read: impl FnOnce(&mut crate::context::SetState) -> R) -> Option<R> {
+        self.context.as_ref().ok().map(|context| context.with_set(self.set, read))
+    }
+
+    /// Children whose outcomes have not been given out.
+    pub fn len(&self) -> usize {
+        self.state(|state| u64::from(state.issued) - state.delivered).unwrap_or(0) as usize
+    }
+
+    /// Whether every child's outcome has been given out.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Cancels every open child spawned so far, and what is below them. Their ends do not count as
+    /// losses.
+    ///
+    /// # Durability
+    /// Committed with the next durable operation.
+    pub fn abort_all(&mut self) {
+        if let Ok(context) = &self.context {
+            abort(context, self.set, None, false);
+        }
+    }
+}
+
+/// Sends an abort for what has been spawned so far.
+pub(crate) fn abort(context: &Context, set: Local, child: Option<Local>, policy: bool) {
+    let below = context.with_set(set, |state| state.issued);
+    context.send(Event::Abort(Abort { set, child, below, policy }));
+}
+
+impl<T: DeserializeOwned + Send> JoinSet<T> {
+    /// The next outcome in the order of completion; `None` when all have been given out. What has
+    /// ended already is handed out before the task parks.
+    pub fn join_next(&mut self) -> Waiting<'_, JoinNext<'_, T>> {
+        Waiting::new(JoinNext { set: self })
+    }
+
+    /// The values of all children in the order they were spawned, at most
+    /// [`limits::JOIN_ALL`](crate::limits::JOIN_ALL). A loss beyond the set's policy aborts the rest
+    /// and is the error. With no children it returns at once.
+    pub fn join_all(&mut self) -> Waiting<'_, JoinAll<'_, T>> {
+        Waiting::new(JoinAll { set: self })
+    }
+
+    /// Every outcome in the order spawned, whatever it is, at most
+    /// [`limits::JOIN_ALL`](crate::limits::JOIN_ALL).
+    pub fn join_settled(&mut self) -> Waiting<'_, JoinSettled<'_, T>> {
+        Waiting::new(JoinSettled { set: self })
+    }
+
+    /// The first success; the rest is aborted. An error when no child succeeds.
+    pub fn join_first(&mut self) -> Waiting<'_, JoinSome<'_, T, T>> {
+        Waiting::new(JoinSome::first(self))
+    }
+
+    /// The first `count` successes in the order of completion; the rest is aborted. An error when that
+    /// many can no longer be reached.
+    pub fn join_some(&mut self, count: usize) -> Waiting<'_, JoinSome<'_, T, Vec<T>>> {
+        Waiting::new(JoinSome::some(self, count as u64))
+    }
+
+    /// The outcomes in the order of completion, as a stream with flat memory.
+    pub fn outcomes(&mut self) -> impl Stream<Item = Result<T, JoinError>> + '_ {
+        let next = async |set: &mut Self| set.join_next().await;
+        stream::unfold((self, next), |(set, next)| async move {
+            next(set).await.map(|outcome| (outcome, (set, next)))
+        })
+    }
+
+    /// Gives each outcome to a function, in the order of completion and with flat memory; stops at
+    /// the function's first error.
+    pub async fn for_each<E>(
+        &mut self,
+        mut each: impl AsyncFnMut(Result<T, JoinError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(outcome) = self.join_next().await {
+            each(outcome).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<T> Default for JoinSet<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for JoinSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinSet").field("place", &self.place).field("len", &self.len()).finish()
+    }
+}

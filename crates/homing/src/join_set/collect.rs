@@ -1,0 +1,103 @@
+//! From ended children to outcomes: pages of them, counted against a policy.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::error::{Failure, JoinError, Reason};
+use crate::id::{Local, TaskId};
+use crate::limits;
+use crate::state::State;
+use crate::store::{CancelledBy, Cause, Child};
+
+/// The failure an ended child left.
+pub(crate) fn failure_of(context: &Context, child: &Child) -> Failure {
+    let stored = child.outcome.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    stored.unwrap_or_else(|| {
+        let id = TaskId { job: context.task.job, local: child.local };
+        Failure::new(&child.kind, id, 0, Reason::Error, "its failure does not decode")
+    })
+}
+
+/// An ended child's outcome.
+pub(crate) fn decode<T: DeserializeOwned>(
+    context: &Context,
+    child: &Child,
+    cause: impl FnOnce() -> Cause,
+) -> Result<T, JoinError> {
+    let id = TaskId { job: context.task.job, local: child.local };
+    if child.state == State::Succeeded {
+        let text = child.outcome.as_deref().unwrap_or("null");
+        return crate::encode::parse(text).map_err(|reason| JoinError::Undecodable { id, reason });
+    }
+    if child.cancelled_by.is_some_and(CancelledBy::is_parent) {
+        return Err(JoinError::Aborted { id });
+    }
+    let failure = Box::new(failure_of(context, child));
+    Err(JoinError::Failed { failure, cause: Some(Box::new(cause())) })
+}
+
+/// Whether a child counts as lost.
+pub(crate) fn is_lost(child: &Child) -> bool {
+    match child.state {
+        State::Failed => true,
+        State::Cancelled => !child.cancelled_by.is_some_and(CancelledBy::is_parent),
+        _ => false,
+    }
+}
+
+/// What a walk over a set's undelivered ends has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) lost: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) last_end: u64,
+    /// The loss that is one too many.
+    pub(crate) breaking: Option<Box<Child>>,
+}
+
+impl Context {
+    /// Ended children of a set whose end number is above `after`, one page.
+    pub(crate) async fn ends(self: &Arc<Self>, set: Local, after: u64) -> Vec<Child> {
+        let task = self.task;
+        self.fetch(move |store| async move { store.ends(task, set, after, limits::PAGE).await }).await
+    }
+
+    /// Walks the ends that no wait has given out, in order, until `allowed` losses are exceeded or
+    /// `each` has enough.
+    pub(crate) async fn tally(
+        self: &Arc<Self>,
+        set: Local,
+        allowed: u64,
+        mut each: impl FnMut(Child) -> bool,
+    ) -> Tally {
+        let (start, singly) =
+            self.with_set(set, |state| (state.watermark, state.singly.clone()));
+        let mut tally = Tally { last_end: start, ..Tally::default() };
+        loop {
+            let page = self.ends(set, tally.last_end).await;
+            let last_page = page.len() < limits::PAGE;
+            for child in page {
+                tally.last_end = child.end.unwrap_or(tally.last_end);
+                if singly.contains(&child.local) {
+                    continue;
+                }
+                tally.succeeded += u64::from(child.state == State::Succeeded);
+                if is_lost(&child) {
+                    tally.lost += 1;
+                    if tally.lost > allowed {
+                        tally.breaking = Some(Box::new(child));
+                        return tally;
+                    }
+                }
+                if !each(child) {
+                    return tally;
+                }
+            }
+            if last_page {
+                return tally;
+            }
+        }
+    }
+}

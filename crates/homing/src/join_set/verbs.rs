@@ -1,0 +1,354 @@
+//! The waits on a set.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{JoinSet, abort, decode, failure_of};
+use crate::context::Context;
+use crate::error::{JoinError, Misuse};
+use crate::limits;
+use crate::store::{Cause, Child};
+use crate::wait::Condition;
+use crate::waiting::{Boxed, Durable, Settled};
+
+/// See [`JoinSet::join_next`].
+pub struct JoinNext<'s, T> {
+    pub(super) set: &'s mut JoinSet<T>,
+}
+
+/// See [`JoinSet::join_all`].
+pub struct JoinAll<'s, T> {
+    pub(super) set: &'s mut JoinSet<T>,
+}
+
+/// See [`JoinSet::join_settled`].
+pub struct JoinSettled<'s, T> {
+    pub(super) set: &'s mut JoinSet<T>,
+}
+
+/// See [`JoinSet::join_first`] and [`JoinSet::join_some`].
+pub struct JoinSome<'s, T, R> {
+    set: &'s mut JoinSet<T>,
+    count: u64,
+    verb: &'static str,
+    finish: fn(Vec<T>) -> Option<R>,
+}
+
+impl<'s, T> JoinSome<'s, T, T> {
+    pub(super) fn first(set: &'s mut JoinSet<T>) -> Self {
+        Self { set, count: 1, verb: "join_first", finish: |values| values.into_iter().next() }
+    }
+}
+
+impl<'s, T> JoinSome<'s, T, Vec<T>> {
+    pub(super) fn some(set: &'s mut JoinSet<T>, count: u64) -> Self {
+        Self { set, count, verb: "join_some", finish: Some }
+    }
+}
+
+impl<T> JoinSet<T> {
+    fn issued(&self, context: &Context) -> u64 {
+        context.with_set(self.set, |state| u64::from(state.issued))
+    }
+
+    fn cause(&self, place: &str) -> Cause {
+        Cause { place: place.to_owned(), set: self.set, child: None }
+    }
+
+    /// All have ended, or so many are lost.
+    fn all(&self, context: &Context, lost: Option<u64>) -> Option<Condition> {
+        let spawned = self.issued(context);
+        let open = context.with_set(self.set, |state| spawned - state.delivered);
+        let (set, ended) = (self.set, Some(spawned));
+        (open > 0).then_some(Condition::Set { set, ended, lost, succeeded: None, past: None })
+    }
+
+    fn too_many(&self, context: &Context, verb: &'static str) -> Option<JoinError> {
+        let children = context.with_set(self.set, |state| u64::from(state.issued) - state.delivered);
+        let limit = limits::JOIN_ALL;
+        (children > limit).then_some(JoinError::TooMany { verb, children, limit })
+    }
+}
+
+impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
+    type Output = Option<Result<T, JoinError>>;
+
+    fn name(&self) -> String {
+        format!("{}.join_next", self.set.place)
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.set.issued(context)
+    }
+
+    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+        Box::pin(async move {
+            let set = self.set.set;
+            if self.set.is_empty() || context.next_end(set, false).await {
+                return None;
+            }
+            let past = Some(context.with_set(set, |state| state.watermark));
+            Some(Condition::Set { set, ended: None, lost: None, succeeded: None, past })
+        })
+    }
+
+    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+            if settled.timed_out {
+                return Some(Err(context.timed_out(&settled.place, cause).await));
+            }
+            if self.set.is_empty() {
+                return None;
+            }
+            context.next_end(set, true).await;
+            let child = context.with_set(set, |state| {
+                let child = state.page.pop_front()?;
+                state.watermark = child.end.unwrap_or(state.watermark);
+                state.delivered += 1;
+                state.lost += u64::from(super::collect::is_lost(&child));
+                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
+                Some(child)
+            });
+            match child {
+                Some(child) => Some(decode(context, &child, || cause)),
+                None => context.drift(&settled.place, "expected an ended child, got none").await,
+            }
+        })
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Some(Err(misuse.into()))
+    }
+}
+
+impl Context {
+    /// Whether an undelivered end is at hand; loads a page where there may be one (`must`: is one).
+    async fn next_end(self: &Arc<Self>, set: crate::id::Local, must: bool) -> bool {
+        loop {
+            let (at_hand, more, after) = self.with_set(set, |state| {
+                // Ends whose outcomes were given singly are passed over.
+                while state.page.front().is_some_and(|child| state.singly.contains(&child.local)) {
+                    let passed = state.page.pop_front().and_then(|child| child.end);
+                    state.watermark = passed.unwrap_or(state.watermark);
+                }
+                (!state.page.is_empty(), state.more, state.watermark)
+            });
+            if at_hand || (!more && !must) {
+                return at_hand;
+            }
+            let page = self.ends(set, after).await;
+            let (full, nothing) = (page.len() == limits::PAGE, page.is_empty());
+            self.with_set(set, |state| {
+                state.more = full;
+                state.page = page.into();
+            });
+            if nothing {
+                return false;
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
+    type Output = Result<Vec<T>, JoinError>;
+
+    fn name(&self) -> String {
+        format!("{}.join_all", self.set.place)
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.set.issued(context)
+    }
+
+    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+        let policy = self.set.policy;
+        let too_many = self.set.too_many(context, "join_all").is_some();
+        let lost = context.with_set(self.set.set, |state| {
+            state.lost + policy.allowed(u64::from(state.issued), state.lost) + 1
+        });
+        let condition = self.set.all(context, Some(lost)).filter(|_| !too_many);
+        Box::pin(std::future::ready(condition))
+    }
+
+    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+            if let Some(error) = self.set.too_many(context, "join_all") {
+                return Err(error);
+            }
+            if settled.timed_out {
+                return Err(context.timed_out(&settled.place, cause).await);
+            }
+            let (spawned, before, succeeded) = context
+                .with_set(set, |state| (u64::from(state.issued), state.lost, state.succeeded));
+            let allowed = self.set.policy.allowed(spawned, before);
+            let mut children = Vec::new();
+            let tally = context
+                .tally(set, allowed, |child| {
+                    if child.state == crate::state::State::Succeeded {
+                        children.push(child);
+                    }
+                    true
+                })
+                .await;
+            if tally.breaking.is_some() {
+                abort(context, set, None, true);
+            }
+            self.set.turn(context);
+            if let Some(child) = tally.breaking {
+                let failure = Box::new(failure_of(context, &child));
+                return Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) });
+            }
+            if let super::FailurePolicy::Require { successes: needed } = self.set.policy {
+                let succeeded = succeeded + tally.succeeded;
+                if succeeded < needed {
+                    let cause = Some(Box::new(cause));
+                    return Err(JoinError::TooFew { succeeded, spawned, needed, cause });
+                }
+            }
+            children.sort_by_key(|child| (child.number, child.local));
+            children.iter().map(|child| decode(context, child, || cause.clone())).collect()
+        })
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Err(misuse.into())
+    }
+}
+
+impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
+    type Output = Result<Vec<Result<T, JoinError>>, JoinError>;
+
+    fn name(&self) -> String {
+        format!("{}.join_settled", self.set.place)
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.set.issued(context)
+    }
+
+    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+        let too_many = self.set.too_many(context, "join_settled").is_some();
+        let condition = self.set.all(context, None).filter(|_| !too_many);
+        Box::pin(std::future::ready(condition))
+    }
+
+    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+            if let Some(error) = self.set.too_many(context, "join_settled") {
+                return Err(error);
+            }
+            if settled.timed_out {
+                return Err(context.timed_out(&settled.place, cause).await);
+            }
+            let mut children = Vec::new();
+            let keep = |child| {
+                children.push(child);
+                true
+            };
+            context.tally(set, u64::MAX, keep).await;
+            self.set.turn(context);
+            children.sort_by_key(|child| (child.number, child.local));
+            Ok(children.iter().map(|child| decode(context, child, || cause.clone())).collect())
+        })
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Err(misuse.into())
+    }
+}
+
+impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
+    type Output = Result<R, JoinError>;
+
+    fn name(&self) -> String {
+        format!("{}.{}", self.set.place, self.verb)
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.set.issued(context)
+    }
+
+    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+        let (set, count) = (self.set.set, self.count);
+        let condition = context.with_set(set, |state| {
+            let open = u64::from(state.issued) - state.delivered;
+            let reachable = open >= count && count > 0;
+            // More losses than this, and the successes can no longer be reached.
+            let lost = Some((state.lost + open).saturating_sub(count) + 1);
+            let (ended, succeeded) = (Some(u64::from(state.issued)), Some(state.succeeded + count));
+            reachable.then_some(Condition::Set { set, ended, lost, succeeded, past: None })
+        });
+        Box::pin(std::future::ready(condition))
+    }
+
+    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+            if settled.timed_out {
+                return Err(context.timed_out(&settled.place, cause).await);
+            }
+            let spawned = self.set.issued(context);
+            let (mut values, mut lost) = (Vec::new(), None);
+            let keep = |child: Child| {
+                if child.state == crate::state::State::Succeeded {
+                    values.push(child);
+                } else if super::collect::is_lost(&child) {
+                    lost = Some(child);
+                }
+                (values.len() as u64) < self.count
+            };
+            if self.count > 0 {
+                context.tally(set, u64::MAX, keep).await;
+            }
+            let succeeded = values.len() as u64;
+            let values: Result<Vec<T>, _> =
+                values.iter().map(|child| decode(context, child, || cause.clone())).collect();
+            abort(context, set, None, true);
+            self.set.turn(context);
+            match ((self.finish)(values?).filter(|_| succeeded >= self.count), lost) {
+                (Some(result), _) => Ok(result),
+                (None, Some(child)) if self.count == 1 => {
+                    let failure = Box::new(failure_of(context, &child));
+                    Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) })
+                }
+                (None, _) => {
+                    let (needed, cause) = (self.count, Some(Box::new(cause)));
+                    Err(JoinError::TooFew { succeeded, spawned, needed, cause })
+                }
+            }
+        })
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Err(misuse.into())
+    }
+}
+
+macro_rules! debug {
+    ($($name:ident<$($parameter:ident),*>)*) => {
+        $(impl<$($parameter),*> fmt::Debug for $name<'_, $($parameter),*> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("set", &self.set.place).finish()
+            }
+        })*
+    };
+}
+
+debug!(JoinNext<T> JoinAll<T> JoinSettled<T> JoinSome<T, R>);

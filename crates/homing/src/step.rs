@@ -1,0 +1,105 @@
+//! Steps: named pieces of a body whose results are remembered.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::{Context, current};
+use crate::error::{Error, Misuse, Result};
+use crate::store::Entry;
+
+/// Runs `work` once and remembers its result under `name`: a replay is given the result and does not
+/// run it again.
+///
+/// A name may be used again, in a loop for instance: the record tells the occurrences apart. What fails
+/// is not remembered; a retry runs it again. Nothing durable may stand inside `work`.
+///
+/// # Errors
+/// The error of `work`, or [`Misuse`] outside a task. A result that JSON cannot hold, or longer than
+/// [`limits::PAYLOAD`](crate::limits::PAYLOAD), is a final error.
+///
+/// # Durability
+/// Returns after the result is committed. A crash before that runs `work` again, so what it does
+/// outside should be idempotent: [`homing::id`](crate::id()) is a stable key for it.
+///
+/// # Cancel safety
+/// Dropping it drops `work`; nothing is remembered.
+pub async fn step<T, E, F, Fut>(name: &str, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+    E: Into<Error>,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = std::result::Result<T, E>>,
+{
+    let context = current("step")?;
+    run(&context, name, async { work().await.map_err(Into::into) }).await
+}
+
+/// As [`step`], for work that blocks its thread: it runs on tokio's blocking pool.
+///
+/// Such work cannot be dropped. When its task times out, is cancelled or loses its lease meanwhile, the
+/// work keeps its slot until it returns and the result is discarded.
+///
+/// # Errors
+/// As [`step`]; a panic of `work` is a failure with its message.
+pub async fn step_blocking<T, E, F>(name: &str, work: F) -> Result<T>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+    E: Into<Error> + Send + 'static,
+    F: FnOnce() -> std::result::Result<T, E> + Send + 'static,
+{
+    let context = current("step_blocking")?;
+    let slot = context.slot();
+    let work = async move {
+        let blocking = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(slot);
+            result
+        });
+        match blocking.await {
+            Ok(result) => result.map_err(Into::into),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(error.into()),
+            },
+        }
+    };
+    run(&context, name, work).await
+}
+
+async fn run<T: Serialize + DeserializeOwned>(
+    context: &Arc<Context>,
+    name: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    crate::call::name("the step's name", name).map_err(Misuse::from)?;
+    let place = context.place(&format!("step:{name}"));
+    let op = context.begin(&place, true).await;
+    let text = match context.recall(&place).await {
+        Some(Entry::Step(text)) => {
+            context.settle_lines(true);
+            text
+        }
+        Some(other) => context.drift(&place, &format!("expected {other:?}, got a step")).await,
+        None => {
+            context.settle_lines(false);
+            context.commit_spawns().await;
+            let value = {
+                let _executing = context.executing();
+                work.await?
+            };
+            let value = crate::encode::value("the step's result", &value);
+            let text = value.map_err(|error| Error::from(error).fatal())?;
+            context.record(&place, Entry::Step(text.clone()));
+            context.commit().await;
+            text
+        }
+    };
+    drop(op);
+    // What was stored, on the first run too, so that live and replayed values are equal to the bit.
+    match crate::encode::parse(&text) {
+        Ok(value) => Ok(value),
+        Err(reason) => context.drift(&place, &format!("the step's result does not decode: {reason}")).await,
+    }
+}

@@ -1,0 +1,126 @@
+//! The audit: every breach of an invariant that a scan finds. Slow, for tests and the curious.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::children::{numbered, placed};
+use super::columns::task_id;
+use super::fault::Result;
+use super::finish::{Scene, decode};
+use super::tx::{Tx, set_counts};
+use crate::clock::Time;
+use crate::id::{Local, TaskId};
+use crate::state::State;
+use crate::store::CancelledBy;
+use crate::store::read::Breach;
+use crate::wait::{self, SetCounts};
+
+/// What the audit looks at of an open task.
+struct Open {
+    id: TaskId,
+    parent: Option<Local>,
+    state: State,
+    held: bool,
+    timer: Option<Time>,
+    waits: Option<String>,
+    parent_state: Option<State>,
+}
+
+impl Open {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: task_id(row, 0)?,
+            parent: row.get(2)?,
+            state: row.get(3)?,
+            held: row.get(4)?,
+            timer: row.get(5)?,
+            waits: row.get(6)?,
+            parent_state: row.get(7)?,
+        })
+    }
+}
+
+impl Tx<'_> {
+    pub(super) fn audit(&mut self) -> Result<Vec<Breach>> {
+        let mut breaches = Vec::new();
+        let mut scan = self.sql(
+            "SELECT job, local, parent, state, worker IS NOT NULL, timer, waits,
+               (SELECT state FROM tasks AS up WHERE up.job = tasks.job AND up.local = tasks.parent)
+             FROM tasks WHERE state < 3 OR worker IS NOT NULL ORDER BY job, local",
+        )?;
+        let mut rows = scan.query(())?;
+        while let Some(row) = rows.next()? {
+            self.look_at(&Open::of(row)?, &mut breaches)?;
+        }
+        self.compare_counts(&mut breaches)?;
+        Ok(breaches)
+    }
+
+    fn look_at(&mut self, task: &Open, breaches: &mut Vec<Breach>) -> Result<()> {
+        let mut breach = |what: &str| breaches.push(Breach { task: task.id, what: what.to_owned() });
+        let overdue = task.timer.is_some_and(|time| time <= self.now);
+        if task.state == State::Waiting && !overdue {
+            let waits = decode(task.waits.as_deref())?;
+            if wait::satisfied(&waits, &mut Scene { tx: self, task: task.id })? {
+                breach("waiting, yet satisfied");
+            }
+        }
+        if (task.state == State::Running) != task.held {
+            breach("running without a token, or a token without running");
+        }
+        let orphan = task.parent_state.is_some_and(State::is_ended) && !task.state.is_ended();
+        if orphan && !self.is_falling(task)? {
+            breach("open below an ended parent");
+        }
+        Ok(())
+    }
+
+    /// Whether a cancellation on its way down will reach the task.
+    fn is_falling(&self, task: &Open) -> Result<bool> {
+        let job = task.id.job;
+        let mut cascading =
+            self.sql("SELECT EXISTS (SELECT 1 FROM cascades WHERE job = ?1 AND task = ?2)")?;
+        let mut up = self.sql("SELECT parent FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let mut next = task.parent;
+        while let Some(parent) = next {
+            if cascading.query_row(params![job, parent], |row| row.get(0))? {
+                return Ok(true);
+            }
+            next = up.query_row(params![job, parent], |row| row.get(0)).optional()?.flatten();
+        }
+        Ok(false)
+    }
+
+    fn compare_counts(&mut self, breaches: &mut Vec<Breach>) -> Result<()> {
+        let mut scan = self.sql(
+            "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
+             FROM sets ORDER BY job, task, \"set\"",
+        )?;
+        let mut rows = scan.query(())?;
+        while let Some(row) = rows.next()? {
+            let (task, set): (_, Local) = (task_id(row, 0)?, row.get(2)?);
+            let counts = set_counts(row, 3)?;
+            if counts != self.recount(task, set, counts.last_end)? {
+                let what = format!("the counts of set {set} differ from its rows");
+                breaches.push(Breach { task, what });
+            }
+        }
+        Ok(())
+    }
+
+    fn recount(&self, task: TaskId, set: Local, last_end: u64) -> Result<SetCounts> {
+        let mut counts = SetCounts { last_end, ..SetCounts::default() };
+        let sql = (numbered!("state, cancelled_by"), placed!("state, cancelled_by"));
+        let read = |row: &Row<'_>| Ok((row.get(2)?, row.get::<_, Option<CancelledBy>>(3)?));
+        for (_, (state, by)) in self.merged((task, set), 0, usize::MAX, sql, read)? {
+            counts.spawned += 1;
+            match state {
+                State::Succeeded => counts.succeeded += 1,
+                State::Failed => counts.failed += 1,
+                State::Cancelled if by.is_some_and(CancelledBy::is_parent) => counts.aborted += 1,
+                State::Cancelled => counts.cancelled += 1,
+                _ => {}
+            }
+        }
+        Ok(counts)
+    }
+}

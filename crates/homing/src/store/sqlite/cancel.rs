@@ -1,0 +1,75 @@
+//! `cancel`, `signal` and `pause`: words from outside.
+
+use rusqlite::params;
+
+use super::fault::Result;
+use super::task::Task;
+use super::tx::Tx;
+use crate::error::{Failure, Reason};
+use crate::id::TaskId;
+use crate::state::State;
+use crate::store::CancelledBy;
+
+impl Tx<'_> {
+    /// `None` if the task is unknown.
+    pub(super) fn cancel(&mut self, task: TaskId) -> Result<Option<bool>> {
+        let Some(mut row) = Task::read(self.db, task)? else { return Ok(None) };
+        let first = self.cancel_row(&mut row, CancelledBy::User)?;
+        self.cascade()?;
+        Ok(Some(first))
+    }
+
+    pub(super) fn cancel_as(&mut self, task: TaskId, by: CancelledBy) -> Result<bool> {
+        match Task::read(self.db, task)? {
+            Some(mut row) => self.cancel_row(&mut row, by),
+            None => Ok(false),
+        }
+    }
+
+    fn cancel_row(&mut self, row: &mut Task, by: CancelledBy) -> Result<bool> {
+        let text = crate::state::cancelled_text(by);
+        self.fail(row, Reason::Cancelled, text, Some(by))
+    }
+
+    /// Ends a task from outside its body.
+    pub(super) fn fail(
+        &mut self,
+        row: &mut Task,
+        reason: Reason,
+        text: &str,
+        by: Option<CancelledBy>,
+    ) -> Result<bool> {
+        let failure = Failure::new(&row.kind, row.id, row.attempt, reason, text);
+        let state = if by.is_some() { State::Cancelled } else { State::Failed };
+        self.finish(row, state, &crate::encode::json(&failure), by)
+    }
+
+    /// `None` if the task is unknown.
+    pub(super) fn signal(&mut self, task: TaskId, name: &str, value: &str) -> Result<Option<bool>> {
+        let Some(row) = Task::read(self.db, task)? else { return Ok(None) };
+        if row.state.is_ended() {
+            return Ok(Some(false));
+        }
+        self.sql(
+            "INSERT INTO signals (job, task, number, name, value)
+             SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4 FROM signals
+             WHERE job = ?1 AND task = ?2",
+        )?
+        .execute(params![task.job, task.local, name, value])?;
+        self.signals_sent();
+        if let Some(waits) = self.waits_of(task)? {
+            self.wake_if_satisfied(task, &waits)?;
+        }
+        Ok(Some(true))
+    }
+
+    pub(super) fn pause(&mut self, queue: &str, paused: bool) -> Result<()> {
+        if paused {
+            self.sql("INSERT OR IGNORE INTO paused (queue) VALUES (?1)")?.execute([queue])?;
+        } else {
+            self.sql("DELETE FROM paused WHERE queue = ?1")?.execute([queue])?;
+            self.effects.ready = true;
+        }
+        Ok(())
+    }
+}

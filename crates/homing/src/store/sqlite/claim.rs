@@ -1,0 +1,267 @@
+//! The claim: what a worker is given.
+//!
+//! Every lane (a queue and a kind) is probed by itself in the ready index, and every priority of it, so
+//! that no row is passed over that this worker could not take now: not those of other kinds or paused
+//! queues, nor those due later.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::columns::{count, task_id, token};
+use super::fault::Result;
+use super::finish::decode;
+use super::tx::Tx;
+use crate::clock::Time;
+use crate::id::{Local, TaskId, Token, WorkerId};
+use crate::limits;
+use crate::store::{Claim, Claimed, Policy, Reply};
+
+/// A ready task: priority turned round, due time, id, crashes.
+type Ready = (i32, Time, TaskId, u32);
+
+const READY: &str = "SELECT priority, due, job, local, crashes, holder, held_until
+  FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
+  ORDER BY priority DESC, due, job, local";
+
+const READ: &str = "SELECT parent, kind, arguments, queue, priority, policy, attempt, failures, crashes,
+  stalls, parked_worker, parked_claim, started, waits FROM tasks WHERE job = ?1 AND local = ?2";
+
+const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?3, claim = ?4, holder = NULL,
+  held_until = NULL, waits = NULL, timer = deadline, started = coalesce(started, ?5)
+  WHERE job = ?1 AND local = ?2";
+
+/// Above every priority.
+const HIGHEST: i32 = i16::MAX as i32 + 1;
+
+impl Tx<'_> {
+    /// Tasks whose claim was in a reply that never arrived.
+    pub(super) fn hand_out_again(
+        &mut self,
+        worker: WorkerId,
+        acknowledged: u64,
+        reply: &mut Reply,
+    ) -> Result<()> {
+        let mut find = self.sql(
+            "SELECT job, local, claim FROM tasks INDEXED BY running
+             WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local",
+        )?;
+        let rows = find.query_map(params![worker, acknowledged as i64], |row| {
+            Ok((task_id(row, 0)?, count(row, 2)?))
+        })?;
+        for (task, claim) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+            let (mut claimed, ..) = self.claimed(task, Token { worker, claim })?;
+            self.count_up(&mut claimed)?;
+            reply.claimed.push(claimed);
+        }
+        Ok(())
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        worker: WorkerId,
+        number: u64,
+        claim: &Claim,
+        reply: &mut Reply,
+    ) -> Result<()> {
+        let free = claim.tasks.saturating_sub(reply.claimed.len());
+        if free == 0 {
+            return Ok(());
+        }
+        let mut ready = Vec::new();
+        for (queue, kind) in self.lanes(claim)? {
+            self.look_into((queue, kind), worker, (claim.suspect, free), &mut ready)?;
+        }
+        ready.sort_unstable();
+        let mut suspect = claim.suspect;
+        ready.retain(|(.., crashes)| {
+            *crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
+        });
+        ready.truncate(free);
+        let token = Token { worker, claim: number };
+        let mut take = self.db.prepare_cached(TAKE)?;
+        for (.., task, _) in ready {
+            let (mut claimed, started, waits) = self.claimed(task, token)?;
+            // Most tasks run for the first time and have nothing to be looked up.
+            if started {
+                claimed.answers = self.answer(task, &decode(waits.as_deref())?)?;
+                if !claimed.answers.is_empty() {
+                    self.renew(&mut claimed)?;
+                }
+                self.count_up(&mut claimed)?;
+            }
+            take.execute(params![task.job, task.local, worker, number as i64, self.now])?;
+            reply.claimed.push(claimed);
+        }
+        Ok(())
+    }
+
+    /// The queues and kinds a claim names, without paused queues.
+    fn lanes<'c>(&self, claim: &'c Claim) -> Result<Vec<(&'c str, &'c str)>> {
+        let mut read = self.sql("SELECT queue FROM paused")?;
+        let paused = read.query_map((), |row| row.get(0))?;
+        let paused = paused.collect::<rusqlite::Result<BTreeSet<String>>>()?;
+        let queues: BTreeSet<&str> = claim.queues.iter().map(String::as_str).collect();
+        let kinds: BTreeSet<&str> = claim.kinds.iter().map(String::as_str).collect();
+        let queues = queues.into_iter().filter(|queue| !paused.contains(*queue));
+        Ok(queues.flat_map(|queue| kinds.iter().map(move |kind| (queue, *kind))).collect())
+    }
+
+    /// Adds up to `free` ready tasks of one lane, with at most one suspect among them.
+    fn look_into(
+        &self,
+        lane: (&str, &str),
+        worker: WorkerId,
+        (mut suspect, free): (bool, usize),
+        ready: &mut Vec<Ready>,
+    ) -> Result<()> {
+        let mut find = self.sql(READY)?;
+        let mut below = HIGHEST;
+        let mut left = free;
+        'priorities: loop {
+            let mut rows = find.query(params![lane.0, lane.1, below])?;
+            while let Some(row) = rows.next()? {
+                let (priority, due): (i32, Time) = (row.get(0)?, row.get(1)?);
+                if due > self.now {
+                    // The rest of this priority is due later: on to the next.
+                    below = priority;
+                    continue 'priorities;
+                }
+                let crashes: u32 = row.get(4)?;
+                let holder: Option<WorkerId> = row.get(5)?;
+                let free_to_take = holder.is_none_or(|own| own == worker)
+                    || row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now);
+                let allowed =
+                    crashes < limits::SUSPECT || (free_to_take && std::mem::replace(&mut suspect, false));
+                if free_to_take && allowed {
+                    ready.push((-priority, due, task_id(row, 2)?, crashes));
+                    left -= 1;
+                }
+                if left == 0 {
+                    return Ok(());
+                }
+            }
+            return Ok(());
+        }
+    }
+
+    /// A task as its worker gets it, whether it ran before, and what it waited for.
+    fn claimed(&self, task: TaskId, token: Token) -> Result<(Claimed, bool, Option<String>)> {
+        let mut read = self.sql(READ)?;
+        let mut rows = read.query(params![task.job, task.local])?;
+        let Some(row) = rows.next()? else { return Err(rusqlite::Error::QueryReturnedNoRows.into()) };
+        let policy: Option<String> = row.get(5)?;
+        let started: Option<Time> = row.get(12)?;
+        let mut claimed = of(row, task, token)?;
+        if let Some(text) = policy {
+            claimed.policy = serde_json::from_str(&text)?;
+        }
+        Ok((claimed, started.is_some(), row.get(13)?))
+    }
+
+    /// An answer is progress: it renews the budgets of retries and crashes.
+    fn renew(&self, claimed: &mut Claimed) -> Result<()> {
+        (claimed.failures, claimed.crashes, claimed.stalls) = (0, 0, 0);
+        let mut renew = self.sql(
+            "UPDATE tasks SET failures = 0, crashes = 0, stalls = 0 WHERE job = ?1 AND local = ?2",
+        )?;
+        renew.execute(params![claimed.task.job, claimed.task.local])?;
+        Ok(())
+    }
+
+    /// Adds how much a task has recorded and spawned.
+    fn count_up(&mut self, claimed: &mut Claimed) -> Result<()> {
+        let task = claimed.task;
+        let mut last =
+            self.sql("SELECT coalesce(max(seq), 0) FROM records WHERE job = ?1 AND task = ?2")?;
+        claimed.records = last.query_row(params![task.job, task.local], |row| count(row, 0))?;
+        claimed.spawned = self.spawned(task)?;
+        Ok(())
+    }
+
+    /// The next instant at which a worker with this claim would find something to do.
+    pub(super) fn next_due(&self, worker: WorkerId, claim: &Claim) -> Result<Option<Time>> {
+        let mut first: Option<Time> = self
+            .sql("SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1")?
+            .query_row([self.now], |row| row.get(0))?;
+        if claim.tasks == 0 {
+            return Ok(first);
+        }
+        let lanes = self.lanes(claim)?;
+        let crashes = if claim.suspect { u32::MAX } else { limits::SUSPECT };
+        for lane in &lanes {
+            first = first.into_iter().chain(self.next_in(*lane, worker, crashes)?).min();
+        }
+        Ok(first.into_iter().chain(self.next_held(&lanes, worker, crashes)?).min())
+    }
+
+    /// The first due time to come in a lane.
+    fn next_in(&self, lane: (&str, &str), worker: WorkerId, crashes: u32) -> Result<Option<Time>> {
+        let mut next = self.sql(
+            "SELECT priority FROM tasks INDEXED BY ready
+             WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
+             ORDER BY priority DESC LIMIT 1",
+        )?;
+        let mut find = self.sql(
+            "SELECT due FROM tasks INDEXED BY ready
+             WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority = ?3 AND due > ?4
+               AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4)
+             ORDER BY due LIMIT 1",
+        )?;
+        let mut below = HIGHEST;
+        let mut first = None;
+        while let Some(priority) =
+            next.query_row(params![lane.0, lane.1, below], |row| row.get(0)).optional()?
+        {
+            below = priority;
+            let values = params![lane.0, lane.1, priority, self.now, crashes, worker];
+            let due: Option<Time> = find.query_row(values, |row| row.get(0)).optional()?;
+            first = first.into_iter().chain(due).min();
+        }
+        Ok(first)
+    }
+
+    /// The first instant at which another worker's hold on resumed work ends.
+    fn next_held(
+        &self,
+        lanes: &[(&str, &str)],
+        worker: WorkerId,
+        crashes: u32,
+    ) -> Result<Option<Time>> {
+        let mut find = self.sql(
+            "SELECT held_until, queue, kind FROM tasks INDEXED BY held
+             WHERE state = 0 AND holder IS NOT NULL AND held_until > ?1 AND holder <> ?2
+               AND crashes < ?3 ORDER BY held_until",
+        )?;
+        let mut rows = find.query(params![self.now, worker, crashes])?;
+        while let Some(row) = rows.next()? {
+            let (queue, kind) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());
+            if lanes.iter().any(|lane| Ok(lane.0) == queue && Ok(lane.1) == kind) {
+                return Ok(Some(row.get(0)?));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
+    let parent: Option<Local> = row.get(0)?;
+    Ok(Claimed {
+        task,
+        parent: parent.map(|local| TaskId { job: task.job, local }),
+        token,
+        kind: row.get(1)?,
+        arguments: row.get(2)?,
+        queue: row.get(3)?,
+        priority: row.get(4)?,
+        policy: Policy::default(),
+        attempt: row.get(6)?,
+        failures: row.get(7)?,
+        crashes: row.get(8)?,
+        stalls: row.get(9)?,
+        records: 0,
+        spawned: 0,
+        answers: Vec::new(),
+        parked: self::token(row, 10)?,
+    })
+}

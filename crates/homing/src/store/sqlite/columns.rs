@@ -1,0 +1,113 @@
+//! How ids, instants and codes are written in columns and read from them.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Row, RowIndex};
+
+use crate::clock::Time;
+use crate::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::state::State;
+use crate::store::CancelledBy;
+
+fn blob(bytes: &[u8; 16]) -> rusqlite::Result<ToSqlOutput<'_>> {
+    Ok(ToSqlOutput::Borrowed(ValueRef::Blob(bytes)))
+}
+
+impl ToSql for JobId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        blob(self.as_bytes())
+    }
+}
+
+impl FromSql for JobId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 16]>::column_result(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for Local {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        blob(&self.0)
+    }
+}
+
+impl FromSql for Local {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 16]>::column_result(value).map(Self)
+    }
+}
+
+impl ToSql for WorkerId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        blob(self.as_bytes())
+    }
+}
+
+impl FromSql for WorkerId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 16]>::column_result(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for Time {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for Time {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(Self)
+    }
+}
+
+impl ToSql for State {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok((*self as i64).into())
+    }
+}
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let code = i64::column_result(value)?;
+        Self::from_code(code).ok_or(FromSqlError::OutOfRange(code))
+    }
+}
+
+impl ToSql for CancelledBy {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok((*self as i64).into())
+    }
+}
+
+impl FromSql for CancelledBy {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let code = i64::column_result(value)?;
+        Self::from_code(code).ok_or(FromSqlError::OutOfRange(code))
+    }
+}
+
+/// A counter in a column of i64.
+pub(super) fn count<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|n| n as u64)
+}
+
+/// A token in two columns, the second after the first.
+pub(super) fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Token>> {
+    let Some(worker) = row.get(column)? else { return Ok(None) };
+    Ok(Some(Token { worker, claim: count(row, column + 1)? }))
+}
+
+/// A task's id in two columns, the second after the first.
+pub(super) fn task_id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
+    Ok(TaskId { job: row.get(column)?, local: row.get(column + 1)? })
+}
+
+/// A number of rows as `LIMIT` takes it.
+pub(super) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// A lower bound that is not part of the range.
+pub(super) fn above(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,274 @@
+//! `exchange`: units first, then upkeep, then the claim.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::columns::task_id;
+use super::fault::{Fault, Result};
+use super::finish::Scene;
+use super::task::{Birth, Task};
+use super::tx::Tx;
+use crate::clock::Time;
+use crate::id::{TaskId, Token, WorkerId};
+use crate::limits;
+use crate::state::State;
+use crate::store::{
+    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Unit,
+};
+use crate::wait::{Answer, Wait};
+
+/// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
+type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
+
+impl Tx<'_> {
+    pub(super) fn exchange(&mut self, exchange: &Exchange) -> Result<Reply> {
+        let mut reply = Reply::default();
+        for unit in &exchange.units {
+            let applied = if self.careful { self.apply_alone(unit)? } else { self.apply(unit)? };
+            match applied {
+                Ok(None) => {}
+                Ok(Some(answers)) => reply.ready.push((unit.task, answers)),
+                Err(refusal) => reply.refused.push((unit.task, refusal)),
+            }
+        }
+        self.wake_parents()?;
+        reply.more = self.sweep(exchange.claim.max_crashes)?;
+        self.wake_parents()?;
+        self.write_counts()?;
+        reply.cancelled = self.take_notices(exchange.worker)?;
+        // A worker that was given up must not take tasks under a dead id.
+        if self.knows(exchange.worker)? {
+            self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply)?;
+            self.claim(exchange.worker, exchange.number, &exchange.claim, &mut reply)?;
+        }
+        reply.next_due = self.next_due(exchange.worker, &exchange.claim)?;
+        Ok(reply)
+    }
+
+    /// Applies a unit so that only the unit is lost if the database cannot hold it.
+    fn apply_alone(&mut self, unit: &Unit) -> Result<Applied> {
+        let before = self.before();
+        self.db.execute_batch("SAVEPOINT unit")?;
+        let applied = match self.apply(unit) {
+            Err(fault) if fault.is_of_the_data() => {
+                self.db.execute_batch("ROLLBACK TO unit")?;
+                self.restore(before);
+                Ok(Err(Refusal::Unfit(fault.to_string())))
+            }
+            applied => applied,
+        };
+        self.db.execute_batch("RELEASE unit")?;
+        applied
+    }
+
+    /// Applies a unit whole or, with a refusal, not at all. Whatever may refuse it is looked at first.
+    fn apply(&mut self, unit: &Unit) -> Result<Applied> {
+        let Some(mut row) = Task::read(self.db, unit.task)? else { return Ok(Err(Refusal::Lost)) };
+        if row.state != State::Running || row.token != Some(unit.token) {
+            return Ok(Err(Refusal::Lost));
+        }
+        for event in &unit.events {
+            if let Event::Spawn(child) = event
+                && let Some(refusal) = self.drift(unit.task, child)?
+            {
+                return Ok(Err(refusal));
+            }
+        }
+        let mut moves = Moves { changed: unit.renew, answers: None };
+        if unit.renew {
+            (row.failures, row.crashes, row.stalls) = (0, 0, 0);
+        }
+        for event in &unit.events {
+            moves.answers = None;
+            self.happen(&mut row, event, &mut moves)?;
+        }
+        if moves.changed {
+            row.write(self.db)?;
+        }
+        Ok(Ok(moves.answers))
+    }
+
+    /// Whether a child exists at the place with another call.
+    fn drift(&mut self, task: TaskId, child: &NewChild) -> Result<Option<Refusal>> {
+        // The first children of a set need no look.
+        if self.set_counts(task, child.set)?.spawned == 0 {
+            return Ok(None);
+        }
+        let mut find =
+            self.sql("SELECT kind, hash, arguments FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let mut rows = find.query(params![task.job, child.local])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let new = &child.task;
+        let kind = row.get_ref(0)?.as_str().unwrap_or_default();
+        if kind == new.kind && row.get::<_, [u8; 16]>(1)? == new.hash {
+            return Ok(None);
+        }
+        let arguments = row.get_ref(2)?.as_str().unwrap_or_default();
+        let text = crate::replay::drift_text(kind, arguments, &new.kind, &new.arguments);
+        Ok(Some(Refusal::Drift(text)))
+    }
+
+    fn happen(&mut self, row: &mut Task, event: &Event, moves: &mut Moves) -> Result<()> {
+        match event {
+            Event::Record { seq, place, entry } => self.record_once(row.id, *seq, place, entry)?,
+            Event::Spawn(child) => self.spawn(row, child)?,
+            Event::Detach(job) => {
+                self.submit(job)?;
+            }
+            Event::Abort(abort) => self.abort(row.id, *abort)?,
+            Event::Log(line) => moves.changed |= self.say(row, line)?,
+            Event::Progress { done, total } => {
+                row.progress = Some((*done, *total));
+                moves.changed = true;
+            }
+            Event::Park { waits, resident } => {
+                moves.answers = self.park(row, waits, *resident)?;
+                moves.changed |= moves.answers.is_none();
+            }
+            Event::End(end) => {
+                self.end(row, end)?;
+                moves.changed = false;
+            }
+            Event::Retry { failure, due } => {
+                row.attempt += 1;
+                row.failures += 1;
+                row.reason = Some(failure.to_string());
+                moves.changed = self.release(row, *due);
+            }
+            Event::Stall { reason, due } => {
+                row.stalls += 1;
+                row.reason = Some(reason.clone());
+                moves.changed = self.release(row, *due);
+            }
+            Event::HandBack => {
+                moves.changed = self.release(row, self.now.before(limits::RESUMED_AGE));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, row: &mut Task, end: &End) -> Result<()> {
+        // The worker's own word needs no notice: it knows.
+        row.token = None;
+        match end {
+            End::Succeeded(value) => self.finish(row, State::Succeeded, value, None)?,
+            End::Failed { failure, cause } => {
+                row.cause = cause.as_ref().map(crate::encode::json);
+                self.finish(row, State::Failed, &crate::encode::json(failure), None)?
+            }
+        };
+        Ok(())
+    }
+
+    /// A running task becomes pending; its row is to be written. Always `true`.
+    pub(super) fn release(&mut self, row: &mut Task, due: Time) -> bool {
+        row.state = State::Pending;
+        row.token = None;
+        row.holder = None;
+        row.waits = None;
+        row.due = due;
+        self.effects.ready = true;
+        true
+    }
+
+    fn record_once(&self, task: TaskId, seq: u64, place: &str, entry: &Entry) -> Result<()> {
+        let mut write = self.sql(
+            "INSERT OR IGNORE INTO records (job, task, seq, place, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        let entry = crate::encode::json(entry);
+        write.execute(params![task.job, task.local, seq as i64, place, entry])?;
+        Ok(())
+    }
+
+    fn spawn(&mut self, row: &Task, child: &NewChild) -> Result<()> {
+        let id = TaskId { job: row.id.job, local: child.local };
+        let NewChild { set, number, .. } = *child;
+        let birth = Birth { parent: row.id, set, number, depth: row.depth + 1 };
+        if self.insert(id, &child.task, Some(birth), None)? {
+            self.change_counts(row.id, set, |counts| counts.spawned += 1)?;
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, task: TaskId, abort: Abort) -> Result<()> {
+        let by = if abort.policy { CancelledBy::Policy } else { CancelledBy::Abort };
+        match abort.child {
+            Some(local) => self.cancel_as(TaskId { job: task.job, local }, by).map(|_| ()),
+            None => self.add_cascade(task, Some(abort.set), abort.below, by),
+        }
+    }
+
+    fn park(&mut self, row: &mut Task, waits: &[Wait], resident: bool) -> Result<Option<Vec<Answer>>> {
+        let answers = self.answer(row.id, waits)?;
+        if !answers.is_empty() {
+            return Ok(Some(answers));
+        }
+        row.state = State::Waiting;
+        row.waits = Some(crate::encode::json(&waits));
+        row.wake = crate::wait::earliest(waits);
+        row.parked = row.token.take();
+        row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
+        Ok(None)
+    }
+
+    /// Answers what is satisfied and records the answers. A wait may have been answered already, in a
+    /// reply that never arrived: then that answer stands, and no second signal is taken for it.
+    pub(super) fn answer(&mut self, task: TaskId, waits: &[Wait]) -> Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        for wait in waits {
+            if let Some(answer) = self.answered(task, wait)? {
+                answers.push(answer);
+                continue;
+            }
+            let scene = &mut Scene { tx: self, task };
+            for answer in crate::wait::answers(std::slice::from_ref(wait), scene)? {
+                let entry = crate::encode::json(&Entry::Answer(answer.clone()));
+                self.sql(
+                    "INSERT OR REPLACE INTO records (job, task, seq, place, entry)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![task.job, task.local, answer.seq as i64, answer.place, entry])?;
+                answers.push(answer);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn answered(&self, task: TaskId, wait: &Wait) -> Result<Option<Answer>> {
+        let entry: Option<String> = self
+            .sql("SELECT entry FROM records WHERE job = ?1 AND task = ?2 AND seq = ?3")?
+            .query_row(params![task.job, task.local, wait.seq as i64], |row| row.get(0))
+            .optional()?;
+        let Some(text) = entry else { return Ok(None) };
+        match serde_json::from_str(&text).map_err(Fault::from)? {
+            Entry::Answer(answer) if answer.place == wait.place => Ok(Some(answer)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Tasks that ended under the worker's hands since it was last told.
+    fn take_notices(&self, worker: WorkerId) -> Result<Vec<(TaskId, Token)>> {
+        let mut read =
+            self.sql("SELECT job, local, claim FROM notices WHERE worker = ?1 ORDER BY number")?;
+        let rows = read.query_map([worker], |row| {
+            let claim = row.get::<_, i64>(2)? as u64;
+            Ok((task_id(row, 0)?, Token { worker, claim }))
+        })?;
+        let notices = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        if !notices.is_empty() {
+            self.forget_notices(worker)?;
+        }
+        Ok(notices)
+    }
+
+    pub(super) fn forget_notices(&self, worker: WorkerId) -> Result<()> {
+        self.sql("DELETE FROM notices WHERE worker = ?1")?.execute([worker])?;
+        Ok(())
+    }
+}
+
+/// What a unit's events lead to, beside what is written at once.
+struct Moves {
+    /// Whether the row is to be written.
+    changed: bool,
+    answers: Option<Vec<Answer>>,
+}

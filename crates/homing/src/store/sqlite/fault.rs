@@ -1,0 +1,82 @@
+//! What goes wrong inside a transaction, and what a caller is told of it.
+//!
+//! The class is taken from SQLite's result code, never from a text.
+
+use rusqlite::ffi::ErrorCode;
+
+use crate::store::Error;
+
+/// Why a transaction was given up.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// SQLite said no.
+    Database(rusqlite::Error),
+    /// A file beside the database could not be used, or a row holds what nobody wrote.
+    Other(String),
+}
+
+pub(super) type Result<T> = std::result::Result<T, Fault>;
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Other(format!("a stored value does not decode: {error}"))
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Fault {
+    fn code(&self) -> Option<ErrorCode> {
+        let Self::Database(error) = self else { return None };
+        error.sqlite_error_code()
+    }
+
+    /// Whether another connection holds a lock that is needed.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
+    /// Whether the fault lies in the data of one request, so that a smaller part of it may pass.
+    pub(super) fn is_of_the_data(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                ErrorCode::TooBig
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::ParameterOutOfRange
+            )
+        )
+    }
+
+    /// What the caller is told.
+    pub(super) fn told(&self, path: &str) -> Error {
+        let (path, reason) = (path.to_owned(), self.to_string());
+        match self.code() {
+            _ if self.is_busy() => Error::Busy { reason },
+            Some(ErrorCode::DiskFull) => Error::Full { reason },
+            Some(ErrorCode::ReadOnly) => Error::ReadOnly { path },
+            Some(ErrorCode::NotADatabase) => Error::NotAStore { path, reason },
+            _ => Error::Failed { reason },
+        }
+    }
+}

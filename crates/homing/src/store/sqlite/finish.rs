@@ -1,0 +1,210 @@
+//! The end of a task, and the wake-up of its parent in the same transaction.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::fault::{Fault, Result};
+use super::task::Task;
+use super::tx::Tx;
+use crate::clock::Time;
+use crate::id::{Local, TaskId, Token};
+use crate::limits;
+use crate::state::State;
+use crate::store::CancelledBy;
+use crate::wait::{self, Facts, SetCounts, Wait};
+
+const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
+  ended = ?7, \"end\" = ?8, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
+  waits = NULL, timer = NULL, failures = ?9, crashes = ?10, stalls = ?11, progress_done = ?12,
+  progress_total = ?13, lines = ?14, dropped = ?15
+  WHERE job = ?1 AND local = ?2";
+
+impl Tx<'_> {
+    /// Ends a task that is open, and writes its row. The first terminal write wins.
+    pub(super) fn finish(
+        &mut self,
+        row: &mut Task,
+        state: State,
+        outcome: &str,
+        by: Option<CancelledBy>,
+    ) -> Result<bool> {
+        if row.state.is_ended() {
+            return Ok(false);
+        }
+        debug_assert!(row.state.may_become(state), "{} -> {state}", row.state);
+        row.state = state;
+        row.cancelled_by = by;
+        if let Some(token) = row.token.take() {
+            self.give_notice(row.id, token)?;
+        }
+        if self.has_signals()? {
+            let mut forget = self.sql("DELETE FROM signals WHERE job = ?1 AND task = ?2")?;
+            forget.execute(params![row.id.job, row.id.local])?;
+        }
+        if state != State::Succeeded && self.spawned(row.id)? > 0 {
+            self.add_cascade(row.id, None, u32::MAX, CancelledBy::Parent)?;
+        }
+        let end = match row.parent().zip(row.set) {
+            Some((parent, (set, _))) => Some(self.tell_parent(parent, set, state, by)?),
+            None => {
+                self.end_job(row)?;
+                None
+            }
+        };
+        self.sql(END)?.execute(params![
+            row.id.job,
+            row.id.local,
+            state,
+            outcome,
+            by,
+            row.cause,
+            self.now,
+            end.map(|end| end as i64),
+            row.failures,
+            row.crashes,
+            row.stalls,
+            row.progress.map(|(done, _)| done as i64),
+            row.progress.map(|(_, total)| total as i64),
+            row.lines,
+            row.dropped as i64
+        ])?;
+        Ok(true)
+    }
+
+    /// Keeps for a worker that a task has ended under its hands.
+    fn give_notice(&self, task: TaskId, token: Token) -> Result<()> {
+        self.sql(
+            "INSERT INTO notices (worker, number, job, local, claim)
+             SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4 FROM notices WHERE worker = ?1",
+        )?
+        .execute(params![token.worker, task.job, task.local, token.claim as i64])?;
+        Ok(())
+    }
+
+    /// Counts the end. Returns its number.
+    fn tell_parent(
+        &mut self,
+        parent: TaskId,
+        set: Local,
+        state: State,
+        by: Option<CancelledBy>,
+    ) -> Result<u64> {
+        let counts = self.change_counts(parent, set, |counts| {
+            match state {
+                State::Succeeded => counts.succeeded += 1,
+                State::Failed => counts.failed += 1,
+                _ if by.is_some_and(CancelledBy::is_parent) => counts.aborted += 1,
+                _ => counts.cancelled += 1,
+            }
+            counts.last_end += 1;
+        })?;
+        if state == State::Failed {
+            let root = parent.job.root();
+            self.sql(
+                "UPDATE jobs SET errors = 1 WHERE errors = 0 AND id = ?1
+                 AND created = (SELECT created FROM tasks WHERE job = ?1 AND local = ?2)",
+            )?
+            .execute(params![root.job, root.local])?;
+        }
+        self.touched.insert((parent, set));
+        Ok(counts.last_end)
+    }
+
+    fn end_job(&mut self, root: &Task) -> Result<()> {
+        if let Some(key) = &root.key {
+            let mut free = self.sql("DELETE FROM keys WHERE \"key\" = ?1 AND job = ?2")?;
+            free.execute(params![key, root.id.job])?;
+        }
+        self.effects.ended.push(root.id.job);
+        Ok(())
+    }
+
+    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    pub(super) fn wake_parents(&mut self) -> Result<()> {
+        for (parent, set) in std::mem::take(&mut self.touched) {
+            let Some(waits) = self.waits_of(parent)? else { continue };
+            if wait::concerns(&waits, set) {
+                self.wake_if_satisfied(parent, &waits)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a task waits for, if it is waiting.
+    pub(super) fn waits_of(&self, task: TaskId) -> Result<Option<Vec<Wait>>> {
+        let mut read = self.sql("SELECT state, waits FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let row: Option<(State, Option<String>)> = read
+            .query_row(params![task.job, task.local], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match row {
+            Some((State::Waiting, waits)) => Ok(Some(decode(waits.as_deref())?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes a waiting task runnable if its waits are satisfied.
+    pub(super) fn wake_if_satisfied(&mut self, task: TaskId, waits: &[Wait]) -> Result<()> {
+        if !wait::satisfied(waits, &mut Scene { tx: self, task })? {
+            return Ok(());
+        }
+        self.sql(
+            "UPDATE tasks SET state = 0, due = ?3, held_until = iif(holder IS NULL, NULL, ?4),
+               timer = deadline WHERE job = ?1 AND local = ?2",
+        )?
+        .execute(params![
+            task.job,
+            task.local,
+            self.now.before(limits::RESUMED_AGE),
+            self.now.after(limits::HOLD)
+        ])?;
+        self.effects.ready = true;
+        Ok(())
+    }
+}
+
+/// Waits as they are stored.
+pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
+    waits.map_or_else(|| Ok(Vec::new()), |text| Ok(serde_json::from_str(text)?))
+}
+
+/// A waiting task's view of the store.
+pub(super) struct Scene<'t, 'a> {
+    pub(super) tx: &'t mut Tx<'a>,
+    pub(super) task: TaskId,
+}
+
+impl Facts for Scene<'_, '_> {
+    type Error = Fault;
+
+    fn set(&mut self, set: Local) -> Result<SetCounts> {
+        self.tx.set_counts(self.task, set)
+    }
+
+    fn child_ended(&mut self, child: Local) -> Result<bool> {
+        let mut read = self.tx.sql("SELECT state FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let state: Option<State> =
+            read.query_row(params![self.task.job, child], |row| row.get(0)).optional()?;
+        Ok(state.is_some_and(State::is_ended))
+    }
+
+    fn signal(&mut self, name: &str, take: bool) -> Result<Option<String>> {
+        let (job, task) = (self.task.job, self.task.local);
+        let found: Option<(i64, String)> = self
+            .tx
+            .sql(
+                "SELECT number, value FROM signals WHERE job = ?1 AND task = ?2 AND name = ?3
+                 ORDER BY number LIMIT 1",
+            )?
+            .query_row(params![job, task, name], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((number, _)) = found.as_ref().filter(|_| take) {
+            let mut forget =
+                self.tx.sql("DELETE FROM signals WHERE job = ?1 AND task = ?2 AND number = ?3")?;
+            forget.execute(params![job, task, number])?;
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
+    fn now(&self) -> Time {
+        self.tx.now
+    }
+}

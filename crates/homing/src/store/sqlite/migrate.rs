@@ -1,0 +1,129 @@
+//! Opening a database: whose it is, which version it has, and the numbered steps to the newest.
+//!
+//! Steps run under the write lock and look at the version again once they have it, so that any number
+//! of processes may open a new or old database at once. A file of another application is not touched.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::{Fault, Result};
+use super::options::Options;
+use crate::clock::monotonic;
+use crate::store::Error;
+
+/// "homi", in the header of every database that is ours.
+const APPLICATION: i64 = 0x686f_6d69;
+/// The steps: the n-th leads from version n to n + 1.
+const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// Opens the connection that writes, and brings the database to the newest version.
+pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error> {
+    let path = options.path.display().to_string();
+    let told = |fault: Fault| fault.told(&path);
+    if !options.create && !options.path.exists() {
+        let reason = "there is no such file, and the URL says `create=false`".to_owned();
+        return Err(Error::NotAStore { path, reason });
+    }
+    let db = connect(options).map_err(told)?;
+    if db.is_readonly("main").map_err(Fault::from).map_err(told)? {
+        return Err(Error::ReadOnly { path });
+    }
+    check(&db, &path)?;
+    retry(options.busy_timeout, || tune(&db, options)).map_err(told)?;
+    // The busy timeout below is the writer thread's own, with shorter pauses.
+    step(&db).map_err(told)?;
+    check(&db, &path)?;
+    db.busy_timeout(Duration::ZERO).map_err(Fault::from).map_err(told)?;
+    Ok(db)
+}
+
+/// Opens a connection that reads.
+pub(super) fn reader(options: &Options) -> Result<Connection> {
+    let db = connect(options)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "mmap_size", MMAP)?;
+    Ok(db)
+}
+
+fn connect(options: &Options) -> Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, options.create);
+    let db = Connection::open_with_flags(&options.path, flags)?;
+    db.busy_timeout(options.busy_timeout)?;
+    db.set_prepared_statement_cache_capacity(256);
+    Ok(db)
+}
+
+const MMAP: i64 = 256 * 1024 * 1024;
+
+fn tune(db: &Connection, options: &Options) -> Result<()> {
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", if options.full { "full" } else { "normal" })?;
+    db.pragma_update(None, "cache_size", -1024 * i64::from(options.cache_mib))?;
+    db.pragma_update(None, "temp_store", "memory")?;
+    db.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(())
+}
+
+/// Switching a new database to WAL reports busy at once when another process does the same.
+fn retry(patience: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
+    let deadline = monotonic() + patience;
+    loop {
+        match what() {
+            Err(fault) if fault.is_busy() && monotonic() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn header(db: &Connection) -> Result<(i64, i64, i64)> {
+    let application = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables = db.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    Ok((application, version, tables))
+}
+
+/// Refuses a file of another application and one of a newer version. An empty file is welcome.
+fn check(db: &Connection, path: &str) -> std::result::Result<(), Error> {
+    let (application, found, tables) = header(db).map_err(|fault| fault.told(path))?;
+    let known = STEPS.len() as i64;
+    match application {
+        APPLICATION if found > known => Err(Error::NewerSchema { found, known }),
+        APPLICATION => Ok(()),
+        0 if tables == 0 => Ok(()),
+        _ => Err(Error::NotAStore {
+            path: path.to_owned(),
+            reason: "it is a database of another application".to_owned(),
+        }),
+    }
+}
+
+fn step(db: &Connection) -> Result<()> {
+    let (application, version, _) = header(db)?;
+    if application == APPLICATION && version >= STEPS.len() as i64 {
+        return Ok(());
+    }
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let done = step_within(db);
+    db.execute_batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    done
+}
+
+fn step_within(db: &Connection) -> Result<()> {
+    let (application, version, tables) = header(db)?;
+    if application != APPLICATION && tables > 0 {
+        return Ok(());
+    }
+    for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
+        db.execute_batch(step)?;
+    }
+    if version < STEPS.len() as i64 {
+        db.pragma_update(None, "user_version", STEPS.len() as i64)?;
+        db.pragma_update(None, "application_id", APPLICATION)?;
+    }
+    Ok(())
+}

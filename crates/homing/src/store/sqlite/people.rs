@@ -1,0 +1,298 @@
+//! What people watch.
+//!
+//! The counts of a job come from the counts of its sets and from indexes that hold open tasks only: a
+//! job of a million tasks is as quick to show as one of ten.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::columns::{above, count, limit};
+use super::fault::Result;
+use super::finish::decode;
+use super::tx::Tx;
+use crate::clock::Time;
+use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::limits;
+use crate::log::{Level, Line};
+use crate::state::State;
+use crate::store::read::{
+    Counts, JobFilter, JobView, QueueView, Settled, Status, TaskView, WorkerView,
+};
+
+const TASK: &str = "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
+  failures, crashes, due, created, started, ended, worker, waits, reason, outcome, progress_done,
+  progress_total FROM tasks WHERE job = ?1 AND local = ?2";
+
+const JOB: &str = "SELECT title, root.\"key\", tags, origin_job, origin_local, errors
+  FROM tasks AS root JOIN jobs ON jobs.created = root.created AND jobs.id = root.job
+  WHERE root.job = ?1 AND root.local = ?2";
+
+/// The page of a list. What a filter asks of status stands on the root's state and the job's errors.
+const JOBS: &str = "SELECT jobs.id FROM jobs
+  CROSS JOIN tasks AS root ON root.job = jobs.id AND root.local = ?1
+  WHERE jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
+    AND (?6 IS NULL OR root.kind = ?6) AND (?7 IS NULL OR root.queue = ?7)
+    AND (?8 IS NULL OR instr(lower(coalesce(title, '')), lower(?8)) > 0)
+    AND (?9 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?9))
+    AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
+  ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13";
+
+impl Tx<'_> {
+    pub(super) fn task_view(&self, id: TaskId) -> Result<Option<TaskView>> {
+        let mut read = self.sql(TASK)?;
+        let mut rows = read.query(params![id.job, id.local])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let mut view = task_view(row, id)?;
+        if view.state == State::Waiting {
+            view.waits = decode(row.get_ref(16)?.as_str_or_null().map_err(rusqlite::Error::from)?)?;
+        }
+        let outcome: Option<String> = row.get(18)?;
+        match view.state {
+            State::Succeeded => view.value = outcome,
+            State::Failed | State::Cancelled => {
+                view.failure = outcome.and_then(|text| serde_json::from_str(&text).ok());
+            }
+            _ => {}
+        }
+        Ok(Some(view))
+    }
+
+    pub(super) fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
+        let mut read = self.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let mut found = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let settled = read.query_row(params![job, Local::ROOT], |row| {
+                Ok(Settled { state: row.get(0)?, outcome: row.get(1)? })
+            });
+            found.extend(settled.optional()?.map(|settled| (*job, settled)));
+        }
+        Ok(found)
+    }
+
+    fn counts(&self, root: &TaskView, running: Option<&BTreeMap<JobId, u64>>) -> Result<Counts> {
+        let job = root.id.job;
+        let mut counts = Counts::default();
+        let spawned = self
+            .sql(
+                "SELECT coalesce(sum(spawned), 0), coalesce(sum(succeeded), 0),
+                   coalesce(sum(failed), 0), coalesce(sum(cancelled + aborted), 0)
+                 FROM sets WHERE job = ?1",
+            )?
+            .query_row([job], |row| {
+                counts.succeeded = count(row, 1)?;
+                counts.failed = count(row, 2)?;
+                counts.cancelled = count(row, 3)?;
+                count(row, 0)
+            })?;
+        match root.state {
+            State::Succeeded => counts.succeeded += 1,
+            State::Failed => counts.failed += 1,
+            State::Cancelled => counts.cancelled += 1,
+            State::Pending | State::Running | State::Waiting => {}
+        }
+        let open = (spawned + 1).saturating_sub(counts.ended());
+        if open > 0 {
+            counts.waiting = self
+                .sql("SELECT count(*) FROM tasks INDEXED BY waiting WHERE state = 2 AND job = ?1")?
+                .query_row([job], |row| count(row, 0))?;
+            counts.running = match running {
+                Some(running) => running.get(&job).copied().unwrap_or(0),
+                None => self.running()?.get(&job).copied().unwrap_or(0),
+            };
+        }
+        counts.pending = open.saturating_sub(counts.waiting + counts.running);
+        Ok(counts)
+    }
+
+    /// How many tasks of each job run: never more rows than all workers have slots.
+    fn running(&self) -> Result<BTreeMap<JobId, u64>> {
+        let mut read = self.sql("SELECT job FROM tasks INDEXED BY running WHERE state = 1")?;
+        let mut running = BTreeMap::new();
+        for job in read.query_map((), |row| row.get(0))? {
+            *running.entry(job?).or_default() += 1;
+        }
+        Ok(running)
+    }
+
+    pub(super) fn job_view(
+        &self,
+        id: JobId,
+        running: Option<&BTreeMap<JobId, u64>>,
+    ) -> Result<Option<JobView>> {
+        let Some(root) = self.task_view(id.root())? else { return Ok(None) };
+        let counts = self.counts(&root, running)?;
+        let mut read = self.sql(JOB)?;
+        let mut rows = read.query(params![id, Local::ROOT])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let tags: Option<String> = row.get(2)?;
+        let origin: Option<JobId> = row.get(3)?;
+        Ok(Some(JobView {
+            id,
+            kind: root.kind,
+            title: row.get(0)?,
+            key: row.get(1)?,
+            tags: tags.map_or_else(|| Ok(Vec::new()), |tags| serde_json::from_str(&tags))?,
+            queue: root.queue,
+            status: Status::of(root.state, row.get(5)?),
+            progress: crate::state::progress(root.state, root.progress, &counts),
+            counts,
+            origin: match origin {
+                Some(job) => Some(TaskId { job, local: row.get(4)? }),
+                None => None,
+            },
+            created: root.created,
+            started: root.started,
+            ended: root.ended,
+            failure: root.failure,
+        }))
+    }
+
+    pub(super) fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>> {
+        let (first, last, errors) = match filter.status {
+            None => (None, None, None),
+            Some(Status::InProgress) => (Some(State::Pending), Some(State::Waiting), None),
+            Some(Status::Completed) => (Some(State::Succeeded), Some(State::Succeeded), Some(false)),
+            Some(Status::CompletedWithErrors) => {
+                (Some(State::Succeeded), Some(State::Succeeded), Some(true))
+            }
+            Some(Status::Failed) => (Some(State::Failed), Some(State::Failed), None),
+            Some(Status::Cancelled) => (Some(State::Cancelled), Some(State::Cancelled), None),
+        };
+        let highest = (Time::NEVER, JobId::from_bytes([0xff; 16]));
+        let after = filter.after.unwrap_or(highest);
+        let rows = if filter.limit == 0 { limits::PAGE } else { filter.limit };
+        let mut list = self.sql(JOBS)?;
+        let ids = list.query_map(
+            params![
+                Local::ROOT,
+                filter.since.unwrap_or(Time(i64::MIN)),
+                filter.until.unwrap_or(Time::NEVER),
+                after.0,
+                after.1,
+                filter.kind,
+                filter.queue,
+                filter.title,
+                filter.tag,
+                first,
+                last,
+                errors,
+                limit(rows)
+            ],
+            |row| row.get(0),
+        )?;
+        let ids = ids.collect::<rusqlite::Result<Vec<JobId>>>()?;
+        let running = self.running()?;
+        let mut jobs = Vec::with_capacity(ids.len());
+        for id in ids {
+            jobs.extend(self.job_view(id, Some(&running))?);
+        }
+        Ok(jobs)
+    }
+
+    pub(super) fn log(&self, job: JobId, after: u64, rows: usize) -> Result<Vec<Line>> {
+        let mut read = self.sql(
+            "SELECT number, time, level, task, message FROM logs
+             WHERE job = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
+        )?;
+        let lines = read.query_map(params![job, above(after), limit(rows)], |row| {
+            Ok(Line {
+                number: count(row, 0)?,
+                time: row.get(1)?,
+                level: Level::from_code(row.get(2)?),
+                task: TaskId { job, local: row.get(3)? },
+                message: row.get(4)?,
+            })
+        })?;
+        Ok(lines.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub(super) fn queues(&self) -> Result<Vec<QueueView>> {
+        let mut queues = BTreeMap::new();
+        let mut read = self.sql(
+            "SELECT queue, sum(due <= ?1), sum(due > ?1), min(iif(due <= ?1, due, NULL))
+             FROM tasks INDEXED BY ready WHERE state = 0 GROUP BY queue",
+        )?;
+        for view in read.query_map([self.now], |row| {
+            Ok(QueueView {
+                name: row.get(0)?,
+                ready: count(row, 1)?,
+                scheduled: count(row, 2)?,
+                oldest: row.get(3)?,
+                paused: false,
+            })
+        })? {
+            let view = view?;
+            queues.insert(view.name.clone(), view);
+        }
+        let mut read = self.sql("SELECT queue FROM paused")?;
+        for name in read.query_map((), |row| row.get::<_, String>(0))? {
+            let name = name?;
+            let fresh = QueueView { name, ready: 0, scheduled: 0, oldest: None, paused: true };
+            queues.entry(fresh.name.clone()).or_insert(fresh).paused = true;
+        }
+        Ok(queues.into_values().collect())
+    }
+
+    pub(super) fn workers(&self) -> Result<Vec<WorkerView>> {
+        let mut read = self.sql(
+            "SELECT id, name, kinds, queues, slots, running, resident, started, heartbeat
+             FROM workers ORDER BY id",
+        )?;
+        let mut rows = read.query(())?;
+        let mut workers = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (kinds, queues): (String, String) = (row.get(2)?, row.get(3)?);
+            workers.push(WorkerView {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                kinds: serde_json::from_str(&kinds)?,
+                queues: serde_json::from_str(&queues)?,
+                slots: row.get(4)?,
+                running: row.get(5)?,
+                resident: row.get(6)?,
+                started: row.get(7)?,
+                heartbeat: row.get(8)?,
+            });
+        }
+        Ok(workers)
+    }
+
+    pub(super) fn kinds(&self) -> Result<Vec<String>> {
+        let mut read = self.sql("SELECT name FROM kinds ORDER BY name")?;
+        let kinds = read.query_map((), |row| row.get(0))?;
+        Ok(kinds.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
+    let parent: Option<Local> = row.get(0)?;
+    let (set, number): (Option<Local>, Option<u32>) = (row.get(1)?, row.get(2)?);
+    let told: Option<i64> = row.get(19)?;
+    Ok(TaskView {
+        id,
+        parent: parent.map(|local| TaskId { job: id.job, local }),
+        set: set.zip(number),
+        kind: row.get(3)?,
+        arguments: row.get(4)?,
+        queue: row.get(5)?,
+        priority: row.get(6)?,
+        state: row.get(7)?,
+        attempt: row.get(8)?,
+        failures: row.get(9)?,
+        crashes: row.get(10)?,
+        due: row.get(11)?,
+        created: row.get(12)?,
+        started: row.get(13)?,
+        ended: row.get(14)?,
+        worker: row.get::<_, Option<WorkerId>>(15)?,
+        waits: Vec::new(),
+        reason: row.get(17)?,
+        value: None,
+        failure: None,
+        progress: match told {
+            Some(done) => Some((done as u64, count(row, 20)?)),
+            None => None,
+        },
+    })
+}

@@ -1,0 +1,79 @@
+//! `prune`: finished jobs go for good.
+//!
+//! A transaction removes a bounded number of rows, so a large job takes several. Its root goes last: until
+//! then the job is still there, with its counts, and its id is not free.
+
+use rusqlite::params;
+
+use super::columns::limit;
+use super::fault::Result;
+use super::tx::Tx;
+use crate::clock::Time;
+use crate::id::JobId;
+use crate::limits;
+use crate::store::Pruned;
+
+/// Removes rows of a job, at most `?2`; whole-job deletes of tables with few rows follow.
+const SOME: [&str; 4] = [
+    "DELETE FROM tasks WHERE job = ?1 AND local IN
+       (SELECT local FROM tasks WHERE job = ?1 AND parent IS NOT NULL LIMIT ?2)",
+    "DELETE FROM logs WHERE job = ?1 AND number IN
+       (SELECT number FROM logs WHERE job = ?1 LIMIT ?2)",
+    "DELETE FROM records WHERE job = ?1 AND (task, seq) IN
+       (SELECT task, seq FROM records WHERE job = ?1 LIMIT ?2)",
+    "DELETE FROM unsaid WHERE job = ?1 AND (task, \"key\") IN
+       (SELECT task, \"key\" FROM unsaid WHERE job = ?1 LIMIT ?2)",
+];
+
+const REST: [&str; 3] = [
+    "DELETE FROM sets WHERE job = ?1",
+    "DELETE FROM signals WHERE job = ?1",
+    "DELETE FROM tasks WHERE job = ?1",
+];
+
+impl Tx<'_> {
+    pub(super) fn prune(&mut self, before: Time) -> Result<Pruned> {
+        let mut find = self.sql(
+            "SELECT job, created FROM tasks INDEXED BY settled
+             WHERE parent IS NULL AND ended IS NOT NULL AND ended < ?1
+               AND NOT EXISTS (SELECT 1 FROM cascades WHERE cascades.job = tasks.job)
+             ORDER BY ended, job LIMIT ?2",
+        )?;
+        let rows = find.query_map(params![before, limit(limits::PRUNE_JOBS + 1)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        let mut old: Vec<(JobId, Time)> = rows.collect::<rusqlite::Result<_>>()?;
+        let mut pruned = Pruned { jobs: 0, more: old.len() > limits::PRUNE_JOBS };
+        old.truncate(limits::PRUNE_JOBS);
+        let mut left = limits::PRUNE_ROWS;
+        for (job, created) in old {
+            if !self.remove(job, created, &mut left)? {
+                pruned.more = true;
+                break;
+            }
+            pruned.jobs += 1;
+        }
+        Ok(pruned)
+    }
+
+    /// Removes a job, or as much of it as may still go. Whether it is gone.
+    fn remove(&self, job: JobId, created: Time, left: &mut usize) -> Result<bool> {
+        for sql in SOME {
+            if *left > 0 {
+                let removed = self.sql(sql)?.execute(params![job, limit(*left)])?;
+                *left = left.saturating_sub(removed);
+            }
+            if *left == 0 {
+                let mut mark =
+                    self.sql("UPDATE jobs SET pruning = 1 WHERE created = ?1 AND id = ?2")?;
+                mark.execute(params![created, job])?;
+                return Ok(false);
+            }
+        }
+        for sql in REST {
+            self.sql(sql)?.execute([job])?;
+        }
+        self.sql("DELETE FROM jobs WHERE created = ?1 AND id = ?2")?.execute(params![created, job])?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,58 @@
+//! `submit`: jobs come into being.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::fault::Result;
+use super::tx::Tx;
+use crate::id::JobId;
+use crate::store::{NewJob, Submitted};
+
+impl Tx<'_> {
+    pub(super) fn submit(&mut self, job: &NewJob) -> Result<Submitted> {
+        if let Some(holder) = self.holder_of(job)? {
+            // Whether the id is known decides before the key does.
+            return Ok(self.known(job)?.unwrap_or(Submitted::Existing(holder)));
+        }
+        if !self.insert(job.id.root(), &job.task, None, job.key.as_deref())? {
+            return Ok(self.known(job)?.unwrap_or(Submitted::Existing(job.id)));
+        }
+        if let Some(key) = &job.key {
+            let mut take = self.sql("INSERT INTO keys (\"key\", job) VALUES (?1, ?2)")?;
+            take.execute(params![key, job.id])?;
+        }
+        let tags = (!job.tags.is_empty()).then(|| crate::encode::json(&job.tags));
+        self.sql(
+            "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)",
+        )?
+        .execute(params![
+            self.now,
+            job.id,
+            job.title,
+            tags,
+            job.origin.map(|origin| origin.job),
+            job.origin.map(|origin| origin.local)
+        ])?;
+        Ok(Submitted::New(job.id))
+    }
+
+    /// The open job that holds the key of a job to be.
+    fn holder_of(&self, job: &NewJob) -> Result<Option<JobId>> {
+        let Some(key) = &job.key else { return Ok(None) };
+        let mut find = self.sql("SELECT job FROM keys WHERE \"key\" = ?1")?;
+        Ok(find.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// What a job to be is answered if its id is taken.
+    fn known(&self, job: &NewJob) -> Result<Option<Submitted>> {
+        let root = job.id.root();
+        let mut find = self.sql("SELECT kind = ?3 AND hash = ?4 FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let same = find
+            .query_row(params![root.job, root.local, job.task.kind, job.task.hash], |row| row.get(0))
+            .optional()?;
+        let answer = |same| {
+            if same { Submitted::Existing(job.id) } else { Submitted::Conflict(job.id) }
+        };
+        Ok(same.map(answer))
+    }
+}

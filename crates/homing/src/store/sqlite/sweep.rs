@@ -1,0 +1,217 @@
+//! Upkeep: dead workers, due instants, cancellations on their way down.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::children::{Cursor, STATES};
+use super::columns::{limit, task_id};
+use super::fault::Result;
+use super::task::Task;
+use super::tx::Tx;
+use crate::error::Reason;
+use crate::id::{Local, TaskId, WorkerId};
+use crate::limits;
+use crate::store::CancelledBy;
+
+/// Instants acted on by one transaction.
+const RING: usize = 1000;
+/// Children a transaction looks at on behalf of cascades, ended ones included.
+const LOOKED_AT: usize = 50_000;
+
+/// Children still to be cancelled: all of a task's, or those of one set below a number.
+#[derive(Debug)]
+struct Cascade {
+    number: i64,
+    task: TaskId,
+    set: Option<Local>,
+    below: u32,
+    by: CancelledBy,
+    /// The set it has come to, and the last child looked at there.
+    at: Option<(Local, Cursor)>,
+}
+
+/// What a transaction may still do for cascades.
+struct Budget {
+    cancel: usize,
+    look: usize,
+}
+
+impl Tx<'_> {
+    pub(super) fn sweep(&mut self, max_crashes: u32) -> Result<bool> {
+        self.bury(max_crashes)?;
+        let rung = self.ring()?;
+        Ok(self.cascade()? || rung)
+    }
+
+    /// Gives up workers whose lock nobody holds, and takes back what they held.
+    fn bury(&mut self, max_crashes: u32) -> Result<()> {
+        if !self.shared.looks_for_dead() {
+            return Ok(());
+        }
+        let mut read = self.sql("SELECT id FROM workers ORDER BY id")?;
+        let workers = read.query_map((), |row| row.get(0))?;
+        for worker in workers.collect::<rusqlite::Result<Vec<WorkerId>>>()? {
+            if !self.shared.locks.is_dead(worker)? {
+                continue;
+            }
+            self.forget_worker(worker)?;
+            for task in self.held_by(worker)? {
+                self.crash(task, max_crashes)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn held_by(&self, worker: WorkerId) -> Result<Vec<TaskId>> {
+        let mut find = self.sql(
+            "SELECT job, local FROM tasks INDEXED BY running
+             WHERE state = 1 AND worker = ?1 ORDER BY job, local",
+        )?;
+        let rows = find.query_map([worker], |row| task_id(row, 0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn crash(&mut self, task: TaskId, max_crashes: u32) -> Result<()> {
+        let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
+        row.crashes += 1;
+        row.token = None;
+        if row.crashes < max_crashes {
+            self.release(&mut row, self.now.before(limits::RESUMED_AGE));
+            return row.write(self.db);
+        }
+        let text = crate::state::crashed_text(row.crashes);
+        self.fail(&mut row, Reason::Crashed, &text, None)?;
+        Ok(())
+    }
+
+    /// Acts on instants that have come. `true` if there may be more.
+    fn ring(&mut self) -> Result<bool> {
+        let mut find = self.sql(
+            "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1 ORDER BY timer LIMIT ?2",
+        )?;
+        let rows = find.query_map(params![self.now, limit(RING)], |row| task_id(row, 0))?;
+        let mut tasks: Vec<TaskId> = rows.collect::<rusqlite::Result<_>>()?;
+        tasks.sort_unstable();
+        for task in &tasks {
+            self.ring_for(*task)?;
+        }
+        Ok(tasks.len() == RING)
+    }
+
+    fn ring_for(&mut self, task: TaskId) -> Result<()> {
+        let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
+        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
+        let late = row.deadline.is_some_and(|time| time <= self.now);
+        if expired || late {
+            let reason = if late { Reason::Deadline } else { Reason::Expired };
+            self.fail(&mut row, reason, crate::state::overdue_text(reason), None)?;
+        } else if let Some(waits) = self.waits_of(task)? {
+            self.wake_if_satisfied(task, &waits)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_cascade(
+        &self,
+        task: TaskId,
+        set: Option<Local>,
+        below: u32,
+        by: CancelledBy,
+    ) -> Result<()> {
+        let mut add = self
+            .sql("INSERT INTO cascades (job, task, \"set\", below, by) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        add.execute(params![task.job, task.local, set, below, by])?;
+        Ok(())
+    }
+
+    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
+    pub(super) fn cascade(&mut self) -> Result<bool> {
+        let mut budget = Budget { cancel: limits::CASCADE, look: LOOKED_AT };
+        while let Some(mut cascade) = self.first_cascade()? {
+            if self.descend(&mut cascade, &mut budget)? {
+                let (set, at) = cascade.at.unzip();
+                let mut keep = self.sql(
+                    "UPDATE cascades SET at_set = ?2, at_number = ?3, at_local = ?4 WHERE number = ?1",
+                )?;
+                keep.execute(params![
+                    cascade.number,
+                    set,
+                    at.map(|at| at.number),
+                    at.map(|at| at.local)
+                ])?;
+                return Ok(true);
+            }
+            self.sql("DELETE FROM cascades WHERE number = ?1")?.execute([cascade.number])?;
+        }
+        Ok(false)
+    }
+
+    fn first_cascade(&self) -> Result<Option<Cascade>> {
+        let mut read = self.sql(
+            "SELECT number, job, task, \"set\", below, by, at_set, at_number, at_local
+             FROM cascades ORDER BY number LIMIT 1",
+        )?;
+        let cascade = read.query_row((), |row| {
+            let set: Option<Local> = row.get(6)?;
+            let at = match set {
+                Some(set) => Some((set, Cursor { number: row.get(7)?, local: row.get(8)? })),
+                None => None,
+            };
+            Ok(Cascade {
+                number: row.get(0)?,
+                task: task_id(row, 1)?,
+                set: row.get(3)?,
+                below: row.get(4)?,
+                by: row.get(5)?,
+                at,
+            })
+        });
+        Ok(cascade.optional()?)
+    }
+
+    /// Takes a cascade further. `true` if there is more to do when the budget is spent.
+    fn descend(&mut self, cascade: &mut Cascade, budget: &mut Budget) -> Result<bool> {
+        for set in self.open_sets(cascade)? {
+            let mut at = cascade.at.filter(|(own, _)| *own == set).map(|(_, at)| at);
+            let mut more = true;
+            while more {
+                let (mut page, last) = self.states_after(cascade.task, set, at)?;
+                let seen = page.len();
+                page.retain(|(child, _)| child.number < cascade.below);
+                more = !last && seen == page.len();
+                for (child, state) in page {
+                    if !state.is_ended() {
+                        if budget.cancel == 0 {
+                            cascade.at = at.map(|at| (set, at));
+                            return Ok(true);
+                        }
+                        budget.cancel -= 1;
+                        let id = TaskId { job: cascade.task.job, local: child.local };
+                        self.cancel_as(id, cascade.by)?;
+                    }
+                    at = Some(child);
+                }
+                budget.look = budget.look.saturating_sub(STATES);
+                if more && budget.look == 0 {
+                    cascade.at = at.map(|at| (set, at));
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The sets that a cascade has not passed and that have open children.
+    fn open_sets(&mut self, cascade: &Cascade) -> Result<Vec<Local>> {
+        self.write_counts()?;
+        let mut read = self.sql(
+            "SELECT \"set\" FROM sets WHERE job = ?1 AND task = ?2 AND \"set\" >= ?3
+               AND (?4 IS NULL OR \"set\" = ?4)
+               AND spawned > succeeded + failed + cancelled + aborted ORDER BY \"set\"",
+        )?;
+        let from = cascade.at.map_or(Local::ROOT, |(set, _)| set);
+        let task = cascade.task;
+        let rows =
+            read.query_map(params![task.job, task.local, from, cascade.set], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}

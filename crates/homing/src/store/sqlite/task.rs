@@ -1,0 +1,197 @@
+//! A task's row: how it is born, read and written. What moves it stands in the verbs.
+//!
+//! Arguments and outcome may be a mebibyte each, so they are not part of what is read to move a task.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::columns::{count, token};
+use super::fault::Result;
+use super::tx::Tx;
+use crate::clock::Time;
+use crate::id::{Local, TaskId, Token, WorkerId};
+use crate::state::State;
+use crate::store::{CancelledBy, NewTask, Policy};
+
+/// What verbs read and write of a task's row.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) parent: Option<Local>,
+    pub(super) set: Option<(Local, u32)>,
+    pub(super) depth: u32,
+    pub(super) kind: String,
+    pub(super) key: Option<String>,
+    pub(super) state: State,
+    pub(super) due: Time,
+    pub(super) started: Option<Time>,
+    pub(super) expires: Option<Time>,
+    pub(super) deadline: Option<Time>,
+    pub(super) attempt: u32,
+    pub(super) failures: u32,
+    pub(super) crashes: u32,
+    pub(super) stalls: u32,
+    pub(super) token: Option<Token>,
+    pub(super) parked: Option<Token>,
+    pub(super) holder: Option<WorkerId>,
+    /// As JSON.
+    pub(super) waits: Option<String>,
+    /// The earliest instant the waits name, where the task is about to wait.
+    pub(super) wake: Option<Time>,
+    pub(super) cancelled_by: Option<CancelledBy>,
+    /// As JSON.
+    pub(super) cause: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) progress: Option<(u64, u64)>,
+    pub(super) lines: u32,
+    pub(super) dropped: u64,
+}
+
+const READ: &str = "SELECT parent, \"set\", number, depth, kind, \"key\", state, due, started, expires,
+  deadline, attempt, failures, crashes, stalls, worker, claim, parked_worker, parked_claim, holder,
+  waits, cancelled_by, cause, reason, progress_done, progress_total, lines, dropped
+  FROM tasks WHERE job = ?1 AND local = ?2";
+
+const WRITE: &str = "UPDATE tasks SET state = ?3, due = ?4, expires = ?5, deadline = ?6, timer = ?7,
+  attempt = ?8, failures = ?9, crashes = ?10, stalls = ?11, worker = ?12, claim = ?13,
+  parked_worker = ?14, parked_claim = ?15, holder = ?16, held_until = NULL, waits = ?17, reason = ?18,
+  progress_done = ?19, progress_total = ?20, lines = ?21, dropped = ?22
+  WHERE job = ?1 AND local = ?2";
+
+const INSERT: &str = "INSERT OR IGNORE INTO tasks (job, local, parent, \"set\", number, placed, depth,
+  state, due, attempt, failures, crashes, stalls, priority, queue, kind, \"key\", expires, deadline,
+  timer, lines, dropped, created, hash, policy, arguments)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 1, 0, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
+    coalesce(min(?13, ?14), ?13, ?14), 0, 0, ?15, ?16, ?17, ?18)";
+
+impl Task {
+    /// Reads a row.
+    pub(super) fn read(db: &Connection, id: TaskId) -> Result<Option<Self>> {
+        let mut read = db.prepare_cached(READ)?;
+        Ok(read.query_row(params![id.job, id.local], |row| Self::of(row, id)).optional()?)
+    }
+
+    fn of(row: &Row<'_>, id: TaskId) -> rusqlite::Result<Self> {
+        let set: Option<Local> = row.get(1)?;
+        let number: Option<u32> = row.get(2)?;
+        let told: Option<i64> = row.get(24)?;
+        Ok(Self {
+            id,
+            parent: row.get(0)?,
+            set: set.zip(number),
+            depth: row.get(3)?,
+            kind: row.get(4)?,
+            key: row.get(5)?,
+            state: row.get(6)?,
+            due: row.get(7)?,
+            started: row.get(8)?,
+            expires: row.get(9)?,
+            deadline: row.get(10)?,
+            attempt: row.get(11)?,
+            failures: row.get(12)?,
+            crashes: row.get(13)?,
+            stalls: row.get(14)?,
+            token: token(row, 15)?,
+            parked: token(row, 17)?,
+            holder: row.get(19)?,
+            waits: row.get(20)?,
+            wake: None,
+            cancelled_by: row.get(21)?,
+            cause: row.get(22)?,
+            reason: row.get(23)?,
+            progress: match told {
+                Some(done) => Some((done as u64, count(row, 25)?)),
+                None => None,
+            },
+            lines: row.get(26)?,
+            dropped: count(row, 27)?,
+        })
+    }
+
+    /// Writes what may change while a task is open.
+    pub(super) fn write(&self, db: &Connection) -> Result<()> {
+        db.prepare_cached(WRITE)?.execute(params![
+            self.id.job,
+            self.id.local,
+            self.state,
+            self.due,
+            self.expires,
+            self.deadline,
+            self.timer(),
+            self.attempt,
+            self.failures,
+            self.crashes,
+            self.stalls,
+            self.token.map(|token| token.worker),
+            self.token.map(|token| token.claim as i64),
+            self.parked.map(|token| token.worker),
+            self.parked.map(|token| token.claim as i64),
+            self.holder,
+            self.waits,
+            self.reason,
+            self.progress.map(|(done, _)| done as i64),
+            self.progress.map(|(_, total)| total as i64),
+            self.lines,
+            self.dropped as i64
+        ])?;
+        Ok(())
+    }
+
+    /// The earliest instant at which the task must be looked at without a claim.
+    fn timer(&self) -> Option<Time> {
+        if self.state.is_ended() {
+            return None;
+        }
+        let expires = self.expires.filter(|_| self.started.is_none());
+        let wake = self.wake.filter(|_| self.state == State::Waiting);
+        [expires, self.deadline, wake].into_iter().flatten().min()
+    }
+
+    pub(super) fn parent(&self) -> Option<TaskId> {
+        self.parent.map(|local| TaskId { job: self.id.job, local })
+    }
+}
+
+/// Where a child stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth {
+    pub(super) parent: TaskId,
+    pub(super) set: Local,
+    pub(super) number: u32,
+    pub(super) depth: u32,
+}
+
+impl Tx<'_> {
+    /// Inserts a task. `false` if the id is taken: nothing has changed.
+    pub(super) fn insert(
+        &mut self,
+        id: TaskId,
+        new: &NewTask,
+        birth: Option<Birth>,
+        key: Option<&str>,
+    ) -> Result<bool> {
+        let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
+        let policy = (new.policy != Policy::default()).then(|| crate::encode::json(&new.policy));
+        let inserted = self.sql(INSERT)?.execute(params![
+            id.job,
+            id.local,
+            birth.map(|birth| birth.parent.local),
+            birth.map(|birth| birth.set),
+            birth.map(|birth| birth.number),
+            placed.then_some(1),
+            birth.map_or(0, |birth| birth.depth),
+            new.due.unwrap_or(self.now),
+            new.priority,
+            new.queue,
+            new.kind,
+            key,
+            new.expires,
+            new.deadline,
+            self.now,
+            new.hash,
+            policy,
+            new.arguments
+        ])?;
+        self.effects.ready |= inserted == 1;
+        Ok(inserted == 1)
+    }
+}

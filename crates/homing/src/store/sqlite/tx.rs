@@ -1,0 +1,192 @@
+//! A transaction in progress: the connection, the one reading of the clock, and what is kept until the
+//! end of the verb.
+//!
+//! The counts of sets are read once and written back once per verb, and parents are looked at once,
+//! whatever the number of children that end. Nothing here outlives the verb.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+
+use super::Shared;
+use super::columns::count;
+use super::fault::Result;
+use crate::clock::Time;
+use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::wait::SetCounts;
+
+/// What is to be said after the commit.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Jobs that ended.
+    pub(super) ended: Vec<JobId>,
+    /// Whether a task was made claimable.
+    pub(super) ready: bool,
+    /// Workers that have left or died: their lock files go.
+    pub(super) gone: Vec<WorkerId>,
+}
+
+impl Effects {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.ended.extend(more.ended);
+        self.ready |= more.ready;
+        self.gone.extend(more.gone);
+    }
+}
+
+/// A set's counts as they will be, and whether the row says something else.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    counts: SetCounts,
+    changed: bool,
+}
+
+/// What a refused unit must leave as it was.
+#[derive(Debug)]
+pub(super) struct Before {
+    counts: HashMap<(TaskId, Local), Counted>,
+    touched: BTreeSet<(TaskId, Local)>,
+    ended: usize,
+}
+
+pub(super) struct Tx<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) shared: &'a Shared,
+    pub(super) now: Time,
+    pub(super) effects: Effects,
+    /// Whether each unit of an exchange runs under a savepoint of its own.
+    pub(super) careful: bool,
+    /// Parents and sets whose children ended.
+    pub(super) touched: BTreeSet<(TaskId, Local)>,
+    counts: HashMap<(TaskId, Local), Counted>,
+    /// Whether there is any signal at all, once it is known.
+    signals: Option<bool>,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(db: &'a Connection, shared: &'a Shared) -> Self {
+        Self {
+            db,
+            shared,
+            now: shared.clock.now(),
+            effects: Effects::default(),
+            careful: false,
+            touched: BTreeSet::new(),
+            counts: HashMap::new(),
+            signals: None,
+        }
+    }
+
+    /// Ends the verb.
+    pub(super) fn close(mut self) -> Result<Effects> {
+        self.wake_parents()?;
+        self.write_counts()?;
+        Ok(self.effects)
+    }
+
+    pub(super) fn sql(&self, sql: &str) -> Result<CachedStatement<'a>> {
+        Ok(self.db.prepare_cached(sql)?)
+    }
+
+    /// The counts of a set; zero if it has never had a child.
+    pub(super) fn set_counts(&mut self, task: TaskId, set: Local) -> Result<SetCounts> {
+        if let Some(known) = self.counts.get(&(task, set)) {
+            return Ok(known.counts);
+        }
+        let counts = self
+            .sql(
+                "SELECT spawned, succeeded, failed, cancelled, aborted, last_end FROM sets
+                 WHERE job = ?1 AND task = ?2 AND \"set\" = ?3",
+            )?
+            .query_row(params![task.job, task.local, set], |row| set_counts(row, 0))
+            .optional()?
+            .unwrap_or_default();
+        self.counts.insert((task, set), Counted { counts, changed: false });
+        Ok(counts)
+    }
+
+    pub(super) fn change_counts(
+        &mut self,
+        task: TaskId,
+        set: Local,
+        how: impl FnOnce(&mut SetCounts),
+    ) -> Result<SetCounts> {
+        let mut counts = self.set_counts(task, set)?;
+        how(&mut counts);
+        self.counts.insert((task, set), Counted { counts, changed: true });
+        Ok(counts)
+    }
+
+    /// Writes changed counts back; they stay known.
+    pub(super) fn write_counts(&mut self) -> Result<()> {
+        let mut changed: Vec<_> =
+            self.counts.iter_mut().filter(|(_, counted)| counted.changed).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        // In the order of the keys, for the pages' sake.
+        changed.sort_unstable_by_key(|(key, _)| **key);
+        let mut write = self.db.prepare_cached(
+            "INSERT OR REPLACE INTO sets (job, task, \"set\", spawned, succeeded, failed, cancelled,
+               aborted, last_end) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for ((task, set), Counted { counts, changed }) in changed {
+            write.execute(params![
+                task.job,
+                task.local,
+                set,
+                counts.spawned as i64,
+                counts.succeeded as i64,
+                counts.failed as i64,
+                counts.cancelled as i64,
+                counts.aborted as i64,
+                counts.last_end as i64
+            ])?;
+            *changed = false;
+        }
+        Ok(())
+    }
+
+    /// Spawned children of a task, over all its sets.
+    pub(super) fn spawned(&mut self, task: TaskId) -> Result<u64> {
+        self.write_counts()?;
+        let mut sum = self.sql("SELECT coalesce(sum(spawned), 0) FROM sets WHERE job = ?1 AND task = ?2")?;
+        Ok(sum.query_row(params![task.job, task.local], |row| count(row, 0))?)
+    }
+
+    /// Whether any task has a signal: most stores never see one.
+    pub(super) fn has_signals(&mut self) -> Result<bool> {
+        if self.signals.is_none() {
+            let mut any = self.sql("SELECT EXISTS (SELECT 1 FROM signals)")?;
+            self.signals = Some(any.query_row((), |row| row.get(0))?);
+        }
+        Ok(self.signals == Some(true))
+    }
+
+    pub(super) fn signals_sent(&mut self) {
+        self.signals = Some(true);
+    }
+
+    pub(super) fn before(&self) -> Before {
+        let (counts, touched) = (self.counts.clone(), self.touched.clone());
+        Before { counts, touched, ended: self.effects.ended.len() }
+    }
+
+    pub(super) fn restore(&mut self, before: Before) {
+        self.counts = before.counts;
+        self.touched = before.touched;
+        self.effects.ended.truncate(before.ended);
+    }
+}
+
+/// Counts in six columns, from `first` on.
+pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCounts> {
+    Ok(SetCounts {
+        spawned: count(row, first)?,
+        succeeded: count(row, first + 1)?,
+        failed: count(row, first + 2)?,
+        cancelled: count(row, first + 3)?,
+        aborted: count(row, first + 4)?,
+        last_end: count(row, first + 5)?,
+    })
+}

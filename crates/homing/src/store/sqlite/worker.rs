@@ -1,0 +1,73 @@
+//! `heartbeat` and `leave`: workers come and go. A lock, not the lease, says who lives.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::fault::Result;
+use super::task::Task;
+use super::tx::Tx;
+use crate::id::WorkerId;
+use crate::limits;
+use crate::store::Heartbeat;
+
+impl Tx<'_> {
+    pub(super) fn heartbeat(&mut self, told: &Heartbeat) -> Result<bool> {
+        let known = self.knows(told.worker)?;
+        if !known && !told.first {
+            return Ok(false);
+        }
+        // Before the row: whoever sees the row without the lock takes the worker for dead.
+        self.shared.locks.take(told.worker)?;
+        let values = params![
+            told.worker,
+            told.name,
+            crate::encode::json(&told.kinds),
+            crate::encode::json(&told.queues),
+            told.slots,
+            told.running,
+            told.resident,
+            self.now
+        ];
+        if known {
+            self.sql(
+                "UPDATE workers SET name = ?2, kinds = ?3, queues = ?4, slots = ?5, running = ?6,
+                   resident = ?7, heartbeat = ?8 WHERE id = ?1",
+            )?
+            .execute(values)?;
+            return Ok(true);
+        }
+        self.sql(
+            "INSERT INTO workers (id, name, kinds, queues, slots, running, resident, started, heartbeat)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+        )?
+        .execute(values)?;
+        let mut learn = self.sql("INSERT OR IGNORE INTO kinds (name) VALUES (?1)")?;
+        for kind in told.kinds.iter() {
+            learn.execute([kind])?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn leave(&mut self, worker: WorkerId) -> Result<()> {
+        self.forget_worker(worker)?;
+        for task in self.held_by(worker)? {
+            if let Some(mut row) = Task::read(self.db, task)? {
+                self.release(&mut row, self.now.before(limits::RESUMED_AGE));
+                row.write(self.db)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn knows(&self, worker: WorkerId) -> Result<bool> {
+        let mut find = self.sql("SELECT 1 FROM workers WHERE id = ?1")?;
+        Ok(find.query_row([worker], |_| Ok(())).optional()?.is_some())
+    }
+
+    /// Removes a worker's row and what it was to be told; its lock goes after the commit.
+    pub(super) fn forget_worker(&mut self, worker: WorkerId) -> Result<()> {
+        self.sql("DELETE FROM workers WHERE id = ?1")?.execute([worker])?;
+        self.forget_notices(worker)?;
+        self.effects.gone.push(worker);
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! The writer: one thread that owns the one connection that writes.
+//!
+//! What is queued when a transaction begins or arrives while it runs is committed together, so that
+//! the disk is waited for once. Replies and hints go out after the commit. A request that fails takes
+//! the transaction down; each request then gets a transaction of its own, so that none harms another.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::fault::{Fault, Result};
+use super::tx::{Effects, Tx};
+use crate::clock::monotonic;
+use crate::store::Error;
+
+/// Requests in one transaction at most: a bound on what a rollback makes to do again.
+const TOGETHER: usize = 64;
+/// How long a transaction takes up more requests. Beyond this the wait costs more than the disk.
+const GATHER: Duration = Duration::from_millis(5);
+/// How often an idle writer looks whether another process has committed something.
+const LOOK: Duration = Duration::from_millis(25);
+/// Longest pause between two attempts to get the write lock. SQLite's own pauses grow to 100 ms, which
+/// is many times what a transaction takes.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// A queued verb.
+trait Request: Send {
+    /// Runs the verb; again, if the transaction was rolled back. Keeps the answer for `reply`.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<()>;
+    /// Makes the answer an error.
+    fn fail(&mut self, error: Error);
+    /// Sends the answer.
+    fn reply(self: Box<Self>);
+}
+
+struct Call<T, F> {
+    verb: F,
+    answer: std::result::Result<T, Error>,
+    reply: oneshot::Sender<std::result::Result<T, Error>>,
+}
+
+impl<T: Send, F: FnMut(&mut Tx<'_>) -> Result<T> + Send> Request for Call<T, F> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<()> {
+        self.answer = Ok((self.verb)(tx)?);
+        Ok(())
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.answer = Err(error);
+    }
+
+    fn reply(self: Box<Self>) {
+        // An error means that the caller has gone away; what it asked for is done.
+        let _ = self.reply.send(self.answer);
+    }
+}
+
+/// The way to the writing thread. It ends when this is dropped and its queue is empty.
+#[derive(Debug)]
+pub(super) struct Writer {
+    sender: Sender<Box<dyn Request>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(db: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("homing-sqlite-write".to_owned());
+        thread.spawn(move || Thread { db, shared, receiver, version: None, wal: 0 }.serve())?;
+        Ok(Self { sender })
+    }
+
+    /// Runs a verb in a transaction; resolves after the commit.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        verb: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call { verb, answer: Err(Error::Closed), reply };
+        self.sender.send(Box::new(call)).map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+struct Thread {
+    db: Connection,
+    shared: Arc<Shared>,
+    receiver: Receiver<Box<dyn Request>>,
+    /// SQLite's number for the last state of the database that another connection wrote.
+    version: Option<i64>,
+    /// Idle looks since the last commit.
+    wal: u32,
+}
+
+impl Thread {
+    fn serve(mut self) {
+        self.look();
+        loop {
+            match self.receiver.recv_timeout(LOOK) {
+                Ok(first) => {
+                    self.wal = 0;
+                    self.commit(first);
+                }
+                Err(RecvTimeoutError::Timeout) => self.rest(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look();
+        }
+    }
+
+    /// Says so if another process has committed something.
+    fn look(&mut self) {
+        let version = self
+            .db
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut look| look.query_row((), |row| row.get(0)));
+        let Ok(version) = version else { return };
+        if self.version.replace(version).is_some_and(|last| last != version) {
+            self.shared.hints.say_changed();
+        }
+    }
+
+    /// Once, a while after the last commit: moves what is in the WAL into the database, so that a WAL
+    /// that grew behind a long reader is cut when the reader is gone. Never waits for anybody.
+    fn rest(&mut self) {
+        self.wal = self.wal.saturating_add(1);
+        if self.wal == 20 {
+            let _ = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        }
+    }
+
+    fn commit(&mut self, first: Box<dyn Request>) {
+        let mut requests = vec![first];
+        match self.together(&mut requests) {
+            Ok(effects) => self.tell(effects),
+            Err(fault) if fault.is_busy() => {
+                let error = fault.told(&self.shared.path);
+                requests.iter_mut().for_each(|request| request.fail(error.clone()));
+            }
+            Err(_) => {
+                for request in &mut requests {
+                    self.alone(request.as_mut());
+                }
+            }
+        }
+        requests.into_iter().for_each(Request::reply);
+    }
+
+    /// Runs a request and those that arrive meanwhile in one transaction.
+    fn together(&self, requests: &mut Vec<Box<dyn Request>>) -> Result<Effects> {
+        self.transaction(|thread| {
+            let mut effects = Effects::default();
+            let begun = monotonic();
+            let mut next = 0;
+            while let Some(request) = requests.get_mut(next) {
+                effects.extend(thread.run(request.as_mut(), false)?);
+                next += 1;
+                if requests.len() < TOGETHER && begun.elapsed() < GATHER {
+                    requests.extend(thread.receiver.try_recv());
+                }
+            }
+            Ok(effects)
+        })
+    }
+
+    /// Gives a request a transaction of its own; if its data is at fault, once more with care.
+    fn alone(&self, request: &mut dyn Request) {
+        let mut done = self.transaction(|thread| thread.run(request, false));
+        if done.as_ref().is_err_and(Fault::is_of_the_data) {
+            done = self.transaction(|thread| thread.run(request, true));
+        }
+        match done {
+            Ok(effects) => self.tell(effects),
+            Err(fault) => request.fail(fault.told(&self.shared.path)),
+        }
+    }
+
+    fn run(&self, request: &mut dyn Request, careful: bool) -> Result<Effects> {
+        let mut tx = Tx::new(&self.db, &self.shared);
+        tx.careful = careful;
+        request.run(&mut tx)?;
+        tx.close()
+    }
+
+    fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        self.begin()?;
+        let done = work(self).and_then(|answer| {
+            self.db.prepare_cached("COMMIT")?.execute(())?;
+            Ok(answer)
+        });
+        // Some errors, a full disk among them, have rolled back already.
+        if done.is_err() && !self.db.is_autocommit() {
+            self.db.execute_batch("ROLLBACK")?;
+        }
+        done
+    }
+
+    /// Gets the write lock, within the time that the options allow.
+    fn begin(&self) -> Result<()> {
+        let deadline: Instant = monotonic() + self.shared.busy_timeout;
+        let mut pause = Duration::from_micros(250);
+        loop {
+            let begun = self.db.prepare_cached("BEGIN IMMEDIATE")?.execute(());
+            match begun.map_err(Fault::from) {
+                Ok(_) => return Ok(()),
+                Err(fault) if fault.is_busy() && monotonic() < deadline => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    fn tell(&self, effects: Effects) {
+        effects.gone.into_iter().for_each(|worker| self.shared.locks.remove(worker));
+        self.shared.hints.say_ended(effects.ended);
+        if effects.ready {
+            self.shared.hints.say_ready();
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What `#[task]` makes of a function: a kind, with its options, its body and the states it wants.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::error::{Error, Invalid, Result};
+pub use crate::state::Backoff;
+
+/// A kind of task. Implemented by `#[task]`, never by hand.
+pub trait Kind: Send + Sync + 'static {
+    /// The registered name.
+    const NAME: &'static str;
+    /// What the body returns when it succeeds.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+    /// What the attribute says.
+    fn options() -> Options;
+    /// The states the body wants.
+    fn states() -> Vec<StateType>;
+    /// The names of the arguments.
+    fn arguments() -> &'static [&'static str];
+    /// The body, begun.
+    fn body(input: Input) -> Body<Self::Output>;
+}
+
+/// A body that runs.
+pub type Body<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// What the attribute may say of a kind; a call's own options go before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The queue; else the parent's, else `default`.
+    pub queue: Option<String>,
+    /// The priority; else the parent's, else 0. Higher goes first.
+    pub priority: Option<i16>,
+    /// Retries in a row; else [`limits::RETRIES`](crate::limits::RETRIES).
+    pub retries: Option<u32>,
+    /// Pauses between retries; else from 1 second to 10 minutes.
+    pub backoff: Option<Backoff>,
+    /// Attempts in all; else [`limits::MAX_ATTEMPTS`](crate::limits::MAX_ATTEMPTS).
+    pub max_attempts: Option<u32>,
+    /// The longest stretch from claim to park or end; else none.
+    pub timeout: Option<Duration>,
+    /// The longest life of the whole task; else none.
+    pub deadline: Option<Duration>,
+    /// The longest time until it starts; else none.
+    pub expires: Option<Duration>,
+}
+
+/// The result type of a body.
+pub trait Returned {
+    /// The value of success.
+    type Value;
+    /// The result with homing's error.
+    fn into_result(self) -> Result<Self::Value>;
+}
+
+impl<T, E: Into<Error>> Returned for std::result::Result<T, E> {
+    type Value = T;
+    fn into_result(self) -> Result<T> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Something a worker has and a body wants: a connection pool, a client, settings.
+///
+/// Given to the worker with [`state`](crate::WorkerBuilder::state), once per type; each body gets a
+/// clone. It is no part of the call and is never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct State<T>(pub T);
+
+/// The type of a state a task wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateType {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+impl StateType {
+    /// The type `T`.
+    pub fn of<T: Clone + Send + Sync + 'static>() -> Self {
+        Self { id: TypeId::of::<T>(), name: type_name::<T>() }
+    }
+}
+
+/// The states of a worker, by type.
+#[derive(Default, Clone)]
+pub(crate) struct States(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl States {
+    pub(crate) fn add<T: Send + Sync + 'static>(&mut self, state: T) {
+        self.0.insert(TypeId::of::<T>(), Arc::new(state));
+    }
+
+    pub(crate) fn has(&self, wanted: StateType) -> bool {
+        self.0.contains_key(&wanted.id)
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("States").field("len", &self.0.len()).finish()
+    }
+}
+
+/// What a body is begun with.
+#[derive(Debug)]
+pub struct Input {
+    arguments: Value,
+    states: Arc<States>,
+}
+
+impl Input {
+    /// Arguments as they were stored, and the worker's states.
+    pub(crate) fn new(arguments: &str, states: Arc<States>) -> Self {
+        // What does not parse is reported by the first argument asked for.
+        Self { arguments: serde_json::from_str(arguments).unwrap_or(Value::Null), states }
+    }
+
+    /// One argument.
+    ///
+    /// # Errors
+    /// What was stored does not decode: the task stands still until a worker comes that understands
+    /// it.
+    pub fn argument<T: DeserializeOwned>(&self, name: &'static str) -> Result<T> {
+        let value = self.arguments.get(name).cloned().unwrap_or(Value::Null);
+        serde_json::from_value(value).map_err(|error| {
+            let what = format!("the argument `{name}`");
+            Error::from(Undecodable { what, reason: error.to_string() })
+        })
+    }
+
+    /// One state.
+    ///
+    /// # Errors
+    /// The worker was not given it; a worker checks that when it starts.
+    pub fn state<T: Clone + Send + Sync + 'static>(&self) -> Result<State<T>> {
+        let found = self.states.0.get(&TypeId::of::<T>()).and_then(|any| any.downcast_ref::<T>());
+        let missing = || Error::msg(format!("the worker has no `State<{}>`", type_name::<T>()));
+        found.cloned().map(State).ok_or_else(missing)
+    }
+}
+
+/// Something stored that this program does not understand: drift, not a failure.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} does not decode: {reason}")]
+pub(crate) struct Undecodable {
+    pub(crate) what: String,
+    pub(crate) reason: String,
+}
+
+/// An argument on its way into a call.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> std::result::Result<Value, Invalid> {
+    crate::encode::tree("an argument", value)
+}
+
+/// A registered kind, its types erased.
+#[derive(Clone)]
+pub(crate) struct Definition {
+    pub(crate) name: &'static str,
+    pub(crate) states: Vec<StateType>,
+    pub(crate) options: Options,
+    pub(crate) run: fn(Input) -> Body<String>,
+}
+
+impl Definition {
+    pub(crate) fn of<K: Kind>() -> Self {
+        Self { name: K::NAME, states: K::states(), options: K::options(), run: run::<K> }
+    }
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definition").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn run<K: Kind>(input: Input) -> Body<String> {
+    Box::pin(async move {
+        let value = K::body(input).await?;
+        crate::encode::value("the value", &value).map_err(|error| Error::from(error).fatal())
+    })
+}
+
+/// A function that `#[task]` made: what [`register`](crate::WorkerBuilder::register) takes.
+pub trait Function<Arguments> {
+    /// Its kind.
+    type Kind: Kind;
+}
+
+macro_rules! function {
+    ($($argument:ident)*) => {
+        impl<F, K: Kind, $($argument),*> Function<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> Call<K>,
+        {
+            type Kind = K;
+        }
+    };
+}
+
+function!();
+function!(A);
+function!(A B);
+function!(A B C);
+function!(A B C D);
+function!(A B C D E);
+function!(A B C D E G);
+function!(A B C D E G H);
+function!(A B C D E G H I);
+function!(A B C D E G H I J);
+function!(A B C D E G H I J L);
+function!(A B C D E G H I J L M);
+function!(A B C D E G H I J L M N);

@@ -1,0 +1,1 @@
+//! For tests: the conformance suite every store must pass, and random histories.

@@ -1,0 +1,267 @@
+//! The other verbs of a body: `sleep`, `signal`, `now`, `detach`, `id`, `progress`, `cancelled`, `log!`.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::Call;
+use crate::context::{Context, current};
+use crate::error::{JoinError, Misuse};
+use crate::id::{JobId, Local, TaskId};
+use crate::log::Level;
+use crate::store::{Cause, Entry, Event, NewJob};
+use crate::task::Kind;
+use crate::wait::Condition;
+use crate::waiting::{Boxed, Durable, Settled, Waiting};
+
+/// Parks the task for a while: no slot, no timer.
+///
+/// # Errors
+/// [`Misuse`] outside a task.
+///
+/// # Durability
+/// The instant it ends is fixed when it is first reached; crashes and restarts do not prolong it.
+pub fn sleep(duration: Duration) -> Waiting<'static, Sleep> {
+    Waiting::new(Sleep { duration })
+}
+
+/// See [`sleep`].
+#[derive(Debug)]
+pub struct Sleep {
+    duration: Duration,
+}
+
+impl Durable for Sleep {
+    type Output = Result<(), Misuse>;
+
+    fn name(&self) -> String {
+        "sleep".to_owned()
+    }
+
+    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, place: &'a str) -> Boxed<'a, Option<Condition>> {
+        Box::pin(async move {
+            let time = context.deadline(place, self.duration).await;
+            Some(Condition::At { time })
+        })
+    }
+
+    fn settle<'a>(self, _: &'a Arc<Context>, _: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Err(misuse)
+    }
+}
+
+/// Waits for a value that somebody outside sends to this task under a name.
+///
+/// Sent before the wait, it is kept; each value answers one wait, the oldest first.
+///
+/// # Errors
+/// [`JoinError::Undecodable`] if the value is no `T`, [`JoinError::TimedOut`] with a timeout,
+/// [`JoinError::Misuse`] outside a task.
+pub fn signal<T: DeserializeOwned + Send>(name: &str) -> Waiting<'static, Signal<T>> {
+    Waiting::new(Signal { name: name.to_owned(), value: PhantomData })
+}
+
+/// See [`signal`].
+#[derive(Debug)]
+pub struct Signal<T> {
+    name: String,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + Send> Durable for Signal<T> {
+    type Output = Result<T, JoinError>;
+
+    fn name(&self) -> String {
+        format!("signal:{}", self.name)
+    }
+
+    fn plan<'a>(&'a mut self, _: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+        let name = self.name.clone();
+        Box::pin(std::future::ready(Some(Condition::Signal { name })))
+    }
+
+    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            if settled.timed_out {
+                let cause = Cause { place: settled.place.clone(), set: Local::ROOT, child: None };
+                return Err(context.timed_out(&settled.place, cause).await);
+            }
+            let text = settled.value.unwrap_or_else(|| "null".to_owned());
+            let id = context.task;
+            crate::encode::parse(&text).map_err(|reason| JoinError::Undecodable { id, reason })
+        })
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Err(misuse.into())
+    }
+}
+
+/// The time of the store's clock, remembered: a replay is told the same.
+///
+/// # Errors
+/// [`Misuse`] outside a task.
+///
+/// # Durability
+/// Committed with the next durable operation.
+pub async fn now() -> Result<SystemTime, Misuse> {
+    let context = current("now")?;
+    let place = context.place("now");
+    let _op = context.begin(&place, false).await;
+    match context.recall(&place).await {
+        Some(Entry::Now(time)) => Ok(time.into()),
+        Some(other) => context.drift(&place, &format!("expected {other:?}, got `now`")).await,
+        None => {
+            let time = context.now();
+            context.record(&place, Entry::Now(time));
+            Ok(time.into())
+        }
+    }
+}
+
+/// Starts a new job: linked to this task, independent of it, exactly once.
+///
+/// Give it a title, a unique key or an id before awaiting it. It neither counts as a child nor is it
+/// waited for.
+///
+/// # Durability
+/// Committed with the next durable operation. A replay finds the job again and compares the call.
+pub fn detach<K: Kind>(call: Call<K>) -> Detach<K> {
+    Detach { call, title: None, key: None, id: None }
+}
+
+/// A job about to be detached; see [`detach`].
+#[must_use = "nothing is detached until this is awaited"]
+#[derive(Debug)]
+pub struct Detach<K: Kind> {
+    call: Call<K>,
+    title: Option<String>,
+    key: Option<String>,
+    id: Option<JobId>,
+}
+
+impl<K: Kind> Detach<K> {
+    /// What people read. Default: the kind.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Unique among open jobs: a held key leaves the open job as it is.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The job's id. Default: derived from this task and the place.
+    pub fn id(mut self, id: JobId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    async fn run(self) -> Result<JobId, Misuse> {
+        let context = current("detach")?;
+        let tags = self.call.draft.tags.clone();
+        let place = match &self.call.draft.place {
+            Some(name) => context.named_place(&format!("detach@{name}")),
+            None => context.place(&format!("detach:{}", K::NAME)),
+        };
+        let task = self.call.draft.fix(context.now(), "default", 0)?;
+        crate::client::check_job(self.title.as_deref(), self.key.as_deref())?;
+        let _op = context.begin(&place, false).await;
+        let hash = crate::id::digest(&[task.kind.as_bytes(), &task.hash]);
+        let id = self.id.unwrap_or_else(|| JobId::detached(context.task, &place));
+        match context.recall(&place).await {
+            Some(Entry::Detached(old)) if old == hash => {}
+            Some(_) => {
+                let text = format!("another call than {}({})", task.kind, task.arguments);
+                context.drift(&place, &text).await
+            }
+            None => {
+                let origin = Some(context.task);
+                let Self { title, key, .. } = self;
+                context.record(&place, Entry::Detached(hash));
+                context.send(Event::Detach(Box::new(NewJob { id, task, title, key, tags, origin })));
+            }
+        }
+        Ok(id)
+    }
+}
+
+impl<K: Kind> std::future::IntoFuture for Detach<K> {
+    type Output = Result<JobId, Misuse>;
+    type IntoFuture = Boxed<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// The running task's id: stable over crashes, retries and replays, so a good idempotency key for the
+/// outside world.
+///
+/// # Panics
+/// Outside a task. [`try_id`] does not.
+pub fn id() -> TaskId {
+    match try_id() {
+        Ok(id) => id,
+        Err(misuse) => panic!("{misuse}"),
+    }
+}
+
+/// The running task's id, or [`Misuse`] outside a task.
+pub fn try_id() -> Result<TaskId, Misuse> {
+    current("id").map(|context| context.task)
+}
+
+/// Tells how far the task is; of a root, it is the job's progress. Outside a task it does nothing.
+///
+/// Default: ended tasks over spawned ones.
+pub fn progress(done: u64, total: u64) {
+    if let Ok(context) = current("progress") {
+        context.send(Event::Progress { done, total });
+    }
+}
+
+/// A token that is cancelled when the running task is: for plain work that wants to stop early.
+///
+/// After it fires the body gets no further answer from homing and is dropped within a grace time.
+///
+/// # Errors
+/// [`Misuse`] outside a task.
+pub fn cancelled() -> Result<CancellationToken, Misuse> {
+    current("cancelled").map(|context| context.cancelled.clone())
+}
+
+/// Writes a line into the job's log; outside a task it does nothing. See [`log!`](crate::log!).
+pub fn say(level: Level, message: &str) {
+    crate::context::say(level, message);
+}
+
+/// Writes a line into the job's log: `log!("page {n}")`, or with a level,
+/// `log!(Warn, "page {n} was broken")`.
+///
+/// A replay repeats no line. Lines beyond [`limits::LOG_LINES`](crate::limits::LOG_LINES) of a task are
+/// counted and dropped. Outside a task it does nothing.
+#[macro_export]
+macro_rules! log {
+    ($level:ident, $($message:tt)+) => {
+        $crate::__private::say($crate::log::Level::$level, &::std::format!($($message)+))
+    };
+    ($($message:tt)+) => {
+        $crate::__private::say($crate::log::Level::Info, &::std::format!($($message)+))
+    };
+}

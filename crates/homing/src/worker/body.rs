@@ -1,0 +1,317 @@
+//! Drives one body: polls it, sees from its waker what it waits for, and parks it.
+//!
+//! After each `Pending` the context says what the body needs, and the waker whether plain I/O holds a
+//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait, seen twice in a row
+//! (a dropped future may leave a stale clone for one poll), is misuse.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use super::mailbox::{Mail, Mailbox};
+use super::outbox::Posting;
+use super::waker::poll_counted;
+use super::{Shared, Slot};
+use crate::context::{self, Context, Halt, Needs};
+use crate::error::{Reason, Result};
+use crate::store::{Claimed, Event, Refusal, Unit};
+use crate::task::{Body, Input};
+
+/// A claimed task on its way to its end, its next park, or the loss of its token.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    claimed: Box<Claimed>,
+    mailbox: Arc<Mailbox>,
+    context: Arc<Context>,
+    body: Option<Body<String>>,
+    requests: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    timeout: Option<Timer>,
+    grace: Option<Timer>,
+    /// Consecutive polls that saw plain I/O beside a durable wait.
+    foreign: u8,
+}
+
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why a body is no longer polled.
+enum Stop {
+    Returned(Result<String>),
+    Panicked(String),
+    Halted(Halt),
+    TimedOut,
+    Park,
+    HandBack,
+    /// The token is gone, or will be of no use: nothing more is said.
+    Dropped,
+    Unfit(String),
+    Drift(String),
+}
+
+/// What became of a park.
+enum Parked {
+    Ready,
+    Resumed,
+    Gone,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        claimed: Claimed,
+        mailbox: Arc<Mailbox>,
+        slot: Arc<Slot>,
+    ) -> Self {
+        let context = Arc::new(Context::new(&claimed, Arc::clone(&shared.store)));
+        context.hold_slot(Some(slot));
+        Self {
+            shared,
+            claimed: Box::new(claimed),
+            mailbox,
+            context,
+            body: None,
+            requests: Vec::new(),
+            timeout: None,
+            grace: None,
+            foreign: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.begin();
+        loop {
+            let stop = poll_fn(|cx| self.poll(cx)).await;
+            let event = match stop {
+                Stop::Park => match self.park().await {
+                    Parked::Ready => continue,
+                    Parked::Resumed => {
+                        self.begin_stretch();
+                        continue;
+                    }
+                    Parked::Gone => break,
+                },
+                Stop::Dropped => break,
+                other => self.event(other),
+            };
+            drop_body(self.body.take());
+            self.post_last(event);
+            break;
+        }
+        drop_body(self.body.take());
+        self.shared.forget_body(self.claimed.task, self.claimed.token);
+        self.context.hold_slot(None);
+    }
+
+    fn begin(&mut self) {
+        self.begin_stretch();
+        let Some(definition) = self.shared.definitions.get(self.claimed.kind.as_str()) else {
+            // Only registered kinds are claimed.
+            self.context.lock().halt = Some(Halt::Drift("the kind is not registered".to_owned()));
+            return;
+        };
+        let (run, context) = (definition.run, Arc::clone(&self.context));
+        let input = Input::new(&self.claimed.arguments, Arc::clone(&self.shared.states));
+        self.body = Some(Box::pin(crate::closing::run(context, move || run(input))));
+    }
+
+    /// A stretch begins with a claim and ends with a park or the end; its timeout with it.
+    fn begin_stretch(&mut self) {
+        let options = self.shared.definitions.get(self.claimed.kind.as_str());
+        let timeout = self.claimed.policy.timeout.or(options.and_then(|own| own.options.timeout));
+        self.timeout = timeout.map(|after| {
+            let clock = self.shared.store.clock().clone();
+            let end = clock.now().after(after);
+            Box::pin(async move { clock.until(end).await }) as Timer
+        });
+    }
+
+    fn event(&self, stop: Stop) -> Event {
+        let (shared, claimed, context) = (&self.shared, &*self.claimed, &self.context);
+        match stop {
+            Stop::Returned(result) => shared.conclude(claimed, context, result),
+            Stop::Panicked(message) => shared.broke(claimed, context, Reason::Panic, &message),
+            Stop::Halted(halt) => shared.halted(claimed, &halt),
+            Stop::TimedOut => {
+                let message = "it ran longer than its timeout without parking or ending";
+                shared.broke(claimed, context, Reason::Timeout, message)
+            }
+            Stop::Unfit(text) => shared.unfit(claimed, &text),
+            Stop::Drift(text) => shared.stall(claimed, &text),
+            Stop::HandBack | Stop::Park | Stop::Dropped => Event::HandBack,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Stop> {
+        self.mailbox.register(cx);
+        loop {
+            while let Some(mail) = self.mailbox.take() {
+                if let Some(stop) = self.read(mail) {
+                    return Poll::Ready(stop);
+                }
+            }
+            self.requests.retain_mut(|request| request.as_mut().poll(cx).is_pending());
+            let rings = |timer: &mut Option<Timer>, cx: &mut task::Context<'_>| {
+                timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+            };
+            if rings(&mut self.grace, cx) {
+                return Poll::Ready(Stop::Dropped);
+            }
+            if rings(&mut self.timeout, cx) {
+                return Poll::Ready(Stop::TimedOut);
+            }
+            match self.poll_body(cx) {
+                Some(stop) => return Poll::Ready(stop),
+                None if self.requests_are_new() => {}
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Whether the body asked for reads that have not been polled yet.
+    fn requests_are_new(&mut self) -> bool {
+        let new = self.context.take_requests();
+        let some = !new.is_empty();
+        self.requests.extend(new);
+        some
+    }
+
+    fn read(&mut self, mail: Mail) -> Option<Stop> {
+        match mail {
+            Mail::Committed => self.context.unit_committed(),
+            Mail::Ready(answers) => self.context.answer(answers),
+            Mail::Refused(Refusal::Lost) | Mail::Dropped => return Some(Stop::Dropped),
+            Mail::Refused(Refusal::Unfit(text)) => return Some(Stop::Unfit(text)),
+            Mail::Refused(Refusal::Drift(text)) => return Some(Stop::Drift(text)),
+            Mail::HandBack => return Some(Stop::HandBack),
+            Mail::Cancelled => {
+                self.context.cancelled.cancel();
+                let clock = self.shared.store.clock().clone();
+                let end = clock.now().after(self.shared.settings.grace);
+                self.grace = Some(Box::pin(async move { clock.until(end).await }));
+            }
+            Mail::Parked { .. } | Mail::Resumed(..) => {}
+        }
+        None
+    }
+
+    /// Polls the body once or, where it only wanted its events handed over, again.
+    fn poll_body(&mut self, cx: &mut task::Context<'_>) -> Option<Stop> {
+        loop {
+            let body = self.body.as_mut()?;
+            let context = &self.context;
+            let polled = poll_counted(cx.waker(), |cx| {
+                catch_unwind(AssertUnwindSafe(|| context::scope(context, || body.as_mut().poll(cx))))
+                    .map_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))), |poll| poll.map(Ok))
+            });
+            if let Some(halt) = context.lock().halt.take() {
+                return Some(Stop::Halted(halt));
+            }
+            let plain = match polled {
+                (Poll::Ready(Ok(result)), _) => return Some(Stop::Returned(result)),
+                (Poll::Ready(Err(panic)), _) => return Some(Stop::Panicked(panic)),
+                (Poll::Pending, plain) => plain,
+            };
+            let needs = context.needs();
+            let cancelled = context.cancelled.is_cancelled();
+            if cancelled && !matches!(needs, Needs::Plain | Needs::Steps) {
+                // Nothing durable is answered any more.
+                return Some(Stop::Dropped);
+            }
+            let foreign = std::mem::take(&mut self.foreign);
+            match needs {
+                Needs::Poll => self.post(),
+                Needs::Waits if !plain => return Some(Stop::Park),
+                Needs::Waits if foreign > 0 => {
+                    return Some(Stop::Halted(Halt::Misuse(self.context.foreign_future())));
+                }
+                Needs::Waits => {
+                    self.foreign = 1;
+                    cx.waker().wake_by_ref();
+                    return None;
+                }
+                Needs::Worker | Needs::Steps | Needs::Plain => {
+                    self.post();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Hands over what the body has said.
+    fn post(&self) {
+        if let Some((events, renew)) = self.context.take_events() {
+            self.put(events, renew);
+        }
+    }
+
+    fn post_last(&self, event: Event) {
+        let (events, renew) = match event {
+            // What a body said before it was stopped for good is no part of the record.
+            Event::Stall { .. } | Event::HandBack => (vec![event], false),
+            event => self.context.take_last(event),
+        };
+        self.put(events, renew);
+    }
+
+    fn put(&self, events: Vec<Event>, renew: bool) {
+        let (task, token) = (self.claimed.task, self.claimed.token);
+        self.shared.outbox.post(Posting {
+            unit: Unit { task, token, renew, events },
+            mailbox: Arc::clone(&self.mailbox),
+            kind: self.claimed.kind.clone(),
+            attempt: self.claimed.attempt,
+        });
+    }
+
+    /// Parks, keeps the future while it is resident, and says how it went on.
+    async fn park(&mut self) -> Parked {
+        let waits = self.context.open_waits();
+        let resident = self.shared.settings.resident > 0;
+        let (events, renew) = self.context.take_last(Event::Park { waits, resident });
+        self.put(events, renew);
+        self.timeout = None;
+        loop {
+            let mail = poll_fn(|cx| {
+                self.mailbox.register(cx);
+                self.mailbox.take().map_or(Poll::Pending, Poll::Ready)
+            })
+            .await;
+            match mail {
+                Mail::Committed => self.context.unit_committed(),
+                Mail::Ready(answers) => {
+                    self.context.unit_committed();
+                    self.context.answer(answers);
+                    self.begin_stretch();
+                    return Parked::Ready;
+                }
+                Mail::Parked { keep: true } => {
+                    self.context.unit_committed();
+                    self.context.hold_slot(None);
+                }
+                Mail::Resumed(claimed, slot) => {
+                    self.context.hold_slot(Some(slot));
+                    self.context.answer(claimed.answers.clone());
+                    self.claimed = claimed;
+                    return Parked::Resumed;
+                }
+                // A refused park may have been applied by an exchange whose reply was lost.
+                _ => return Parked::Gone,
+            }
+        }
+    }
+}
+
+/// Drops a body; a panic of one of its values' destructors is reported, not passed on.
+fn drop_body(body: Option<Body<String>>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
+        tracing::error!(panic = panic_text(&*panic), "a body panicked while it was dropped");
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

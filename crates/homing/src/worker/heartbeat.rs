@@ -1,0 +1,46 @@
+//! The heartbeat: renews the lease on a thread of its own, which no busy body can block.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Phase, Shared};
+
+/// Starts the thread; it ends with the worker.
+pub(super) fn start(shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    let mut phase = shared.phase.subscribe();
+    let interval = shared.settings.lease / 3;
+    let clock = shared.store.clock().clone();
+    let beat = async move {
+        loop {
+            let next = clock.now().after(interval);
+            tokio::select! {
+                () = clock.until(next) => {}
+                gone = phase.wait_for(|phase| matches!(phase, Phase::Gone | Phase::Killed)) => {
+                    drop(gone);
+                    return;
+                }
+            }
+            let Some(shared) = weak.upgrade() else { return };
+            match shared.store.heartbeat(shared.told(false)).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!(worker = %*shared.identity.borrow(), "the store gave this worker up: its lease had run out");
+                    shared.lost.store(true, Ordering::SeqCst);
+                    shared.outbox.poke();
+                }
+                Err(error) => tracing::warn!(%error, "the heartbeat failed, the next one follows"),
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("homing-heartbeat".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(beat),
+            Err(error) => tracing::error!(%error, "no runtime for the heartbeat"),
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread for the heartbeat: the lease will run out");
+    }
+}

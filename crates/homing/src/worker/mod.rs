@@ -1,0 +1,345 @@
+//! The worker: runs tasks on a bounded number of slots. The only loops and timers of the library.
+//!
+//! `conversation` talks to the store, one exchange at a time; `body` drives each claimed task;
+//! `outbox` carries what bodies say to the conversation, `mailbox` what it answers; `heartbeat` renews
+//! the lease on a thread of its own. A body that parks gives its slot back; what remains of it in
+//! memory is a cache, kept by `resident`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::error::StartError;
+use crate::id::{TaskId, Token, WorkerId};
+use crate::limits;
+use crate::store::{Heartbeat, Store};
+use crate::task::{Definition, Function, States};
+
+mod body;
+mod conversation;
+mod heartbeat;
+mod mailbox;
+mod outbox;
+mod outcome;
+mod resident;
+mod waker;
+
+use mailbox::{Mail, Mailbox};
+use outbox::Outbox;
+use resident::Residents;
+
+/// A worker to be; see [`Homing::worker`](crate::Homing::worker).
+#[must_use = "a worker does nothing until it is started"]
+#[derive(Debug)]
+pub struct WorkerBuilder {
+    store: Arc<dyn Store>,
+    definitions: Vec<Definition>,
+    states: States,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    queues: Vec<String>,
+    concurrency: usize,
+    max_crashes: u32,
+    resident: usize,
+    resident_age: Duration,
+    lease: Duration,
+    grace: Duration,
+    name: String,
+}
+
+impl WorkerBuilder {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
+        let settings = Settings {
+            queues: vec!["default".to_owned()],
+            concurrency: limits::CONCURRENCY,
+            max_crashes: limits::MAX_CRASHES,
+            resident: limits::RESIDENT,
+            resident_age: limits::RESIDENT_AGE,
+            lease: limits::LEASE,
+            grace: limits::GRACE,
+            name: format!("{host}:{}", std::process::id()),
+        };
+        let definitions = crate::combine::definitions();
+        Self { store, definitions, states: States::default(), settings }
+    }
+
+    /// Registers a task function, so that the worker claims its kind.
+    pub fn register<F: Function<A>, A>(mut self, _: F) -> Self {
+        self.definitions.push(Definition::of::<F::Kind>());
+        self
+    }
+
+    /// Gives tasks a state; they ask for it as `State<T>`. One per type, the last counts.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.add(state);
+        self
+    }
+
+    /// The queues to serve. Default: `default` alone.
+    pub fn queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
+        self.settings.queues = queues.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Slots: how many bodies run at once; parked ones do not count. Default: 64.
+    pub fn concurrency(mut self, slots: usize) -> Self {
+        self.settings.concurrency = slots;
+        self
+    }
+
+    /// Worker deaths in a row after which a task fails. Default: 5.
+    pub fn max_crashes(mut self, crashes: u32) -> Self {
+        self.settings.max_crashes = crashes;
+        self
+    }
+
+    /// How many parked futures to keep in memory; 0 replays every resumption. Default: 10,000.
+    pub fn resident(mut self, futures: usize) -> Self {
+        self.settings.resident = futures;
+        self
+    }
+
+    /// How long a parked future is kept in memory. Default: 10 minutes.
+    pub fn resident_age(mut self, age: Duration) -> Self {
+        self.settings.resident_age = age;
+        self
+    }
+
+    /// How long the worker may be silent before its tasks are given to others; it renews the lease
+    /// three times as often. Default: 15 seconds. On SQLite an operating-system lock decides instead.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// How long a cancelled body may run on before it is dropped. Default: 5 seconds.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// What people see in lists of workers. Default: host and process.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
+    /// Checks the registration, announces the worker and starts it. It runs until
+    /// [`Worker::shutdown`] or the end of the runtime; dropping the handle does not stop it.
+    ///
+    /// # Errors
+    /// A doubled kind, a missing state, no task at all, a refused name or number; or the store fails.
+    pub async fn start(self) -> Result<Worker, StartError> {
+        let definitions = self.check()?;
+        let kinds: Vec<String> = definitions.keys().map(|name| (*name).to_owned()).collect();
+        let shared = Arc::new(Shared {
+            store: self.store,
+            definitions,
+            states: Arc::new(self.states),
+            kinds: kinds.into(),
+            queues: self.settings.queues.clone().into(),
+            settings: self.settings,
+            identity: watch::Sender::new(WorkerId::fresh()),
+            outbox: Outbox::default(),
+            bodies: Mutex::default(),
+            residents: Mutex::default(),
+            free: AtomicUsize::new(0),
+            suspects: AtomicUsize::new(0),
+            slot_freed: Notify::new(),
+            phase: watch::Sender::new(Phase::Running),
+            lost: AtomicBool::new(false),
+        });
+        shared.free.store(shared.settings.concurrency, Ordering::SeqCst);
+        if !shared.store.heartbeat(shared.told(true)).await? {
+            shared.lost.store(true, Ordering::SeqCst);
+        }
+        heartbeat::start(&shared);
+        tokio::spawn(conversation::run(Arc::clone(&shared)));
+        Ok(Worker { shared })
+    }
+
+    fn check(&self) -> Result<HashMap<&'static str, Definition>, StartError> {
+        let own = crate::combine::definitions().len();
+        if self.definitions.len() == own {
+            return Err(StartError::NoTask);
+        }
+        let mut definitions = HashMap::new();
+        for definition in &self.definitions {
+            let kind = definition.name.to_owned();
+            if let Some(missing) = definition.states.iter().find(|wanted| !self.states.has(**wanted)) {
+                return Err(StartError::MissingState { kind, state: missing.name });
+            }
+            if definitions.insert(definition.name, definition.clone()).is_some() {
+                return Err(StartError::DoubledKind { kind });
+            }
+        }
+        for queue in &self.settings.queues {
+            crate::call::name("the queue", queue)?;
+        }
+        let number = |field, value: String| crate::error::Invalid::Value {
+            field,
+            value,
+            reason: "it must be at least 1",
+        };
+        if self.settings.concurrency == 0 {
+            return Err(number("concurrency", "0".to_owned()).into());
+        }
+        if self.settings.max_crashes == 0 {
+            return Err(number("max_crashes", "0".to_owned()).into());
+        }
+        if self.settings.queues.is_empty() {
+            return Err(crate::error::Invalid::Empty { field: "queues" }.into());
+        }
+        Ok(definitions)
+    }
+}
+
+/// A running worker.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    /// The id it goes by now; it takes another after a lost lease.
+    pub fn id(&self) -> WorkerId {
+        *self.shared.identity.borrow()
+    }
+
+    /// Stops claiming, waits until what runs has ended or parked, and leaves. What still runs after
+    /// `patience` is dropped and handed back: another worker resumes it. Parked tasks need nothing.
+    pub async fn shutdown(&self, patience: Duration) {
+        self.shared.phase.send_if_modified(|phase| {
+            let first = *phase == Phase::Running;
+            if first {
+                *phase = Phase::Draining { patience };
+            }
+            first
+        });
+        self.shared.outbox.poke();
+        // The sender is in `shared`, so this cannot fail.
+        let _ = self.shared.phase.subscribe().wait_for(|phase| *phase == Phase::Gone).await;
+    }
+
+    /// For tests: dies as a process killed by `kill -9` does. Nothing more is said to the store.
+    #[cfg(feature = "testing")]
+    pub async fn kill(&self) {
+        self.shared.phase.send_replace(Phase::Killed);
+        self.shared.outbox.poke();
+        let _ = self.shared.phase.subscribe().wait_for(|phase| *phase == Phase::Gone).await;
+        self.shared.store.kill(self.id());
+    }
+
+    /// For tests: how many parked futures are in memory.
+    #[cfg(feature = "testing")]
+    pub fn residents(&self) -> usize {
+        self.shared.residents().len()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining {
+        patience: Duration,
+    },
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests kill workers"))]
+    Killed,
+    Gone,
+}
+
+/// What the parts of a worker share.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    definitions: HashMap<&'static str, Definition>,
+    states: Arc<States>,
+    kinds: Arc<[String]>,
+    queues: Arc<[String]>,
+    settings: Settings,
+    identity: watch::Sender<WorkerId>,
+    outbox: Outbox,
+    /// Every body that holds a token.
+    bodies: Mutex<HashMap<TaskId, (Token, Arc<Mailbox>)>>,
+    residents: Mutex<Residents>,
+    free: AtomicUsize,
+    suspects: AtomicUsize,
+    slot_freed: Notify,
+    phase: watch::Sender<Phase>,
+    lost: AtomicBool,
+}
+
+impl Shared {
+    fn told(&self, first: bool) -> Heartbeat {
+        let free = self.free.load(Ordering::SeqCst);
+        Heartbeat {
+            worker: *self.identity.borrow(),
+            first,
+            lease: self.settings.lease,
+            name: self.settings.name.clone(),
+            kinds: Arc::clone(&self.kinds),
+            queues: Arc::clone(&self.queues),
+            slots: self.settings.concurrency as u32,
+            running: self.settings.concurrency.saturating_sub(free) as u32,
+            resident: self.residents().len() as u32,
+        }
+    }
+
+    fn bodies(&self) -> MutexGuard<'_, HashMap<TaskId, (Token, Arc<Mailbox>)>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn residents(&self) -> MutexGuard<'_, Residents> {
+        self.residents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a slot for a claimed task. Only the conversation takes, so the count cannot run below
+    /// what it asked for.
+    fn take_slot(self: &Arc<Self>, suspect: bool) -> Arc<Slot> {
+        self.free.fetch_sub(1, Ordering::SeqCst);
+        if suspect {
+            self.suspects.fetch_add(1, Ordering::SeqCst);
+        }
+        Arc::new(Slot { shared: Arc::clone(self), suspect })
+    }
+
+    /// A body is done with its token.
+    fn forget_body(&self, task: TaskId, token: Token) {
+        let mut bodies = self.bodies();
+        if bodies.get(&task).is_some_and(|(own, _)| *own == token) {
+            bodies.remove(&task);
+        }
+    }
+
+    /// Drops every body: the lease is lost, or the worker killed.
+    fn drop_bodies(&self) {
+        let bodies: Vec<_> = self.bodies().drain().map(|(_, (_, mailbox))| mailbox).collect();
+        bodies.iter().for_each(|mailbox| mailbox.put(Mail::Dropped));
+        self.residents().clear();
+        self.outbox.clear();
+    }
+}
+
+/// A slot; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    shared: Arc<Shared>,
+    suspect: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.suspect {
+            self.shared.suspects.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.shared.free.fetch_add(1, Ordering::SeqCst);
+        self.shared.slot_freed.notify_one();
+    }
+}

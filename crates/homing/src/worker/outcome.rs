@@ -1,0 +1,112 @@
+//! What the end of a stretch means: a value, a retry, a final failure, a standstill.
+
+use super::Shared;
+use crate::context::{Context, Halt};
+use crate::error::{Error, Failure, JoinError, Misuse, Reason};
+use crate::limits;
+use crate::state::{Budget, Directive, stall_pause};
+use crate::store::{Claimed, End, Event};
+use crate::task::Undecodable;
+
+impl Shared {
+    /// The event for what a body returned.
+    pub(super) fn conclude(
+        &self,
+        claimed: &Claimed,
+        context: &Context,
+        result: Result<String, Error>,
+    ) -> Event {
+        let error = match result {
+            Ok(value) => return Event::End(End::Succeeded(value)),
+            Err(error) => error,
+        };
+        let join = error.find::<JoinError>();
+        if let Some(undecodable) = error.find::<Undecodable>() {
+            return self.stall(claimed, &undecodable.to_string());
+        }
+        if let Some(undecodable @ JoinError::Undecodable { .. }) = join {
+            return self.stall(claimed, &undecodable.to_string());
+        }
+        let misuse = error.find::<Misuse>().or(match join {
+            Some(JoinError::Misuse(misuse)) => Some(misuse),
+            _ => None,
+        });
+        let reason = if misuse.is_some() { Reason::Misuse } else { Reason::Error };
+        let failure = self.failure(claimed, reason, &error.to_string()).with_sources(error.inner());
+        if misuse.is_some() {
+            return Event::End(End::Failed { failure, cause: None });
+        }
+        if let Some(join) = join {
+            // The answer is recorded: a retry would only be given it again.
+            return Event::End(End::Failed { failure, cause: join.cause() });
+        }
+        self.retry_or_fail(claimed, context, failure, error.directive())
+    }
+
+    /// The event for a body that was stopped.
+    pub(super) fn halted(&self, claimed: &Claimed, halt: &Halt) -> Event {
+        match halt {
+            Halt::Misuse(misuse) => {
+                let failure = self.failure(claimed, Reason::Misuse, &misuse.to_string());
+                Event::End(End::Failed { failure, cause: None })
+            }
+            Halt::Drift(reason) => self.stall(claimed, reason),
+            Halt::Store(error) => self.stall(claimed, &error.to_string()),
+        }
+    }
+
+    /// The event for a panic or a timeout.
+    pub(super) fn broke(
+        &self,
+        claimed: &Claimed,
+        context: &Context,
+        reason: Reason,
+        message: &str,
+    ) -> Event {
+        let failure = self.failure(claimed, reason, message);
+        self.retry_or_fail(claimed, context, failure, Directive::Policy)
+    }
+
+    /// The event for a replay that does not fit.
+    pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
+        let due = self.store.clock().now().after(stall_pause(claimed.stalls));
+        tracing::warn!(task = %claimed.task, kind = %claimed.kind, reason, "the task stands still");
+        Event::Stall { reason: reason.to_owned(), due }
+    }
+
+    #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
+    fn failure(&self, claimed: &Claimed, reason: Reason, message: &str) -> Failure {
+        Failure::new(&claimed.kind, claimed.task, claimed.attempt, reason, message)
+    }
+
+    fn retry_or_fail(
+        &self,
+        claimed: &Claimed,
+        context: &Context,
+        failure: Failure,
+        directive: Directive,
+    ) -> Event {
+        let options = self.definitions.get(claimed.kind.as_str()).map(|found| &found.options);
+        let policy = &claimed.policy;
+        let budget = Budget {
+            retries: policy
+                .retries
+                .or(options.and_then(|options| options.retries))
+                .unwrap_or(limits::RETRIES),
+            max_attempts: policy
+                .max_attempts
+                .or(options.and_then(|options| options.max_attempts))
+                .unwrap_or(limits::MAX_ATTEMPTS),
+            backoff: policy
+                .backoff
+                .or(options.and_then(|options| options.backoff))
+                .unwrap_or_default(),
+            attempt: claimed.attempt,
+            failures: context.failures() + 1,
+        };
+        match budget.after_failure(directive, claimed.task) {
+            Some(pause) => Event::Retry { failure, due: self.store.clock().now().after(pause) },
+            None => Event::End(End::Failed { failure, cause: None }),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Parked futures kept in memory: a cache, bounded by count and age.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::mailbox::{Mail, Mailbox};
+use crate::clock::monotonic;
+use crate::id::{TaskId, Token};
+
+#[derive(Debug, Default)]
+pub(super) struct Residents {
+    by_task: HashMap<TaskId, Resident>,
+    /// By age: the oldest is evicted first.
+    by_age: BTreeMap<u64, TaskId>,
+    counter: u64,
+}
+
+#[derive(Debug)]
+struct Resident {
+    parked: Token,
+    mailbox: Arc<Mailbox>,
+    number: u64,
+    since: Instant,
+}
+
+impl Residents {
+    pub(super) fn len(&self) -> usize {
+        self.by_task.len()
+    }
+
+    /// Keeps a parked future; an older one of the same task, and the oldest beyond `most`, are dropped.
+    pub(super) fn keep(&mut self, task: TaskId, parked: Token, mailbox: Arc<Mailbox>, most: usize) {
+        self.evict(task);
+        self.counter += 1;
+        let number = self.counter;
+        self.by_task.insert(task, Resident { parked, mailbox, number, since: monotonic() });
+        self.by_age.insert(number, task);
+        while self.by_task.len() > most {
+            let Some((_, oldest)) = self.by_age.pop_first() else { break };
+            self.evict(oldest);
+        }
+    }
+
+    /// The mailbox of the future that was parked under a token; any other future of the task is stale.
+    pub(super) fn resume(&mut self, task: TaskId, parked: Option<Token>) -> Option<Arc<Mailbox>> {
+        let resident = self.by_task.remove(&task)?;
+        self.by_age.remove(&resident.number);
+        if Some(resident.parked) == parked {
+            return Some(resident.mailbox);
+        }
+        resident.mailbox.put(Mail::Dropped);
+        None
+    }
+
+    fn evict(&mut self, task: TaskId) {
+        if let Some(resident) = self.by_task.remove(&task) {
+            self.by_age.remove(&resident.number);
+            resident.mailbox.put(Mail::Dropped);
+        }
+    }
+
+    /// Drops what has been parked for longer than `age`.
+    pub(super) fn evict_older(&mut self, age: Duration) {
+        while let Some((_, task)) = self.by_age.first_key_value() {
+            let task = *task;
+            if self.by_task.get(&task).is_some_and(|resident| resident.since.elapsed() < age) {
+                return;
+            }
+            self.by_age.pop_first();
+            self.evict(task);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        for (_, resident) in self.by_task.drain() {
+            resident.mailbox.put(Mail::Dropped);
+        }
+        self.by_age.clear();
+    }
+}
