@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::context::Context;
 use crate::error::{Error, JoinError, Result};
 use crate::id::Local;
@@ -16,37 +18,64 @@ use crate::store::{Cause, Entry};
 use crate::task::Body;
 use crate::wait::{Condition, Wait};
 
-/// The place of the value that a body returned.
+/// The places of the value that a body returned and of the closing join.
 const RETURNED: &str = "return";
+const CLOSE: &str = "return/close";
 
 /// Runs a body and then the closing join; a body that has returned before is not run again.
 pub(crate) async fn run(context: Arc<Context>, body: impl FnOnce() -> Body<String>) -> Result<String> {
-    if let Some((value, seq)) = context.returned().await {
-        context.close(seq).await?;
+    if let Some((value, open, seq)) = context.returned().await {
+        context.close(&open, seq).await?;
         return Ok(value);
     }
     let value = body().await?;
-    if context.has_undelivered() {
-        context.record(RETURNED, Entry::Returned(value.clone()));
+    let open = context.undelivered_sets().await;
+    if !open.is_empty() {
+        context.record(RETURNED, Entry::Returned { value: value.clone(), open: open.clone() });
         let seq = context.reserve();
-        context.close(seq).await?;
+        context.close(&open, seq).await?;
     }
     Ok(value)
 }
 
-/// One set in the closing join.
-struct Open {
+/// One set in the closing join, as it is remembered with the body's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[doc(hidden)]
+pub struct OpenSet {
     set: Local,
     place: String,
     policy: FailurePolicy,
     spawned: u64,
-    /// Losses at which the policy may be broken; `None` once they no longer matter.
-    threshold: Option<u64>,
+    /// Whether a wait has dealt with the whole set: then losses no longer matter.
+    settled: bool,
+    /// Losses that were given out, the end number up to which ends were given out in order, and the
+    /// lost children beyond it that were given out singly.
+    lost: u64,
+    watermark: u64,
+    passed: Vec<Local>,
+}
+
+impl OpenSet {
+    fn ended(&self) -> Condition {
+        let (set, ended) = (self.set, Some(self.spawned));
+        Condition::Set { set, ended, lost: None, succeeded: None, past: None }
+    }
+
+    /// Losses at which the policy is broken.
+    fn threshold(&self) -> u64 {
+        self.lost + self.policy.allowed(self.spawned, self.lost) + 1
+    }
+
+    fn broken(&self) -> Condition {
+        let (set, lost) = (self.set, Some(self.threshold()));
+        Condition::Set { set, ended: None, lost, succeeded: None, past: None }
+    }
 }
 
 impl Context {
-    /// The value the body returned in an earlier run, and the number of the closing answer.
-    async fn returned(self: &Arc<Self>) -> Option<(String, u64)> {
+    /// What the body returned in an earlier run, the sets that were open then, and the number of the
+    /// closing answer.
+    async fn returned(self: &Arc<Self>) -> Option<(String, Vec<OpenSet>, u64)> {
         let last = self.last_recorded();
         if last == 0 {
             return None;
@@ -57,91 +86,68 @@ impl Context {
             .fetch(move |store| async move { store.record(task, last.saturating_sub(2), 2).await })
             .await;
         tail.into_iter().find_map(|(seq, _, entry)| match entry {
-            Entry::Returned(value) => Some((value, seq + 1)),
+            Entry::Returned { value, open } => Some((value, open, seq + 1)),
             _ => None,
         })
     }
 
-    /// Whether there may be children whose outcomes no wait has given out.
-    fn has_undelivered(&self) -> bool {
-        let undelivered = |set| {
-            self.with_set(set, |state| state.settled || u64::from(state.issued) > state.delivered)
-        };
-        self.unfound() > 0 || self.sets().into_iter().any(undelivered)
-    }
-
-    async fn close(self: &Arc<Self>, seq: u64) -> Result<()> {
-        let mut open = self.undelivered_sets().await;
-        while !open.is_empty() {
-            let ended = |open: &Open| Condition::Set {
-                set: open.set,
-                ended: Some(open.spawned),
-                lost: None,
-                succeeded: None,
-                past: None,
-            };
-            let mut arms = vec![Condition::All { of: open.iter().map(ended).collect() }];
-            let breakable: Vec<usize> =
-                (0..open.len()).filter(|n| open[*n].threshold.is_some()).collect();
-            arms.extend(breakable.iter().map(|n| Condition::Set {
-                set: open[*n].set,
-                ended: None,
-                lost: open[*n].threshold,
-                succeeded: None,
-                past: None,
-            }));
-            let wait = Wait { place: format!("{RETURNED}/close"), seq, arms, members: 0 };
-            let answer = self.park(wait).await;
-            if answer.arm == 0 {
-                for set in &mut open {
-                    self.judge(set, true).await?;
-                }
-                return Ok(());
-            }
-            if let Some(n) = breakable.get(answer.arm - 1) {
-                self.judge(&mut open[*n], false).await?;
-            }
+    /// Parks until every open set has ended, or one has broken its policy.
+    async fn close(self: &Arc<Self>, open: &[OpenSet], seq: u64) -> Result<()> {
+        let mut arms = vec![Condition::All { of: open.iter().map(OpenSet::ended).collect() }];
+        let breakable: Vec<&OpenSet> = open.iter().filter(|set| !set.settled).collect();
+        arms.extend(breakable.iter().map(|set| set.broken()));
+        let wait = Wait { place: CLOSE.to_owned(), seq, arms, members: 0 };
+        let answer = self.park(wait).await;
+        for set in breakable {
+            self.judge(set, answer.arm == 0).await?;
         }
         Ok(())
     }
 
-    /// Fails if a set's policy is broken; else raises the threshold above what was seen.
-    async fn judge(self: &Arc<Self>, open: &mut Open, ended: bool) -> Result<()> {
-        let Some(threshold) = open.threshold else { return Ok(()) };
-        let (lost, succeeded, delivered) =
-            self.with_set(open.set, |state| (state.lost, state.succeeded, state.delivered));
-        let allowed = open.policy.allowed(open.spawned, lost);
+    /// Fails if a set's policy is broken.
+    async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool) -> Result<()> {
+        let cause = || Some(Box::new(Cause { place: CLOSE.to_owned(), set: open.set, child: None }));
+        let allowed = open.policy.allowed(open.spawned, open.lost);
+        self.with_set(open.set, |state| {
+            state.watermark = open.watermark;
+            state.singly = open.passed.iter().copied().collect();
+        });
         let tally = self.tally(open.set, allowed, |_| true).await;
-        let place = format!("{RETURNED}/close");
-        let cause = Some(Box::new(Cause { place, set: open.set, child: None }));
         if let Some(child) = tally.breaking {
             let failure = Box::new(failure_of(self, &child));
-            return Err(Error::from(JoinError::Failed { failure, cause }));
+            return Err(Error::from(JoinError::Failed { failure, cause: cause() }));
         }
-        if let (FailurePolicy::Require { successes: needed }, true) = (open.policy, ended) {
-            let (succeeded, spawned) = (succeeded + tally.succeeded, open.spawned);
-            if succeeded < needed && delivered < spawned {
-                let error = JoinError::TooFew { succeeded, spawned, needed, cause };
-                return Err(Error::from(error));
-            }
+        let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
+        let (task, set) = (self.task, open.set);
+        let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
+        let (succeeded, spawned) = (counts.succeeded, open.spawned);
+        if ended && succeeded < needed {
+            let cause = cause();
+            return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, cause }));
         }
-        open.threshold = Some(threshold.max(lost + tally.lost + 1));
-        tracing::trace!(set = %open.place, "the closing join goes on");
         Ok(())
     }
 
     /// The sets the closing join waits for: those of this run, and those of earlier runs that this one
     /// did not come to.
-    async fn undelivered_sets(self: &Arc<Self>) -> Vec<Open> {
+    async fn undelivered_sets(self: &Arc<Self>) -> Vec<OpenSet> {
         let mut open = Vec::new();
         for set in self.sets() {
             let own = self.with_set(set, |state| {
                 let spawned = u64::from(state.issued);
-                let allowed = state.policy.allowed(spawned, state.lost);
                 let wanted = spawned > 0 && (state.settled || spawned > state.delivered);
-                let threshold = (!state.settled).then_some(state.lost + allowed + 1);
-                let (place, policy) = (state.place.clone(), state.policy);
-                wanted.then_some(Open { set, place, policy, spawned, threshold })
+                let mut passed: Vec<Local> = state.lost_singly.iter().copied().collect();
+                passed.sort_unstable();
+                wanted.then(|| OpenSet {
+                    set,
+                    place: state.place.clone(),
+                    policy: state.policy,
+                    spawned,
+                    settled: state.settled,
+                    lost: state.lost,
+                    watermark: state.watermark,
+                    passed,
+                })
             });
             open.extend(own);
         }
@@ -151,7 +157,7 @@ impl Context {
         open
     }
 
-    async fn add_stored_sets(self: &Arc<Self>, open: &mut Vec<Open>) {
+    async fn add_stored_sets(self: &Arc<Self>, open: &mut Vec<OpenSet>) {
         let (task, mut after) = (self.task, None);
         loop {
             let page = self
@@ -165,7 +171,8 @@ impl Context {
                     own.spawned = own.spawned.max(spawned);
                 } else if self.with_set(set, |state| state.place.is_empty()) {
                     let (place, policy) = (set.to_string(), FailurePolicy::FailFast);
-                    open.push(Open { set, place, policy, spawned, threshold: Some(1) });
+                    let (settled, lost, watermark, passed) = (false, 0, 0, Vec::new());
+                    open.push(OpenSet { set, place, policy, spawned, settled, lost, watermark, passed });
                 }
             }
         }

@@ -141,7 +141,10 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
             context.with_set(self.cause.set, |state| {
                 if state.singly.insert(local) {
                     state.delivered += 1;
-                    state.lost += u64::from(crate::join_set::is_lost(&child));
+                    if crate::join_set::is_lost(&child) {
+                        state.lost += 1;
+                        state.lost_singly.insert(local);
+                    }
                     state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
                 }
             });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::context::{Context, current};
@@ -26,7 +27,8 @@ pub use verbs::{JoinAll, JoinNext, JoinSettled, JoinSome};
 ///
 /// A child is lost when it failed for good or was cancelled by somebody else than its parent. The
 /// policy governs [`JoinSet::join_all`] and the closing join; the other waits hand out outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailurePolicy {
     /// The first loss aborts the rest and fails the join.
@@ -211,18 +213,21 @@ impl<T: DeserializeOwned + Send> JoinSet<T> {
 
     /// The outcomes in the order of completion, as a stream with flat memory.
     pub fn outcomes(&mut self) -> impl Stream<Item = Result<T, JoinError>> + '_ {
-        let next = async |set: &mut Self| set.join_next().await;
-        stream::unfold((self, next), |(set, next)| async move {
-            next(set).await.map(|outcome| (outcome, (set, next)))
+        stream::unfold(self, |set| async {
+            let outcome = set.join_next().await?;
+            Some((outcome, set))
         })
     }
 
     /// Gives each outcome to a function, in the order of completion and with flat memory; stops at
     /// the function's first error.
-    pub async fn for_each<E>(
+    pub async fn for_each<E, F>(
         &mut self,
-        mut each: impl AsyncFnMut(Result<T, JoinError>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut each: impl FnMut(Result<T, JoinError>) -> F,
+    ) -> Result<(), E>
+    where
+        F: Future<Output = Result<(), E>>,
+    {
         while let Some(outcome) = self.join_next().await {
             each(outcome).await?;
         }

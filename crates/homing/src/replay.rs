@@ -21,7 +21,7 @@ pub(crate) struct Recall {
 }
 
 /// What the record says of a place.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Look {
     /// This was recorded there.
     Found(Entry),

@@ -31,6 +31,8 @@ pub(crate) struct SetState {
     pub(crate) watermark: u64,
     /// Children whose outcomes were given singly.
     pub(crate) singly: HashSet<Local>,
+    /// Those of them that were lost.
+    pub(crate) lost_singly: HashSet<Local>,
     /// Ended children loaded and not yet given.
     pub(crate) page: VecDeque<Child>,
     /// Whether there may be more ended children than the page had.

@@ -11,6 +11,7 @@ use crate::id::JobId;
 #[derive(Debug)]
 pub struct Hints {
     ready: watch::Sender<u64>,
+    noticed: watch::Sender<u64>,
     changed: watch::Sender<u64>,
     ended: broadcast::Sender<Arc<[JobId]>>,
 }
@@ -19,6 +20,7 @@ impl Default for Hints {
     fn default() -> Self {
         Self {
             ready: watch::Sender::new(0),
+            noticed: watch::Sender::new(0),
             changed: watch::Sender::new(0),
             ended: broadcast::Sender::new(256),
         }
@@ -29,6 +31,12 @@ impl Hints {
     /// Changes whenever a task may have become claimable.
     pub fn ready(&self) -> watch::Receiver<u64> {
         self.ready.subscribe()
+    }
+
+    /// Changes whenever a worker may have news it must be told even when it has no free slot: somebody
+    /// ended a task that it runs, or another process did anything.
+    pub fn noticed(&self) -> watch::Receiver<u64> {
+        self.noticed.subscribe()
     }
 
     /// Changes whenever another process may have committed anything at all.
@@ -46,9 +54,15 @@ impl Hints {
         self.ready.send_modify(|count| *count = count.wrapping_add(1));
     }
 
+    /// Says that a worker has news.
+    pub fn say_noticed(&self) {
+        self.noticed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     /// Says that another process committed something.
     pub fn say_changed(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.say_noticed();
         self.say_ready();
     }
 

@@ -191,7 +191,7 @@ pub struct Claim {
 }
 
 /// One task's events since its last unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
     /// The task.
     pub task: TaskId,
@@ -204,7 +204,7 @@ pub struct Unit {
 }
 
 /// Something that happened in a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// Something to remember.
     Record {
@@ -297,7 +297,7 @@ pub struct NewChild {
 }
 
 /// What a task remembers at a place. Children are not entries: their rows are the record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entry {
     /// A step's result, as JSON.
@@ -310,8 +310,13 @@ pub enum Entry {
     Answer(Answer),
     /// That a job was detached here, and the hash of its call.
     Detached([u8; 16]),
-    /// The value the body returned, as JSON; the closing join is still to come.
-    Returned(String),
+    /// What the body returned; the closing join is still to come.
+    Returned {
+        /// The value, as JSON.
+        value: String,
+        /// The sets it waits for.
+        open: Vec<crate::closing::OpenSet>,
+    },
 }
 
 /// Which children to cancel, and why.

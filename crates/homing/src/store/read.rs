@@ -11,7 +11,7 @@ use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::state::State;
 use crate::store::Entry;
-use crate::wait::Wait;
+use crate::wait::{SetCounts, Wait};
 
 /// A store's reading verbs.
 pub trait Read: Send + Sync {
@@ -24,6 +24,8 @@ pub trait Read: Send + Sync {
     fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>>;
     /// One child.
     fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>>;
+    /// The counts of one set.
+    fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts>;
     /// The sets of a task with keys above `after`, at most `limit`.
     fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>>;
 

@@ -43,10 +43,13 @@ struct Conversation {
     shared: Arc<Shared>,
     phase: watch::Receiver<Phase>,
     ready: watch::Receiver<u64>,
+    noticed: watch::Receiver<u64>,
     number: u64,
     acknowledged: u64,
     /// Whether the store may have something for a free slot, as far as is known.
     look: bool,
+    /// Whether to speak even without a free slot: there may be news, or a second has passed.
+    speak: bool,
     due: Option<Time>,
     /// When a shutdown's patience ends.
     patience: Option<std::time::Instant>,
@@ -57,10 +60,12 @@ impl Conversation {
         Self {
             phase: shared.phase.subscribe(),
             ready: shared.store.hints().ready(),
+            noticed: shared.store.hints().noticed(),
             shared,
             number: 1,
             acknowledged: 0,
             look: true,
+            speak: false,
             due: None,
             patience: None,
         }
@@ -88,7 +93,7 @@ impl Conversation {
         let free = if running { self.shared.free.load(Ordering::SeqCst) } else { 0 };
         let postings = self.shared.outbox.take();
         let overdue = self.due.is_some_and(|due| due <= self.shared.store.clock().now());
-        if postings.is_empty() && !overdue && !(self.look && free > 0) {
+        if postings.is_empty() && !overdue && !self.speak && !(self.look && free > 0) {
             self.wait(running).await;
             return true;
         }
@@ -105,10 +110,11 @@ impl Conversation {
             () = self.shared.outbox.notified() => {}
             () = self.shared.slot_freed.notified(), if running => {}
             _ = self.ready.changed(), if running => self.look = true,
+            _ = self.noticed.changed() => self.speak = true,
             () = store.clock().until(due), if due < Time::NEVER => self.look = true,
             _ = self.phase.changed() => {}
             () = tokio::time::sleep(poll) => {
-                self.look = true;
+                (self.look, self.speak) = (true, true);
                 self.shared.residents().evict_older(self.shared.settings.resident_age);
             }
         }
@@ -117,6 +123,8 @@ impl Conversation {
     async fn exchange(&mut self, postings: Vec<Posting>, tasks: usize) {
         // What becomes ready while the exchange is in flight is looked for again.
         self.ready.mark_unchanged();
+        self.noticed.mark_unchanged();
+        self.speak = false;
         let worker = *self.shared.identity.borrow();
         let exchange = Exchange {
             worker,

@@ -102,6 +102,8 @@ struct Worker {
     told: Heartbeat,
     started: Time,
     heartbeat: Time,
+    /// Whether a test has declared it dead.
+    killed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +129,8 @@ struct Data {
     ended: Vec<JobId>,
     /// Whether this transaction made a task claimable.
     ready: bool,
+    /// Whether this transaction has news for a worker.
+    noticed: bool,
 }
 
 impl Data {
@@ -166,10 +170,14 @@ impl Memory {
         data.wake_parents(now);
         let ended = std::mem::take(&mut data.ended);
         let ready = std::mem::take(&mut data.ready);
+        let noticed = std::mem::take(&mut data.noticed);
         drop(data);
         self.hints.say_ended(ended);
         if ready {
             self.hints.say_ready();
+        }
+        if noticed {
+            self.hints.say_noticed();
         }
         Box::pin(std::future::ready(Ok(answer)))
     }
@@ -234,7 +242,7 @@ impl Store for Memory {
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId) {
         if let Some(worker) = self.lock().workers.get_mut(&worker) {
-            worker.heartbeat = Time(i64::MIN);
+            worker.killed = true;
         }
         self.hints.say_ready();
     }
@@ -263,6 +271,10 @@ impl Read for Memory {
 
     fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
         self.read(|data, _| data.child(TaskId { job: task.job, local: child }))
+    }
+
+    fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts> {
+        self.read(|data, _| data.sets.get(&(task, set)).copied().unwrap_or_default())
     }
 
     fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {

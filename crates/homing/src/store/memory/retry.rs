@@ -54,7 +54,7 @@ impl Data {
             *owner != task || (*place != cause.place && !place.starts_with(&below))
         });
         self.records.retain(|(owner, _), (_, entry)| {
-            *owner != task || !matches!(entry, crate::store::Entry::Returned(_))
+            *owner != task || !matches!(entry, crate::store::Entry::Returned { .. })
         });
     }
 

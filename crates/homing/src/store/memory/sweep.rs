@@ -19,7 +19,7 @@ impl Data {
         let dead: Vec<WorkerId> = self
             .workers
             .iter()
-            .filter(|(_, worker)| worker.heartbeat.after(worker.told.lease) < now)
+            .filter(|(_, worker)| worker.killed || worker.heartbeat.after(worker.told.lease) < now)
             .map(|(id, _)| *id)
             .collect();
         for worker in dead {

@@ -11,12 +11,13 @@ impl Data {
         match self.workers.get_mut(&told.worker) {
             Some(worker) => {
                 worker.heartbeat = now;
+                worker.killed = false;
                 worker.told = told;
                 true
             }
             None if told.first => {
                 self.kinds.extend(told.kinds.iter().cloned());
-                let worker = Worker { told, started: now, heartbeat: now };
+                let worker = Worker { told, started: now, heartbeat: now, killed: false };
                 self.workers.insert(worker.told.worker, worker);
                 true
             }

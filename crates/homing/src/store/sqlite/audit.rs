@@ -56,7 +56,8 @@ impl Tx<'_> {
     }
 
     fn look_at(&mut self, task: &Open, breaches: &mut Vec<Breach>) -> Result<()> {
-        let mut breach = |what: &str| breaches.push(Breach { task: task.id, what: what.to_owned() });
+        let mut breach =
+            |what: &str| breaches.push(Breach { task: task.id, what: what.to_owned() });
         let overdue = task.timer.is_some_and(|time| time <= self.now);
         if task.state == State::Waiting && !overdue {
             let waits = decode(task.waits.as_deref())?;
@@ -111,7 +112,7 @@ impl Tx<'_> {
         let mut counts = SetCounts { last_end, ..SetCounts::default() };
         let sql = (numbered!("state, cancelled_by"), placed!("state, cancelled_by"));
         let read = |row: &Row<'_>| Ok((row.get(2)?, row.get::<_, Option<CancelledBy>>(3)?));
-        for (_, (state, by)) in self.merged((task, set), 0, usize::MAX, sql, read)? {
+        for (_, (state, by)) in self.merged((task, set), (0, usize::MAX), sql, read)? {
             counts.spawned += 1;
             match state {
                 State::Succeeded => counts.succeeded += 1,

@@ -58,13 +58,11 @@ impl Tx<'_> {
     /// One page of a set's children, from a number on, and what a closure makes of their rows.
     pub(super) fn merged<T>(
         &self,
-        set: (TaskId, Local),
-        from: u32,
-        rows: usize,
+        (task, set): (TaskId, Local),
+        (from, rows): (u32, usize),
         (numbered, placed): (&str, &str),
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<(Cursor, T)>> {
-        let (task, set) = set;
         let mut page = Vec::new();
         let (first, last) = (set.numbered(from), set.numbered(u32::MAX));
         let mut find = self.sql(numbered)?;
@@ -94,7 +92,7 @@ impl Tx<'_> {
     ) -> Result<(Vec<(Cursor, State)>, bool)> {
         let from = after.map_or(0, |after| after.number);
         let sql = (numbered!("state"), placed!("state"));
-        let mut page = self.merged((task, set), from, STATES, sql, |row| row.get(2))?;
+        let mut page = self.merged((task, set), (from, STATES), sql, |row| row.get(2))?;
         let last = page.len() < STATES;
         page.retain(|(cursor, _)| after.is_none_or(|after| *cursor > after));
         Ok((page, last))

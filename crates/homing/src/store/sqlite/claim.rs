@@ -20,11 +20,29 @@ use crate::store::{Claim, Claimed, Policy, Reply};
 /// A ready task: priority turned round, due time, id, crashes.
 type Ready = (i32, Time, TaskId, u32);
 
-const READY: &str = "SELECT priority, due, job, local, crashes, holder, held_until
+pub(super) const READY: &str = "SELECT priority, due, job, local, crashes, holder, held_until
   FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
   ORDER BY priority DESC, due, job, local";
 
-const READ: &str = "SELECT parent, kind, arguments, queue, priority, policy, attempt, failures, crashes,
+pub(super) const NEXT: &str = "SELECT priority FROM tasks INDEXED BY ready
+  WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3 ORDER BY priority DESC LIMIT 1";
+
+pub(super) const DUE: &str = "SELECT due FROM tasks INDEXED BY ready
+  WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority = ?3 AND due > ?4
+    AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4)
+  ORDER BY due LIMIT 1";
+
+pub(super) const HELD: &str = "SELECT held_until, queue, kind FROM tasks INDEXED BY held
+  WHERE state = 0 AND holder IS NOT NULL AND held_until > ?1 AND holder <> ?2 AND crashes < ?3
+  ORDER BY held_until";
+
+pub(super) const AGAIN: &str = "SELECT job, local, claim FROM tasks INDEXED BY running
+  WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local";
+
+pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1";
+
+const READ: &str =
+    "SELECT parent, kind, arguments, queue, priority, policy, attempt, failures, crashes,
   stalls, parked_worker, parked_claim, started, waits FROM tasks WHERE job = ?1 AND local = ?2";
 
 const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?3, claim = ?4, holder = NULL,
@@ -42,10 +60,7 @@ impl Tx<'_> {
         acknowledged: u64,
         reply: &mut Reply,
     ) -> Result<()> {
-        let mut find = self.sql(
-            "SELECT job, local, claim FROM tasks INDEXED BY running
-             WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local",
-        )?;
+        let mut find = self.sql(AGAIN)?;
         let rows = find.query_map(params![worker, acknowledged as i64], |row| {
             Ok((task_id(row, 0)?, count(row, 2)?))
         })?;
@@ -131,8 +146,8 @@ impl Tx<'_> {
                 let holder: Option<WorkerId> = row.get(5)?;
                 let free_to_take = holder.is_none_or(|own| own == worker)
                     || row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now);
-                let allowed =
-                    crashes < limits::SUSPECT || (free_to_take && std::mem::replace(&mut suspect, false));
+                let allowed = crashes < limits::SUSPECT
+                    || (free_to_take && std::mem::replace(&mut suspect, false));
                 if free_to_take && allowed {
                     ready.push((-priority, due, task_id(row, 2)?, crashes));
                     left -= 1;
@@ -149,7 +164,9 @@ impl Tx<'_> {
     fn claimed(&self, task: TaskId, token: Token) -> Result<(Claimed, bool, Option<String>)> {
         let mut read = self.sql(READ)?;
         let mut rows = read.query(params![task.job, task.local])?;
-        let Some(row) = rows.next()? else { return Err(rusqlite::Error::QueryReturnedNoRows.into()) };
+        let Some(row) = rows.next()? else {
+            return Err(rusqlite::Error::QueryReturnedNoRows.into());
+        };
         let policy: Option<String> = row.get(5)?;
         let started: Option<Time> = row.get(12)?;
         let mut claimed = of(row, task, token)?;
@@ -181,9 +198,7 @@ impl Tx<'_> {
 
     /// The next instant at which a worker with this claim would find something to do.
     pub(super) fn next_due(&self, worker: WorkerId, claim: &Claim) -> Result<Option<Time>> {
-        let mut first: Option<Time> = self
-            .sql("SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1")?
-            .query_row([self.now], |row| row.get(0))?;
+        let mut first: Option<Time> = self.sql(TIMER)?.query_row([self.now], |row| row.get(0))?;
         if claim.tasks == 0 {
             return Ok(first);
         }
@@ -197,17 +212,8 @@ impl Tx<'_> {
 
     /// The first due time to come in a lane.
     fn next_in(&self, lane: (&str, &str), worker: WorkerId, crashes: u32) -> Result<Option<Time>> {
-        let mut next = self.sql(
-            "SELECT priority FROM tasks INDEXED BY ready
-             WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
-             ORDER BY priority DESC LIMIT 1",
-        )?;
-        let mut find = self.sql(
-            "SELECT due FROM tasks INDEXED BY ready
-             WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority = ?3 AND due > ?4
-               AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4)
-             ORDER BY due LIMIT 1",
-        )?;
+        let mut next = self.sql(NEXT)?;
+        let mut find = self.sql(DUE)?;
         let mut below = HIGHEST;
         let mut first = None;
         while let Some(priority) =
@@ -228,11 +234,7 @@ impl Tx<'_> {
         worker: WorkerId,
         crashes: u32,
     ) -> Result<Option<Time>> {
-        let mut find = self.sql(
-            "SELECT held_until, queue, kind FROM tasks INDEXED BY held
-             WHERE state = 0 AND holder IS NOT NULL AND held_until > ?1 AND holder <> ?2
-               AND crashes < ?3 ORDER BY held_until",
-        )?;
+        let mut find = self.sql(HELD)?;
         let mut rows = find.query(params![self.now, worker, crashes])?;
         while let Some(row) = rows.next()? {
             let (queue, kind) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());

@@ -8,13 +8,13 @@ use crate::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::state::State;
 use crate::store::CancelledBy;
 
-fn blob(bytes: &[u8; 16]) -> rusqlite::Result<ToSqlOutput<'_>> {
-    Ok(ToSqlOutput::Borrowed(ValueRef::Blob(bytes)))
+fn blob(bytes: &[u8; 16]) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Blob(bytes))
 }
 
 impl ToSql for JobId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        blob(self.as_bytes())
+        Ok(blob(self.as_bytes()))
     }
 }
 
@@ -26,7 +26,7 @@ impl FromSql for JobId {
 
 impl ToSql for Local {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        blob(&self.0)
+        Ok(blob(&self.0))
     }
 }
 
@@ -38,7 +38,7 @@ impl FromSql for Local {
 
 impl ToSql for WorkerId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        blob(self.as_bytes())
+        Ok(blob(self.as_bytes()))
     }
 }
 

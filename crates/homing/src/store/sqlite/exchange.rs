@@ -197,7 +197,12 @@ impl Tx<'_> {
         }
     }
 
-    fn park(&mut self, row: &mut Task, waits: &[Wait], resident: bool) -> Result<Option<Vec<Answer>>> {
+    fn park(
+        &mut self,
+        row: &mut Task,
+        waits: &[Wait],
+        resident: bool,
+    ) -> Result<Option<Vec<Answer>>> {
         let answers = self.answer(row.id, waits)?;
         if !answers.is_empty() {
             return Ok(Some(answers));
@@ -226,7 +231,13 @@ impl Tx<'_> {
                     "INSERT OR REPLACE INTO records (job, task, seq, place, entry)
                      VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![task.job, task.local, answer.seq as i64, answer.place, entry])?;
+                .execute(params![
+                    task.job,
+                    task.local,
+                    answer.seq as i64,
+                    answer.place,
+                    entry
+                ])?;
                 answers.push(answer);
             }
         }

@@ -35,6 +35,7 @@ impl Tx<'_> {
         row.cancelled_by = by;
         if let Some(token) = row.token.take() {
             self.give_notice(row.id, token)?;
+            self.effects.noticed = true;
         }
         if self.has_signals()? {
             let mut forget = self.sql("DELETE FROM signals WHERE job = ?1 AND task = ?2")?;
@@ -43,12 +44,11 @@ impl Tx<'_> {
         if state != State::Succeeded && self.spawned(row.id)? > 0 {
             self.add_cascade(row.id, None, u32::MAX, CancelledBy::Parent)?;
         }
-        let end = match row.parent().zip(row.set) {
-            Some((parent, (set, _))) => Some(self.tell_parent(parent, set, state, by)?),
-            None => {
-                self.end_job(row)?;
-                None
-            }
+        let end = if let Some((parent, (set, _))) = row.parent().zip(row.set) {
+            Some(self.tell_parent(parent, set, state, by)?)
+        } else {
+            self.end_job(row)?;
+            None
         };
         self.sql(END)?.execute(params![
             row.id.job,

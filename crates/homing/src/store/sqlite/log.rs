@@ -44,21 +44,29 @@ impl Tx<'_> {
 
     fn write_line(&self, task: TaskId, line: &LogLine) -> Result<bool> {
         let LogLine { key, time, level, message } = line;
-        let written = self
-            .sql(WRITE)?
-            .execute(params![task.job, task.local, key, time, *level as i64, message])?;
+        let written = self.sql(WRITE)?.execute(params![
+            task.job,
+            task.local,
+            key,
+            time,
+            *level as i64,
+            message
+        ])?;
         Ok(written == 1)
     }
 
     /// Whether a line beyond the limit was written or counted before; if not, it is now.
     fn was_said(&self, task: TaskId, key: &str) -> Result<bool> {
         let said: bool = self
-            .sql("SELECT EXISTS (SELECT 1 FROM logs WHERE job = ?1 AND task = ?2 AND \"key\" = ?3)")?
+            .sql(
+                "SELECT EXISTS (SELECT 1 FROM logs WHERE job = ?1 AND task = ?2 AND \"key\" = ?3)",
+            )?
             .query_row(params![task.job, task.local, key], |row| row.get(0))?;
         if said {
             return Ok(true);
         }
-        let mut count = self.sql("INSERT OR IGNORE INTO unsaid (job, task, \"key\") VALUES (?1, ?2, ?3)")?;
+        let mut count =
+            self.sql("INSERT OR IGNORE INTO unsaid (job, task, \"key\") VALUES (?1, ?2, ?3)")?;
         Ok(count.execute(params![task.job, task.local, key])? == 0)
     }
 }

@@ -14,6 +14,11 @@ use crate::store::Error;
 
 /// "homi", in the header of every database that is ours.
 const APPLICATION: i64 = 0x686f_6d69;
+/// How long the WAL grows before a commit moves it into the database, in bytes, and how much of it is
+/// kept as a file after that.
+pub(super) const WAL: u64 = 16 * 1024 * 1024;
+/// The size of a new database's pages, in bytes.
+const PAGE: i64 = 8192;
 /// The steps: the n-th leads from version n to n + 1.
 const STEPS: &[&str] = &[include_str!("schema_1.sql")];
 
@@ -42,7 +47,6 @@ pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error
 pub(super) fn reader(options: &Options) -> Result<Connection> {
     let db = connect(options)?;
     db.pragma_update(None, "query_only", true)?;
-    db.pragma_update(None, "mmap_size", MMAP)?;
     Ok(db)
 }
 
@@ -55,15 +59,18 @@ fn connect(options: &Options) -> Result<Connection> {
     Ok(db)
 }
 
-const MMAP: i64 = 256 * 1024 * 1024;
-
+/// Settings chosen by measurement, 100,000 root jobs and 100,000 children of one parent, full sync:
+/// pages of 8 KiB are 5 to 10 % faster than 4 KiB, of 16 KiB hardly more and double what a lone commit
+/// writes; a WAL of 16 MiB is as fast as one of 64 and a tenth faster on fan-outs than SQLite's 4;
+/// memory-mapped reads gain nothing.
 fn tune(db: &Connection, options: &Options) -> Result<()> {
+    db.pragma_update(None, "page_size", PAGE)?;
     db.pragma_update(None, "journal_mode", "wal")?;
     db.pragma_update(None, "synchronous", if options.full { "full" } else { "normal" })?;
     db.pragma_update(None, "cache_size", -1024 * i64::from(options.cache_mib))?;
     db.pragma_update(None, "temp_store", "memory")?;
-    db.pragma_update(None, "wal_autocheckpoint", 4000)?;
-    db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    db.pragma_update(None, "wal_autocheckpoint", WAL as i64 / PAGE)?;
+    db.pragma_update(None, "journal_size_limit", WAL as i64)?;
     Ok(())
 }
 

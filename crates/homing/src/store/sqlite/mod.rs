@@ -5,6 +5,7 @@
 //! lock, not the lease, says whether a worker lives. Values are always parameters; no statement is made
 //! of data.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,14 @@ use self::writer::Writer;
 use super::read::{Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView};
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store, Submitted,
-    Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store,
+    Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
+use crate::wait::SetCounts;
 
 mod audit;
 mod cancel;
@@ -70,6 +72,8 @@ struct Shared {
     clock: Clock,
     hints: Hints,
     locks: Locks,
+    /// The file with what is not yet moved into the database.
+    wal: PathBuf,
     busy_timeout: Duration,
     /// When it last looked for dead workers.
     looked: Mutex<Option<Instant>>,
@@ -106,13 +110,13 @@ impl Sqlite {
             // An error means that the caller has gone away.
             let _ = reply.send(Self::start(options, clock));
         });
-        thread.map_err(failed)?;
+        thread.map_err(|error| failed(&error))?;
         opened.await.map_err(|_| Error::Closed)?
     }
 
     fn start(mut options: Options, clock: Clock) -> Result<Self, Error> {
         let writing = migrate::writer(&options)?;
-        options.path = std::fs::canonicalize(&options.path).map_err(failed)?;
+        options.path = std::fs::canonicalize(&options.path).map_err(|error| failed(&error))?;
         let path = options.path.display().to_string();
         let mut reading = Vec::new();
         for _ in 0..readers::THREADS {
@@ -123,11 +127,12 @@ impl Sqlite {
             clock,
             hints: Hints::default(),
             locks: Locks::beside(&options.path),
+            wal: wal_of(&options.path),
             busy_timeout: options.busy_timeout,
             looked: Mutex::default(),
         });
-        let readers = Readers::start(reading, &shared).map_err(failed)?;
-        let writer = Writer::start(writing, Arc::clone(&shared)).map_err(failed)?;
+        let readers = Readers::start(reading, &shared).map_err(|error| failed(&error))?;
+        let writer = Writer::start(writing, Arc::clone(&shared)).map_err(|error| failed(&error))?;
         Ok(Self { writer, readers, shared })
     }
 
@@ -161,7 +166,13 @@ impl Drop for Sqlite {
     }
 }
 
-fn failed(error: std::io::Error) -> Error {
+fn wal_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
+}
+
+fn failed(error: &std::io::Error) -> Error {
     Error::Failed { reason: error.to_string() }
 }
 
@@ -222,7 +233,12 @@ impl Store for Sqlite {
 }
 
 impl Read for Sqlite {
-    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>> {
+    fn record(
+        &self,
+        task: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Verb<'_, Vec<(u64, String, Entry)>> {
         self.read(move |tx| tx.record(task, after, limit))
     }
 
@@ -236,6 +252,10 @@ impl Read for Sqlite {
 
     fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
         self.read(move |tx| tx.child(TaskId { job: task.job, local: child }))
+    }
+
+    fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts> {
+        self.read(move |tx| tx.set_counts(task, set))
     }
 
     fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {
@@ -274,6 +294,10 @@ impl Read for Sqlite {
         self.read(|tx| tx.kinds())
     }
 
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the path alone is not general enough"
+    )]
     fn audit(&self) -> Verb<'_, Vec<Breach>> {
         self.read(|tx| tx.audit())
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::error::OpenError;
 use crate::store::url::Url;
 
-const KNOWN: &str = "`synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`";
+const KNOWN: &str =
+    "`synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`";
 
 /// What a `sqlite:` URL asks for.
 #[derive(Debug, Clone)]

@@ -20,7 +20,8 @@ use crate::store::read::{
     Counts, JobFilter, JobView, QueueView, Settled, Status, TaskView, WorkerView,
 };
 
-const TASK: &str = "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
+const TASK: &str =
+    "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
   failures, crashes, due, created, started, ended, worker, waits, reason, outcome, progress_done,
   progress_total FROM tasks WHERE job = ?1 AND local = ?2";
 
@@ -28,8 +29,9 @@ const JOB: &str = "SELECT title, root.\"key\", tags, origin_job, origin_local, e
   FROM tasks AS root JOIN jobs ON jobs.created = root.created AND jobs.id = root.job
   WHERE root.job = ?1 AND root.local = ?2";
 
-/// The page of a list. What a filter asks of status stands on the root's state and the job's errors.
-const JOBS: &str = "SELECT jobs.id FROM jobs
+/// A page of a list. What a filter asks of the status is asked of the root's state and the job's
+/// errors. The second bound says again what the third says, in a form that leads into the key.
+pub(super) const JOBS: &str = "SELECT jobs.id FROM jobs
   CROSS JOIN tasks AS root ON root.job = jobs.id AND root.local = ?1
   WHERE jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
     AND (?6 IS NULL OR root.kind = ?6) AND (?7 IS NULL OR root.queue = ?7)
@@ -59,7 +61,8 @@ impl Tx<'_> {
     }
 
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
-        let mut read = self.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let mut read =
+            self.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
         let mut found = Vec::with_capacity(jobs.len());
         for job in jobs {
             let settled = read.query_row(params![job, Local::ROOT], |row| {
@@ -149,10 +152,12 @@ impl Tx<'_> {
     }
 
     pub(super) fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>> {
-        let (first, last, errors) = match filter.status {
+        let (from, to, errors) = match filter.status {
             None => (None, None, None),
             Some(Status::InProgress) => (Some(State::Pending), Some(State::Waiting), None),
-            Some(Status::Completed) => (Some(State::Succeeded), Some(State::Succeeded), Some(false)),
+            Some(Status::Completed) => {
+                (Some(State::Succeeded), Some(State::Succeeded), Some(false))
+            }
             Some(Status::CompletedWithErrors) => {
                 (Some(State::Succeeded), Some(State::Succeeded), Some(true))
             }
@@ -167,15 +172,15 @@ impl Tx<'_> {
             params![
                 Local::ROOT,
                 filter.since.unwrap_or(Time(i64::MIN)),
-                filter.until.unwrap_or(Time::NEVER),
+                filter.until.unwrap_or(Time::NEVER).min(Time(after.0.0.saturating_add(1))),
                 after.0,
                 after.1,
                 filter.kind,
                 filter.queue,
                 filter.title,
                 filter.tag,
-                first,
-                last,
+                from,
+                to,
                 errors,
                 limit(rows)
             ],

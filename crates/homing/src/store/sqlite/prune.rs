@@ -13,6 +13,11 @@ use crate::id::JobId;
 use crate::limits;
 use crate::store::Pruned;
 
+pub(super) const OLD: &str = "SELECT job, created FROM tasks INDEXED BY settled
+  WHERE parent IS NULL AND ended IS NOT NULL AND ended < ?1
+    AND NOT EXISTS (SELECT 1 FROM cascades WHERE cascades.job = tasks.job)
+  ORDER BY ended, job LIMIT ?2";
+
 /// Removes rows of a job, at most `?2`; whole-job deletes of tables with few rows follow.
 const SOME: [&str; 4] = [
     "DELETE FROM tasks WHERE job = ?1 AND local IN
@@ -33,12 +38,7 @@ const REST: [&str; 3] = [
 
 impl Tx<'_> {
     pub(super) fn prune(&mut self, before: Time) -> Result<Pruned> {
-        let mut find = self.sql(
-            "SELECT job, created FROM tasks INDEXED BY settled
-             WHERE parent IS NULL AND ended IS NOT NULL AND ended < ?1
-               AND NOT EXISTS (SELECT 1 FROM cascades WHERE cascades.job = tasks.job)
-             ORDER BY ended, job LIMIT ?2",
-        )?;
+        let mut find = self.sql(OLD)?;
         let rows = find.query_map(params![before, limit(limits::PRUNE_JOBS + 1)], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
@@ -73,7 +73,8 @@ impl Tx<'_> {
         for sql in REST {
             self.sql(sql)?.execute([job])?;
         }
-        self.sql("DELETE FROM jobs WHERE created = ?1 AND id = ?2")?.execute(params![created, job])?;
+        self.sql("DELETE FROM jobs WHERE created = ?1 AND id = ?2")?
+            .execute(params![created, job])?;
         Ok(true)
     }
 }

@@ -26,7 +26,10 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Starts the threads.
-    pub(super) fn start(connections: Vec<Connection>, shared: &Arc<Shared>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connections: Vec<Connection>,
+        shared: &Arc<Shared>,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let receiver = Arc::new(Mutex::new(receiver));
         for db in connections {
@@ -61,7 +64,11 @@ fn serve(db: &Connection, shared: &Shared, receiver: &Mutex<Receiver<Task>>) {
     }
 }
 
-fn run<T>(db: &Connection, shared: &Shared, verb: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+fn run<T>(
+    db: &Connection,
+    shared: &Shared,
+    verb: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+) -> Result<T> {
     db.prepare_cached("BEGIN DEFERRED")?.execute(())?;
     let answer = verb(&mut Tx::new(db, shared));
     db.prepare_cached("COMMIT")?.execute(())?;

@@ -9,6 +9,11 @@ use super::tx::{Tx, set_counts};
 use crate::id::{Local, TaskId};
 use crate::store::{Child, Entry, SetRow};
 
+pub(super) const ENDS: &str =
+    "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome
+  FROM tasks INDEXED BY ends WHERE job = ?1 AND \"set\" = ?2 AND \"end\" > ?3
+  ORDER BY \"end\" LIMIT ?4";
+
 impl Tx<'_> {
     pub(super) fn record(
         &self,
@@ -40,7 +45,7 @@ impl Tx<'_> {
             numbered!("kind, hash, state, \"end\", cancelled_by, outcome"),
             placed!("kind, hash, state, \"end\", cancelled_by, outcome"),
         );
-        let page = self.merged((task, set), from, rows, sql, child)?;
+        let page = self.merged((task, set), (from, rows), sql, child)?;
         Ok(page.into_iter().map(|(_, child)| child).collect())
     }
 
@@ -51,11 +56,7 @@ impl Tx<'_> {
         after: u64,
         rows: usize,
     ) -> Result<Vec<Child>> {
-        let mut read = self.sql(
-            "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome
-             FROM tasks INDEXED BY ends
-             WHERE job = ?1 AND \"set\" = ?2 AND \"end\" > ?3 ORDER BY \"end\" LIMIT ?4",
-        )?;
+        let mut read = self.sql(ENDS)?;
         let found = read.query_map(params![task.job, set, above(after), limit(rows)], child)?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }

@@ -25,7 +25,7 @@ impl Tx<'_> {
             if let Some(cause) = &cause {
                 self.forget_answer(task, cause)?;
             }
-            for child in self.to_reopen(task, cause.as_ref())? {
+            for child in self.children_to_reopen(task, cause.as_ref())? {
                 self.uncount(&child)?;
                 open.push(child.id);
             }
@@ -78,7 +78,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn to_reopen(&mut self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<Task>> {
+    fn children_to_reopen(&mut self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<Task>> {
         self.write_counts()?;
         let mut read = self.sql(
             "SELECT \"set\" FROM sets WHERE job = ?1 AND task = ?2 AND failed + cancelled + aborted > 0",
@@ -88,12 +88,13 @@ impl Tx<'_> {
         for set in sets.collect::<rusqlite::Result<Vec<Local>>>()? {
             let of_set = cause.filter(|cause| cause.set == set);
             for local in self.fallen(task, set)? {
-                let named = of_set.is_some_and(|cause| cause.child.is_none_or(|child| child == local));
+                let named =
+                    of_set.is_some_and(|cause| cause.child.is_none_or(|child| child == local));
                 let row = Task::read(self.db, TaskId { job: task.job, local })?;
                 children.extend(row.filter(|row| match (row.state, row.cancelled_by) {
-                    (State::Failed, _) => named,
                     (State::Cancelled, Some(CancelledBy::Parent)) => true,
-                    (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
+                    (State::Failed, _)
+                    | (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
                     _ => false,
                 }));
             }
@@ -104,7 +105,7 @@ impl Tx<'_> {
     /// The failed and cancelled children of a set.
     fn fallen(&self, task: TaskId, set: Local) -> Result<Vec<Local>> {
         let sql = (numbered!("state"), placed!("state"));
-        let all = self.merged((task, set), 0, usize::MAX, sql, |row| row.get::<_, State>(2))?;
+        let all = self.merged((task, set), (0, usize::MAX), sql, |row| row.get::<_, State>(2))?;
         let fallen = |state| matches!(state, State::Failed | State::Cancelled);
         Ok(all.into_iter().filter(|(_, state)| fallen(*state)).map(|(at, _)| at.local).collect())
     }

@@ -2,6 +2,9 @@
 -- the enums in the source. A task's key is its job and its place in the job: the numbered children of a
 -- set are neighbours.
 
+-- With rowids, although it has a key of its own: rows lie in the order of birth, so that batches write
+-- neighbouring pages even where ids are random. Measured against WITHOUT ROWID: as fast for ids that
+-- sort by time, twice as fast for random ones, a fifth larger.
 CREATE TABLE tasks (
   job BLOB NOT NULL,
   local BLOB NOT NULL,
@@ -46,7 +49,7 @@ CREATE TABLE tasks (
   arguments TEXT NOT NULL,
   outcome TEXT,
   PRIMARY KEY (job, local)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Every index is partial: it holds what is open or what is rare, so that ten million finished rows
 -- cost a claim nothing.
@@ -57,7 +60,7 @@ CREATE INDEX held ON tasks (held_until, holder, queue, kind, crashes)
 CREATE INDEX running ON tasks (worker, claim) WHERE state = 1;
 CREATE INDEX waiting ON tasks (job) WHERE state = 2;
 CREATE INDEX timers ON tasks (timer) WHERE timer IS NOT NULL;
-CREATE INDEX placed ON tasks (job, "set", number) WHERE placed = 1;
+CREATE INDEX placed ON tasks (job, "set", number, local) WHERE placed = 1;
 CREATE INDEX ends ON tasks (job, "set", "end") WHERE "end" IS NOT NULL;
 CREATE INDEX settled ON tasks (ended, job) WHERE parent IS NULL AND ended IS NOT NULL;
 

@@ -46,9 +46,12 @@ impl Tx<'_> {
     /// What a job to be is answered if its id is taken.
     fn known(&self, job: &NewJob) -> Result<Option<Submitted>> {
         let root = job.id.root();
-        let mut find = self.sql("SELECT kind = ?3 AND hash = ?4 FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let mut find =
+            self.sql("SELECT kind = ?3 AND hash = ?4 FROM tasks WHERE job = ?1 AND local = ?2")?;
         let same = find
-            .query_row(params![root.job, root.local, job.task.kind, job.task.hash], |row| row.get(0))
+            .query_row(params![root.job, root.local, job.task.kind, job.task.hash], |row| {
+                row.get(0)
+            })
             .optional()?;
         let answer = |same| {
             if same { Submitted::Existing(job.id) } else { Submitted::Conflict(job.id) }

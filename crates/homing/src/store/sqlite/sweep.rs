@@ -12,6 +12,9 @@ use crate::id::{Local, TaskId, WorkerId};
 use crate::limits;
 use crate::store::CancelledBy;
 
+pub(super) const RUNG: &str = "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
+  ORDER BY timer LIMIT ?2";
+
 /// Instants acted on by one transaction.
 const RING: usize = 1000;
 /// Children a transaction looks at on behalf of cascades, ended ones included.
@@ -85,9 +88,7 @@ impl Tx<'_> {
 
     /// Acts on instants that have come. `true` if there may be more.
     fn ring(&mut self) -> Result<bool> {
-        let mut find = self.sql(
-            "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1 ORDER BY timer LIMIT ?2",
-        )?;
+        let mut find = self.sql(RUNG)?;
         let rows = find.query_map(params![self.now, limit(RING)], |row| task_id(row, 0))?;
         let mut tasks: Vec<TaskId> = rows.collect::<rusqlite::Result<_>>()?;
         tasks.sort_unstable();
@@ -117,8 +118,9 @@ impl Tx<'_> {
         below: u32,
         by: CancelledBy,
     ) -> Result<()> {
-        let mut add = self
-            .sql("INSERT INTO cascades (job, task, \"set\", below, by) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut add = self.sql(
+            "INSERT INTO cascades (job, task, \"set\", below, by) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
         add.execute(params![task.job, task.local, set, below, by])?;
         Ok(())
     }

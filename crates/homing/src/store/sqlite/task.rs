@@ -46,7 +46,8 @@ pub(super) struct Task {
     pub(super) dropped: u64,
 }
 
-const READ: &str = "SELECT parent, \"set\", number, depth, kind, \"key\", state, due, started, expires,
+const READ: &str =
+    "SELECT parent, \"set\", number, depth, kind, \"key\", state, due, started, expires,
   deadline, attempt, failures, crashes, stalls, worker, claim, parked_worker, parked_claim, holder,
   waits, cancelled_by, cause, reason, progress_done, progress_total, lines, dropped
   FROM tasks WHERE job = ?1 AND local = ?2";
@@ -57,7 +58,8 @@ const WRITE: &str = "UPDATE tasks SET state = ?3, due = ?4, expires = ?5, deadli
   progress_done = ?19, progress_total = ?20, lines = ?21, dropped = ?22
   WHERE job = ?1 AND local = ?2";
 
-const INSERT: &str = "INSERT OR IGNORE INTO tasks (job, local, parent, \"set\", number, placed, depth,
+const INSERT: &str =
+    "INSERT OR IGNORE INTO tasks (job, local, parent, \"set\", number, placed, depth,
   state, due, attempt, failures, crashes, stalls, priority, queue, kind, \"key\", expires, deadline,
   timer, lines, dropped, created, hash, policy, arguments)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 1, 0, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,

@@ -22,6 +22,8 @@ pub(super) struct Effects {
     pub(super) ended: Vec<JobId>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
+    /// Whether a worker has news.
+    pub(super) noticed: bool,
     /// Workers that have left or died: their lock files go.
     pub(super) gone: Vec<WorkerId>,
 }
@@ -30,6 +32,7 @@ impl Effects {
     pub(super) fn extend(&mut self, more: Self) {
         self.ended.extend(more.ended);
         self.ready |= more.ready;
+        self.noticed |= more.noticed;
         self.gone.extend(more.gone);
     }
 }
@@ -150,7 +153,8 @@ impl<'a> Tx<'a> {
     /// Spawned children of a task, over all its sets.
     pub(super) fn spawned(&mut self, task: TaskId) -> Result<u64> {
         self.write_counts()?;
-        let mut sum = self.sql("SELECT coalesce(sum(spawned), 0) FROM sets WHERE job = ?1 AND task = ?2")?;
+        let mut sum =
+            self.sql("SELECT coalesce(sum(spawned), 0) FROM sets WHERE job = ?1 AND task = ?2")?;
         Ok(sum.query_row(params![task.job, task.local], |row| count(row, 0))?)
     }
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::Shared;
 use super::fault::{Fault, Result};
 use super::tx::{Effects, Tx};
+use super::{Shared, migrate};
 use crate::clock::monotonic;
 use crate::store::Error;
 
@@ -23,6 +23,8 @@ const TOGETHER: usize = 64;
 const GATHER: Duration = Duration::from_millis(5);
 /// How often an idle writer looks whether another process has committed something.
 const LOOK: Duration = Duration::from_millis(25);
+/// Idle looks between two at the length of the WAL.
+const REST: u32 = 20;
 /// Longest pause between two attempts to get the write lock. SQLite's own pauses grow to 100 ms, which
 /// is many times what a transaction takes.
 const PAUSE: Duration = Duration::from_millis(4);
@@ -69,8 +71,11 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(db: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("homing-sqlite-write".to_owned());
-        thread.spawn(move || Thread { db, shared, receiver, version: None, wal: 0 }.serve())?;
+        let builder = std::thread::Builder::new().name("homing-sqlite-write".to_owned());
+        let mut thread = Thread { db, shared, receiver, version: None, idle: 0 };
+        // Before anybody reads: what is committed after that read is then told of.
+        thread.look();
+        builder.spawn(move || thread.serve())?;
         Ok(Self { sender })
     }
 
@@ -92,17 +97,17 @@ struct Thread {
     receiver: Receiver<Box<dyn Request>>,
     /// SQLite's number for the last state of the database that another connection wrote.
     version: Option<i64>,
-    /// Idle looks since the last commit.
-    wal: u32,
+    /// Idle looks since the last request.
+    idle: u32,
 }
 
 impl Thread {
     fn serve(mut self) {
-        self.look();
+        self.tidy();
         loop {
             match self.receiver.recv_timeout(LOOK) {
                 Ok(first) => {
-                    self.wal = 0;
+                    self.idle = 0;
                     self.commit(first);
                 }
                 Err(RecvTimeoutError::Timeout) => self.rest(),
@@ -124,12 +129,25 @@ impl Thread {
         }
     }
 
-    /// Once, a while after the last commit: moves what is in the WAL into the database, so that a WAL
-    /// that grew behind a long reader is cut when the reader is gone. Never waits for anybody.
+    /// Now and then while idle: cuts a WAL that grew behind a long read, once the read is over. Waits
+    /// for nobody; while requests come, the checkpoints that commits do by themselves see to it.
     fn rest(&mut self) {
-        self.wal = self.wal.saturating_add(1);
-        if self.wal == 20 {
+        self.idle = self.idle.wrapping_add(1);
+        let length = || std::fs::metadata(&self.shared.wal).map_or(0, |wal| wal.len());
+        if self.idle.is_multiple_of(REST) && length() > 2 * migrate::WAL {
             let _ = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        }
+    }
+
+    /// Removes what dead processes have left behind beside the database.
+    fn tidy(&self) {
+        // Under the write lock, as everything that makes or removes these files.
+        let tidied = self.transaction(|thread| {
+            let tx = Tx::new(&thread.db, &thread.shared);
+            Ok(thread.shared.locks.tidy(|worker| tx.knows(worker).unwrap_or(true))?)
+        });
+        if let Err(fault) = tidied {
+            tracing::debug!(%fault, "left lock files of dead workers where they are");
         }
     }
 
@@ -139,7 +157,9 @@ impl Thread {
             Ok(effects) => self.tell(effects),
             Err(fault) if fault.is_busy() => {
                 let error = fault.told(&self.shared.path);
-                requests.iter_mut().for_each(|request| request.fail(error.clone()));
+                for request in &mut requests {
+                    request.fail(error.clone());
+                }
             }
             Err(_) => {
                 for request in &mut requests {
@@ -221,6 +241,9 @@ impl Thread {
         self.shared.hints.say_ended(effects.ended);
         if effects.ready {
             self.shared.hints.say_ready();
+        }
+        if effects.noticed {
+            self.shared.hints.say_noticed();
         }
     }
 }

@@ -1,0 +1,81 @@
+//! `history`: throughput in stores that hold finished tasks, empty and full runs interleaved.
+//!
+//! A full store is seeded once, in bulk, and used by all runs: what each adds is little beside what is
+//! there. An empty one is fresh for every run.
+
+use homing::Homing;
+use tokio::time::Instant;
+
+use crate::place::Fresh;
+use crate::report::Report;
+use crate::rounds::{Common, progress};
+use crate::{Result, seed, throughput};
+
+/// What `history` is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Finished tasks in each store; the first is what the others are compared with.
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', default_values_t = [0, 1_000_000, 10_000_000],
+        value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    rows: Vec<u64>,
+}
+
+/// A store with a number of finished rows.
+struct Level {
+    /// An empty one is fresh for every run.
+    seeded: Option<Fresh>,
+    report: Report,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<Vec<Report>> {
+    let common = &args.common;
+    common.store.require_file("it keeps no history that could be seeded")?;
+    let tasks = common.tasks(20_000, 20_000);
+    let mut levels = Vec::new();
+    for rows in args.rows.iter().copied() {
+        levels.push(level(common, rows, tasks).await?);
+    }
+    for number in 0..=common.runs(3) {
+        progress(&format!("history: run {} of {}", number + 1, common.runs(3) + 1));
+        let limit = common.limit().await?;
+        let mut first = None;
+        for level in &mut levels {
+            let fresh = common.store.fresh()?;
+            let store = level.seeded.as_ref().unwrap_or(&fresh);
+            let mut figures = common.bounded(throughput::one(store, common, tasks, false)).await?;
+            let rate = figures.first().map_or(f64::NAN, |(_, rate)| *rate);
+            // Seconds per task over those of the first: rates the other way round.
+            figures.push(("cost", *first.get_or_insert(rate) / rate));
+            if number > 0 {
+                level.report.add(figures, limit);
+            }
+        }
+    }
+    Ok(levels.into_iter().map(|level| level.report).collect())
+}
+
+async fn level(common: &Common, rows: u64, tasks: u64) -> Result<Level> {
+    let mut report = common
+        .report("history", Some(tasks), None)
+        .setting("rows", rows)
+        .setting("concurrency", common.concurrency)
+        .note("cost: seconds per task over those of the first number of rows in the same round");
+    if rows == 0 {
+        return Ok(Level { seeded: None, report });
+    }
+    progress(&format!("history: seeding {rows} rows"));
+    let fresh = common.store.fresh()?;
+    let begun = Instant::now();
+    common.bounded(seed::template(&fresh)).await?;
+    let path = fresh.path()?.to_owned();
+    let deadline = begun + common.patience();
+    tokio::task::spawn_blocking(move || seed::multiply(&path, rows, deadline)).await??;
+    let breaches = Homing::open(fresh.url()).await?.check().await?;
+    if let Some(breach) = breaches.first() {
+        return Err(format!("the seeded store is broken: {}", breach.what).into());
+    }
+    report = report.setting("seeded_in_seconds", begun.elapsed().as_secs());
+    Ok(Level { seeded: Some(fresh), report })
+}

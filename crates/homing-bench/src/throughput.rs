@@ -1,0 +1,99 @@
+//! `throughput`: no-op tasks from the first submit to the last outcome.
+//!
+//! Jobs are submitted in pages of 1,000 while the worker runs; every outcome is waited for, as a client
+//! would, and compared. With two processes the worker is in one of its own.
+
+use homing::Homing;
+use homing::limits::PAGE;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant};
+
+use crate::Result;
+use crate::place::Fresh;
+use crate::process::Process;
+use crate::report::{Figures, Report};
+use crate::rounds::Common;
+use crate::tasks::{self, Bench};
+
+/// What `throughput` is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// 1: producer and worker share a process. 2: each has its own.
+    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    processes: u8,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<Report> {
+    let common = &args.common;
+    if args.processes > 1 {
+        common.store.require_file("two processes need a store that they can share")?;
+    }
+    let tasks = common.tasks(100_000, 20_000);
+    let report = common
+        .report("throughput", Some(tasks), None)
+        .setting("processes", args.processes)
+        .setting("concurrency", common.concurrency)
+        .note("seconds: first submit to the last outcome known; submit_per_second: acknowledged");
+    let run = async |fresh: &Fresh| one(fresh, common, tasks, args.processes > 1).await;
+    common.rounds(report, common.runs(5), run).await
+}
+
+/// One run on a store.
+pub(crate) async fn one(
+    fresh: &Fresh,
+    common: &Common,
+    tasks: u64,
+    apart: bool,
+) -> Result<Figures> {
+    let homing = Homing::open(fresh.url()).await?;
+    let (slots, resident) = (common.concurrency, common.resident);
+    if apart {
+        let process = Process::worker(fresh.url(), slots, resident, false).await?;
+        let figures = drain(&homing, tasks).await?;
+        process.end().await?;
+        return Ok(figures);
+    }
+    let worker = tasks::worker(&homing, &Bench::default(), slots, resident).start().await?;
+    let figures = drain(&homing, tasks).await?;
+    worker.shutdown(Duration::from_secs(5)).await;
+    Ok(figures)
+}
+
+/// Submits tasks and waits until the outcome of each is known.
+pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
+    let begun = Instant::now();
+    let mut waiters = JoinSet::new();
+    let mut next = 0;
+    while next < tasks {
+        let numbers = next..tasks.min(next + PAGE as u64);
+        next = numbers.end;
+        let calls = numbers.clone().map(|number| tasks::noop(tasks::text(number)));
+        let handles = homing.submit_all(calls).await?;
+        for (number, handle) in numbers.zip(handles) {
+            waiters.spawn(async move {
+                Ok::<_, homing::OutcomeError>((number, handle.outcome().await?))
+            });
+        }
+    }
+    let submitted = begun.elapsed().as_secs_f64();
+    let mut known = 0;
+    while let Some(waiter) = waiters.join_next().await {
+        let (number, outcome) = waiter??;
+        if outcome != tasks::text(number) {
+            return Err(format!("task {number} has the outcome of another: {outcome}").into());
+        }
+        known += 1;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    if known != tasks {
+        return Err(format!("{known} of {tasks} outcomes are known").into());
+    }
+    let rate = |seconds: f64| tasks as f64 / seconds;
+    Ok(vec![
+        ("per_second", rate(seconds)),
+        ("seconds", seconds),
+        ("submit_per_second", rate(submitted)),
+    ])
+}

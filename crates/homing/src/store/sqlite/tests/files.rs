@@ -1,0 +1,147 @@
+//! Opening, and what a disk may do.
+
+use super::*;
+
+#[test]
+fn many_processes_may_create_it_at_once() {
+    let directory = Directory::new();
+    let threads: Vec<_> = (0..6)
+        .map(|_| {
+            let options = directory.options();
+            std::thread::spawn(move || migrate::writer(&options).map(drop))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap().unwrap();
+    }
+    let version: i64 =
+        directory.other().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 1);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let directory = Directory::new();
+    drop(directory.store().await);
+    directory.other().pragma_update(None, "user_version", 99).unwrap();
+    let error = Sqlite::with(directory.options(), Clock::System).await.unwrap_err();
+    assert!(matches!(error, Error::NewerSchema { found: 99, known: 1 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_left_alone() {
+    let directory = Directory::new();
+    let path = directory.options().path;
+    std::fs::write(&path, "Dear diary, today I did not open a database at all.".repeat(100))
+        .unwrap();
+    let error = Sqlite::with(directory.options(), Clock::System).await.unwrap_err();
+    assert!(matches!(error, Error::NotAStore { .. }), "{error}");
+
+    std::fs::remove_file(&path).unwrap();
+    directory.other().execute_batch("CREATE TABLE diary (day TEXT)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Sqlite::with(directory.options(), Clock::System).await.unwrap_err();
+    assert!(matches!(error, Error::NotAStore { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_missing_file_is_created_only_if_that_is_wanted() {
+    let directory = Directory::new();
+    let options = Options { create: false, ..directory.options() };
+    let error = Sqlite::with(options.clone(), Clock::System).await.unwrap_err();
+    assert!(matches!(error, Error::NotAStore { .. }), "{error}");
+    drop(directory.store().await);
+    Sqlite::with(options, Clock::System).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_reopening() {
+    let directory = Directory::new();
+    let id = new_job("a").id;
+    directory.store().await.submit(vec![new_job("a")]).await.unwrap();
+    let store = directory.store().await;
+    assert_eq!(store.task(id.root()).await.unwrap().unwrap().state, State::Pending);
+    assert_eq!(store.submit(vec![new_job("a")]).await.unwrap(), [Submitted::Existing(id)]);
+}
+
+#[tokio::test]
+async fn options_are_read_and_unknown_ones_refused() {
+    let of = |text: &str| Options::of(&Url::parse(text).unwrap());
+    let options =
+        of("sqlite:a/b.db?synchronous=normal&busy_timeout=250ms&create=false&cache_mib=8");
+    let options = options.unwrap();
+    assert_eq!(options.path, Path::new("a/b.db"));
+    assert!(!options.full && !options.create && options.cache_mib == 8);
+    assert_eq!(options.busy_timeout, Duration::from_millis(250));
+    assert!(of("sqlite:x").unwrap().full);
+    assert!(matches!(of("sqlite:"), Err(OpenError::UnknownStore { .. })));
+    let unknown = of("sqlite:x?sync=full").unwrap_err().to_string();
+    assert!(unknown.contains("`sync`") && unknown.contains("synchronous=full|normal"), "{unknown}");
+    for wrong in ["synchronous=off", "busy_timeout=5", "busy_timeout=2h", "create=1", "cache_mib=0"]
+    {
+        let error = of(&format!("sqlite:x?{wrong}")).unwrap_err();
+        assert!(matches!(error, OpenError::InvalidOption { .. }), "{wrong}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    store.submit(vec![new_job("before")]).await.unwrap();
+    let pages = |limit: i64| {
+        store.write(move |tx| {
+            Ok(tx.db.query_row(&format!("PRAGMA max_page_count = {limit}"), (), |_| Ok(()))?)
+        })
+    };
+    pages(1).await.unwrap();
+    let mut large = new_job("large");
+    large.task.arguments = "x".repeat(1 << 20);
+    let error = store.submit(vec![large.clone()]).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }) && error.is_transient(), "{error}");
+    assert!(store.task(large.id.root()).await.unwrap().is_none());
+    store.submit(vec![new_job("small")]).await.unwrap();
+    pages(1 << 30).await.unwrap();
+    assert_eq!(store.submit(vec![large.clone()]).await.unwrap(), [Submitted::New(large.id)]);
+}
+
+#[tokio::test]
+async fn a_store_that_turns_read_only_says_so() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    // The user that runs the tests may be allowed to write anything, whatever a file's mode.
+    let read_only = store.write(|tx| Ok(tx.db.pragma_update(None, "query_only", true)?));
+    read_only.await.unwrap();
+    let error = store.submit(vec![new_job("a")]).await.unwrap_err();
+    assert!(matches!(error, Error::ReadOnly { .. }) && error.is_transient(), "{error}");
+    assert!(store.jobs(JobFilter::default()).await.unwrap().is_empty(), "reads go on");
+}
+
+#[tokio::test]
+async fn a_long_read_neither_holds_up_writes_nor_leaves_a_large_wal() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    store.submit(vec![new_job("before")]).await.unwrap();
+    let other = directory.other();
+    other.execute_batch("BEGIN").unwrap();
+    let count = |db: &Connection| -> i64 {
+        db.query_row("SELECT count(*) FROM jobs", (), |row| row.get(0)).unwrap()
+    };
+    assert_eq!(count(&other), 1);
+    for n in 0..6 {
+        let mut job = new_job(&n.to_string());
+        job.task.arguments = "x".repeat(8 << 20);
+        store.submit(vec![job]).await.unwrap();
+    }
+    let wal = || std::fs::metadata(&store.shared.wal).unwrap().len();
+    assert!(wal() > 2 * migrate::WAL, "the read holds back the checkpoint");
+    assert_eq!(count(&other), 1, "a read is one transaction");
+    other.execute_batch("COMMIT").unwrap();
+    let cut = async {
+        while wal() > migrate::WAL {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), cut).await.unwrap();
+}

@@ -1,0 +1,43 @@
+//! Hot statements use the index they were written for, and never sort or scan.
+
+use super::super::{children, claim, people, prune, replay, sweep};
+use super::*;
+
+#[test]
+fn hot_statements_use_their_index() {
+    let directory = Directory::new();
+    let db = migrate::writer(&directory.options()).unwrap();
+    let lane = "INDEX ready (queue=? AND kind=? AND priority<?)";
+    let statements = [
+        (claim::READY, lane),
+        (claim::NEXT, lane),
+        (claim::DUE, "INDEX ready (queue=? AND kind=? AND priority=? AND due>?)"),
+        (claim::HELD, "INDEX held (held_until>?)"),
+        (claim::TIMER, "INDEX timers (timer>?)"),
+        (sweep::RUNG, "INDEX timers (timer<?)"),
+        (replay::ENDS, "INDEX ends (job=? AND set=? AND end>?)"),
+        (prune::OLD, "INDEX settled (ended>? AND ended<?)"),
+        (
+            children::numbered!("state"),
+            "INDEX sqlite_autoindex_tasks_1 (job=? AND local>? AND local<?)",
+        ),
+        (children::placed!("state"), "INDEX placed (job=? AND set=? AND number>?)"),
+        (people::JOBS, "PRIMARY KEY (created>? AND created<?)"),
+    ];
+    for (sql, index) in statements {
+        let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let nothing = vec![rusqlite::types::Null; explain.parameter_count()];
+        let steps = explain
+            .query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3))
+            .unwrap();
+        let plan = steps.map(Result::unwrap).collect::<Vec<_>>().join("\n");
+        assert!(plan.contains(index), "{sql}\n{plan}");
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN tasks"), "{sql}\n{plan}");
+    }
+    // Sorted by key, but few: what one worker holds of one exchange and later.
+    let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {}", claim::AGAIN)).unwrap();
+    let plan: String = explain
+        .query_row((rusqlite::types::Null, rusqlite::types::Null), |row| row.get(3))
+        .unwrap();
+    assert!(plan.contains("INDEX running (worker=? AND claim>?)"), "{plan}");
+}

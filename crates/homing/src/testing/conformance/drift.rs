@@ -1,0 +1,216 @@
+//! G10: drift is caught, costs nothing, and mends.
+
+use std::time::Duration;
+
+use super::Lab;
+use super::waits::{children_when, gated, leaf};
+use crate::testing::Probe;
+use crate::{JoinSet, Result, State, TaskState, step, task};
+
+/// Two versions of a program: tasks of one kind with different bodies.
+mod new {
+    use super::*;
+
+    #[task(kind = "release")]
+    pub(super) async fn release(State(probe): State<Probe>) -> Result<u64> {
+        let handle = crate::spawn(gated(2)).await?;
+        probe.hit("new went on");
+        Ok(handle.await?)
+    }
+
+    #[task(kind = "members")]
+    pub(super) async fn members() -> Result<u64> {
+        let mut set = JoinSet::named("pages");
+        for n in 0..3 {
+            set.spawn(leaf(n)).await?;
+        }
+        let sum = set.join_all().await?.iter().sum();
+        crate::signal::<()>("go").await?;
+        Ok(sum)
+    }
+
+    #[task(kind = "stepping")]
+    pub(super) async fn stepping(State(probe): State<Probe>) -> Result<String> {
+        let second = super::remembered("second", &probe).await?;
+        let extra = super::remembered("extra", &probe).await?;
+        let first = super::remembered("first", &probe).await?;
+        crate::signal::<()>("go").await?;
+        Ok(format!("{first} {second} {extra}"))
+    }
+
+    #[task(kind = "typed")]
+    pub(super) async fn typed() -> Result<u64> {
+        let n = step("value", || async { Ok::<_, crate::Error>(1u64) }).await?;
+        crate::signal::<()>("go").await?;
+        Ok(n)
+    }
+
+    #[task(kind = "placed")]
+    pub(super) async fn placed() -> Result<Vec<u64>> {
+        super::placing(&[3, 1, 4, 2]).await
+    }
+}
+
+#[task(kind = "release")]
+async fn release(State(probe): State<Probe>) -> Result<u64> {
+    let handle = crate::spawn(gated(1)).await?;
+    probe.hit("old");
+    Ok(handle.await?)
+}
+
+/// A replay whose call has other arguments stands still with the place, what was expected and what
+/// came; it spends no retry and touches no child; a rollback goes on.
+pub async fn g10_drift_is_caught_and_mended(lab: Lab) {
+    let first = lab.worker().register(release).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(release()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    let child = children_when(&lab, job.id().root(), 1).await.remove(0);
+    lab.reaches(child.id, TaskState::Running).await;
+    first.kill().await;
+    lab.probe.open("gate 1");
+    let second = lab.worker().register(new::release).register(gated).start().await.unwrap();
+    let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
+    let view = lab.turning(view).await;
+    assert_eq!((view.state, view.attempt, view.failures), (TaskState::Pending, 1, 0));
+    assert!(view.due > lab.store().clock().now());
+    let reason = view.reason.unwrap();
+    let expected = "the body has drifted from its record at `spawn:gated[0]`: expected gated({\"n\":1}), got gated({\"n\":2}); look first for iteration over a HashMap";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert_eq!(lab.probe.count("new went on"), 0);
+    let children = super::children(&lab, job.id()).await;
+    assert_eq!((children.len(), children[0].state), (1, TaskState::Succeeded));
+    second.shutdown(Duration::from_secs(5)).await;
+    let third = lab.worker().register(release).register(gated).start().await.unwrap();
+    lab.advance(Duration::from_secs(600)).await;
+    assert_eq!(job.outcome().await.unwrap(), 1);
+    lab.close([third]).await;
+}
+
+#[task(kind = "members")]
+async fn members() -> Result<u64> {
+    let mut set = JoinSet::named("pages");
+    for n in 0..2 {
+        set.spawn(leaf(n)).await?;
+    }
+    let sum = set.join_all().await?.iter().sum();
+    crate::signal::<()>("go").await?;
+    Ok(sum)
+}
+
+/// A wait that was answered for two children is not given to a replay that spawned three.
+pub async fn g10_membership_is_checked(lab: Lab) {
+    let first = lab.worker().register(members).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(members()).await.unwrap();
+    let named = |view: &crate::TaskView| {
+        view.state == TaskState::Waiting && format!("{:?}", view.waits).contains("signal:go")
+    };
+    lab.observe(job.id(), "at the signal", named).await;
+    first.kill().await;
+    let second = lab.worker().register(new::members).register(leaf).start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
+    let view = lab.turning(view).await;
+    let reason = view.reason.unwrap();
+    let text = "`set:pages.join_all#1`: expected a wait for 2 children, got one for 3";
+    assert!(reason.contains(text), "{reason}");
+    job.cancel().await.unwrap();
+    lab.close([second]).await;
+}
+
+async fn remembered(name: &'static str, probe: &Probe) -> Result<String> {
+    step(name, || async move {
+        probe.hit(name);
+        Ok::<_, crate::Error>(name.to_owned())
+    })
+    .await
+}
+
+#[task(kind = "stepping")]
+async fn stepping(State(probe): State<Probe>) -> Result<String> {
+    let first = remembered("first", &probe).await?;
+    let second = remembered("second", &probe).await?;
+    crate::signal::<()>("go").await?;
+    Ok(format!("{first} {second}"))
+}
+
+/// Adding and reordering other steps is safe: each is found by its name.
+pub async fn g10_other_steps_may_come_and_go(lab: Lab) {
+    let first = lab.worker().register(stepping).start().await.unwrap();
+    let job = lab.homing.submit(stepping()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    first.kill().await;
+    let second = lab.worker().register(new::stepping).start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), "first second extra");
+    for name in ["first", "second", "extra"] {
+        assert_eq!(lab.probe.count(name), 1, "{name}");
+    }
+    lab.close([second]).await;
+}
+
+#[task(kind = "typed")]
+async fn typed() -> Result<u64> {
+    step("value", || async { Ok::<_, crate::Error>("text".to_owned()) }).await?;
+    crate::signal::<()>("go").await?;
+    Ok(1)
+}
+
+#[task(kind = "typed_arguments")]
+async fn typed_arguments(n: u64) -> Result<u64> {
+    Ok(n)
+}
+
+/// A stored value that no longer decodes stands still as drift does; so do arguments.
+pub async fn g10_an_undecodable_value_stands_still(lab: Lab) {
+    let first = lab.worker().register(typed).start().await.unwrap();
+    let job = lab.homing.submit(typed()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    first.kill().await;
+    let second = lab.worker().register(new::typed).register(typed_arguments);
+    let second = second.start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
+    let view = lab.turning(view).await;
+    let reason = view.reason.unwrap();
+    assert!(reason.contains("`step:value#1`: the step's result does not decode"), "{reason}");
+    let arguments = serde_json::json!({"n": "seven"});
+    let wrong = lab.homing.submit_named("typed_arguments", &arguments).await.unwrap();
+    let view = lab.observe(wrong.id(), "standing still", |view| view.reason.is_some()).await;
+    assert_eq!((view.state, view.attempt), (TaskState::Pending, 1));
+    assert!(view.reason.unwrap().contains("the argument `n` does not decode"));
+    job.cancel().await.unwrap();
+    wrong.cancel().await.unwrap();
+    lab.close([second]).await;
+}
+
+async fn placing(order: &[u64]) -> Result<Vec<u64>> {
+    let mut set = JoinSet::named("pages");
+    for n in order {
+        set.spawn(gated(*n).at(format!("page {n}"))).await?;
+    }
+    crate::signal::<()>("go").await?;
+    let mut all = set.join_all().await?;
+    all.sort_unstable();
+    Ok(all)
+}
+
+#[task(kind = "placed")]
+async fn placed() -> Result<Vec<u64>> {
+    placing(&[1, 2, 3]).await
+}
+
+/// Children with places of their own are found again in whatever order they are spawned.
+pub async fn placed_children_are_found_again(lab: Lab) {
+    let first = lab.worker().register(placed).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(placed()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    first.kill().await;
+    let second = lab.worker().register(new::placed).register(gated).start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    for n in 1..5 {
+        lab.probe.open(&format!("gate {n}"));
+    }
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), [1, 2, 3, 4]);
+    assert_eq!(job.view().await.unwrap().counts.succeeded, 5);
+    lab.close([second]).await;
+}

@@ -1,0 +1,222 @@
+//! Every misuse of section 3 is found, named, and final.
+
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+
+use super::Lab;
+use super::waits::{gated, leaf};
+use crate::testing::Probe;
+use crate::{Homing, JoinSet, Reason, Result, State, step, task};
+
+async fn message(lab: &Lab, job: crate::JobHandle<()>) -> String {
+    let error = job.outcome().await.unwrap_err();
+    let failure = error.failure().unwrap();
+    assert_eq!((failure.reason, failure.attempt), (Reason::Misuse, 1), "{failure}");
+    assert!(lab.homing.task(job.id()).await.unwrap().state.is_ended());
+    failure.message.clone()
+}
+
+/// The verbs of a body say what to do where no task runs.
+pub async fn outside_a_task(lab: Lab) {
+    let hint = "was called outside a task: call it in the body of a #[task], or in a function the body awaits; not in a future handed to `tokio::spawn`";
+    let texts = [
+        ("spawn", crate::spawn(leaf(1)).await.unwrap_err().to_string()),
+        ("JoinSet::spawn", JoinSet::new().spawn(leaf(1)).await.unwrap_err().to_string()),
+        ("join_all", JoinSet::<u64>::new().join_all().await.unwrap_err().to_string()),
+        ("step", step("s", async || Ok::<_, crate::Error>(1)).await.unwrap_err().to_string()),
+        ("sleep", crate::sleep(Duration::ZERO).await.unwrap_err().to_string()),
+        ("signal", crate::signal::<u64>("s").await.unwrap_err().to_string()),
+        ("detach", crate::detach(leaf(1)).await.unwrap_err().to_string()),
+        ("now", crate::now().await.unwrap_err().to_string()),
+        ("id", crate::try_id().unwrap_err().to_string()),
+        ("cancelled", crate::cancelled().unwrap_err().to_string()),
+    ];
+    for (verb, text) in texts {
+        assert_eq!(text, format!("`{verb}` {hint}"));
+    }
+    crate::progress(1, 2);
+    crate::log!("nobody listens");
+    lab.close([]).await;
+}
+
+#[task]
+async fn submitting(State(homing): State<Homing>) -> Result<()> {
+    homing.submit(leaf(1)).await?;
+    Ok(())
+}
+
+#[task]
+async fn awaiting_outcome(State(homing): State<Homing>) -> Result<()> {
+    let id = crate::id().job;
+    // Even an error that is swallowed ends the task.
+    let _ = homing.job::<()>(id).outcome().await;
+    Ok(())
+}
+
+/// Client verbs inside a body are refused, and fatal.
+pub async fn client_verbs_inside(lab: Lab) {
+    let builder = lab.worker().register(submitting).register(awaiting_outcome).register(leaf);
+    let worker = builder.state(lab.homing.clone()).start().await.unwrap();
+    let hint = "was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`";
+    let job = lab.homing.submit(submitting()).await.unwrap();
+    assert_eq!(message(&lab, job).await, format!("`submit` {hint}"));
+    let job = lab.homing.submit(awaiting_outcome()).await.unwrap();
+    assert_eq!(message(&lab, job).await, format!("`outcome` {hint}"));
+    assert_eq!(lab.homing.jobs(crate::JobFilter::default()).await.unwrap().len(), 2);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn both_at_once() -> Result<()> {
+    let one = crate::spawn(gated(1)).await?;
+    let two = crate::spawn(gated(2)).await?;
+    let (one, two) = join(one.into_future(), two.into_future()).await;
+    (one?, two?);
+    Ok(())
+}
+
+/// A second open operation in one branch is named with the first.
+pub async fn two_operations_at_once(lab: Lab) {
+    let worker = lab.worker().register(both_at_once).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(both_at_once()).await.unwrap();
+    assert_eq!(
+        message(&lab, job).await,
+        "`spawn:gated[1].await#1` was begun while `spawn:gated[0].await#1` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places"
+    );
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn spawning_in_a_step() -> Result<()> {
+    step("outer", || async {
+        crate::spawn(leaf(1)).await?;
+        Ok::<_, crate::Error>(())
+    })
+    .await
+}
+
+/// Nothing durable runs inside a step.
+pub async fn nothing_durable_inside_a_step(lab: Lab) {
+    let worker = lab.worker().register(spawning_in_a_step).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(spawning_in_a_step()).await.unwrap();
+    assert_eq!(
+        message(&lab, job).await,
+        "`spawn:leaf[0]` was begun inside the step `step:outer#1`: a step holds plain work only, do this beside it"
+    );
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn foreign_timeout() -> Result<()> {
+    let handle = crate::spawn(gated(1)).await?;
+    let _ = tokio::time::timeout(Duration::from_secs(3600), handle).await;
+    Ok(())
+}
+
+#[task]
+async fn foreign_select(State(probe): State<Probe>) -> Result<()> {
+    let handle = crate::spawn(gated(1)).await?;
+    tokio::select! {
+        _ = handle => {}
+        () = probe.pass("never") => {}
+    }
+    Ok(())
+}
+
+/// A foreign timer or channel beside a durable wait is found by the second poll.
+pub async fn foreign_futures_beside_a_wait(lab: Lab) {
+    let builder = lab.worker().register(foreign_timeout).register(foreign_select).register(gated);
+    let worker = builder.start().await.unwrap();
+    let text = "a foreign future is awaited together with the durable wait `spawn:gated[0].await#1`: put plain work into a `step`, take a timeout with `.timeout(d)`, wait for several things with `homing::select!`";
+    let job = lab.homing.submit(foreign_timeout()).await.unwrap();
+    assert_eq!(message(&lab, job).await, text);
+    let job = lab.homing.submit(foreign_select()).await.unwrap();
+    assert_eq!(message(&lab, job).await, text);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn moving_away() -> Result<()> {
+    let moved = tokio::spawn(async { crate::spawn(leaf(1)).await.map(drop) });
+    moved.await??;
+    Ok(())
+}
+
+/// A future handed to `tokio::spawn` has no task; its error is final when the body returns it.
+pub async fn a_tokio_task_has_no_context(lab: Lab) {
+    let worker = lab.worker().register(moving_away).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(moving_away()).await.unwrap();
+    let text = message(&lab, job).await;
+    assert!(text.starts_with("`spawn` was called outside a task"), "{text}");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn many_foreign(n: u64) -> Result<()> {
+    let mut handles = Vec::new();
+    for n in 0..n {
+        handles.push(crate::spawn(gated(n)).await?.into_future());
+    }
+    join_all(handles).await;
+    Ok(())
+}
+
+/// `futures::join_all` changes its strategy beyond 30 futures; both are found.
+pub async fn foreign_join_all(lab: Lab) {
+    let worker = lab.worker().register(many_foreign).register(gated).start().await.unwrap();
+    for n in [3, 40] {
+        let job = lab.homing.submit(many_foreign(n)).await.unwrap();
+        let text = message(&lab, job).await;
+        assert!(text.contains("was begun while"), "{n}: {text}");
+    }
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn plain(State(probe): State<Probe>) -> Result<u64> {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::task::yield_now().await;
+    let blocking = tokio::task::spawn_blocking(|| 1u64).await?;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move { sender.send(2u64) });
+    let channel = receiver.await?;
+    let parts = join_all((0..40).map(async |n| {
+        tokio::task::yield_now().await;
+        n
+    }))
+    .await;
+    probe.pass("plain").await;
+    Ok(blocking + channel + parts.iter().sum::<u64>())
+}
+
+/// Plain I/O outside steps is legal: timers, yields, channels, blocking work, foreign combinators.
+pub async fn plain_io_is_legal(lab: Lab) {
+    let worker = lab.worker().register(plain).start().await.unwrap();
+    let job = lab.homing.submit(plain()).await.unwrap();
+    lab.probe.open("plain");
+    assert_eq!(job.outcome().await.unwrap(), 783);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn stale(State(probe): State<Probe>) -> Result<u64> {
+    let handle = crate::spawn(gated(5)).await?;
+    // Polled once, so that the gate keeps a waker, then dropped beside the wait.
+    {
+        let gate = probe.pass("never");
+        futures_util::pin_mut!(gate);
+        assert!(futures_util::poll!(&mut gate).is_pending());
+    }
+    Ok(handle.await?)
+}
+
+/// A dropped future that leaves a stale waker for a poll is no misuse.
+pub async fn a_stale_waker_is_no_misuse(lab: Lab) {
+    let worker = lab.worker().register(stale).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(stale()).await.unwrap();
+    lab.reaches(job.id(), crate::TaskState::Waiting).await;
+    lab.probe.open("gate 5");
+    assert_eq!(job.outcome().await.unwrap(), 5);
+    lab.close([worker]).await;
+}

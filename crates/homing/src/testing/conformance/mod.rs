@@ -1,0 +1,277 @@
+//! One case per guarantee, wait, policy and refusal; each an async function over a [`Lab`].
+//!
+//! Cases wait on gates, counters and states, never on time: where time matters the clock is turned by
+//! hand. Each ends with an audit of the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, ManualClock};
+use crate::error::OpenError;
+use crate::id::TaskId;
+use crate::store::Store;
+use crate::store::read::TaskView;
+use crate::testing::Probe;
+use crate::waiting::Boxed;
+use crate::{Homing, TaskState, Worker, WorkerBuilder};
+
+pub mod cancelling;
+pub mod crashes;
+pub mod drift;
+pub mod input;
+pub mod misuse;
+pub mod options;
+pub mod policies;
+pub mod records;
+pub mod retries;
+pub mod waits;
+pub mod wakes;
+
+/// Opens fresh stores of one kind.
+pub trait Factory: Send + Sync {
+    /// An empty store that reads this clock.
+    fn open(&self, clock: Clock) -> Boxed<'_, Result<Arc<dyn Store>, OpenError>>;
+}
+
+/// A store on the bench.
+#[derive(Debug)]
+pub struct Lab {
+    /// The client.
+    pub homing: Homing,
+    /// What bodies tell.
+    pub probe: Probe,
+    clock: ManualClock,
+    resident: usize,
+}
+
+impl Lab {
+    /// A fresh store under a clock that is turned by hand; residency on or off.
+    ///
+    /// # Panics
+    /// When the store does not open.
+    pub async fn new(factory: &dyn Factory, resident: bool) -> Self {
+        let clock = ManualClock::default();
+        let store = factory.open(Clock::Manual(clock.clone())).await;
+        let store = store.unwrap_or_else(|error| panic!("the store does not open: {error}"));
+        let resident = if resident { 1000 } else { 0 };
+        Self { homing: Homing::over(store), probe: Probe::default(), clock, resident }
+    }
+
+    /// A worker with the probe as a state.
+    pub fn worker(&self) -> WorkerBuilder {
+        self.homing.worker().state(self.probe.clone()).resident(self.resident)
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.homing.store()
+    }
+
+    /// Whether futures stay in memory.
+    pub fn is_resident(&self) -> bool {
+        self.resident > 0
+    }
+
+    /// Turns the clock, in steps that let heartbeats follow.
+    pub async fn advance(&self, by: Duration) {
+        let step = Duration::from_secs(4);
+        let mut left = by;
+        while left > Duration::ZERO {
+            let now = left.min(step);
+            self.clock.advance(now);
+            left -= now;
+            if by > step {
+                self.settle().await;
+            }
+        }
+    }
+
+    /// Awaits something while the clock goes on slowly, so that resumed work which is held for a dead
+    /// worker becomes everybody's.
+    pub async fn turning<T>(&self, future: impl Future<Output = T>) -> T {
+        let turn = async {
+            loop {
+                self.clock.advance(crate::limits::HOLD);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            value = future => value,
+            () = turn => unreachable!("it turns for ever"),
+        }
+    }
+
+    /// Lets heartbeats that fell due reach the store.
+    async fn settle(&self) {
+        let now = self.store().clock().now();
+        let alive = async {
+            loop {
+                let workers = self.homing.workers().await.unwrap_or_default();
+                let late = |heartbeat| now.since(heartbeat) > Duration::from_secs(9);
+                if !workers.iter().any(|worker| late(worker.heartbeat)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // A worker that was killed stays late.
+        let _ = tokio::time::timeout(Duration::from_millis(200), alive).await;
+    }
+
+    /// Waits until a task is in a state.
+    ///
+    /// # Panics
+    /// After 15 seconds, with the task's row.
+    pub async fn reaches(&self, task: impl Into<TaskId>, state: TaskState) -> TaskView {
+        let task = task.into();
+        self.observe(task, &format!("{state}"), |view| view.state == state).await
+    }
+
+    /// Waits until a task looks as wanted.
+    ///
+    /// # Panics
+    /// After 15 seconds, with the task's row.
+    pub async fn observe(
+        &self,
+        task: impl Into<TaskId>,
+        what: &str,
+        wanted: impl Fn(&TaskView) -> bool,
+    ) -> TaskView {
+        let task = task.into();
+        for _ in 0..7_000 {
+            if let Ok(view) = self.homing.task(task).await {
+                if wanted(&view) {
+                    return view;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("not {what}: {:#?}", self.homing.task(task).await)
+    }
+
+    /// The end of a case: nothing is broken, and the workers leave.
+    ///
+    /// # Panics
+    /// When an invariant is broken.
+    pub async fn close(self, workers: impl IntoIterator<Item = Worker>) {
+        for worker in workers {
+            worker.shutdown(Duration::from_secs(20)).await;
+        }
+        let breaches = self.homing.check().await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(breaches.is_empty(), "{breaches:#?}");
+    }
+}
+
+/// Runs a case, bounded in time.
+///
+/// # Panics
+/// When the case does, or takes longer than half a minute.
+pub async fn bounded(case: impl Future<Output = ()>) {
+    let done = tokio::time::timeout(Duration::from_secs(30), case).await;
+    assert!(done.is_ok(), "the case hangs");
+}
+
+/// The children of a task, all of them.
+pub(super) async fn children(lab: &Lab, task: impl Into<TaskId>) -> Vec<TaskView> {
+    let (task, mut cursor, mut all) = (task.into(), crate::Cursor::default(), Vec::new());
+    loop {
+        let (page, next) = lab.homing.children(task, cursor, 0).await.unwrap_or_default();
+        all.extend(page);
+        match next {
+            Some(next) => cursor = next,
+            None => return all,
+        }
+    }
+}
+
+/// Emits one test per case for a store: `conformance!(name, factory)`, where `factory` is an expression
+/// that makes a [`Factory`].
+#[macro_export]
+macro_rules! conformance {
+    ($name:ident, $factory:expr) => {
+        mod $name {
+            use super::*;
+            $crate::__conformance!(resident, true, $factory);
+            $crate::__conformance!(replayed, false, $factory);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance {
+    ($module:ident, $resident:expr, $factory:expr) => {
+        mod $module {
+            use super::*;
+            $crate::__cases!($resident, $factory;
+                records: g01_a_submitted_task_is_run, g01_lost_replies_lose_nothing,
+                    g02_a_frozen_worker_records_nothing, g02_outcomes_are_recorded_once,
+                    job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line,
+                    tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
+                    now_is_remembered, detach_starts_one_job, a_held_key_returns_the_open_job,
+                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged;
+                wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
+                    g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
+                    g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
+                    resumed_work_goes_first, eviction_is_a_replay;
+                crashes: g06_crash_means_resume, g06_children_are_found_again,
+                    g06_blocking_steps_keep_their_slot, g11_poison_is_contained,
+                    g11_suspects_run_alone, shutdown_hands_back, a_given_up_worker_starts_afresh,
+                    two_workers_share_the_work, g07_answers_replay_the_same,
+                    g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;
+                cancelling: g08_cancellation_goes_down_the_tree, g08_a_body_sees_its_cancellation,
+                    g08_the_first_terminal_write_wins, g09_a_task_ends_after_its_children,
+                    g09_a_failed_child_fails_the_closing_join, g09_failure_aborts_the_rest,
+                    g09_a_retry_aborts_nothing, g09_a_late_spawn_does_not_survive,
+                    aborted_children_are_no_losses, abort_spares_later_children,
+                    a_returned_value_is_kept;
+                drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
+                    g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
+                    placed_children_are_found_again;
+                waits: join_all_is_in_spawn_order, join_next_is_in_completion_order,
+                    join_settled_brings_every_outcome, join_first_aborts_the_rest,
+                    join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
+                    a_timeout_names_the_open_children, sets_go_on_after_a_timeout,
+                    select_takes_the_first_and_records_it, branches_run_beside_each_other,
+                    streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
+                    sleep_parks, chains_groups_and_chords, sets_can_be_used_again,
+                    handles_of_a_set_can_be_awaited;
+                policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
+                    tolerate_percent_counts_children, require_needs_so_many,
+                    policies_govern_the_closing_join, a_child_failure_is_typed;
+                retries: retry_means_resume, budgets_are_renewed_by_progress,
+                    fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
+                    a_childs_failure_is_final, job_retry_runs_only_what_failed,
+                    job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted;
+                options: priority_goes_first, delay_and_run_at_wait, a_stretch_times_out,
+                    a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
+                    queues_are_paused, children_inherit, unregistered_kinds_wait,
+                    step_blocking_remembers;
+                input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
+                    g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
+                misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
+                    nothing_durable_inside_a_step, foreign_futures_beside_a_wait,
+                    a_tokio_task_has_no_context, foreign_join_all, plain_io_is_legal,
+                    a_stale_waker_is_no_misuse;
+            );
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cases {
+    ($resident:expr, $factory:expr; $($group:ident: $($case:ident),+;)+) => {
+        $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let factory = $factory;
+                let lab = $crate::testing::conformance::Lab::new(&factory, $resident).await;
+                $crate::testing::conformance::bounded(
+                    $crate::testing::conformance::$group::$case(lab),
+                )
+                .await;
+            }
+        )+)+
+    };
+}

@@ -1,0 +1,461 @@
+//! G1, G2 and the job record: nothing lost, recorded once, readable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::waits::{failing, gated, leaf};
+use super::{Lab, children};
+use crate::id::{Token, WorkerId};
+use crate::store::{Claim, End, Event, Exchange, Heartbeat, Refusal, Unit};
+use crate::testing::{Probe, faulty::Faulty};
+use crate::{
+    Homing, JobFilter, JobId, JoinSet, Result, State, Status, TaskState, limits, log, step, task,
+};
+
+/// An acknowledged task is run, though no worker was there when it was submitted.
+pub async fn g01_a_submitted_task_is_run(lab: Lab) {
+    let job = lab.homing.submit(leaf(7)).await.unwrap();
+    assert_eq!(job.status().await.unwrap(), Status::InProgress);
+    let worker = lab.worker().register(leaf).start().await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), 7);
+    assert_eq!(lab.homing.job::<u64>(job.id()).outcome().await.unwrap(), 7, "re-opened by id");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn busy(State(probe): State<Probe>) -> Result<u64> {
+    let mut set = JoinSet::new();
+    let mut sum = 0;
+    for n in 0..12 {
+        sum += step("count", || async {
+            probe.hit("step");
+            Ok::<_, crate::Error>(n)
+        })
+        .await?;
+        set.spawn(leaf(n)).await?;
+        if n % 4 == 3 {
+            sum += set.join_all().await?.iter().sum::<u64>();
+        }
+    }
+    Ok(sum)
+}
+
+/// Every third exchange or its reply is lost on the wire; nothing else is.
+pub async fn g01_lost_replies_lose_nothing(lab: Lab) {
+    let faulty = Homing::over(Arc::new(Faulty::over(Arc::clone(lab.store()), 3)));
+    let resident = if lab.is_resident() { 100 } else { 0 };
+    let worker = faulty.worker().state(lab.probe.clone()).resident(resident);
+    let worker = worker.register(leaf).register(busy).start().await.unwrap();
+    let jobs = lab.homing.submit_all((0..4).map(|_| busy())).await.unwrap();
+    for job in jobs {
+        assert_eq!(job.outcome().await.unwrap(), 132);
+        assert_eq!(job.view().await.unwrap().counts.succeeded, 13);
+    }
+    lab.close([worker]).await;
+}
+
+/// A worker of the suite's own hand.
+pub(super) struct ByHand<'a> {
+    lab: &'a Lab,
+    pub(super) worker: WorkerId,
+    number: u64,
+}
+
+impl<'a> ByHand<'a> {
+    pub(super) async fn new(lab: &'a Lab) -> Self {
+        let worker = WorkerId::fresh();
+        let told = Heartbeat {
+            worker,
+            first: true,
+            lease: limits::LEASE,
+            name: "by hand".to_owned(),
+            kinds: Arc::new([]),
+            queues: Arc::new([]),
+            slots: 1,
+            running: 0,
+            resident: 0,
+        };
+        assert!(lab.store().heartbeat(told).await.unwrap());
+        Self { lab, worker, number: 0 }
+    }
+
+    pub(super) async fn exchange(
+        &mut self,
+        kinds: &[&str],
+        units: Vec<Unit>,
+    ) -> crate::store::Reply {
+        self.number += 1;
+        let claim = Claim {
+            tasks: 1,
+            queues: Arc::new(["default".to_owned()]),
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            suspect: true,
+            max_crashes: limits::MAX_CRASHES,
+        };
+        let acknowledged = self.number - 1;
+        let (worker, number) = (self.worker, self.number);
+        let exchange = Exchange { worker, number, acknowledged, units, claim };
+        self.lab.store().exchange(exchange).await.unwrap()
+    }
+}
+
+/// A unit that ends a task.
+pub(super) fn ending(task: crate::TaskId, token: Token, value: &str) -> Unit {
+    let events = vec![Event::End(End::Succeeded(value.to_owned()))];
+    Unit { task, token, renew: false, events }
+}
+
+/// The token fences a frozen worker, at the same attempt: what it says after its tasks were given to
+/// another changes nothing.
+pub async fn g02_a_frozen_worker_records_nothing(lab: Lab) {
+    let job = lab.homing.submit(leaf(1)).await.unwrap();
+    let mut frozen = ByHand::new(&lab).await;
+    let first = frozen.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    lab.store().kill(frozen.worker);
+    let mut other = ByHand::new(&lab).await;
+    let second = other.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    assert_eq!((first.attempt, second.attempt), (1, 1), "a crash is no attempt");
+    let reply = frozen.exchange(&["leaf"], vec![ending(first.task, first.token, "666")]).await;
+    assert_eq!(reply.refused, [(first.task, Refusal::Lost)]);
+    assert!(reply.claimed.is_empty(), "a worker that was given up takes nothing");
+    other.exchange(&["leaf"], vec![ending(second.task, second.token, "1")]).await;
+    assert_eq!(job.outcome().await.unwrap(), 1);
+    lab.close([]).await;
+}
+
+/// The same end said twice is recorded once, and other units are not harmed.
+pub async fn g02_outcomes_are_recorded_once(lab: Lab) {
+    let jobs = lab.homing.submit_all([leaf(1), leaf(2)]).await.unwrap();
+    let mut worker = ByHand::new(&lab).await;
+    let one = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    let two = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    let units = vec![
+        ending(one.task, one.token, "1"),
+        ending(one.task, one.token, "9"),
+        ending(two.task, two.token, "2"),
+    ];
+    let reply = worker.exchange(&["leaf"], units).await;
+    assert_eq!(reply.refused, [(one.task, Refusal::Lost)]);
+    let mut values = Vec::new();
+    for job in jobs {
+        values.push(job.outcome().await.unwrap());
+    }
+    values.sort_unstable();
+    assert_eq!(values, [1, 2]);
+    lab.store().kill(worker.worker);
+    lab.close([]).await;
+}
+
+#[task]
+async fn reporting(State(probe): State<Probe>) -> Result<u64> {
+    let mut set = JoinSet::new();
+    log!("one");
+    crate::progress(1, 4);
+    set.spawn(gated(0)).await?;
+    set.spawn(leaf(1)).await?;
+    probe.pass("report").await;
+    let sum = set.join_all().await?.iter().sum();
+    log!(Warn, "two {sum}");
+    Ok(sum)
+}
+
+/// Title, status, progress, counts and log are there live, and after the end.
+pub async fn job_record_keeps_title_progress_log_and_counts(lab: Lab) {
+    let builder = lab.worker().register(reporting).register(gated).register(leaf);
+    let worker = builder.start().await.unwrap();
+    let job = lab.homing.submit(reporting().tags(["nightly"])).title("a report").await.unwrap();
+    lab.probe.open("report");
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    let leaf = &super::waits::children_when(&lab, job.id().root(), 2).await[1];
+    lab.reaches(leaf.id, TaskState::Succeeded).await;
+    lab.observe(children(&lab, job.id()).await[0].id, "running", |view| view.worker.is_some()).await;
+    let live = job.view().await.unwrap();
+    assert_eq!(live.title.as_deref(), Some("a report"));
+    assert_eq!((live.status, live.progress), (Status::InProgress, 25.0));
+    let counts = live.counts;
+    assert_eq!((counts.waiting, counts.running, counts.succeeded), (1, 1, 1));
+    assert_eq!(job.log().page().await.unwrap()[0].message, "one");
+    lab.probe.open("gate 0");
+    job.outcome().await.unwrap();
+    let done = job.view().await.unwrap();
+    assert_eq!((done.status, done.progress, done.counts.succeeded), (Status::Completed, 100.0, 3));
+    assert_eq!(done.tags, ["nightly"]);
+    let lines = job.log().page().await.unwrap();
+    let told: Vec<_> = lines.iter().map(|line| (line.level, line.message.as_str())).collect();
+    assert_eq!(told, [(log::Level::Info, "one"), (log::Level::Warn, "two 1")]);
+    assert!(lines[0].number < lines[1].number && lines[0].task == job.id().root());
+    lab.close([worker]).await;
+}
+
+#[task(retries = 5, backoff = "1s")]
+async fn chatty(State(probe): State<Probe>) -> Result<()> {
+    log!("begun");
+    for n in 0..3 {
+        step("work", || async move { Ok::<_, crate::Error>(n) }).await?;
+        log!("step {n}");
+    }
+    let branch = async |n: u64| {
+        log!("branch {n}");
+        crate::spawn(leaf(n)).await?.await?;
+        log!("branch {n} joined");
+        Ok::<_, crate::Error>(())
+    };
+    let (one, two) = crate::join!(branch(1), branch(2));
+    (one?, two?);
+    log!("beyond");
+    probe.hit("beyond");
+    probe.pass("end").await;
+    Ok(())
+}
+
+/// However often a body is replayed in one attempt, each line is said once.
+pub async fn a_replay_repeats_no_log_line(lab: Lab) {
+    let first = lab.worker().register(chatty).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(chatty()).await.unwrap();
+    lab.probe.hits("beyond", 1).await;
+    while job.log().page().await.unwrap().len() < 9 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    first.kill().await;
+    let second = lab.worker().register(chatty).register(leaf).start().await.unwrap();
+    lab.turning(lab.probe.hits("beyond", 2)).await;
+    lab.probe.open("end");
+    job.outcome().await.unwrap();
+    let mut lines: Vec<String> =
+        job.log().page().await.unwrap().into_iter().map(|line| line.message).collect();
+    assert_eq!(lines[..4], ["begun", "step 0", "step 1", "step 2"]);
+    lines.sort();
+    let all = [
+        "begun", "beyond", "branch 1", "branch 1 joined", "branch 2", "branch 2 joined", "step 0",
+        "step 1", "step 2",
+    ];
+    assert_eq!(lines, all);
+    lab.close([second]).await;
+}
+
+#[task]
+async fn traced() -> Result<()> {
+    tracing::info!(target: "my_app", page = 7, "fetched");
+    tracing::debug!(target: "my_app", "not important");
+    Ok(())
+}
+
+/// `tracing` events of a body land in its job's log.
+pub async fn tracing_events_are_logged(lab: Lab) {
+    use tracing_subscriber::layer::SubscriberExt as _;
+    // One subscriber for the process: tests share it.
+    let subscriber = tracing_subscriber::registry().with(crate::log_layer());
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    let worker = lab.worker().register(traced).start().await.unwrap();
+    let job = lab.homing.submit(traced()).await.unwrap();
+    job.outcome().await.unwrap();
+    let lines = job.log().page().await.unwrap();
+    let told: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(told, ["fetched page=7"]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn talkative() -> Result<()> {
+    for n in 0..limits::LOG_LINES + 5 {
+        log!("line {n}");
+    }
+    Ok(())
+}
+
+/// Lines beyond the cap are counted in one last line.
+pub async fn log_lines_are_capped(lab: Lab) {
+    let worker = lab.worker().register(talkative).start().await.unwrap();
+    let job = lab.homing.submit(talkative()).await.unwrap();
+    job.outcome().await.unwrap();
+    let (mut log, mut lines, mut last) = (job.log(), 0, String::new());
+    loop {
+        let page = log.page().await.unwrap();
+        let Some(line) = page.last() else { break };
+        last.clone_from(&line.message);
+        lines += page.len();
+    }
+    assert_eq!(lines, limits::LOG_LINES as usize + 1);
+    assert_eq!(last, "5 more lines of this task were dropped");
+    lab.close([worker]).await;
+}
+
+/// Jobs are filtered and paged, newest first.
+pub async fn jobs_are_listed_and_paged(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(failing).start().await.unwrap();
+    for n in 0..5 {
+        let call = leaf(n).tags([format!("t{n}")]);
+        lab.homing.submit(call).title(format!("Job {n}")).await.unwrap().outcome().await.unwrap();
+        lab.advance(Duration::from_secs(1)).await;
+    }
+    lab.homing.submit(failing(9)).await.unwrap().ended().await.unwrap();
+    let titles = async |filter| {
+        let jobs = lab.homing.jobs(filter).await.unwrap();
+        jobs.into_iter().map(|job| job.title.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let first = JobFilter { limit: 2, ..JobFilter::default() };
+    assert_eq!(titles(first.clone()).await, ["", "Job 4"]);
+    let last = lab.homing.jobs(first.clone()).await.unwrap().pop().unwrap();
+    let second = JobFilter { after: Some((last.created, last.id)), ..first };
+    assert_eq!(titles(second).await, ["Job 3", "Job 2"]);
+    let failed = JobFilter { status: Some(Status::Failed), ..JobFilter::default() };
+    let failed = lab.homing.jobs(failed).await.unwrap();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].failure.as_ref().unwrap().message, "no 9");
+    let tagged = JobFilter { tag: Some("t3".to_owned()), ..JobFilter::default() };
+    assert_eq!(titles(tagged).await, ["Job 3"]);
+    let titled = JobFilter { title: Some("job 1".to_owned()), ..JobFilter::default() };
+    assert_eq!(titles(titled).await, ["Job 1"]);
+    let kind = JobFilter { kind: Some("leaf".to_owned()), ..JobFilter::default() };
+    assert_eq!(titles(kind).await.len(), 5);
+    let since = JobFilter { since: Some(last.created), ..JobFilter::default() };
+    assert_eq!(titles(since).await, ["", "Job 4"]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn telling_time(State(probe): State<Probe>) -> Result<(u64, u64)> {
+    let told = async || {
+        let now = crate::now().await?;
+        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok::<_, crate::Error>(since.as_secs())
+    };
+    let first = told().await?;
+    crate::sleep(Duration::from_secs(30)).await?;
+    probe.hit("slept");
+    Ok((first, told().await?))
+}
+
+/// `now` tells a replay the same time.
+pub async fn now_is_remembered(lab: Lab) {
+    let worker = lab.worker().register(telling_time).start().await.unwrap();
+    let job = lab.homing.submit(telling_time()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.advance(Duration::from_secs(30)).await;
+    let (first, second) = job.outcome().await.unwrap();
+    assert!(second - first >= 30, "{first} {second}");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn detaching(State(probe): State<Probe>) -> Result<JobId> {
+    let id = crate::detach(gated(5)).title("apart").await?;
+    crate::signal::<()>("go").await?;
+    probe.hit("gone on");
+    Ok(id)
+}
+
+/// A detached job is linked, independent and started once, whatever is replayed.
+pub async fn detach_starts_one_job(lab: Lab) {
+    let first = lab.worker().register(detaching).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(detaching()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    first.kill().await;
+    let second = lab.worker().register(detaching).register(gated).start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    let id = lab.turning(job.outcome()).await.unwrap();
+    assert_eq!(job.status().await.unwrap(), Status::Completed, "it does not wait for it");
+    let jobs = lab.homing.jobs(JobFilter::default()).await.unwrap();
+    assert_eq!(jobs.len(), 2);
+    let apart = lab.homing.job::<u64>(id);
+    assert_eq!(apart.view().await.unwrap().origin, Some(job.id().root()));
+    lab.probe.open("gate 5");
+    assert_eq!(apart.outcome().await.unwrap(), 5);
+    lab.close([second]).await;
+}
+
+/// A key is unique among open jobs: a held one returns the open job.
+pub async fn a_held_key_returns_the_open_job(lab: Lab) {
+    let worker = lab.worker().register(gated).start().await.unwrap();
+    let submit = |n| lab.homing.submit(gated(n)).key("import");
+    let first = submit(1).await.unwrap();
+    assert_eq!(submit(2).await.unwrap().id(), first.id());
+    lab.probe.open("gate 1");
+    first.outcome().await.unwrap();
+    let next = submit(3).await.unwrap();
+    assert_ne!(next.id(), first.id());
+    next.cancel().await.unwrap();
+    lab.close([worker]).await;
+}
+
+/// The same id later returns the same job, finished or not, and is an error with other arguments.
+pub async fn an_id_is_idempotent(lab: Lab) {
+    let worker = lab.worker().register(leaf).start().await.unwrap();
+    let id = JobId::named("2026-11-22");
+    for _ in 0..2 {
+        let job = lab.homing.submit(leaf(4)).id(id).await.unwrap();
+        assert_eq!((job.id(), job.outcome().await.unwrap()), (id, 4));
+    }
+    let error = lab.homing.submit(leaf(5)).id(id).await.unwrap_err().to_string();
+    assert!(error.contains("another kind or with other arguments"), "{error}");
+    assert_eq!(lab.homing.jobs(JobFilter::default()).await.unwrap().len(), 1);
+    lab.advance(Duration::from_secs(3600)).await;
+    assert_eq!(lab.homing.prune(Duration::from_secs(60)).await.unwrap(), 1);
+    assert_eq!(lab.homing.submit(leaf(5)).id(id).await.unwrap().outcome().await.unwrap(), 5);
+    lab.close([worker]).await;
+}
+
+/// `prune` removes finished jobs by age, whole, and never an open one.
+pub async fn prune_spares_open_jobs(lab: Lab) {
+    let worker = lab.worker().register(reporting).register(gated).register(leaf);
+    let worker = worker.start().await.unwrap();
+    lab.probe.open("report");
+    let open = lab.homing.submit(reporting()).await.unwrap();
+    let mut old = Vec::new();
+    for n in 10..13 {
+        old.push(lab.homing.submit(leaf(n)).await.unwrap());
+    }
+    for job in &old {
+        job.outcome().await.unwrap();
+    }
+    lab.advance(Duration::from_secs(100)).await;
+    let fresh = lab.homing.submit(leaf(1)).await.unwrap();
+    fresh.outcome().await.unwrap();
+    assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 3);
+    assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 0);
+    for job in old {
+        let error = job.outcome().await.unwrap_err().to_string();
+        assert!(error.contains("pruned"), "{error}");
+    }
+    assert!(fresh.view().await.is_ok());
+    lab.probe.open("gate 0");
+    open.outcome().await.unwrap();
+    lab.advance(Duration::from_secs(100)).await;
+    assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 2);
+    assert!(children(&lab, open.id()).await.is_empty() && open.log().page().await.unwrap().is_empty());
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn wide() -> Result<u64> {
+    let mut set = JoinSet::new();
+    for n in 0..25 {
+        set.spawn(leaf(n)).await?;
+    }
+    crate::spawn(leaf(100)).await?.await?;
+    Ok(set.join_all().await?.iter().sum())
+}
+
+/// A task's children are read page by page.
+pub async fn trees_are_paged(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(wide).start().await.unwrap();
+    let job = lab.homing.submit(wide()).await.unwrap();
+    job.outcome().await.unwrap();
+    let (mut cursor, mut pages, mut seen) = (crate::Cursor::default(), 0, Vec::new());
+    loop {
+        let (page, next) = lab.homing.children(job.id(), cursor, 10).await.unwrap();
+        assert!(page.len() <= 10);
+        seen.extend(page.into_iter().map(|child| child.id));
+        pages += 1;
+        match next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    let total = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((total, seen.len()), (26, 26));
+    assert!(pages >= 3);
+    lab.close([worker]).await;
+}

@@ -1,0 +1,210 @@
+//! Retry means resume: of a task, and of a whole job.
+
+use std::time::Duration;
+
+use super::waits::{children_when, gated, leaf};
+use super::{Lab, children};
+use crate::testing::Probe;
+use crate::{Error, JoinSet, Reason, Result, RetryResult, State, Status, TaskState, step, task};
+
+fn flaky(probe: &Probe, name: &str, failures: u64) -> Result<u64> {
+    probe.hit(name);
+    let hits = probe.count(name);
+    if hits <= failures { Err(Error::msg(format!("{name} failed {hits}"))) } else { Ok(hits) }
+}
+
+#[task(retries = 2, backoff = "10s")]
+async fn resuming(State(probe): State<Probe>) -> Result<u64> {
+    let first = step("first", || async { flaky(&probe, "first", 0) }).await?;
+    crate::spawn(leaf(1)).await?;
+    flaky(&probe, "plain", 2)?;
+    step("second", || async { flaky(&probe, "second", 0) }).await?;
+    Ok(first)
+}
+
+/// Steps and children stay; only what failed runs again, after the backoff.
+pub async fn retry_means_resume(lab: Lab) {
+    let worker = lab.worker().register(resuming).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(resuming()).await.unwrap();
+    for attempt in 2..=3 {
+        let view = lab.observe(job.id(), "retrying", |view| view.attempt == attempt).await;
+        assert!(view.reason.unwrap().contains(&format!("plain failed {}", attempt - 1)));
+        lab.advance(Duration::from_secs(10)).await;
+    }
+    assert_eq!(job.outcome().await.unwrap(), 1);
+    assert_eq!((lab.probe.count("first"), lab.probe.count("plain")), (1, 3));
+    assert_eq!(children(&lab, job.id()).await.len(), 1);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 1, backoff = "1s", max_attempts = 8)]
+async fn progressing(State(probe): State<Probe>) -> Result<u64> {
+    for n in 0..10 {
+        step("page", || async { flaky(&probe, &format!("page {n}"), 1) }).await?;
+    }
+    Ok(0)
+}
+
+/// Whatever is newly recorded renews the budget; `max_attempts` caps it all the same.
+pub async fn budgets_are_renewed_by_progress(lab: Lab) {
+    let worker = lab.worker().register(progressing).start().await.unwrap();
+    let job = lab.homing.submit(progressing()).await.unwrap();
+    for attempt in 2..=8 {
+        lab.observe(job.id(), "retrying", |view| view.attempt == attempt).await;
+        lab.advance(Duration::from_secs(1)).await;
+    }
+    let failure = *job.outcome().await.unwrap_err().failure().cloned().map(Box::new).unwrap();
+    assert_eq!(failure.attempt, 8, "one retry in a row, seven in all");
+    assert_eq!(failure.message, "page 7 failed 1");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn fatal(State(probe): State<Probe>) -> Result<u64> {
+    flaky(&probe, "fatal", 1).fatal()
+}
+
+/// `.fatal()` is not retried.
+pub async fn fatal_errors_are_final(lab: Lab) {
+    let worker = lab.worker().register(fatal).start().await.unwrap();
+    let job = lab.homing.submit(fatal()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap_err().failure().unwrap().attempt, 1);
+    assert_eq!(lab.probe.count("fatal"), 1);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn patient(State(probe): State<Probe>) -> Result<u64> {
+    flaky(&probe, "patient", 1).retry_after(Duration::from_secs(77))
+}
+
+/// `.retry_after(d)` chooses when.
+pub async fn retry_after_chooses_when(lab: Lab) {
+    let worker = lab.worker().register(patient).start().await.unwrap();
+    let job = lab.homing.submit(patient()).await.unwrap();
+    let view = lab.observe(job.id(), "retrying", |view| view.attempt == 2).await;
+    assert_eq!(view.due.since(lab.store().clock().now()), Duration::from_secs(77));
+    lab.advance(Duration::from_secs(77)).await;
+    assert_eq!(job.outcome().await.unwrap(), 2);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 1, backoff = "1s")]
+async fn panicking(State(probe): State<Probe>) -> Result<u64> {
+    flaky(&probe, "panicking", 0)?;
+    panic!("ouch {}", probe.count("panicking"));
+}
+
+/// A panic is a failure with its message, never a dead worker.
+pub async fn panics_are_failures(lab: Lab) {
+    let worker = lab.worker().register(panicking).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(panicking()).await.unwrap();
+    lab.observe(job.id(), "retrying", |view| view.attempt == 2).await;
+    lab.advance(Duration::from_secs(1)).await;
+    let failure = job.outcome().await.unwrap_err().failure().cloned().unwrap();
+    assert_eq!((failure.reason, failure.message.as_str()), (Reason::Panic, "ouch 2"));
+    assert_eq!(lab.homing.submit(leaf(1)).await.unwrap().outcome().await.unwrap(), 1);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn fragile(n: u64, State(probe): State<Probe>) -> Result<u64> {
+    flaky(&probe, &format!("fragile {n}"), u64::from(n == 1))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the import failed")]
+struct ImportFailed(#[source] crate::JoinError);
+
+#[task(retries = 5)]
+async fn importing(State(probe): State<Probe>) -> Result<u64> {
+    step("prepare", || async { flaky(&probe, "prepare", 0) }).await?;
+    let mut set = JoinSet::new();
+    for n in 0..3 {
+        set.spawn(fragile(n)).await?;
+    }
+    let all = set.join_all().await.map_err(ImportFailed)?;
+    Ok(all.len() as u64)
+}
+
+/// A body that returns a child's failure, found along the source chain, has failed for good.
+pub async fn a_childs_failure_is_final(lab: Lab) {
+    let worker = lab.worker().register(importing).register(fragile).start().await.unwrap();
+    let job = lab.homing.submit(importing()).await.unwrap();
+    let failure = job.outcome().await.unwrap_err().failure().cloned().unwrap();
+    assert_eq!((failure.attempt, failure.message.as_str()), (1, "the import failed"));
+    assert!(failure.sources[0].contains("fragile 1 failed 1"), "{failure:?}");
+    lab.close([worker]).await;
+}
+
+/// A job's retry runs only what failed: steps and successes stay.
+pub async fn job_retry_runs_only_what_failed(lab: Lab) {
+    let worker = lab.worker().register(importing).register(fragile).concurrency(1);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(importing()).await.unwrap();
+    job.outcome().await.unwrap_err();
+    assert_eq!(job.status().await.unwrap(), Status::Failed);
+    assert!(job.retry().await.unwrap());
+    assert_eq!(job.outcome().await.unwrap(), 3);
+    assert_eq!(job.status().await.unwrap(), Status::Completed);
+    assert_eq!(lab.probe.count("prepare"), 1);
+    assert_eq!(lab.probe.count("fragile 0"), 1, "what succeeded does not run again");
+    assert_eq!(lab.probe.count("fragile 1"), 2);
+    assert!(!job.retry().await.unwrap(), "there is nothing to retry");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn punctual() -> Result<u64> {
+    Ok(crate::spawn(gated(0)).await?.timeout(Duration::from_secs(5)).await?)
+}
+
+/// A timeout that brought a task down is taken back; the child aborted with it runs again.
+pub async fn job_retry_takes_back_a_timeout(lab: Lab) {
+    let worker = lab.worker().register(punctual).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(punctual()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.advance(Duration::from_secs(5)).await;
+    assert!(job.outcome().await.unwrap_err().to_string().contains("timed out"));
+    let child = children_when(&lab, job.id().root(), 1).await.remove(0);
+    lab.reaches(child.id, TaskState::Cancelled).await;
+    lab.probe.open("gate 0");
+    assert!(job.retry().await.unwrap());
+    assert_eq!(job.outcome().await.unwrap(), 0);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn nested(State(probe): State<Probe>) -> Result<u64> {
+    let sum = crate::spawn(gated(7)).await?.await?;
+    flaky(&probe, "nested", 0)?;
+    Ok(sum)
+}
+
+#[task]
+async fn aborting_by_policy() -> Result<u64> {
+    let mut set = JoinSet::new();
+    set.spawn(nested()).await?;
+    crate::signal::<()>("go").await?;
+    set.spawn(fragile(1)).await?;
+    Ok(set.join_all().await?.iter().sum())
+}
+
+/// What the policy aborted is reopened, and what went down with it.
+pub async fn job_retry_reopens_what_was_aborted(lab: Lab) {
+    let builder = lab.worker().register(aborting_by_policy).register(nested);
+    let worker = builder.register(gated).register(fragile).start().await.unwrap();
+    let job = lab.homing.submit(aborting_by_policy()).await.unwrap();
+    let child = children_when(&lab, job.id().root(), 1).await.remove(0);
+    lab.reaches(child.id, TaskState::Waiting).await;
+    job.signal("go", &()).await.unwrap();
+    job.outcome().await.unwrap_err();
+    lab.reaches(child.id, TaskState::Cancelled).await;
+    let grandchild = children_when(&lab, child.id, 1).await.remove(0);
+    lab.reaches(grandchild.id, TaskState::Cancelled).await;
+    lab.probe.open("gate 7");
+    assert!(job.retry().await.unwrap());
+    assert_eq!(job.outcome().await.unwrap(), 9);
+    assert_eq!(job.view().await.unwrap().counts.succeeded, 4);
+    lab.close([worker]).await;
+}

@@ -1,0 +1,524 @@
+//! The waits of section 3: order, timeouts, `select!`, branches, streams, signals, combinators.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, pin_mut};
+
+use super::{Lab, children};
+use crate::testing::Probe;
+use crate::{JoinError, JoinSet, Reason, Result, State, TaskState, step, task};
+
+/// Passes a gate named after its number and returns it; odd ones fail if told to.
+#[task(retries = 0)]
+pub(super) async fn gated(n: u64, State(probe): State<Probe>) -> Result<u64> {
+    probe.pass(&format!("gate {n}")).await;
+    probe.hit("ended");
+    Ok(n)
+}
+
+/// Returns its number at once.
+#[task(retries = 0)]
+pub(super) async fn leaf(n: u64) -> Result<u64> {
+    Ok(n)
+}
+
+/// Fails with its number.
+#[task(retries = 0)]
+pub(super) async fn failing(n: u64) -> Result<u64> {
+    Err(crate::Error::msg(format!("no {n}")))
+}
+
+#[task]
+async fn all_of(n: u64) -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    for n in 0..n {
+        set.spawn(gated(n)).await?;
+    }
+    Ok(set.join_all().await?)
+}
+
+/// `join_all` returns values in spawn order, whatever the order of completion.
+pub async fn join_all_is_in_spawn_order(lab: Lab) {
+    let worker = lab.worker().register(gated).register(all_of).start().await.unwrap();
+    let job = lab.homing.submit(all_of(4)).await.unwrap();
+    for (opened, n) in [3, 1, 0, 2].into_iter().enumerate() {
+        lab.probe.open(&format!("gate {n}"));
+        lab.probe.hits("ended", opened as u64 + 1).await;
+    }
+    assert_eq!(job.outcome().await.unwrap(), [0, 1, 2, 3]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn next_of(n: u64, State(probe): State<Probe>) -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    for n in 0..n {
+        set.spawn(gated(n)).await?;
+    }
+    let mut order = Vec::new();
+    while let Some(value) = set.join_next().await {
+        order.push(value?);
+        probe.hit("delivered");
+    }
+    assert!(set.is_empty());
+    Ok(order)
+}
+
+/// `join_next` returns outcomes in the order of completion, and a replay the same.
+pub async fn join_next_is_in_completion_order(lab: Lab) {
+    let worker = lab.worker().register(gated).register(next_of).start().await.unwrap();
+    let job = lab.homing.submit(next_of(4)).await.unwrap();
+    for (opened, n) in [3, 1, 0, 2].into_iter().enumerate() {
+        lab.probe.open(&format!("gate {n}"));
+        let child = &children_when(&lab, job.id().root(), 4).await[n as usize];
+        lab.reaches(child.id, TaskState::Succeeded).await;
+        lab.probe.hits("delivered", opened as u64 + 1).await;
+    }
+    assert_eq!(job.outcome().await.unwrap(), [3, 1, 0, 2]);
+    lab.close([worker]).await;
+}
+
+/// A task's children once there are so many.
+pub(super) async fn children_when(lab: &Lab, task: crate::TaskId, n: usize) -> Vec<crate::TaskView> {
+    for _ in 0..10_000 {
+        let all = children(lab, task).await;
+        if all.len() >= n {
+            return all;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{task} has {} children, not {n}", children(lab, task).await.len())
+}
+
+#[task]
+async fn settled_of() -> Result<Vec<String>> {
+    let mut set = JoinSet::new();
+    set.spawn(leaf(1)).await?;
+    set.spawn(failing(2)).await?;
+    set.spawn(leaf(3)).await?;
+    let outcomes = set.join_settled().await?;
+    let text = |outcome: Result<u64, JoinError>| match outcome {
+        Ok(value) => value.to_string(),
+        Err(error) => error.failure().map_or_else(String::new, |f| f.message.clone()),
+    };
+    Ok(outcomes.into_iter().map(text).collect())
+}
+
+/// `join_settled` returns every outcome in spawn order.
+pub async fn join_settled_brings_every_outcome(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(failing).register(settled_of);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(settled_of()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), ["1", "no 2", "3"]);
+    assert_eq!(job.status().await.unwrap(), crate::Status::CompletedWithErrors);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn first_of() -> Result<u64> {
+    let mut set = JoinSet::new();
+    set.spawn(failing(0)).await?;
+    for n in 1..4 {
+        set.spawn(gated(n)).await?;
+    }
+    Ok(set.join_first().await?)
+}
+
+/// `join_first` returns the first success and aborts the rest.
+pub async fn join_first_aborts_the_rest(lab: Lab) {
+    let worker = lab.worker().register(gated).register(failing).register(first_of);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(first_of()).await.unwrap();
+    lab.probe.open("gate 2");
+    assert_eq!(job.outcome().await.unwrap(), 2);
+    let states: Vec<_> = children(&lab, job.id()).await.iter().map(|c| c.state).collect();
+    use TaskState::{Cancelled, Failed, Succeeded};
+    assert_eq!(states, [Failed, Cancelled, Succeeded, Cancelled]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn some_of(wanted: u64) -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    for n in 0..4 {
+        set.spawn(gated(n)).await?;
+    }
+    set.spawn(failing(4)).await?;
+    Ok(set.join_some(wanted as usize).await?)
+}
+
+/// `join_some` returns the first successes, or says that they can no longer be reached.
+pub async fn join_some_brings_so_many(lab: Lab) {
+    let worker = lab.worker().register(gated).register(failing).register(some_of);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(some_of(2)).await.unwrap();
+    let all = children_when(&lab, job.id().root(), 5).await;
+    for n in [3, 1] {
+        lab.probe.open(&format!("gate {n}"));
+        lab.reaches(all[n].id, TaskState::Succeeded).await;
+    }
+    assert_eq!(job.outcome().await.unwrap(), [3, 1]);
+    let all_five = lab.homing.submit(some_of(5)).await.unwrap();
+    let error = all_five.outcome().await.unwrap_err().to_string();
+    assert!(error.contains("of 5 children succeeded, 5 were needed"), "{error}");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn empty() -> Result<String> {
+    let mut set = JoinSet::<u64>::new();
+    let all = set.join_all().await?;
+    let settled = set.join_settled().await?;
+    let next = set.join_next().timeout(Duration::from_secs(1)).await;
+    let some = set.join_some(0).await?;
+    let first = set.join_first().await.map_err(|error| error.to_string());
+    Ok(format!("{all:?} {} {} {some:?} {first:?}", settled.len(), next.is_none()))
+}
+
+/// Waiting on zero children returns at once.
+pub async fn empty_sets_return_at_once(lab: Lab) {
+    let worker = lab.worker().register(empty).start().await.unwrap();
+    let job = lab.homing.submit(empty()).await.unwrap();
+    let text = job.outcome().await.unwrap();
+    let none = "Err(\"0 of 0 children succeeded, 1 were needed\")";
+    assert_eq!(text, format!("[] 0 true [] {none}"));
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn timing_out(verb: String, State(probe): State<Probe>) -> Result<String> {
+    let mut set = JoinSet::new();
+    let handle = set.spawn(gated(99)).await?;
+    let second = Duration::from_secs(1);
+    let error = match verb.as_str() {
+        "join_all" => set.join_all().timeout(second).await.map(drop).unwrap_err(),
+        "join_next" => set.join_next().timeout(second).await.unwrap().map(drop).unwrap_err(),
+        "join_settled" => set.join_settled().timeout(second).await.map(drop).unwrap_err(),
+        "join_first" => set.join_first().timeout(second).await.map(drop).unwrap_err(),
+        "join_some" => set.join_some(1).timeout(second).await.map(drop).unwrap_err(),
+        "signal" => crate::signal::<u64>("go").timeout(second).await.map(drop).unwrap_err(),
+        _ => handle.timeout(second).await.map(drop).unwrap_err(),
+    };
+    assert!(error.is_timeout(), "{error}");
+    probe.hit("timed out");
+    // The child runs on, and its value can still be had.
+    Ok(format!("{:?}", set.join_all().await?))
+}
+
+/// Every wait takes a timeout; what times out runs on.
+pub async fn every_wait_times_out(lab: Lab) {
+    let worker = lab.worker().register(gated).register(timing_out).start().await.unwrap();
+    let verbs =
+        ["join_all", "join_next", "join_settled", "join_first", "join_some", "await", "signal"];
+    let mut jobs = Vec::new();
+    for verb in verbs {
+        jobs.push(lab.homing.submit(timing_out(verb.to_owned())).await.unwrap());
+    }
+    for job in &jobs {
+        lab.reaches(job.id(), TaskState::Waiting).await;
+    }
+    assert_eq!(lab.probe.count("timed out"), 0);
+    lab.advance(Duration::from_secs(1)).await;
+    for job in &jobs {
+        lab.observe(job.id(), "waiting again", |view| {
+            view.state == TaskState::Waiting && !format!("{:?}", view.waits).contains("At")
+        })
+        .await;
+    }
+    lab.probe.open("gate 99");
+    for job in jobs {
+        assert_eq!(job.outcome().await.unwrap(), "[99]");
+    }
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn timing_out_named() -> Result<String> {
+    let mut set = JoinSet::named("pages");
+    set.spawn(leaf(0)).await?;
+    set.spawn(gated(1)).await?;
+    let error = set.join_all().timeout(Duration::from_secs(5)).await.unwrap_err();
+    set.abort_all();
+    let JoinError::TimedOut(told) = &error else { return Err(error.into()) };
+    Ok(format!("{} {} {} {}", told.place, told.done, told.open, told.oldest_open.len()))
+}
+
+/// A timed-out wait says which children are done and which are open.
+pub async fn a_timeout_names_the_open_children(lab: Lab) {
+    let worker = lab.worker().register(gated).register(leaf).register(timing_out_named);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(timing_out_named()).await.unwrap();
+    let all = children_when(&lab, job.id().root(), 2).await;
+    lab.reaches(all[0].id, TaskState::Succeeded).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.advance(Duration::from_secs(5)).await;
+    assert_eq!(job.outcome().await.unwrap(), "set:pages.join_all#1 1 1 1");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn impatient(State(probe): State<Probe>) -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    set.spawn(gated(0)).await?;
+    set.spawn(gated(1)).await?;
+    let mut order = Vec::new();
+    while order.len() < 2 {
+        match set.join_next().timeout(Duration::from_secs(1)).await {
+            Some(Ok(value)) => order.push(value),
+            Some(Err(error)) if error.is_timeout() => probe.hit("timeout"),
+            other => panic!("{other:?}"),
+        }
+    }
+    Ok(order)
+}
+
+/// A timed-out wait consumes nothing.
+pub async fn sets_go_on_after_a_timeout(lab: Lab) {
+    let worker = lab.worker().register(gated).register(impatient).start().await.unwrap();
+    let job = lab.homing.submit(impatient()).await.unwrap();
+    for n in 0..2 {
+        lab.reaches(job.id(), TaskState::Waiting).await;
+        let before = lab.probe.count("timeout");
+        lab.advance(Duration::from_secs(1)).await;
+        lab.probe.hits("timeout", before + 1).await;
+        lab.probe.open(&format!("gate {n}"));
+        lab.probe.hits("ended", n + 1).await;
+    }
+    assert_eq!(job.outcome().await.unwrap(), [0, 1]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn selecting(State(probe): State<Probe>) -> Result<Vec<String>> {
+    let mut set = JoinSet::new();
+    set.spawn(gated(0)).await?;
+    let handle = crate::spawn(gated(1)).await?;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let line = crate::select! {
+            outcome = set.join_next() => match outcome { Some(value) => format!("set {}", value?), None => "empty".to_owned() },
+            value = &handle => format!("handle {}", value?),
+            told = crate::signal::<String>("go") => format!("signal {}", told?),
+            slept = crate::sleep(Duration::from_secs(60)) => { slept?; "slept".to_owned() },
+        };
+        probe.hit("selected");
+        seen.push(line);
+    }
+    Ok(seen)
+}
+
+/// `select!` records the winner; the others consume nothing.
+pub async fn select_takes_the_first_and_records_it(lab: Lab) {
+    let worker = lab.worker().register(gated).register(selecting).start().await.unwrap();
+    let job = lab.homing.submit(selecting()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    assert!(job.signal("go", "now").await.unwrap());
+    lab.probe.hits("selected", 1).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.probe.open("gate 1");
+    lab.probe.hits("selected", 2).await;
+    lab.probe.open("gate 0");
+    let seen = job.outcome().await.unwrap();
+    // A handle's outcome may be asked for again, and it stands before the signal and the sleep; the
+    // set stands before it.
+    assert_eq!(seen[..2], ["signal now", "handle 1"]);
+    assert!(["set 0", "handle 1"].contains(&seen[2].as_str()), "{seen:?}");
+    lab.close([worker]).await;
+}
+
+async fn branch(n: u64) -> Result<u64> {
+    let before = step("before", || async move { Ok::<_, crate::Error>(n * 10) }).await?;
+    let child = crate::spawn(gated(n)).await?.await?;
+    let after = step("after", || async move { Ok::<_, crate::Error>(child + before) }).await?;
+    Ok(after)
+}
+
+#[task]
+async fn branching(State(probe): State<Probe>) -> Result<Vec<u64>> {
+    let (first, second) = crate::join!(branch(0), async {
+        let value = branch(1).await?;
+        probe.hit("second");
+        Ok::<_, crate::Error>(value)
+    });
+    let more = crate::join_all((2..6).map(branch)).await;
+    let mut all = vec![first?, second?];
+    for value in more {
+        all.push(value?);
+    }
+    Ok(all)
+}
+
+/// `join!` and `join_all` give each branch its own places: steps run beside waits.
+pub async fn branches_run_beside_each_other(lab: Lab) {
+    let worker = lab.worker().register(gated).register(branching).start().await.unwrap();
+    let job = lab.homing.submit(branching()).await.unwrap();
+    // The second branch goes on to its end while the first waits.
+    lab.probe.open("gate 1");
+    lab.probe.hits("second", 1).await;
+    for n in [5, 4, 0, 3, 2] {
+        lab.probe.open(&format!("gate {n}"));
+    }
+    assert_eq!(job.outcome().await.unwrap(), [0, 11, 22, 33, 44, 55]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn streaming() -> Result<u64> {
+    let mut set = JoinSet::new();
+    for n in 0..50 {
+        set.spawn(leaf(n)).await?;
+    }
+    let mut sum = 0;
+    {
+        let outcomes = set.outcomes();
+        pin_mut!(outcomes);
+        for _ in 0..20 {
+            sum += outcomes.next().await.unwrap()?;
+        }
+    }
+    set.for_each(|outcome| {
+        let added = outcome.map(|value| sum += value);
+        std::future::ready(added)
+    })
+    .await?;
+    Ok(sum)
+}
+
+/// Streams bring every outcome once.
+pub async fn streams_bring_every_outcome(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(streaming).start().await.unwrap();
+    let job = lab.homing.submit(streaming()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), 49 * 50 / 2);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn listening(State(probe): State<Probe>) -> Result<Vec<u64>> {
+    probe.pass("listen").await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(crate::signal::<u64>("n").await?);
+        probe.hit("heard");
+    }
+    Ok(told)
+}
+
+/// A signal sent before the wait is kept; each answers one wait, the oldest first.
+pub async fn signals_are_kept_and_taken_in_order(lab: Lab) {
+    let worker = lab.worker().register(listening).start().await.unwrap();
+    let job = lab.homing.submit(listening()).await.unwrap();
+    assert!(job.signal("n", &1).await.unwrap() && job.signal("n", &2).await.unwrap());
+    lab.probe.open("listen");
+    lab.probe.hits("heard", 2).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    assert!(job.signal("other", &7).await.unwrap());
+    assert!(job.signal("n", &3).await.unwrap());
+    assert_eq!(job.outcome().await.unwrap(), [1, 2, 3]);
+    assert!(!job.signal("n", &4).await.unwrap(), "the task has ended");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn sleeping() -> Result<()> {
+    Ok(crate::sleep(Duration::from_secs(3600)).await?)
+}
+
+/// A sleep parks: it holds no slot.
+pub async fn sleep_parks(lab: Lab) {
+    let worker = lab.worker().register(sleeping).register(leaf).concurrency(1);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(sleeping()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    assert_eq!(lab.homing.submit(leaf(1)).await.unwrap().outcome().await.unwrap(), 1);
+    lab.advance(Duration::from_secs(3600)).await;
+    job.outcome().await.unwrap();
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn double(n: u64) -> Result<u64> {
+    Ok(n * 2)
+}
+
+#[task]
+async fn sum(values: Vec<u64>) -> Result<u64> {
+    Ok(values.iter().sum())
+}
+
+#[task]
+async fn growing() -> Result<u64> {
+    let mut chord = crate::ChordSet::new();
+    let mut next = Some(3);
+    while let Some(n) = next {
+        chord.add(double(n)).await?;
+        next = (n > 0).then(|| n - 1);
+    }
+    Ok(chord.run(sum).await?)
+}
+
+/// `chain`, `group` and `chord`, submitted and spawned, empty, failing, growing.
+pub async fn chains_groups_and_chords(lab: Lab) {
+    let builder = lab.worker().register(double).register(sum).register(failing).register(growing);
+    let worker = builder.start().await.unwrap();
+    let homing = &lab.homing;
+    let chain = crate::chain(double(1)).then(double).then(double).call();
+    assert_eq!(homing.submit(chain).await.unwrap().outcome().await.unwrap(), 8);
+    let group = crate::group((0..5).map(double));
+    assert_eq!(homing.submit(group).await.unwrap().outcome().await.unwrap(), [0, 2, 4, 6, 8]);
+    let chord = crate::chord((0..5).map(double), sum);
+    assert_eq!(homing.submit(chord).await.unwrap().outcome().await.unwrap(), 20);
+    let none = crate::chord(Vec::<crate::Call<double>>::new(), sum);
+    assert_eq!(homing.submit(none).await.unwrap().outcome().await.unwrap(), 0);
+    assert_eq!(homing.submit(growing()).await.unwrap().outcome().await.unwrap(), 12);
+    let broken = crate::chord([failing(7)], sum);
+    let error = homing.submit(broken).await.unwrap().outcome().await.unwrap_err();
+    assert_eq!(error.failure().unwrap().reason, Reason::Error);
+    assert!(error.to_string().contains("no 7"), "{error}");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn reusing() -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    set.spawn(failing(1)).await?;
+    set.spawn(leaf(2)).await?;
+    assert!(set.join_all().await.is_err());
+    set.spawn(leaf(3)).await?;
+    set.spawn(leaf(4)).await?;
+    let mut all = set.join_all().await?;
+    set.spawn(leaf(5)).await?;
+    all.push(set.join_first().await?);
+    Ok(all)
+}
+
+/// A set goes on after a wait that dealt with all of it, with fresh counts.
+pub async fn sets_can_be_used_again(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(failing).register(reusing);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(reusing()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), [3, 4, 5]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn awaiting_one() -> Result<(u64, Vec<u64>)> {
+    let mut set = JoinSet::new();
+    set.spawn(leaf(1)).await?;
+    let handle = set.spawn(leaf(2)).await?;
+    set.spawn(leaf(3)).await?;
+    let two = handle.await?;
+    let mut rest = Vec::new();
+    while let Some(value) = set.join_next().await {
+        rest.push(value?);
+    }
+    rest.sort_unstable();
+    Ok((two, rest))
+}
+
+/// A handle of a set can be awaited by itself; the set then brings the others.
+pub async fn handles_of_a_set_can_be_awaited(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(awaiting_one).start().await.unwrap();
+    let job = lab.homing.submit(awaiting_one()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), (2, vec![1, 3]));
+    lab.close([worker]).await;
+}

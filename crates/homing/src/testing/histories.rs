@@ -1,0 +1,683 @@
+//! Seeded random histories: every verb, in any order, on the memory store and on another, which must
+//! answer alike and look alike after every step.
+//!
+//! The clock is turned by hand and leases are endless, so that time and death come from the seed alone.
+//! A history knows only what a worker would know; what it needs besides, it reads from the memory store.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, ManualClock, Time};
+use crate::error::{Failure, Reason};
+use crate::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::log::Level;
+use crate::store::read::{JobFilter, Status};
+use crate::store::{
+    Abort, Cause, Claim, Claimed, End, Entry, Event, Exchange, Heartbeat, LogLine, NewChild,
+    NewJob, NewTask, Policy, Reply, Store, Unit, Verb,
+};
+use crate::wait::{Condition, Wait};
+
+const KINDS: [&str; 3] = ["fetch", "write", "publish"];
+const QUEUES: [&str; 2] = ["default", "slow"];
+const SIGNALS: [&str; 2] = ["go", "stop"];
+const SETS: [&str; 2] = ["pages", "rows"];
+/// Longer than any history.
+const LEASE: Duration = Duration::from_secs(1 << 40);
+
+/// Where two stores differ, and how to see it again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed}, step {step}: {what}\nthe last steps:\n{trace}")]
+pub struct Divergence {
+    /// The seed of the history.
+    pub seed: u64,
+    /// The step after which they differ.
+    pub step: usize,
+    /// What differs.
+    pub what: String,
+    /// The steps before.
+    pub trace: String,
+}
+
+/// Runs a history on the memory store and on the store that a URL names. Answers are compared at every
+/// step, everything that can be read at every `every`th.
+pub async fn run(seed: u64, steps: usize, every: usize, url: &str) -> Result<(), Divergence> {
+    let clock = ManualClock::default();
+    let failed = |what: String| Divergence { seed, step: 0, what, trace: String::new() };
+    let open = async |url: &str| {
+        let opened = crate::store::open(url, Clock::Manual(clock.clone())).await;
+        opened.map_err(|error| failed(error.to_string()))
+    };
+    let stores = [open("memory:").await?, open(url).await?];
+    let mut history = History {
+        random: Random(seed),
+        stores,
+        clock,
+        jobs: Vec::new(),
+        workers: Vec::new(),
+        serial: 0,
+        trace: Vec::new(),
+    };
+    for step in 0..steps {
+        let done = match history.step().await {
+            Ok(()) if step % every == 0 || step + 1 == steps => history.compare().await,
+            Ok(()) => Ok(()),
+            Err(what) => Err(what),
+        };
+        done.map_err(|what| {
+            let trace = history.trace[history.trace.len().saturating_sub(12)..].join("\n");
+            Divergence { seed, step, what, trace }
+        })?;
+    }
+    Ok(())
+}
+
+/// What a step may find: that the stores differ, or that one failed.
+type Step<T = ()> = Result<T, String>;
+
+/// A worker as a history plays it.
+#[derive(Debug)]
+struct Actor {
+    id: WorkerId,
+    number: u64,
+    acknowledged: u64,
+    held: Vec<Held>,
+    /// An exchange whose reply was lost, to be sent again.
+    lost: Option<Exchange>,
+}
+
+/// A task in an actor's hands.
+#[derive(Debug, Clone)]
+struct Held {
+    task: TaskId,
+    token: Token,
+    seq: u64,
+}
+
+struct History {
+    random: Random,
+    stores: [Arc<dyn Store>; 2],
+    clock: ManualClock,
+    jobs: Vec<JobId>,
+    workers: Vec<Actor>,
+    /// Makes names and ids of this history unique.
+    serial: u64,
+    trace: Vec<String>,
+}
+
+impl History {
+    fn memory(&self) -> &dyn Store {
+        &*self.stores[0]
+    }
+
+    fn now(&self) -> Time {
+        self.memory().clock().now()
+    }
+
+    fn next(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Asks both stores and compares the answers.
+    async fn both<T: Debug>(
+        &self,
+        what: &str,
+        verb: impl for<'s> Fn(&'s dyn Store) -> Verb<'s, T>,
+    ) -> Step<T> {
+        let first = verb(&*self.stores[0]).await;
+        let second = verb(&*self.stores[1]).await;
+        if format!("{first:?}") != format!("{second:?}") {
+            let texts = [format!("{first:#?}"), format!("{second:#?}")];
+            return Err(format!("{what}:\n{}", difference(&texts[0], &texts[1])));
+        }
+        first.map_err(|error| format!("{what}: {error}"))
+    }
+
+    async fn step(&mut self) -> Step {
+        match self.random.below(100) {
+            0..14 => self.submit().await,
+            14..60 => self.exchange().await,
+            60..68 => self.heartbeat().await,
+            68..70 => {
+                self.kill();
+                Ok(())
+            }
+            70..72 => self.leave().await,
+            72..75 => self.cancel().await,
+            75..80 => self.signal().await,
+            80..84 => self.retry().await,
+            84..86 => self.pause().await,
+            86..89 => self.sweep().await,
+            89..91 => self.prune().await,
+            _ => {
+                self.turn();
+                Ok(())
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let by = match self.random.below(12) {
+            0..4 => Duration::from_millis(self.random.below(40)),
+            4..8 => Duration::from_millis(self.random.below(2000)),
+            8..11 => Duration::from_secs(self.random.below(100)),
+            _ => {
+                let back = Duration::from_secs(self.random.below(20));
+                self.trace.push(format!("clock back {back:?}"));
+                self.clock.set(self.now().before(back));
+                return;
+            }
+        };
+        self.trace.push(format!("clock {by:?}"));
+        self.clock.advance(by);
+    }
+
+    fn new_task(&mut self) -> NewTask {
+        let now = self.now();
+        let variant = self.random.below(3) as u8;
+        let later = |random: &mut Random, one_in| {
+            random.one_in(one_in).then(|| now.after(Duration::from_millis(random.below(5000))))
+        };
+        let policy = Policy { retries: self.random.one_in(4).then_some(2), ..Policy::default() };
+        NewTask {
+            kind: (*self.random.pick(&KINDS)).to_owned(),
+            arguments: format!("{{\"n\":{variant}}}"),
+            hash: [variant; 16],
+            queue: (*self.random.pick(&QUEUES)).to_owned(),
+            priority: self.random.below(3) as i16 - 1,
+            due: later(&mut self.random, 5),
+            expires: later(&mut self.random, 12),
+            deadline: later(&mut self.random, 12),
+            policy,
+        }
+    }
+
+    fn new_job(&mut self, origin: Option<TaskId>) -> NewJob {
+        let serial = self.next();
+        let known = self.random.one_in(8).then(|| self.random.pick_of(&self.jobs)).flatten();
+        let id = known.unwrap_or_else(|| JobId::named(&format!("job {serial}")));
+        if known.is_none() {
+            self.jobs.push(id);
+        }
+        NewJob {
+            id,
+            task: self.new_task(),
+            title: self.random.one_in(2).then(|| format!("Title {}", serial % 3)),
+            key: self.random.one_in(3).then(|| format!("key {}", self.random.below(4))),
+            tags: self.random.one_in(3).then(|| "nightly".to_owned()).into_iter().collect(),
+            origin,
+        }
+    }
+
+    async fn submit(&mut self) -> Step {
+        let count = 1 + self.random.below(3);
+        let jobs: Vec<NewJob> = (0..count).map(|_| self.new_job(None)).collect();
+        self.trace.push(format!("submit {:?}", jobs.iter().map(|job| job.id).collect::<Vec<_>>()));
+        self.both("submit", |store| store.submit(jobs.clone())).await.map(|_| ())
+    }
+
+    async fn heartbeat(&mut self) -> Step {
+        let fresh = self.workers.len() < 3 || self.random.one_in(12);
+        if fresh {
+            let serial = u128::from(self.next());
+            let id = WorkerId::from_bytes((serial << 64 | 7).to_be_bytes());
+            let held = Vec::new();
+            self.workers.push(Actor { id, number: 0, acknowledged: 0, held, lost: None });
+        }
+        let at = if fresh { self.workers.len() - 1 } else { self.any_worker() };
+        let running = self.workers[at].held.len() as u32;
+        let heartbeat = Heartbeat {
+            worker: self.workers[at].id,
+            first: fresh,
+            lease: LEASE,
+            name: format!("worker {at}"),
+            kinds: self.random.some_of(&KINDS),
+            queues: self.random.some_of(&QUEUES),
+            slots: 8,
+            running,
+            resident: 0,
+        };
+        self.trace.push(format!("heartbeat {} first {fresh}", heartbeat.worker));
+        let known = self.both("heartbeat", |store| store.heartbeat(heartbeat.clone())).await?;
+        if !known {
+            self.workers.remove(at);
+        }
+        Ok(())
+    }
+
+    fn any_worker(&mut self) -> usize {
+        self.random.below(self.workers.len() as u64) as usize
+    }
+
+    fn kill(&mut self) {
+        if self.workers.is_empty() {
+            return;
+        }
+        let at = self.any_worker();
+        let id = self.workers[at].id;
+        self.trace.push(format!("kill {id}"));
+        self.stores.iter().for_each(|store| store.kill(id));
+        // Now and then a worker is only taken for dead, and goes on.
+        if !self.random.one_in(3) {
+            self.workers.remove(at);
+        }
+    }
+
+    async fn leave(&mut self) -> Step {
+        if self.workers.is_empty() {
+            return Ok(());
+        }
+        let at = self.any_worker();
+        let id = self.workers.remove(at).id;
+        self.trace.push(format!("leave {id}"));
+        self.both("leave", |store| store.leave(id)).await
+    }
+
+    /// Any task: a root, or a task some levels down.
+    async fn any_task(&mut self) -> Step<Option<TaskId>> {
+        let Some(job) = self.random.pick_of(&self.jobs) else { return Ok(None) };
+        let mut task = job.root();
+        while self.random.one_in(2) {
+            let sets = self.sets(task).await?;
+            let Some((set, spawned)) = self.random.pick_of(&sets) else { break };
+            let from = self.random.below(spawned) as u32;
+            let page = self.memory().children(task, set, from, 1).await;
+            let page = page.map_err(|error| error.to_string())?;
+            let Some(child) = page.first() else { break };
+            task = TaskId { job, local: child.local };
+        }
+        Ok(Some(task))
+    }
+
+    async fn sets(&self, task: TaskId) -> Step<Vec<(Local, u64)>> {
+        let sets = self.memory().sets(task, None, 100).await.map_err(|error| error.to_string())?;
+        Ok(sets.into_iter().map(|row| (row.set, row.counts.spawned)).collect())
+    }
+
+    async fn cancel(&mut self) -> Step {
+        let Some(task) = self.any_task().await? else { return Ok(()) };
+        self.trace.push(format!("cancel {task}"));
+        self.known(task, self.both("cancel", |store| store.cancel(task)).await)
+    }
+
+    async fn signal(&mut self) -> Step {
+        let Some(task) = self.any_task().await? else { return Ok(()) };
+        let name = (*self.random.pick(&SIGNALS)).to_owned();
+        let value = self.next().to_string();
+        self.trace.push(format!("signal {task} {name} {value}"));
+        let sent =
+            self.both("signal", |store| store.signal(task, name.clone(), value.clone())).await;
+        self.known(task, sent)
+    }
+
+    async fn retry(&mut self) -> Step {
+        let Some(job) = self.random.pick_of(&self.jobs) else { return Ok(()) };
+        self.trace.push(format!("retry {job}"));
+        self.known(job.root(), self.both("retry", |store| store.retry(job)).await)
+    }
+
+    /// Both stores may say alike that a task is unknown: it was pruned, or never submitted.
+    #[expect(clippy::unused_self, reason = "reads like the verbs beside it")]
+    fn known(&self, task: TaskId, answer: Step<bool>) -> Step {
+        match answer {
+            Err(text) if text.contains(&crate::store::Error::Unknown { id: task }.to_string()) => {
+                Ok(())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    async fn pause(&mut self) -> Step {
+        let queue = (*self.random.pick(&QUEUES)).to_owned();
+        let paused = self.random.one_in(3);
+        self.trace.push(format!("pause {queue} {paused}"));
+        self.both("pause", |store| store.pause(queue.clone(), paused)).await
+    }
+
+    async fn sweep(&mut self) -> Step {
+        self.trace.push("sweep".to_owned());
+        self.both("sweep", |store| store.sweep(3)).await.map(|_| ())
+    }
+
+    async fn prune(&mut self) -> Step {
+        let before = self.now().before(Duration::from_secs(self.random.below(300)));
+        self.trace.push("prune".to_owned());
+        self.both("prune", |store| store.prune(before)).await.map(|_| ())
+    }
+
+    async fn exchange(&mut self) -> Step {
+        if self.workers.is_empty() {
+            return Ok(());
+        }
+        let at = self.any_worker();
+        let exchange = match self.workers[at].lost.take() {
+            Some(again) => again,
+            None => self.new_exchange(at).await?,
+        };
+        self.trace.push(format!("{exchange:?}"));
+        let reply = self.both("exchange", |store| store.exchange(exchange.clone())).await?;
+        if self.random.one_in(8) {
+            self.trace.push("reply lost".to_owned());
+            self.workers[at].lost = Some(exchange);
+            return Ok(());
+        }
+        self.workers[at].receive(&exchange, reply);
+        Ok(())
+    }
+
+    async fn new_exchange(&mut self, at: usize) -> Step<Exchange> {
+        let mut units = Vec::new();
+        for held in self.workers[at].held.clone() {
+            if self.random.one_in(3) {
+                continue;
+            }
+            units.extend(self.unit(&held).await?);
+        }
+        let actor = &mut self.workers[at];
+        actor.number += 1;
+        let (worker, number, acknowledged) = (actor.id, actor.number, actor.acknowledged);
+        let claim = Claim {
+            tasks: self.random.below(5) as usize,
+            queues: self.random.some_of(&QUEUES),
+            kinds: self.random.some_of(&KINDS),
+            suspect: self.random.one_in(2),
+            max_crashes: 3,
+        };
+        Ok(Exchange { worker, number, acknowledged, units, claim })
+    }
+
+    async fn unit(&mut self, held: &Held) -> Step<Option<Unit>> {
+        let Held { task, token, mut seq } = *held;
+        let mut events = Vec::new();
+        for _ in 0..self.random.below(4) {
+            let event = self.event(task, &mut seq, &events).await?;
+            events.extend(event);
+        }
+        if self.random.one_in(2) {
+            events.push(self.last_event(task, &mut seq, &events).await?);
+        }
+        let renew = self.random.one_in(3);
+        Ok((!events.is_empty()).then_some(Unit { task, token, renew, events }))
+    }
+
+    async fn event(
+        &mut self,
+        task: TaskId,
+        seq: &mut u64,
+        before: &[Event],
+    ) -> Step<Option<Event>> {
+        Ok(Some(match self.random.below(12) {
+            0..2 => {
+                *seq += 1;
+                let place = format!("step {}", self.random.below(3));
+                let entry = match self.random.below(3) {
+                    0 => Entry::Step("1".to_owned()),
+                    1 => Entry::Returned { value: "2".to_owned(), open: Vec::new() },
+                    _ => Entry::Now(self.now()),
+                };
+                Event::Record { seq: *seq, place, entry }
+            }
+            2..8 => return self.spawn(task, before).await,
+            8 => Event::Detach(Box::new(self.new_job(Some(task)))),
+            9 => {
+                let sets = self.sets(task).await?;
+                let Some((set, spawned)) = self.random.pick_of(&sets) else { return Ok(None) };
+                let below = self.random.below(spawned + 1) as u32;
+                let child = self.random.one_in(2).then(|| set.numbered(below));
+                Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
+            }
+            10 => Event::Progress { done: self.random.below(5), total: 5 },
+            _ => {
+                let key = format!("line {}", self.random.below(6));
+                let (time, level) = (self.now(), Level::Info);
+                Event::Log(LogLine { message: key.clone(), key, time, level })
+            }
+        }))
+    }
+
+    /// A new child, one spawned again, or now and then one that has drifted.
+    async fn spawn(&mut self, task: TaskId, before: &[Event]) -> Step<Option<Event>> {
+        let set = task.set(self.random.pick::<&str>(&SETS));
+        let known = self.sets(task).await?;
+        let spawned = known.iter().find(|(own, _)| *own == set).map_or(0, |(_, spawned)| *spawned);
+        let fresh = |event: &&Event| matches!(event, Event::Spawn(child) if child.set == set);
+        let number = (spawned as usize + before.iter().filter(fresh).count()) as u32;
+        if spawned > 0 && self.random.one_in(4) {
+            let from = self.random.below(spawned) as u32;
+            let page = self.memory().children(task, set, from, 1).await;
+            let page = page.map_err(|error| error.to_string())?;
+            let Some(child) = page.into_iter().next() else { return Ok(None) };
+            let mut again = self.new_task();
+            if !self.random.one_in(6) {
+                (again.kind, again.hash) = (child.kind, child.hash);
+            }
+            let (local, number) = (child.local, child.number);
+            return Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task: again }))));
+        }
+        let placed = self.random.one_in(4).then(|| format!("place {number}"));
+        let local = placed.map_or(set.numbered(number), |place| set.placed(&place));
+        let task = self.new_task();
+        Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task }))))
+    }
+
+    async fn last_event(&mut self, task: TaskId, seq: &mut u64, before: &[Event]) -> Step<Event> {
+        let due = self.now().after(Duration::from_millis(self.random.below(3000)));
+        let failure = Failure::new("kind", task, 1, Reason::Error, "out of luck");
+        Ok(match self.random.below(16) {
+            0..6 => self.park(task, seq).await?,
+            6..10 if self.is_done(task, before).await? => {
+                Event::End(End::Succeeded(self.next().to_string()))
+            }
+            6..12 => {
+                let sets = self.sets(task).await?;
+                let cause = self.random.pick_of(&sets).map(|(set, spawned)| Cause {
+                    place: format!("wait {}", self.random.below(3)),
+                    set,
+                    child: self
+                        .random
+                        .one_in(4)
+                        .then(|| set.numbered(self.random.below(spawned) as u32)),
+                });
+                Event::End(End::Failed { failure, cause })
+            }
+            12..14 => Event::Retry { failure, due },
+            14 => Event::Stall { reason: "drift".to_owned(), due },
+            _ => Event::HandBack,
+        })
+    }
+
+    /// Whether a task may succeed: a body ends after its children.
+    async fn is_done(&self, task: TaskId, before: &[Event]) -> Step<bool> {
+        let sets = self.memory().sets(task, None, 100).await.map_err(|error| error.to_string())?;
+        let spawns = before.iter().any(|event| matches!(event, Event::Spawn(_)));
+        Ok(!spawns && sets.iter().all(|row| row.counts.ended() == row.counts.spawned))
+    }
+
+    async fn park(&mut self, task: TaskId, seq: &mut u64) -> Step<Event> {
+        let sets = self.sets(task).await?;
+        let mut waits = Vec::new();
+        for _ in 0..=self.random.below(2) {
+            *seq += 1;
+            let mut arms = vec![self.condition(&sets, 0)];
+            if self.random.one_in(3) {
+                arms.push(self.condition(&sets, 0));
+            }
+            let place = format!("wait {}", self.random.below(3));
+            waits.push(Wait { place, seq: *seq, arms, members: self.random.below(3) });
+        }
+        Ok(Event::Park { waits, resident: self.random.one_in(2) })
+    }
+
+    fn condition(&mut self, sets: &[(Local, u64)], depth: u32) -> Condition {
+        let time = self.now().after(Duration::from_millis(self.random.below(4000)));
+        let Some((set, spawned)) = self.random.pick_of(sets) else { return Condition::At { time } };
+        let some = |random: &mut Random| random.one_in(2).then(|| random.below(spawned + 1).max(1));
+        match self.random.below(8) {
+            0..4 => Condition::Set {
+                set,
+                ended: some(&mut self.random),
+                lost: some(&mut self.random),
+                succeeded: some(&mut self.random),
+                past: some(&mut self.random),
+            },
+            4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
+            5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
+            6 if depth == 0 => {
+                let of = (0..2).map(|_| self.condition(sets, 1)).collect();
+                Condition::All { of }
+            }
+            // A store is not asked to look at instants within `All`.
+            _ if depth > 0 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
+            _ => Condition::At { time },
+        }
+    }
+
+    /// Compares everything that can be read.
+    async fn compare(&self) -> Step {
+        for filter in self.filters() {
+            self.both("jobs", |store| store.jobs(filter.clone())).await?;
+        }
+        self.both("queues", |store| store.queues()).await?;
+        self.both("workers", |store| store.workers()).await?;
+        self.both("kinds", |store| store.kinds()).await?;
+        self.both("outcomes", |store| store.outcomes(self.jobs.clone())).await?;
+        let breaches = self.both("audit", |store| store.audit()).await?;
+        if !breaches.is_empty() {
+            return Err(format!("the audit finds {breaches:#?}"));
+        }
+        for job in &self.jobs {
+            if self.both("job", |store| store.job(*job)).await?.is_none() {
+                continue;
+            }
+            self.both("log", |store| store.log(*job, 0, 1000)).await?;
+            self.both("log", |store| store.log(*job, 2, 1)).await?;
+            self.compare_tasks(job.root()).await?;
+        }
+        Ok(())
+    }
+
+    fn filters(&self) -> Vec<JobFilter> {
+        let after = self.jobs.first().map(|job| (self.now().before(Duration::from_mins(1)), *job));
+        let all = JobFilter::default;
+        vec![
+            all(),
+            JobFilter { status: Some(Status::InProgress), limit: 3, ..all() },
+            JobFilter { status: Some(Status::CompletedWithErrors), ..all() },
+            JobFilter { status: Some(Status::Failed), kind: Some("write".to_owned()), ..all() },
+            JobFilter { title: Some("TITLE 1".to_owned()), after, ..all() },
+            JobFilter { tag: Some("nightly".to_owned()), queue: Some("slow".to_owned()), ..all() },
+            JobFilter { since: after.map(|(time, _)| time), until: Some(self.now()), ..all() },
+        ]
+    }
+
+    async fn compare_tasks(&self, root: TaskId) -> Step {
+        let mut open = vec![root];
+        while let Some(task) = open.pop() {
+            self.both("task", |store| store.task(task)).await?;
+            self.both("record", |store| store.record(task, 0, 1000)).await?;
+            self.both("child", |store| store.child(task, task.local)).await?;
+            for row in self.both("sets", |store| store.sets(task, None, 100)).await? {
+                let set = row.set;
+                self.both("set", |store| store.set(task, set)).await?;
+                self.both("sets", |store| store.sets(task, Some(set), 1)).await?;
+                self.both("ends", |store| store.ends(task, set, 0, 1000)).await?;
+                self.both("ends", |store| store.ends(task, set, 1, 2)).await?;
+                self.both("children", |store| store.children(task, set, 1, 2)).await?;
+                let all = self.both("children", |store| store.children(task, set, 0, 1000)).await?;
+                open.extend(all.iter().map(|child| TaskId { job: task.job, local: child.local }));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Actor {
+    /// Takes in a reply.
+    fn receive(&mut self, exchange: &Exchange, reply: Reply) {
+        self.acknowledged = exchange.number;
+        let refused = |task: TaskId| reply.refused.iter().any(|(own, _)| *own == task);
+        let ready = |task: TaskId| reply.ready.iter().any(|(own, _)| *own == task);
+        for unit in &exchange.units {
+            let goes_on = match unit.events.last() {
+                Some(Event::Park { .. }) => ready(unit.task),
+                Some(
+                    Event::End(_) | Event::Retry { .. } | Event::Stall { .. } | Event::HandBack,
+                ) => false,
+                _ => true,
+            };
+            let seqs = unit.events.iter().map(|event| match event {
+                Event::Record { seq, .. } => *seq,
+                Event::Park { waits, .. } => waits.iter().map(|wait| wait.seq).max().unwrap_or(0),
+                _ => 0,
+            });
+            let last = seqs.max().unwrap_or(0);
+            self.held.retain_mut(|held| {
+                if held.task != unit.task || held.token != unit.token {
+                    return true;
+                }
+                held.seq = held.seq.max(last);
+                // A refused unit is now and then sent again all the same: a frozen worker does that.
+                goes_on && (!refused(unit.task) || last.is_multiple_of(3))
+            });
+        }
+        for Claimed { task, token, records, .. } in reply.claimed {
+            self.held.retain(|held| held.task != task);
+            self.held.push(Held { task, token, seq: records });
+        }
+    }
+}
+
+/// The lines from the first to the last that differ, and some before.
+fn difference(memory: &str, other: &str) -> String {
+    let (memory, other): (Vec<_>, Vec<_>) = (memory.lines().collect(), other.lines().collect());
+    let same = memory.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    let rest = memory[same..].iter().rev().zip(other[same..].iter().rev());
+    let tail = rest.take_while(|(a, b)| a == b).count();
+    let part = |lines: &[&str], sign: &str| {
+        let lines: Vec<_> = lines.iter().take(60).map(|line| format!("{sign} {line}")).collect();
+        lines.join("\n")
+    };
+    let before = part(&memory[same.saturating_sub(12)..same], " ");
+    let memory = part(&memory[same..memory.len() - tail], "-");
+    let other = part(&other[same..other.len() - tail], "+");
+    format!("{before}\n{memory}\n{other}\n(- memory, + other)")
+}
+
+/// A small generator: the same numbers from the same seed, everywhere.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        if end == 0 { 0 } else { self.next() % end }
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<'t, T>(&mut self, of: &'t [T]) -> &'t T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+
+    fn pick_of<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        (!of.is_empty()).then(|| *self.pick(of))
+    }
+
+    /// Some of a list, mostly all.
+    fn some_of(&mut self, of: &[&str]) -> Arc<[String]> {
+        let some: Vec<String> =
+            of.iter().filter(|_| !self.one_in(4)).map(|name| (*name).to_owned()).collect();
+        some.into()
+    }
+}

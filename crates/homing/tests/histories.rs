@@ -1,0 +1,37 @@
+//! Seeded random histories on the memory store and on every other.
+//!
+//! `HOMING_SIM_SEED=7` repeats one history; `HOMING_SIM_RUNS=1000` makes it a long run.
+#![cfg(all(feature = "testing", feature = "sqlite"))]
+
+use std::path::PathBuf;
+
+use homing::testing::histories;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// A directory of this test's own, empty.
+fn directory(name: &str) -> std::io::Result<PathBuf> {
+    let name = format!("{name}-{}", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path)?;
+    Ok(path)
+}
+
+#[tokio::test]
+async fn sqlite_equals_memory() {
+    let directory = directory("histories").unwrap();
+    let first = number("HOMING_SIM_SEED");
+    let runs = first.map_or(number("HOMING_SIM_RUNS").unwrap_or(20), |_| 1);
+    let steps = number("HOMING_SIM_STEPS").unwrap_or(150) as usize;
+    for seed in first.unwrap_or(0)..first.unwrap_or(0) + runs {
+        // No power is cut here, so no commit needs to wait for the disk.
+        let url = format!("sqlite:{}/{seed}.db?synchronous=normal", directory.display());
+        let every = if first.is_some() { 1 } else { 10 };
+        if let Err(divergence) = histories::run(seed, steps, every, &url).await {
+            panic!("{divergence}");
+        }
+    }
+    let _ = std::fs::remove_dir_all(directory);
+}
