@@ -325,7 +325,10 @@ pub struct TimedOut {
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place, done, open, oldest_open, .. } = self;
-        write!(f, "the wait at `{place}` timed out: {done} children done, {open} open")?;
+        write!(f, "the wait at `{place}` timed out")?;
+        if done + open > 0 {
+            write!(f, ": {done} children done, {open} open")?;
+        }
         for (n, id) in oldest_open.iter().enumerate() {
             write!(f, "{}{id}", if n == 0 { " (" } else { ", " })?;
         }

@@ -171,17 +171,11 @@ async fn open_children(
     if let Some(child) = child {
         return Ok((0, 1, vec![id(child)]));
     }
-    let mut after = None;
-    let counts = loop {
-        let page = store.sets(task, after, limits::PAGE).await?;
-        if let Some(row) = page.iter().find(|row| row.set == set) {
-            break row.counts;
-        }
-        match page.last() {
-            Some(last) => after = Some(last.set),
-            None => break crate::wait::SetCounts::default(),
-        }
-    };
+    if set == Local::ROOT {
+        // A signal: there are no children to name.
+        return Ok((0, 0, Vec::new()));
+    }
+    let counts = store.set(task, set).await?;
     let (mut oldest, mut from) = (Vec::new(), 0);
     for _ in 0..10 {
         let page = store.children(task, set, from, limits::PAGE).await?;

@@ -154,9 +154,19 @@ impl Lab {
     /// # Panics
     /// When an invariant is broken.
     pub async fn close(self, workers: impl IntoIterator<Item = Worker>) {
-        for worker in workers {
-            worker.shutdown(Duration::from_secs(20)).await;
-        }
+        // The clock goes on, so that the grace time of cancelled bodies ends.
+        let turn = async {
+            loop {
+                self.clock.advance(crate::limits::GRACE);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let leave = async {
+            for worker in workers {
+                worker.shutdown(Duration::from_secs(20)).await;
+            }
+        };
+        tokio::select! { () = leave => {}, () = turn => {} }
         let breaches = self.homing.check().await.unwrap_or_else(|error| panic!("{error}"));
         assert!(breaches.is_empty(), "{breaches:#?}");
     }
