@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// An instant of the store's clock, in microseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
+)]
 #[serde(transparent)]
 pub struct Time(pub i64);
 

@@ -23,7 +23,10 @@ const RETURNED: &str = "return";
 const CLOSE: &str = "return/close";
 
 /// Runs a body and then the closing join; a body that has returned before is not run again.
-pub(crate) async fn run(context: Arc<Context>, body: impl FnOnce() -> Body<String>) -> Result<String> {
+pub(crate) async fn run(
+    context: Arc<Context>,
+    body: impl FnOnce() -> Body<String>,
+) -> Result<String> {
     if let Some((value, open, seq)) = context.returned().await {
         context.close(&open, seq).await?;
         return Ok(value);
@@ -106,7 +109,8 @@ impl Context {
 
     /// Fails if a set's policy is broken.
     async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool) -> Result<()> {
-        let cause = || Some(Box::new(Cause { place: CLOSE.to_owned(), set: open.set, child: None }));
+        let cause =
+            || Some(Box::new(Cause { place: CLOSE.to_owned(), set: open.set, child: None }));
         let allowed = open.policy.allowed(open.spawned, open.lost);
         self.with_set(open.set, |state| {
             state.watermark = open.watermark;
@@ -172,7 +176,16 @@ impl Context {
                 } else if self.with_set(set, |state| state.place.is_empty()) {
                     let (place, policy) = (set.to_string(), FailurePolicy::FailFast);
                     let (settled, lost, watermark, passed) = (false, 0, 0, Vec::new());
-                    open.push(OpenSet { set, place, policy, spawned, settled, lost, watermark, passed });
+                    open.push(OpenSet {
+                        set,
+                        place,
+                        policy,
+                        spawned,
+                        settled,
+                        lost,
+                        watermark,
+                        passed,
+                    });
                 }
             }
         }

@@ -257,7 +257,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> ChordSet<T> {
     ///
     /// # Errors
     /// The first failure of the header, which aborts the rest; or the body's.
-    pub async fn run<K: Kind>(mut self, body: impl Fn(Vec<T>) -> Call<K>) -> Result<K::Output, JoinError> {
+    pub async fn run<K: Kind>(
+        mut self,
+        body: impl Fn(Vec<T>) -> Call<K>,
+    ) -> Result<K::Output, JoinError> {
         let values = self.header.join_all().await?;
         crate::handle::spawn(body(values)).await?.await
     }

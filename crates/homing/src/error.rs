@@ -373,7 +373,9 @@ pub enum Misuse {
         second: String,
     },
     /// A durable operation inside a step.
-    #[error("`{inner}` was begun inside the step `{step}`: a step holds plain work only, do this beside it")]
+    #[error(
+        "`{inner}` was begun inside the step `{step}`: a step holds plain work only, do this beside it"
+    )]
     InsideStep {
         /// The step.
         step: String,

@@ -134,7 +134,8 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
                 return Err(context.timed_out(&settled.place, self.cause).await);
             }
             let (task, local) = (context.task, self.cause.child.unwrap_or(self.cause.set));
-            let child = context.fetch(move |store| async move { store.child(task, local).await }).await;
+            let child =
+                context.fetch(move |store| async move { store.child(task, local).await }).await;
             let Some(child) = child.filter(|child| child.state.is_ended()) else {
                 return context.drift(&settled.place, "expected an ended child, got none").await;
             };

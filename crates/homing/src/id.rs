@@ -126,7 +126,9 @@ impl FromStr for TaskId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let Some((job, local)) = text.split_once('.') else { return Ok(text.parse::<JobId>()?.root()) };
+        let Some((job, local)) = text.split_once('.') else {
+            return Ok(text.parse::<JobId>()?.root());
+        };
         let invalid = || InvalidId { text: text.to_owned() };
         if local.len() != 32 || !local.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(invalid());
@@ -157,7 +159,9 @@ impl From<JobId> for TaskId {
 
 /// Text that is not the id of a job or task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits")]
+#[error(
+    "`{text}` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits"
+)]
 pub struct InvalidId {
     text: String,
 }
@@ -289,7 +293,8 @@ mod tests {
         let child = TaskId { job, local: job.root().set("pages").numbered(7) };
         assert!(child.to_string().ends_with("00000007"));
         assert_eq!(child.to_string().parse(), Ok(child));
-        for wrong in ["", "x", "0198.00", &format!("{job}.7"), &format!("{job}.{}", "é".repeat(16))] {
+        for wrong in ["", "x", "0198.00", &format!("{job}.7"), &format!("{job}.{}", "é".repeat(16))]
+        {
             assert!(wrong.parse::<TaskId>().is_err(), "{wrong}");
         }
     }

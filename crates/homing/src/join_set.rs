@@ -126,11 +126,17 @@ impl<T> JoinSet<T> {
     /// Returns once the child is on its way; it is committed before any later step begins. It waits
     /// when [`limits::UNFLUSHED_SPAWNS`](crate::limits::UNFLUSHED_SPAWNS) are on their way. A replay
     /// finds the child again and compares the call with it.
-    pub async fn spawn<K: Kind<Output = T>>(&mut self, call: Call<K>) -> Result<JoinHandle<T>, Misuse> {
+    pub async fn spawn<K: Kind<Output = T>>(
+        &mut self,
+        call: Call<K>,
+    ) -> Result<JoinHandle<T>, Misuse> {
         self.spawn_draft(call.draft).await
     }
 
-    pub(crate) async fn spawn_draft(&mut self, draft: crate::call::Draft) -> Result<JoinHandle<T>, Misuse> {
+    pub(crate) async fn spawn_draft(
+        &mut self,
+        draft: crate::call::Draft,
+    ) -> Result<JoinHandle<T>, Misuse> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
         let spawned = context.spawn(self.set, draft).await?;
         Ok(JoinHandle::new(Arc::clone(context), spawned))

@@ -38,9 +38,7 @@ pub use branches::join_all;
 pub use call::Call;
 pub use client::{Cursor, Homing, JobHandle, Log, Submit, SubmitNamed};
 pub use clock::{Clock, ManualClock, Time};
-pub use combine::{
-    Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group,
-};
+pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
 pub use error::{
     Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, Result, Retry,
     RetryResult, StartError, SubmitError, TimedOut,

@@ -118,7 +118,11 @@ mod tests {
         assert_eq!(recall.look("c"), Look::Found(Entry::Step("\"c\"".into())));
         assert!(!recall.is_replaying());
         assert_eq!(recall.look("c"), Look::Absent, "an occurrence is asked for once");
-        assert_eq!(recall.look("b"), Look::Found(Entry::Step("\"b\"".into())), "reordered, yet found");
+        assert_eq!(
+            recall.look("b"),
+            Look::Found(Entry::Step("\"b\"".into())),
+            "reordered, yet found"
+        );
     }
 
     #[test]
@@ -131,7 +135,10 @@ mod tests {
     #[test]
     fn drift_names_what_was_expected_and_came() {
         let text = drift_reason("pages#2", &drift_text("write", "{\"n\":1}", "write", "{\"n\":2}"));
-        assert!(text.contains("`pages#2`: expected write({\"n\":1}), got write({\"n\":2})"), "{text}");
+        assert!(
+            text.contains("`pages#2`: expected write({\"n\":1}), got write({\"n\":2})"),
+            "{text}"
+        );
         assert!(text.contains("HashMap"));
     }
 }

@@ -32,8 +32,14 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of their codes.
-    pub const ALL: [Self; 6] =
-        [Self::Pending, Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Running,
+        Self::Waiting,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// Whether the task has ended.
     pub fn is_ended(self) -> bool {

@@ -100,6 +100,8 @@ async fn run<T: Serialize + DeserializeOwned>(
     // What was stored, on the first run too, so that live and replayed values are equal to the bit.
     match crate::encode::parse(&text) {
         Ok(value) => Ok(value),
-        Err(reason) => context.drift(&place, &format!("the step's result does not decode: {reason}")).await,
+        Err(reason) => {
+            context.drift(&place, &format!("the step's result does not decode: {reason}")).await
+        }
     }
 }

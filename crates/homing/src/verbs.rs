@@ -41,7 +41,11 @@ impl Durable for Sleep {
         "sleep".to_owned()
     }
 
-    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, place: &'a str) -> Boxed<'a, Option<Condition>> {
+    fn plan<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        place: &'a str,
+    ) -> Boxed<'a, Option<Condition>> {
         Box::pin(async move {
             let time = context.deadline(place, self.duration).await;
             Some(Condition::At { time })
@@ -194,7 +198,14 @@ impl<K: Kind> Detach<K> {
                 let origin = Some(context.task);
                 let Self { title, key, .. } = self;
                 context.record(&place, Entry::Detached(hash));
-                context.send(Event::Detach(Box::new(NewJob { id, task, title, key, tags, origin })));
+                context.send(Event::Detach(Box::new(NewJob {
+                    id,
+                    task,
+                    title,
+                    key,
+                    tags,
+                    origin,
+                })));
             }
         }
         Ok(id)

@@ -248,7 +248,8 @@ mod tests {
     fn a_completion_beats_a_deadline_that_is_answered_later() {
         let set = JobId::named("x").root().set("s");
         let deadline = Condition::At { time: Time(10) };
-        let waits = [Wait { place: "w".into(), seq: 3, arms: vec![all_of(set, 2), deadline], members: 2 }];
+        let waits =
+            [Wait { place: "w".into(), seq: 3, arms: vec![all_of(set, 2), deadline], members: 2 }];
         let counts = SetCounts { spawned: 2, succeeded: 1, ..SetCounts::default() };
         let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(9) };
         assert_eq!(satisfied(&waits, &mut scene), Ok(false));

@@ -33,7 +33,11 @@ pub trait Durable: Send {
         0
     }
     /// What to wait for; `None` if there is nothing to wait for.
-    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, place: &'a str) -> Boxed<'a, Option<Condition>>;
+    fn plan<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        place: &'a str,
+    ) -> Boxed<'a, Option<Condition>>;
     /// Turns the answer into the output.
     fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
     where
@@ -111,7 +115,14 @@ impl<W: Durable> Waiting<'_, W> {
 /// The verb at the end of a wait's name, for the error a misplaced call gets.
 fn verb(name: &str) -> &'static str {
     const VERBS: [&str; 9] = [
-        "join_next", "join_all", "join_settled", "join_first", "join_some", "await", "sleep", "signal",
+        "join_next",
+        "join_all",
+        "join_settled",
+        "join_first",
+        "join_some",
+        "await",
+        "sleep",
+        "signal",
         "select!",
     ];
     VERBS.into_iter().find(|verb| name.contains(verb)).unwrap_or("wait")
@@ -209,13 +220,21 @@ impl<'s, W: Durable> Selectable<'s> for Waiting<'s, W> {
 #[doc(hidden)]
 pub trait Arm: Send {
     /// The conditions of the arm: one, and its timeout.
-    fn conditions<'a>(&'a mut self, context: &'a Arc<Context>, place: &'a str) -> Boxed<'a, Vec<Condition>>;
+    fn conditions<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        place: &'a str,
+    ) -> Boxed<'a, Vec<Condition>>;
     /// How many conditions it has.
     fn width(&self) -> usize;
 }
 
 impl<W: Durable> Arm for Waiting<'_, W> {
-    fn conditions<'a>(&'a mut self, context: &'a Arc<Context>, place: &'a str) -> Boxed<'a, Vec<Condition>> {
+    fn conditions<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        place: &'a str,
+    ) -> Boxed<'a, Vec<Condition>> {
         Box::pin(async move {
             // Nothing to wait for is satisfied at once; the winner is recorded all the same.
             let nothing = Condition::All { of: Vec::new() };

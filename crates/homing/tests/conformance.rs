@@ -32,9 +32,9 @@ impl OnSqlite {
 impl Factory for OnSqlite {
     fn open(&self, clock: Clock) -> Opening<'_> {
         let url = format!("sqlite:{}", self.directory.path().join("jobs.db").display());
-        Box::pin(async move {
-            Ok(Arc::clone(homing::Homing::open_with(&url, clock).await?.store()))
-        })
+        Box::pin(
+            async move { Ok(Arc::clone(homing::Homing::open_with(&url, clock).await?.store())) },
+        )
     }
 }
 

@@ -51,9 +51,9 @@ struct Options {
     /// The directory; not wanted with --worker-only
     #[arg(required_unless_present = "worker_only")]
     path: Option<PathBuf>,
-    /// Where tasks live: memory: or sqlite:PATH
-    #[arg(long, value_name = "URL", default_value = "memory:")]
-    store: String,
+    /// Where tasks live: memory: or sqlite:PATH [default: a scratch file, removed at the end]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
     #[command(flatten)]
     role: role::Role,
 }
@@ -70,10 +70,16 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    options.role.check(&options.store)?;
+    options.role.check(options.store.as_deref())?;
     let path =
         options.path.as_deref().filter(|_| options.role.submits()).map(resolve).transpose()?;
-    let homing = Homing::open(&options.store).await?;
+    let scratch = tempfile::tempdir()?;
+    let own = || format!("sqlite:{}", scratch.path().join("tasks.db").display());
+    let store = options.store.clone().unwrap_or_else(own);
+    if let Some(path) = &path {
+        check_outside(&store, path)?;
+    }
+    let homing = Homing::open(&store).await?;
     let hashed = Hashed::default();
     let worker = if options.role.works() {
         Some(start_worker(&homing, &options, &hashed).await?)
@@ -119,6 +125,20 @@ async fn submit(homing: &Homing, path: &Path) -> Result<JobHandle<Option<Entry>>
         _ => format!("job {} goes on, {done} of its tasks are done", job.id()),
     });
     Ok(job)
+}
+
+/// Refuses a store in the directory, which would change while it is read.
+fn check_outside(store: &str, path: &Path) -> Result<(), Box<dyn Error>> {
+    let Some(file) = store.strip_prefix("sqlite:").and_then(|rest| rest.split('?').next()) else {
+        return Ok(());
+    };
+    let absolute = std::path::absolute(file)?;
+    let parent = absolute.parent().unwrap_or(&absolute);
+    // A directory that is not there is refused when the store is opened.
+    if parent.canonicalize().is_ok_and(|parent| parent.starts_with(path)) {
+        return Err(format!("the store {file} lies in the directory: give another --store").into());
+    }
+    Ok(())
 }
 
 /// The directory's path from the root of the file system, for workers elsewhere and for the key.

@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    options.role.check(&options.store)?;
+    options.role.check(Some(&options.store))?;
     let homing = Homing::open(&options.store).await?;
     if !options.role.submits() {
         return role::until_interrupted(start_worker(&homing, &options).await?).await;

@@ -37,9 +37,10 @@ impl Role {
     }
 
     /// Refuses to split over a store that no other process can see.
-    pub(crate) fn check(&self, store: &str) -> Result<(), Box<dyn Error>> {
-        if store.starts_with("memory:") && (self.worker_only || self.submit_only) {
-            return Err("`memory:` is seen by this process alone: give --store sqlite:PATH".into());
+    pub(crate) fn check(&self, store: Option<&str>) -> Result<(), Box<dyn Error>> {
+        let shared = store.is_some_and(|store| !store.starts_with("memory:"));
+        if !shared && (self.worker_only || self.submit_only) {
+            return Err("no other process sees this store: give --store sqlite:PATH".into());
         }
         Ok(())
     }

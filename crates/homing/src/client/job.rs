@@ -64,7 +64,11 @@ impl<T> JobHandle<T> {
     }
 
     /// Sends a value to the root. See [`Homing::signal`].
-    pub async fn signal<V: Serialize + ?Sized>(&self, name: &str, value: &V) -> Result<bool, SubmitError> {
+    pub async fn signal<V: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        value: &V,
+    ) -> Result<bool, SubmitError> {
         self.homing.signal(self.id, name, value).await
     }
 

@@ -385,7 +385,9 @@ impl Inner {
 /// The bytes an event adds to an exchange, near enough.
 pub(crate) fn size(event: &Event) -> usize {
     64 + match event {
-        Event::Record { entry: Entry::Step(text) | Entry::Returned { value: text, .. }, .. } => text.len(),
+        Event::Record {
+            entry: Entry::Step(text) | Entry::Returned { value: text, .. }, ..
+        } => text.len(),
         Event::Spawn(child) => 128 + child.task.arguments.len(),
         Event::Detach(job) => 128 + job.task.arguments.len(),
         Event::Log(line) => line.message.len(),

@@ -82,7 +82,11 @@ impl Context {
     }
 
     /// Spawns a child into a set, or finds it again.
-    pub(crate) async fn spawn(self: &Arc<Self>, set: Local, draft: Draft) -> Result<Spawned, Misuse> {
+    pub(crate) async fn spawn(
+        self: &Arc<Self>,
+        set: Local,
+        draft: Draft,
+    ) -> Result<Spawned, Misuse> {
         let own_place = draft.place.clone();
         let task = draft.fix(self.now(), &self.queue, self.priority)?;
         let (place, number, numbered) = self.with_set(set, |state| {
@@ -136,9 +140,9 @@ impl Context {
             let from = next?;
             let task = self.task;
             let page = self
-                .fetch(move |store| async move {
-                    store.children(task, set, from, limits::PAGE).await
-                })
+                .fetch(
+                    move |store| async move { store.children(task, set, from, limits::PAGE).await },
+                )
                 .await;
             self.with_set(set, |state| {
                 state.all_known = page.len() < limits::PAGE;

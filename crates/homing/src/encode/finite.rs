@@ -117,7 +117,11 @@ impl ser::Serializer for Check {
     fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Outcome {
         Ok(())
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Outcome {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Outcome {
         value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

@@ -61,7 +61,8 @@ impl Context {
     /// Ended children of a set whose end number is above `after`, one page.
     pub(crate) async fn ends(self: &Arc<Self>, set: Local, after: u64) -> Vec<Child> {
         let task = self.task;
-        self.fetch(move |store| async move { store.ends(task, set, after, limits::PAGE).await }).await
+        self.fetch(move |store| async move { store.ends(task, set, after, limits::PAGE).await })
+            .await
     }
 
     /// Walks the ends that no wait has given out, in order, until `allowed` losses are exceeded or
@@ -72,8 +73,7 @@ impl Context {
         allowed: u64,
         mut each: impl FnMut(Child) -> bool,
     ) -> Tally {
-        let (start, singly) =
-            self.with_set(set, |state| (state.watermark, state.singly.clone()));
+        let (start, singly) = self.with_set(set, |state| (state.watermark, state.singly.clone()));
         let mut tally = Tally { last_end: start, ..Tally::default() };
         loop {
             let page = self.ends(set, tally.last_end).await;

@@ -66,7 +66,8 @@ impl<T> JoinSet<T> {
     }
 
     fn too_many(&self, context: &Context, verb: &'static str) -> Option<JoinError> {
-        let children = context.with_set(self.set, |state| u64::from(state.issued) - state.delivered);
+        let children =
+            context.with_set(self.set, |state| u64::from(state.issued) - state.delivered);
         let limit = limits::JOIN_ALL;
         (children > limit).then_some(JoinError::TooMany { verb, children, limit })
     }
@@ -83,7 +84,11 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+    fn plan<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        _: &'a str,
+    ) -> Boxed<'a, Option<Condition>> {
         Box::pin(async move {
             let set = self.set.set;
             if self.set.is_empty() || context.next_end(set, false).await {
@@ -166,7 +171,11 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+    fn plan<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        _: &'a str,
+    ) -> Boxed<'a, Option<Condition>> {
         let policy = self.set.policy;
         let too_many = self.set.too_many(context, "join_all").is_some();
         let lost = context.with_set(self.set.set, |state| {
@@ -236,7 +245,11 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+    fn plan<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        _: &'a str,
+    ) -> Boxed<'a, Option<Condition>> {
         let too_many = self.set.too_many(context, "join_settled").is_some();
         let condition = self.set.all(context, None).filter(|_| !too_many);
         Box::pin(std::future::ready(condition))
@@ -282,7 +295,11 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(&'a mut self, context: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+    fn plan<'a>(
+        &'a mut self,
+        context: &'a Arc<Context>,
+        _: &'a str,
+    ) -> Boxed<'a, Option<Condition>> {
         let (set, count) = (self.set.set, self.count);
         let condition = context.with_set(set, |state| {
             let open = u64::from(state.issued) - state.delivered;

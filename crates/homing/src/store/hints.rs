@@ -6,7 +6,6 @@ use tokio::sync::{broadcast, watch};
 
 use crate::id::JobId;
 
-
 /// The channels on which a store's own process hears of commits.
 #[derive(Debug)]
 pub struct Hints {

@@ -349,7 +349,9 @@ pub enum CancelledBy {
 impl CancelledBy {
     /// The canceller of a stored code.
     pub fn from_code(code: i64) -> Option<Self> {
-        [Self::User, Self::Abort, Self::Policy, Self::Parent].into_iter().find(|by| *by as i64 == code)
+        [Self::User, Self::Abort, Self::Policy, Self::Parent]
+            .into_iter()
+            .find(|by| *by as i64 == code)
     }
 
     /// Whether the parent itself did it, so that it does not count as a loss.

@@ -16,7 +16,8 @@ use crate::wait::{SetCounts, Wait};
 /// A store's reading verbs.
 pub trait Read: Send + Sync {
     /// Entries of a task's record with numbers above `after`, in order, at most `limit`.
-    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>>;
+    fn record(&self, task: TaskId, after: u64, limit: usize)
+    -> Verb<'_, Vec<(u64, String, Entry)>>;
     /// Numbered and placed children of a set by number, from `from`, at most `limit`. Of open ones the
     /// outcome is absent.
     fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>>;

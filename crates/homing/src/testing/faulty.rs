@@ -91,7 +91,12 @@ impl Store for Faulty {
 }
 
 impl Read for Faulty {
-    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>> {
+    fn record(
+        &self,
+        task: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Verb<'_, Vec<(u64, String, Entry)>> {
         self.inner.record(task, after, limit)
     }
     fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>> {

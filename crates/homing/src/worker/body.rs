@@ -202,8 +202,10 @@ impl Driver {
             let body = self.body.as_mut()?;
             let context = &self.context;
             let polled = poll_counted(cx.waker(), |cx| {
-                catch_unwind(AssertUnwindSafe(|| context::scope(context, || body.as_mut().poll(cx))))
-                    .map_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))), |poll| poll.map(Ok))
+                catch_unwind(AssertUnwindSafe(|| {
+                    context::scope(context, || body.as_mut().poll(cx))
+                }))
+                .map_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))), |poll| poll.map(Ok))
             });
             if let Some(halt) = context.lock().halt.take() {
                 return Some(Stop::Halted(halt));

@@ -33,13 +33,14 @@ pub(super) fn start(shared: &Arc<Shared>) {
             }
         }
     };
-    let spawned = std::thread::Builder::new().name("homing-heartbeat".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(beat),
-            Err(error) => tracing::error!(%error, "no runtime for the heartbeat"),
-        }
-    });
+    let spawned =
+        std::thread::Builder::new().name("homing-heartbeat".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(beat),
+                Err(error) => tracing::error!(%error, "no runtime for the heartbeat"),
+            }
+        });
     if let Err(error) = spawned {
         tracing::error!(%error, "no thread for the heartbeat: the lease will run out");
     }

@@ -173,7 +173,9 @@ impl WorkerBuilder {
         let mut definitions = HashMap::new();
         for definition in &self.definitions {
             let kind = definition.name.to_owned();
-            if let Some(missing) = definition.states.iter().find(|wanted| !self.states.has(**wanted)) {
+            if let Some(missing) =
+                definition.states.iter().find(|wanted| !self.states.has(**wanted))
+            {
                 return Err(StartError::MissingState { kind, state: missing.name });
             }
             if definitions.insert(definition.name, definition.clone()).is_some() {

@@ -128,8 +128,8 @@ fn wrong_arguments() {
     says(2, &["--concurrency", "0"], "--concurrency");
     says(2, &["--page-size", "0"], "--page-size");
     says(2, &["--worker-only", "--submit-only"], "cannot be used with");
-    says(1, &["--store", "memory:", "--worker-only"], "this process alone");
-    says(1, &["--store", "memory:", "--submit-only"], "this process alone");
+    says(1, &["--store", "memory:", "--worker-only"], "no other process sees");
+    says(1, &["--store", "memory:", "--submit-only"], "no other process sees");
     says(1, &["--store", "oracle:jobs"], "names no store");
     says(1, &["--store", "sqlite:nowhere/jobs.db"], "nowhere/jobs.db");
     assert_eq!(std::fs::read_dir(place.directory.path()).unwrap().count(), 0, "files were left");

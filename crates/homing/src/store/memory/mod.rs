@@ -257,7 +257,12 @@ impl Store for Memory {
 }
 
 impl Read for Memory {
-    fn record(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<(u64, String, Entry)>> {
+    fn record(
+        &self,
+        task: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Verb<'_, Vec<(u64, String, Entry)>> {
         self.read(|data, _| data.record(task, after, limit))
     }
 
@@ -299,7 +304,11 @@ impl Read for Memory {
 
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>> {
         self.read(|data, _| {
-            data.logs.range((job, after + 1)..=(job, u64::MAX)).take(limit).map(|(_, line)| line.clone()).collect()
+            data.logs
+                .range((job, after + 1)..=(job, u64::MAX))
+                .take(limit)
+                .map(|(_, line)| line.clone())
+                .collect()
         })
     }
 

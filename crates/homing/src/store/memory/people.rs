@@ -151,7 +151,10 @@ impl Data {
         }
         for ((task, set), counts) in &self.sets {
             if *counts != self.recount(*task, *set, counts.last_end) {
-                breaches.push(Breach { task: *task, what: format!("the counts of set {set} differ from its rows") });
+                breaches.push(Breach {
+                    task: *task,
+                    what: format!("the counts of set {set} differ from its rows"),
+                });
             }
         }
         breaches

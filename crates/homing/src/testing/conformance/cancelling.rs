@@ -207,8 +207,7 @@ pub async fn g09_a_late_spawn_does_not_survive(lab: Lab) {
     };
     let local = set.numbered(0);
     let spawn = Event::Spawn(Box::new(NewChild { local, set, number: 0, task }));
-    let unit =
-        Unit { task: claimed.task, token: claimed.token, renew: false, events: vec![spawn] };
+    let unit = Unit { task: claimed.task, token: claimed.token, renew: false, events: vec![spawn] };
     let reply = worker.exchange(&["leaf"], vec![unit]).await;
     assert_eq!(reply.refused, [(claimed.task, Refusal::Lost)]);
     assert!(lab.store().task(TaskId { job: job.id(), local }).await.unwrap().is_none());

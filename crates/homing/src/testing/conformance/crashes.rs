@@ -218,7 +218,7 @@ pub async fn two_workers_share_the_work(lab: Lab) {
     let turn = async {
         loop {
             // Held resumptions become everybody's.
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let all = async {

@@ -115,9 +115,8 @@ pub async fn g13_bad_submissions_change_nothing(lab: Lab) {
 pub async fn g13_unknown_ids_are_errors(lab: Lab) {
     let id = JobId::named("never submitted");
     let job = lab.homing.job::<u64>(id);
-    let unknown = format!(
-        "no task has the id {id}: it was never submitted to this store, or it was pruned"
-    );
+    let unknown =
+        format!("no task has the id {id}: it was never submitted to this store, or it was pruned");
     assert_eq!(job.outcome().await.unwrap_err().to_string(), unknown);
     assert_eq!(job.view().await.unwrap_err().to_string(), unknown);
     assert_eq!(job.cancel().await.unwrap_err().to_string(), unknown);

@@ -128,7 +128,10 @@ pub async fn queues_are_paused(lab: Lab) {
     let worker = lab.worker().register(leaf).queues(["default", "other"]).start().await.unwrap();
     lab.homing.pause("default").await.unwrap();
     let held = lab.homing.submit(leaf(1)).await.unwrap();
-    assert_eq!(lab.homing.submit(leaf(2).queue("other")).await.unwrap().outcome().await.unwrap(), 2);
+    assert_eq!(
+        lab.homing.submit(leaf(2).queue("other")).await.unwrap().outcome().await.unwrap(),
+        2
+    );
     assert_eq!(lab.homing.task(held.id()).await.unwrap().state, TaskState::Pending);
     let queue = lab.homing.queues().await.unwrap().remove(0);
     assert_eq!((queue.name.as_str(), queue.ready, queue.paused), ("default", 1, true));
@@ -166,7 +169,7 @@ pub async fn unregistered_kinds_wait(lab: Lab) {
     let other = lab.worker().register(leaf).start().await.unwrap();
     let turn = async {
         loop {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     lab.turning(job.outcome()).await.unwrap();

@@ -168,7 +168,8 @@ pub async fn job_record_keeps_title_progress_log_and_counts(lab: Lab) {
     lab.reaches(job.id(), TaskState::Waiting).await;
     let leaf = &super::waits::children_when(&lab, job.id().root(), 2).await[1];
     lab.reaches(leaf.id, TaskState::Succeeded).await;
-    lab.observe(children(&lab, job.id()).await[0].id, "running", |view| view.worker.is_some()).await;
+    lab.observe(children(&lab, job.id()).await[0].id, "running", |view| view.worker.is_some())
+        .await;
     let live = job.view().await.unwrap();
     assert_eq!(live.title.as_deref(), Some("a report"));
     assert_eq!((live.status, live.progress), (Status::InProgress, 25.0));
@@ -226,8 +227,15 @@ pub async fn a_replay_repeats_no_log_line(lab: Lab) {
     assert_eq!(lines[..4], ["begun", "step 0", "step 1", "step 2"]);
     lines.sort();
     let all = [
-        "begun", "beyond", "branch 1", "branch 1 joined", "branch 2", "branch 2 joined", "step 0",
-        "step 1", "step 2",
+        "begun",
+        "beyond",
+        "branch 1",
+        "branch 1 joined",
+        "branch 2",
+        "branch 2 joined",
+        "step 0",
+        "step 1",
+        "step 2",
     ];
     assert_eq!(lines, all);
     lab.close([second]).await;
@@ -422,7 +430,9 @@ pub async fn prune_spares_open_jobs(lab: Lab) {
     open.outcome().await.unwrap();
     lab.advance(Duration::from_secs(100)).await;
     assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 2);
-    assert!(children(&lab, open.id()).await.is_empty() && open.log().page().await.unwrap().is_empty());
+    assert!(
+        children(&lab, open.id()).await.is_empty() && open.log().page().await.unwrap().is_empty()
+    );
     lab.close([worker]).await;
 }
 

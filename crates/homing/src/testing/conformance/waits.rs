@@ -79,7 +79,11 @@ pub async fn join_next_is_in_completion_order(lab: Lab) {
 }
 
 /// A task's children once there are so many.
-pub(super) async fn children_when(lab: &Lab, task: crate::TaskId, n: usize) -> Vec<crate::TaskView> {
+pub(super) async fn children_when(
+    lab: &Lab,
+    task: crate::TaskId,
+    n: usize,
+) -> Vec<crate::TaskView> {
     for _ in 0..10_000 {
         let all = children(lab, task).await;
         if all.len() >= n {
@@ -264,7 +268,10 @@ async fn impatient(State(probe): State<Probe>) -> Result<Vec<u64>> {
     let mut order = Vec::new();
     while order.len() < 2 {
         match set.join_next().timeout(Duration::from_secs(1)).await {
-            Some(Ok(value)) => order.push(value),
+            Some(Ok(value)) => {
+                order.push(value);
+                probe.hit("value");
+            }
             Some(Err(error)) if error.is_timeout() => probe.hit("timeout"),
             other => panic!("{other:?}"),
         }
@@ -282,7 +289,7 @@ pub async fn sets_go_on_after_a_timeout(lab: Lab) {
         lab.advance(Duration::from_secs(1)).await;
         lab.probe.hits("timeout", before + 1).await;
         lab.probe.open(&format!("gate {n}"));
-        lab.probe.hits("ended", n + 1).await;
+        lab.probe.hits("value", n + 1).await;
     }
     assert_eq!(job.outcome().await.unwrap(), [0, 1]);
     lab.close([worker]).await;

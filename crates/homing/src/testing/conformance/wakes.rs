@@ -19,9 +19,7 @@ async fn parent_of(fate: String) -> Result<String> {
     let handle = match fate.as_str() {
         "succeeds" => crate::spawn(leaf(1)).await?,
         "fails" => crate::spawn(failing(1)).await?,
-        "expires" => {
-            crate::spawn(leaf(1).queue("nobody").expires(Duration::from_secs(5))).await?
-        }
+        "expires" => crate::spawn(leaf(1).queue("nobody").expires(Duration::from_secs(5))).await?,
         "is late" => crate::spawn(leaf(1).queue("nobody").deadline(Duration::from_secs(5))).await?,
         "is cancelled" => crate::spawn(leaf(1).queue("nobody")).await?,
         _ => crate::spawn(endless()).await?,
@@ -59,7 +57,10 @@ pub async fn g03_every_end_of_a_child_wakes(lab: Lab) {
     lab.probe.hits("endless", 1).await;
     first.kill().await;
     let second = worker().start().await.unwrap();
-    assert_eq!(lab.turning(crashed.outcome()).await.unwrap(), format!("{:?}", Some(Reason::Crashed)));
+    assert_eq!(
+        lab.turning(crashed.outcome()).await.unwrap(),
+        format!("{:?}", Some(Reason::Crashed))
+    );
     lab.close([second]).await;
 }
 
