@@ -14,7 +14,6 @@ use std::path::Path;
 use rusqlite::{Connection, Statement, params};
 use tokio::time::Instant;
 
-use crate::place::Fresh;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::{Result, figure, tasks};
@@ -67,8 +66,10 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         .note("per_second: three writes a task; two_write: inserted as already running")
         .note("single: three transactions of one row a task");
     for number in 0..=common.runs(5) {
-        let (three, two, single) =
-            (common.store.fresh()?, common.store.fresh()?, common.store.fresh()?);
+        // Kept here, so that the files go when the run is given up.
+        let stores = [common.store.fresh()?, common.store.fresh()?, common.store.fresh()?];
+        let [three, two, single] = stores.each_ref().map(|fresh| fresh.path().map(Path::to_owned));
+        let (three, two, single) = (three?, two?, single?);
         let measured = tokio::task::spawn_blocking(move || -> Result<Figures> {
             let per_second = batches(&three, full, tasks, true)?;
             Ok(vec![
@@ -89,13 +90,13 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
 }
 
 /// Tasks per second as three writes, measured beside another bench.
-pub(crate) fn beside(fresh: &Fresh, full: bool) -> Result<f64> {
-    batches(fresh, full, BESIDE, true)
+pub(crate) fn beside(path: &Path, full: bool) -> Result<f64> {
+    batches(path, full, BESIDE, true)
 }
 
 /// Milliseconds of a transaction that inserts one row, at the median.
-pub(crate) fn commit(fresh: &Fresh, full: bool) -> Result<f64> {
-    let mut table = Table::open(fresh.path()?, full)?;
+pub(crate) fn commit(path: &Path, full: bool) -> Result<f64> {
+    let mut table = Table::open(path, full)?;
     let mut samples = Vec::new();
     for number in 0..500 {
         let begun = Instant::now();
@@ -105,8 +106,8 @@ pub(crate) fn commit(fresh: &Fresh, full: bool) -> Result<f64> {
     figure::percentile(&samples, 50.0).ok_or_else(|| "no commit was measured".into())
 }
 
-fn batches(fresh: &Fresh, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
-    let mut table = Table::open(fresh.path()?, full)?;
+fn batches(path: &Path, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
+    let mut table = Table::open(path, full)?;
     let begun = Instant::now();
     let mut next = 0;
     while next < tasks {
@@ -126,8 +127,8 @@ fn batches(fresh: &Fresh, full: bool, tasks: u64, claimed: bool) -> Result<f64> 
     Ok(tasks as f64 / seconds)
 }
 
-fn singly(fresh: &Fresh, full: bool, tasks: u64) -> Result<f64> {
-    let mut table = Table::open(fresh.path()?, full)?;
+fn singly(path: &Path, full: bool, tasks: u64) -> Result<f64> {
+    let mut table = Table::open(path, full)?;
     let begun = Instant::now();
     for number in 0..tasks {
         table.insert(number..number + 1, READY)?;

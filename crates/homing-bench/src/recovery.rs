@@ -32,9 +32,15 @@ pub(crate) async fn run(common: &Common) -> Result<Vec<Report>> {
             .setting("second_worker", second)
             .note("first_resumed_ms: kill -9 to the first line of a child that the dead worker ran")
             .note("first_parent_ms: … to the first line of a parent after its wait")
-            .note("completed_ms: … to the last outcome, all verified");
-        let run =
-            async |fresh: &Fresh| Scene { fresh, common, tasks, children }.play(standby).await;
+            .note("completed_ms: … to the last outcome, all verified")
+            .note("a worker that runs already has been idle for 0.2 to 1.2 s, in each run another time");
+        let mut turn = 0;
+        let run = async |fresh: &Fresh| {
+            turn += 1;
+            // The kill must not fall in step with whatever an idle worker does now and then.
+            let idle = Duration::from_millis(200 + turn * 618 % 1000);
+            Scene { fresh, common, tasks, children }.play(standby.then_some(idle)).await
+        };
         reports.push(common.rounds(report, common.runs(5), run).await?);
     }
     Ok(reports)
@@ -48,7 +54,9 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    async fn play(&self, standby: bool) -> Result<Figures> {
+    /// `idle`: how long the second worker has nothing to do before the kill; without, it is started
+    /// after the kill.
+    async fn play(&self, idle: Option<Duration>) -> Result<Figures> {
         let homing = Homing::open(self.fresh.url()).await?;
         let (url, slots, resident) =
             (self.fresh.url(), self.common.concurrency, self.common.resident);
@@ -56,14 +64,11 @@ impl Scene<'_> {
         let calls = (0..self.tasks).map(|_| tasks::family(self.children));
         let jobs = homing.submit_all(calls).await?;
         let held = self.held(&mut first).await?;
-        let running = if standby {
-            let second = Process::worker(url, slots, resident, false).await?;
-            // It has looked around and found nothing to do.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            Some(second)
-        } else {
-            None
-        };
+        let mut running = None;
+        if let Some(idle) = idle {
+            running = Some(Process::worker(url, slots, resident, false).await?);
+            tokio::time::sleep(idle).await;
+        }
         let killed = Instant::now();
         first.kill()?;
         let mut second = match running {

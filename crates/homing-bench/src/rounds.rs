@@ -114,7 +114,8 @@ impl Common {
             return Ok(None);
         }
         let (fresh, full) = (self.store.fresh()?, self.store.is_full());
-        let measured = tokio::task::spawn_blocking(move || limit::beside(&fresh, full));
+        let path = fresh.path()?.to_owned();
+        let measured = tokio::task::spawn_blocking(move || limit::beside(&path, full));
         Ok(Some(measured.await??))
     }
 
@@ -124,7 +125,8 @@ impl Common {
             return Ok(None);
         }
         let (fresh, full) = (self.store.fresh()?, self.store.is_full());
-        let measured = tokio::task::spawn_blocking(move || limit::commit(&fresh, full));
+        let path = fresh.path()?.to_owned();
+        let measured = tokio::task::spawn_blocking(move || limit::commit(&path, full));
         Ok(Some(measured.await??))
     }
 

@@ -55,6 +55,7 @@ impl Group {
 
 /// A future in its branch, or what it brought.
 #[doc(hidden)]
+#[expect(unreachable_pub, reason = "it stands in the signatures of hidden functions")]
 pub type Branch<F> = MaybeDone<Either<F>>;
 
 /// A future inside or outside a task.

@@ -394,5 +394,6 @@ impl IntoFuture for SubmitNamed {
 }
 
 /// What a value of an outcome must be.
-pub(crate) trait Value: DeserializeOwned {}
+#[doc(hidden)]
+pub trait Value: DeserializeOwned {}
 impl<T: DeserializeOwned> Value for T {}

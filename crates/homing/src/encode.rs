@@ -2,7 +2,7 @@
 //!
 //! What is stored is canonical: object keys sorted, no white space. A body is given what was stored,
 //! on the first run too, so that live and replayed values are equal to the bit. JSON cannot hold
-//! infinities and NaN, and serde_json would quietly write `null` for them: they are refused here.
+//! infinities and NaN, and `serde_json` would quietly write `null` for them: they are refused here.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,7 +38,7 @@ pub(crate) fn within(text: &str) -> Result<(), Invalid> {
 }
 
 /// A tree as canonical JSON. Keys are sorted here because another crate in the same build may ask
-/// serde_json to keep them in the order of insertion.
+/// `serde_json` to keep them in the order of insertion.
 pub(crate) fn canonical(tree: &Value) -> String {
     let mut text = String::new();
     write(tree, &mut text);

@@ -248,7 +248,7 @@ pub enum JoinError {
     },
     /// The wait's timeout passed first. The children run on.
     #[error("{0}")]
-    TimedOut(TimedOut),
+    TimedOut(Box<TimedOut>),
     /// More outcomes than one call may return.
     #[error(
         "the set has {children} children, `{verb}` returns at most {limit}: use `join_next` or `for_each`"

@@ -74,7 +74,7 @@ impl<T: DeserializeOwned + Send> JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("id", &self.spawned.child).finish()
+        f.debug_struct("JoinHandle").field("id", &self.spawned.child).finish_non_exhaustive()
     }
 }
 

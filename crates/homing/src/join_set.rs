@@ -249,6 +249,9 @@ impl<T> Default for JoinSet<T> {
 
 impl<T> fmt::Debug for JoinSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinSet").field("place", &self.place).field("len", &self.len()).finish()
+        f.debug_struct("JoinSet")
+            .field("place", &self.place)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }

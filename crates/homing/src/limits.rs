@@ -48,7 +48,7 @@ pub const MAX_ATTEMPTS: u32 = 1000;
 /// Shortest pause before a retry; it doubles with every failure in a row.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest pause before a retry.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(600);
+pub const BACKOFF_MAX: Duration = Duration::from_mins(10);
 /// Worker deaths in a row, with nothing new recorded, after which a task fails.
 pub const MAX_CRASHES: u32 = 5;
 /// Worker deaths in a row from which a task is a suspect.
@@ -62,11 +62,11 @@ pub const CONCURRENCY: usize = 64;
 /// Parked futures a worker keeps in memory.
 pub const RESIDENT: usize = 10_000;
 /// How long a parked future stays in memory.
-pub const RESIDENT_AGE: Duration = Duration::from_secs(600);
+pub const RESIDENT_AGE: Duration = Duration::from_mins(10);
 /// How long resumed work waits for the worker that still has its future.
 pub const HOLD: Duration = Duration::from_millis(50);
 /// How much older than new work resumed work counts.
-pub const RESUMED_AGE: Duration = Duration::from_secs(60);
+pub const RESUMED_AGE: Duration = Duration::from_mins(1);
 /// How long a cancelled body may run on before it is dropped.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long a shutdown waits for what runs before it hands it back.
@@ -74,4 +74,4 @@ pub const SHUTDOWN: Duration = Duration::from_secs(30);
 /// How often an idle worker looks at a store whose hints may have been lost.
 pub const POLL: Duration = Duration::from_secs(1);
 /// Longest pause before a task stopped by drift is tried again.
-pub const STALL_MAX: Duration = Duration::from_secs(300);
+pub const STALL_MAX: Duration = Duration::from_mins(5);

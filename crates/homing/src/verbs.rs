@@ -192,7 +192,7 @@ impl<K: Kind> Detach<K> {
             Some(Entry::Detached(old)) if old == hash => {}
             Some(_) => {
                 let text = format!("another call than {}({})", task.kind, task.arguments);
-                context.drift(&place, &text).await
+                context.drift::<()>(&place, &text).await;
             }
             None => {
                 let origin = Some(context.task);

@@ -19,6 +19,7 @@ use crate::wait::{Answer, Condition};
 
 /// A future in a box.
 #[doc(hidden)]
+#[expect(unreachable_pub, reason = "it stands in the signatures of hidden traits")]
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What distinguishes one durable wait from another. Implemented by homing only.
@@ -89,23 +90,22 @@ impl<W: Durable> Waiting<'_, W> {
 
     async fn run(mut self) -> W::Output {
         let name = self.wait.name();
-        let context = match current("wait") {
-            Ok(context) => context,
-            Err(_) => return self.wait.misuse(Misuse::OutsideTask { verb: verb(&name) }),
+        let Ok(context) = current("wait") else {
+            return self.wait.misuse(Misuse::OutsideTask { verb: verb(&name) });
         };
         let place = context.place(&name);
         let _op = context.begin(&place, false).await;
         let members = self.wait.members(&context);
         let mut answer = context.answered(&place, members).await;
-        if answer.is_none() {
-            if let Some(condition) = self.wait.plan(&context, &place).await {
-                let mut arms = vec![condition];
-                if let Some(after) = self.timeout {
-                    let time = context.deadline(&place, after).await;
-                    arms.push(Condition::At { time });
-                }
-                answer = Some(context.wait(&place, arms, members).await);
+        if answer.is_none()
+            && let Some(condition) = self.wait.plan(&context, &place).await
+        {
+            let mut arms = vec![condition];
+            if let Some(after) = self.timeout {
+                let time = context.deadline(&place, after).await;
+                arms.push(Condition::At { time });
             }
+            answer = Some(context.wait(&place, arms, members).await);
         }
         let (arm, value) = answer.map_or((0, None), |answer| (answer.arm, answer.value));
         self.wait.settle(&context, Settled { place, timed_out: arm > 0, value }).await
@@ -156,7 +156,7 @@ impl Context {
         let told = format!("{place}/timed out");
         if let Some(Entry::Step(text)) = self.recall(&told).await {
             match crate::encode::parse(&text) {
-                Ok(timed_out) => return JoinError::TimedOut(timed_out),
+                Ok(timed_out) => return JoinError::TimedOut(Box::new(timed_out)),
                 Err(error) => self.drift(&told, &error).await,
             }
         }
@@ -167,7 +167,7 @@ impl Context {
         let timed_out =
             TimedOut { place: place.to_owned(), done, open, oldest_open, cause: Some(cause) };
         self.record(&told, Entry::Step(crate::encode::json(&timed_out)));
-        JoinError::TimedOut(timed_out)
+        JoinError::TimedOut(Box::new(timed_out))
     }
 }
 

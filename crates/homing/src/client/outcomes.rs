@@ -68,19 +68,19 @@ impl Drop for Watch {
 
 async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc<Notify>) {
     let watch = Watch(waiting);
-    let lock = || watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = || watch.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut ended = store.hints().ended();
     let mut changed = store.hints().changed();
     let mut look: Vec<JobId> = Vec::new();
     loop {
-        look.extend(lock().new.drain());
+        look.extend(guard().new.drain());
         while !look.is_empty() {
             let batch: Vec<JobId> = look.drain(..look.len().min(limits::PAGE)).collect();
             let found = store.outcomes(batch.clone()).await;
-            settle(&mut lock(), &batch, found);
+            settle(&mut guard(), &batch, found);
         }
         {
-            let mut waiting = lock();
+            let mut waiting = guard();
             waiting.jobs.retain(|_, asked| {
                 asked.retain(|sender| !sender.is_closed());
                 !asked.is_empty()
@@ -91,12 +91,12 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
                 break;
             }
         }
-        let everything = || lock().jobs.keys().copied().collect();
+        let everything = || guard().jobs.keys().copied().collect();
         tokio::select! {
             () = asked.notified() => {}
             jobs = ended.recv() => match jobs {
                 Ok(jobs) => {
-                    let waiting = lock();
+                    let waiting = guard();
                     look.extend(jobs.iter().filter(|job| waiting.jobs.contains_key(job)));
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => look = everything(),

@@ -102,6 +102,7 @@ impl Context {
 
 /// A future in a branch of its own.
 #[doc(hidden)]
+#[derive(Debug)]
 pub struct InBranch<F> {
     context: Arc<Context>,
     branch: usize,

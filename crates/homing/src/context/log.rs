@@ -38,7 +38,9 @@ impl Inner {
     pub(super) fn settle_lines(&mut self, replayed: bool) {
         let lines = std::mem::take(&mut self.branches.current().deferred);
         if !replayed {
-            lines.into_iter().for_each(|line| self.push(Event::Log(line)));
+            for line in lines {
+                self.push(Event::Log(line));
+            }
         }
     }
 }

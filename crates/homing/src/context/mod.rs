@@ -54,9 +54,9 @@ pub(crate) fn scope<T>(context: &Arc<Context>, poll: impl FnOnce() -> T) -> T {
 
 /// A running body's side of the conversation.
 #[derive(Debug)]
-pub(crate) struct Context {
+#[doc(hidden)]
+pub struct Context {
     pub(crate) task: TaskId,
-    pub(crate) kind: String,
     pub(crate) attempt: u32,
     pub(crate) queue: String,
     pub(crate) priority: i16,
@@ -144,7 +144,6 @@ impl Context {
         };
         Self {
             task: claimed.task,
-            kind: claimed.kind.clone(),
             attempt: claimed.attempt,
             queue: claimed.queue.clone(),
             priority: claimed.priority,

@@ -17,7 +17,7 @@ impl Context {
         match self.recall(place).await {
             Some(Entry::Answer(answer)) if answer.members == members => {
                 self.lock().settle_lines(true);
-                return answer;
+                answer
             }
             Some(Entry::Answer(answer)) => {
                 let text = format!(

@@ -36,6 +36,7 @@ pub struct JoinSome<'s, T, R> {
     finish: fn(Vec<T>) -> Option<R>,
 }
 
+#[expect(clippy::mismatching_type_param_order, reason = "its result is a child's value")]
 impl<'s, T> JoinSome<'s, T, T> {
     pub(super) fn first(set: &'s mut JoinSet<T>) -> Self {
         Self { set, count: 1, verb: "join_first", finish: |values| values.into_iter().next() }

@@ -48,7 +48,7 @@ impl Store for Faulty {
                 return Err(lost());
             }
             let reply = self.inner.exchange(exchange).await;
-            if number % self.every == 0 { Err(lost()) } else { reply }
+            if number.is_multiple_of(self.every) { Err(lost()) } else { reply }
         })
     }
 

@@ -93,7 +93,8 @@ impl Conversation {
         let free = if running { self.shared.free.load(Ordering::SeqCst) } else { 0 };
         let postings = self.shared.outbox.take();
         let overdue = self.due.is_some_and(|due| due <= self.shared.store.clock().now());
-        if postings.is_empty() && !overdue && !self.speak && !(self.look && free > 0) {
+        let something = overdue || self.speak || (self.look && free > 0);
+        if postings.is_empty() && !something {
             self.wait(running).await;
             return true;
         }
@@ -200,10 +201,8 @@ impl Conversation {
         }
         for (task, token) in reply.cancelled {
             let bodies = self.shared.bodies();
-            if let Some((own, mailbox)) = bodies.get(&task) {
-                if *own == token {
-                    mailbox.put(Mail::Cancelled);
-                }
+            if let Some((_, mailbox)) = bodies.get(&task).filter(|(own, _)| *own == token) {
+                mailbox.put(Mail::Cancelled);
             }
         }
         for claimed in reply.claimed {
@@ -218,7 +217,9 @@ impl Conversation {
         if monotonic() >= end {
             let bodies: Vec<_> =
                 self.shared.bodies().values().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
-            bodies.iter().for_each(|mailbox| mailbox.put(Mail::HandBack));
+            for mailbox in bodies {
+                mailbox.put(Mail::HandBack);
+            }
         }
         if !self.shared.bodies().is_empty() || !self.shared.outbox.is_empty() {
             return false;
@@ -305,6 +306,7 @@ impl Shared {
     }
 
     /// The event for a body whose words the store cannot hold.
+    #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
     pub(super) fn unfit(&self, claimed: &Claimed, text: &str) -> Event {
         let message = format!("the store cannot hold what the task said: {text}");
         let failure =

@@ -323,7 +323,9 @@ impl Shared {
     /// Drops every body: the lease is lost, or the worker killed.
     fn drop_bodies(&self) {
         let bodies: Vec<_> = self.bodies().drain().map(|(_, (_, mailbox))| mailbox).collect();
-        bodies.iter().for_each(|mailbox| mailbox.put(Mail::Dropped));
+        for mailbox in bodies {
+            mailbox.put(Mail::Dropped);
+        }
         self.residents().clear();
         self.outbox.clear();
     }

@@ -19,6 +19,7 @@ impl Data {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an exchange's parts, as they come")]
     pub(super) fn claim(
         &mut self,
         worker: WorkerId,

@@ -12,6 +12,7 @@ use crate::wait::{self, Facts, SetCounts};
 
 impl Data {
     /// Ends a task that is open. The first terminal write wins.
+    #[expect(clippy::too_many_arguments, reason = "the whole of an end, in one place")]
     pub(super) fn finish(
         &mut self,
         task: TaskId,
@@ -48,6 +49,7 @@ impl Data {
         true
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the whole of an end, in one place")]
     fn tell_parent(
         &mut self,
         task: TaskId,
@@ -66,10 +68,10 @@ impl Data {
         counts.last_end += 1;
         let end = counts.last_end;
         self.change(task, |row| row.end = Some(end));
-        if state == State::Failed {
-            if let Some(job) = self.jobs.get_mut(&task.job) {
-                job.errors = true;
-            }
+        if state == State::Failed
+            && let Some(job) = self.jobs.get_mut(&task.job)
+        {
+            job.errors = true;
         }
         self.touched.insert((parent, set));
     }

@@ -325,7 +325,7 @@ impl Read for Memory {
     }
 
     fn audit(&self) -> Verb<'_, Vec<Breach>> {
-        self.read(|data, now| data.audit(now))
+        self.read(Data::audit)
     }
 }
 

@@ -190,7 +190,9 @@ impl Data {
             match row.state {
                 State::Succeeded => counts.succeeded += 1,
                 State::Failed => counts.failed += 1,
-                State::Cancelled if row.cancelled_by.is_some_and(|by| by.is_parent()) => {
+                State::Cancelled
+                    if row.cancelled_by.is_some_and(crate::store::CancelledBy::is_parent) =>
+                {
                     counts.aborted += 1;
                 }
                 State::Cancelled => counts.cancelled += 1,

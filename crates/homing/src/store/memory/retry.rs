@@ -67,9 +67,9 @@ impl Data {
                     && cause.child.is_none_or(|child| child == id.local)
             });
             match (row.state, row.cancelled_by) {
-                (State::Failed, _) => named,
                 (State::Cancelled, Some(CancelledBy::Parent)) => true,
-                (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
+                (State::Failed, _)
+                | (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
                 _ => false,
             }
         });

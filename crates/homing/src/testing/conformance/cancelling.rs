@@ -159,7 +159,7 @@ async fn giving_up(retry: bool) -> Result<u64> {
     crate::spawn(gated(0)).await?;
     step("there", || async { Ok::<_, crate::Error>(()) }).await?;
     let error = crate::Error::msg("I give up");
-    Err(if retry { error.retry_after(Duration::from_secs(60)) } else { error.fatal() })
+    Err(if retry { error.retry_after(Duration::from_mins(1)) } else { error.fatal() })
 }
 
 /// A final failure aborts the children.

@@ -215,12 +215,6 @@ pub async fn two_workers_share_the_work(lab: Lab) {
     let start = || lab.worker().register(fan).register(leaf).concurrency(2).start();
     let workers = [start().await.unwrap(), start().await.unwrap()];
     let jobs = lab.homing.submit_all((0..10).map(|_| fan(20))).await.unwrap();
-    let turn = async {
-        loop {
-            // Held resumptions become everybody's.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     let all = async {
         for job in jobs {
             assert_eq!(job.outcome().await.unwrap(), 190);

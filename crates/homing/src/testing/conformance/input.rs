@@ -27,7 +27,7 @@ async fn overflowing(how: String) -> Result<String> {
             String::new()
         }
         "name" => {
-            step(&big[..limits::NAME + 1], || async { Ok::<_, crate::Error>(()) }).await?;
+            step(&big[..=limits::NAME], || async { Ok::<_, crate::Error>(()) }).await?;
             String::new()
         }
         _ => big,

@@ -72,7 +72,8 @@ async fn both_at_once() -> Result<()> {
     let one = crate::spawn(gated(1)).await?;
     let two = crate::spawn(gated(2)).await?;
     let (one, two) = join(one.into_future(), two.into_future()).await;
-    (one?, two?);
+    one?;
+    two?;
     Ok(())
 }
 
@@ -110,7 +111,7 @@ pub async fn nothing_durable_inside_a_step(lab: Lab) {
 #[task]
 async fn foreign_timeout() -> Result<()> {
     let handle = crate::spawn(gated(1)).await?;
-    let _ = tokio::time::timeout(Duration::from_secs(3600), handle).await;
+    let _ = tokio::time::timeout(Duration::from_hours(1), handle).await;
     Ok(())
 }
 

@@ -139,10 +139,10 @@ impl Lab {
     ) -> TaskView {
         let task = task.into();
         for _ in 0..7_000 {
-            if let Ok(view) = self.homing.task(task).await {
-                if wanted(&view) {
-                    return view;
-                }
+            if let Ok(view) = self.homing.task(task).await
+                && wanted(&view)
+            {
+                return view;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

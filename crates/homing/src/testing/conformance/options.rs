@@ -167,11 +167,6 @@ pub async fn unregistered_kinds_wait(lab: Lab) {
     lab.reaches(job.id(), TaskState::Waiting).await;
     assert_eq!(lab.homing.task(child.id).await.unwrap().state, TaskState::Pending);
     let other = lab.worker().register(leaf).start().await.unwrap();
-    let turn = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     lab.turning(job.outcome()).await.unwrap();
     lab.close([worker, other]).await;
 }

@@ -96,7 +96,7 @@ async fn closing(failures: u64, require: u64) -> Result<u64> {
     Ok(9)
 }
 
-/// The closing join obeys each set's policy; bare handles are FailFast.
+/// The closing join obeys each set's policy; bare handles are `FailFast`.
 pub async fn policies_govern_the_closing_join(lab: Lab) {
     let worker = lab.worker().register(closing).register(leaf).register(failing);
     let worker = worker.start().await.unwrap();

@@ -202,7 +202,8 @@ async fn chatty(State(probe): State<Probe>) -> Result<()> {
         Ok::<_, crate::Error>(())
     };
     let (one, two) = crate::join!(branch(1), branch(2));
-    (one?, two?);
+    one?;
+    two?;
     log!("beyond");
     probe.hit("beyond");
     probe.pass("end").await;
@@ -312,8 +313,8 @@ pub async fn jobs_are_listed_and_paged(lab: Lab) {
     assert_eq!(failed[0].failure.as_ref().unwrap().message, "no 9");
     let tagged = JobFilter { tag: Some("t3".to_owned()), ..JobFilter::default() };
     assert_eq!(titles(tagged).await, ["Job 3"]);
-    let titled = JobFilter { title: Some("job 1".to_owned()), ..JobFilter::default() };
-    assert_eq!(titles(titled).await, ["Job 1"]);
+    let by_title = JobFilter { title: Some("job 1".to_owned()), ..JobFilter::default() };
+    assert_eq!(titles(by_title).await, ["Job 1"]);
     let kind = JobFilter { kind: Some("leaf".to_owned()), ..JobFilter::default() };
     assert_eq!(titles(kind).await.len(), 5);
     let since = JobFilter { since: Some(last.created), ..JobFilter::default() };
@@ -397,8 +398,8 @@ pub async fn an_id_is_idempotent(lab: Lab) {
     let error = lab.homing.submit(leaf(5)).id(id).await.unwrap_err().to_string();
     assert!(error.contains("another kind or with other arguments"), "{error}");
     assert_eq!(lab.homing.jobs(JobFilter::default()).await.unwrap().len(), 1);
-    lab.advance(Duration::from_secs(3600)).await;
-    assert_eq!(lab.homing.prune(Duration::from_secs(60)).await.unwrap(), 1);
+    lab.advance(Duration::from_hours(1)).await;
+    assert_eq!(lab.homing.prune(Duration::from_mins(1)).await.unwrap(), 1);
     assert_eq!(lab.homing.submit(leaf(5)).id(id).await.unwrap().outcome().await.unwrap(), 5);
     lab.close([worker]).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::waits::{children_when, failing, gated, leaf};
 use super::{Lab, children};
 use crate::testing::Probe;
-use crate::{JoinSet, Reason, Result, State, TaskState, limits, task};
+use crate::{JoinSet, Reason, Result, State, TaskState, task};
 
 #[task(retries = 0)]
 async fn endless(State(probe): State<Probe>) -> Result<u64> {
