@@ -175,17 +175,17 @@ impl Context {
                     own.spawned = own.spawned.max(spawned);
                 } else if self.with_set(set, |state| state.place.is_empty()) {
                     let (place, policy) = (set.to_string(), FailurePolicy::FailFast);
-                    let (settled, lost, watermark, passed) = (false, 0, 0, Vec::new());
                     open.push(OpenSet {
                         set,
                         place,
                         policy,
                         spawned,
-                        settled,
-                        lost,
-                        watermark,
-                        passed,
+                        settled: false,
+                        lost: 0,
+                        watermark: 0,
+                        passed: Vec::new(),
                     });
+                });
                 }
             }
         }

@@ -125,7 +125,7 @@ impl Default for Backoff {
 
 /// What a body asked for when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Directive {
+pub(crate) enum Directive {
     /// Retry as the policy says.
     #[default]
     Policy,
@@ -137,22 +137,22 @@ pub enum Directive {
 
 /// A task's budget of retries and what is left of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// Retries allowed in a row.
-    pub retries: u32,
+    pub(crate) retries: u32,
     /// Attempts allowed in all.
-    pub max_attempts: u32,
+    pub(crate) max_attempts: u32,
     /// The pauses.
-    pub backoff: Backoff,
+    pub(crate) backoff: Backoff,
     /// The attempt that failed, 1-based.
-    pub attempt: u32,
+    pub(crate) attempt: u32,
     /// Failures in a row, this one included.
-    pub failures: u32,
+    pub(crate) failures: u32,
 }
 
 impl Budget {
     /// The pause before the next attempt, or `None` when the failure is final.
-    pub fn after_failure(&self, directive: Directive, task: TaskId) -> Option<Duration> {
+    pub(crate) fn after_failure(&self, directive: Directive, task: TaskId) -> Option<Duration> {
         if self.attempt >= self.max_attempts || self.failures > self.retries {
             return None;
         }
