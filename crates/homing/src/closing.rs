@@ -185,7 +185,6 @@ impl Context {
                         watermark: 0,
                         passed: Vec::new(),
                     });
-                });
                 }
             }
         }

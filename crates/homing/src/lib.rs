@@ -1,5 +1,45 @@
 //! Background tasks that spawn further tasks while they run and wait for them: a `JoinSet` that
 //! survives crashes and spans machines.
+//!
+//! A [`task`](macro@task) is a plain `async fn`. Applied to arguments it makes a [`Call`]; a call is
+//! [submitted](Homing::submit) as a job of its own or [spawned](fn@spawn) by a running task as a child. The
+//! body says `spawn` when it finds work and `join` when it needs it; the wait holds no slot, is woken by
+//! an event and survives `kill -9` of anything: the body is replayed from what it remembers.
+//!
+//! ```
+//! use homing::{Homing, JoinSet, step, task};
+//!
+//! #[task]
+//! async fn write_page(page: Vec<u64>) -> homing::Result<u64> {
+//!     Ok(page.iter().sum())
+//! }
+//!
+//! #[task]
+//! async fn import(pages: u64) -> homing::Result<u64> {
+//!     let mut writes = JoinSet::new();
+//!     for n in 0..pages {
+//!         // Remembered: a crash does not fetch it again.
+//!         let page = step("fetch", || async move { Ok::<_, homing::Error>(vec![n; 3]) }).await?;
+//!         writes.spawn(write_page(page)).await?;
+//!     }
+//!     let sums = writes.join_all().await?; // parked: no slot held, woken by the last child
+//!     Ok(sums.iter().sum())
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let homing = Homing::open("memory:").await?; // or `sqlite:jobs.db`
+//! homing.worker().register(import).register(write_page).start().await?;
+//! let sum = homing.submit(import(4)).title("nightly import").await?.outcome().await?;
+//! assert_eq!(sum, 18);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Inside a body: [`step`](fn@step), [`spawn`](fn@spawn), [`JoinSet`], [`sleep`], [`signal`], [`select!`],
+//! [`join!`], [`join_all`], [`detach`], [`id`](fn@id), [`now`], [`progress`], [`log!`], [`cancelled`]. Outside:
+//! [`Homing`] and [`JobHandle`]. What a body may do, and why, is told in `docs/concepts/semantics.md` of
+//! the repository; every default and limit is in [`limits`].
 
 extern crate self as homing;
 
@@ -67,3 +107,9 @@ pub mod __private {
     pub use crate::verbs::say;
     pub use crate::waiting::{Arm, Selectable, Winner, race};
 }
+
+/// The README's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
