@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(25);
 const REST: u32 = 20;
 /// Longest pause between two attempts to get the write lock. SQLite's own pauses grow to 100 ms, which
 /// is many times what a transaction takes.
-const PAUSE: Duration = Duration::from_millis(4);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A queued verb.
 trait Request: Send {
@@ -222,7 +222,7 @@ impl Thread {
     /// Gets the write lock, within the time that the options allow.
     fn begin(&self) -> Result<()> {
         let deadline: Instant = monotonic() + self.shared.busy_timeout;
-        let mut pause = Duration::from_micros(250);
+        let mut pause = Duration::from_micros(50);
         loop {
             let begun = self.db.prepare_cached("BEGIN IMMEDIATE")?.execute(());
             match begun.map_err(Fault::from) {

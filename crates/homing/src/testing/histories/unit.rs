@@ -1,0 +1,162 @@
+//! What happens in a task between two exchanges: one unit, made up by chance.
+//!
+//! It keeps to what a body can do: it succeeds only after its children, and parks on what it has.
+
+use std::time::Duration;
+
+use super::actor::Held;
+use super::random::Random;
+use super::{History, SETS, SIGNALS, Step};
+use crate::error::{Failure, Reason};
+use crate::id::{Local, TaskId};
+use crate::log::Level;
+use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Unit};
+use crate::wait::{Condition, Wait};
+
+impl History {
+    pub(super) async fn unit(&mut self, held: &Held) -> Step<Option<Unit>> {
+        let Held { task, token, mut seq } = *held;
+        let mut events = Vec::new();
+        for _ in 0..self.random.below(4) {
+            let event = self.event(task, &mut seq, &events).await?;
+            events.extend(event);
+        }
+        if self.random.one_in(2) {
+            events.push(self.last_event(task, &mut seq, &events).await?);
+        }
+        let renew = self.random.one_in(3);
+        Ok((!events.is_empty()).then_some(Unit { task, token, renew, events }))
+    }
+
+    async fn event(
+        &mut self,
+        task: TaskId,
+        seq: &mut u64,
+        before: &[Event],
+    ) -> Step<Option<Event>> {
+        Ok(Some(match self.random.below(12) {
+            0..2 => {
+                *seq += 1;
+                let place = format!("step {}", self.random.below(3));
+                let entry = match self.random.below(3) {
+                    0 => Entry::Step("1".to_owned()),
+                    1 => Entry::Returned { value: "2".to_owned(), open: Vec::new() },
+                    _ => Entry::Now(self.now()),
+                };
+                Event::Record { seq: *seq, place, entry }
+            }
+            2..8 => return self.spawn(task, before).await,
+            8 => Event::Detach(Box::new(self.new_job(Some(task)))),
+            9 => {
+                let sets = self.sets(task).await?;
+                let Some((set, spawned)) = self.random.pick_of(&sets) else { return Ok(None) };
+                let below = self.random.below(spawned + 1) as u32;
+                let child = self.random.one_in(2).then(|| set.numbered(below));
+                Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
+            }
+            10 => Event::Progress { done: self.random.below(5), total: 5 },
+            _ => {
+                let key = format!("line {}", self.random.below(6));
+                let (time, level) = (self.now(), Level::Info);
+                Event::Log(LogLine { message: key.clone(), key, time, level })
+            }
+        }))
+    }
+
+    /// A new child, one spawned again, or now and then one that has drifted.
+    async fn spawn(&mut self, task: TaskId, before: &[Event]) -> Step<Option<Event>> {
+        let set = task.set(self.random.pick::<&str>(&SETS));
+        let known = self.sets(task).await?;
+        let spawned = known.iter().find(|(own, _)| *own == set).map_or(0, |(_, spawned)| *spawned);
+        let fresh = |event: &&Event| matches!(event, Event::Spawn(child) if child.set == set);
+        let number = (spawned as usize + before.iter().filter(fresh).count()) as u32;
+        if spawned > 0 && self.random.one_in(4) {
+            let from = self.random.below(spawned) as u32;
+            let page = self.memory().children(task, set, from, 1).await;
+            let page = page.map_err(|error| error.to_string())?;
+            let Some(child) = page.into_iter().next() else { return Ok(None) };
+            let mut again = self.new_task();
+            if !self.random.one_in(6) {
+                (again.kind, again.hash) = (child.kind, child.hash);
+            }
+            let (local, number) = (child.local, child.number);
+            return Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task: again }))));
+        }
+        let placed = self.random.one_in(4).then(|| format!("place {number}"));
+        let local = placed.map_or(set.numbered(number), |place| set.placed(&place));
+        let task = self.new_task();
+        Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task }))))
+    }
+
+    async fn last_event(&mut self, task: TaskId, seq: &mut u64, before: &[Event]) -> Step<Event> {
+        let due = self.now().after(Duration::from_millis(self.random.below(3000)));
+        let failure = Failure::new("kind", task, 1, Reason::Error, "out of luck");
+        Ok(match self.random.below(16) {
+            0..6 => self.park(task, seq).await?,
+            6..10 if self.is_done(task, before).await? => {
+                Event::End(End::Succeeded(self.next().to_string()))
+            }
+            6..12 => {
+                let sets = self.sets(task).await?;
+                let cause = self.random.pick_of(&sets).map(|(set, spawned)| Cause {
+                    place: format!("wait {}", self.random.below(3)),
+                    set,
+                    child: self
+                        .random
+                        .one_in(4)
+                        .then(|| set.numbered(self.random.below(spawned) as u32)),
+                });
+                Event::End(End::Failed { failure, cause })
+            }
+            12..14 => Event::Retry { failure, due },
+            14 => Event::Stall { reason: "drift".to_owned(), due },
+            _ => Event::HandBack,
+        })
+    }
+
+    /// Whether a task may succeed: a body ends after its children.
+    async fn is_done(&self, task: TaskId, before: &[Event]) -> Step<bool> {
+        let sets = self.memory().sets(task, None, 100).await.map_err(|error| error.to_string())?;
+        let spawns = before.iter().any(|event| matches!(event, Event::Spawn(_)));
+        Ok(!spawns && sets.iter().all(|row| row.counts.ended() == row.counts.spawned))
+    }
+
+    async fn park(&mut self, task: TaskId, seq: &mut u64) -> Step<Event> {
+        let sets = self.sets(task).await?;
+        let mut waits = Vec::new();
+        for _ in 0..=self.random.below(2) {
+            *seq += 1;
+            let mut arms = vec![self.condition(&sets, 0)];
+            if self.random.one_in(3) {
+                arms.push(self.condition(&sets, 0));
+            }
+            let place = format!("wait {}", self.random.below(3));
+            waits.push(Wait { place, seq: *seq, arms, members: self.random.below(3) });
+        }
+        Ok(Event::Park { waits, resident: self.random.one_in(2) })
+    }
+
+    fn condition(&mut self, sets: &[(Local, u64)], depth: u32) -> Condition {
+        let time = self.now().after(Duration::from_millis(self.random.below(4000)));
+        let Some((set, spawned)) = self.random.pick_of(sets) else { return Condition::At { time } };
+        let some = |random: &mut Random| random.one_in(2).then(|| random.below(spawned + 1).max(1));
+        match self.random.below(8) {
+            0..4 => Condition::Set {
+                set,
+                ended: some(&mut self.random),
+                lost: some(&mut self.random),
+                succeeded: some(&mut self.random),
+                past: some(&mut self.random),
+            },
+            4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
+            5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
+            6 if depth == 0 => {
+                let of = (0..2).map(|_| self.condition(sets, 1)).collect();
+                Condition::All { of }
+            }
+            // A store is not asked to look at instants within `All`.
+            _ if depth > 0 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
+            _ => Condition::At { time },
+        }
+    }
+}
