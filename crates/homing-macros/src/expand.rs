@@ -197,7 +197,10 @@ impl Expansion<'_> {
             locals.push(local);
         }
         let named = if locals.is_empty() { quote!(_) } else { quote!(#input) };
+        // Dropped before the body runs: a parked body would keep its arguments twice.
+        let forget = if locals.is_empty() { quote!() } else { quote!(::core::mem::drop(#input);) };
         let result = quote_spanned! {placed(returned)=>
+            #forget
             ::homing::task::Returned::into_result(Self::run(#(#locals),*).await)
         };
         (named, quote!(#(#decoded)* #result))

@@ -27,16 +27,17 @@ pub(crate) async fn run(
     context: Arc<Context>,
     body: impl FnOnce() -> Body<String>,
 ) -> Result<String> {
-    if let Some((value, open, seq)) = context.returned().await {
-        context.close(&open, seq).await?;
+    // What is rare is boxed: it would make every parked body as large as itself.
+    if let Some((value, open, seq)) = Box::pin(context.returned()).await {
+        Box::pin(context.close(&open, seq)).await?;
         return Ok(value);
     }
     let value = body().await?;
-    let open = context.undelivered_sets().await;
+    let open = Box::pin(context.undelivered_sets()).await;
     if !open.is_empty() {
         context.record(RETURNED, Entry::Returned { value: value.clone(), open: open.clone() });
         let seq = context.reserve();
-        context.close(&open, seq).await?;
+        Box::pin(context.close(&open, seq)).await?;
     }
     Ok(value)
 }

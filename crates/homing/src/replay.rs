@@ -62,6 +62,11 @@ impl Recall {
         }
     }
 
+    /// Gives back memory that was needed for pages.
+    pub(crate) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     /// Whether entries remain that the body has not come to.
     pub(crate) fn is_replaying(&self) -> bool {
         self.taken < self.last

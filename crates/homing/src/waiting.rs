@@ -94,19 +94,20 @@ impl<W: Durable> Waiting<'_, W> {
             return self.wait.misuse(Misuse::OutsideTask { verb: verb(&name) });
         };
         let place = context.place(&name);
-        let _op = context.begin(&place, false).await;
+        let _op = Box::pin(context.begin(&place, false)).await;
         let members = self.wait.members(&context);
-        let mut answer = context.answered(&place, members).await;
+        let mut answer = Box::pin(context.answered(&place, members)).await;
         if answer.is_none()
             && let Some(condition) = self.wait.plan(&context, &place).await
         {
             let mut arms = vec![condition];
             if let Some(after) = self.timeout {
-                let time = context.deadline(&place, after).await;
+                let time = Box::pin(context.deadline(&place, after)).await;
                 arms.push(Condition::At { time });
             }
             answer = Some(context.wait(&place, arms, members).await);
         }
+        // The futures above live only until they are done; what is parked is the wait itself.
         let (arm, value) = answer.map_or((0, None), |answer| (answer.arm, answer.value));
         self.wait.settle(&context, Settled { place, timed_out: arm > 0, value }).await
     }
@@ -140,7 +141,9 @@ impl<'s, W: Durable + 's> IntoFuture for Waiting<'s, W> {
 impl Context {
     /// The answer recorded at a place, if there is one.
     async fn answered(&self, place: &str, members: u64) -> Option<Answer> {
-        match self.recall(place).await? {
+        let recorded = self.recall(place).await;
+        self.settle_lines(recorded.is_some());
+        match recorded? {
             Entry::Answer(answer) if answer.members == members => Some(answer),
             Entry::Answer(answer) => {
                 let old = answer.members;

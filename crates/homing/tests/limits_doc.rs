@@ -22,21 +22,27 @@ trait Limit {
     fn value(self) -> Value;
 }
 
-macro_rules! counts {
-    ($($number:ty),+) => {
-        $(impl Limit for $number {
-            fn value(self) -> Value {
-                Value::Count(self.try_into().unwrap())
-            }
-        })+
-    };
+impl Limit for usize {
+    fn value(self) -> Value {
+        Value::Count(self as u64)
+    }
 }
 
-counts!(usize, u32, u64);
+impl Limit for u32 {
+    fn value(self) -> Value {
+        Value::Count(self.into())
+    }
+}
+
+impl Limit for u64 {
+    fn value(self) -> Value {
+        Value::Count(self)
+    }
+}
 
 impl Limit for Duration {
     fn value(self) -> Value {
-        Value::Millis(self.as_millis().try_into().unwrap())
+        Value::Millis(self.as_millis() as u64)
     }
 }
 

@@ -37,6 +37,10 @@ impl Branches {
         &mut self.all[self.current.min(last)]
     }
 
+    pub(super) fn shrink(&mut self) {
+        self.all.shrink_to_fit();
+    }
+
     pub(super) fn prefix(&self) -> &str {
         self.all.get(self.current).map_or("", |branch| &branch.prefix)
     }

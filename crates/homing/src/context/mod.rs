@@ -299,17 +299,28 @@ impl Context {
             match look {
                 Look::Found(entry) => return Some(entry),
                 Look::Absent => return None,
-                Look::Load(after) => {
-                    let task = self.task;
-                    let page = self
-                        .fetch(move |store| async move {
-                            store.record(task, after, crate::limits::PAGE).await
-                        })
-                        .await;
-                    self.lock().recall.load(page);
-                }
+                // Boxed, so that a body that is not replayed does not carry it.
+                Look::Load(after) => Box::pin(self.load_page(after)).await,
             }
         }
+    }
+
+    async fn load_page(&self, after: u64) {
+        let task = self.task;
+        let page = self
+            .fetch(move |store| async move { store.record(task, after, crate::limits::PAGE).await })
+            .await;
+        self.lock().recall.load(page);
+    }
+
+    /// Gives back memory that only a running body needs.
+    pub(crate) fn shrink(&self) {
+        let mut inner = self.lock();
+        inner.requests.shrink_to_fit();
+        inner.in_flight.shrink_to_fit();
+        inner.waits.shrink_to_fit();
+        inner.recall.shrink();
+        inner.branches.shrink();
     }
 
     /// Remembers something at a place, from the next commit on.

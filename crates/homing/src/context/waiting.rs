@@ -12,34 +12,13 @@ use crate::wait::{Answer, Condition, Wait};
 
 impl Context {
     /// Waits until one of the arms is satisfied and says which; the answer is recorded before the body
-    /// sees it, and found again by a replay.
+    /// sees it. For places where the record has nothing.
     pub(crate) async fn wait(&self, place: &str, arms: Vec<Condition>, members: u64) -> Answer {
-        match self.recall(place).await {
-            Some(Entry::Answer(answer)) if answer.members == members => {
-                self.lock().settle_lines(true);
-                answer
-            }
-            Some(Entry::Answer(answer)) => {
-                let text = format!(
-                    "expected a wait for {} children, got one for {members}",
-                    answer.members
-                );
-                self.drift(place, &text).await
-            }
-            Some(other) => self.drift(place, &format!("expected {other:?}, got a wait")).await,
-            None => {
-                let seq = {
-                    let mut inner = self.lock();
-                    inner.settle_lines(false);
-                    inner.next_seq += 1;
-                    inner.next_seq
-                };
-                self.park(Wait { place: place.to_owned(), seq, arms, members }).await
-            }
-        }
+        let seq = self.reserve();
+        self.park(Wait { place: place.to_owned(), seq, arms, members }).await
     }
 
-    /// Waits without asking the record: for the closing join, whose answer always has the same number.
+    /// As [`wait`](Self::wait), under a number of the caller's: the closing join always has the same.
     pub(crate) async fn park(&self, wait: Wait) -> Answer {
         let seq = wait.seq;
         self.lock().waits.push((wait, None));

@@ -112,7 +112,9 @@ impl Driver {
             return;
         };
         let (run, context) = (definition.run, Arc::clone(&self.context));
-        let input = Input::new(&self.claimed.arguments, Arc::clone(&self.shared.states));
+        // The body has its arguments from here on; a parked one need not keep them twice.
+        let arguments = std::mem::take(&mut self.claimed.arguments);
+        let input = Input::new(&arguments, Arc::clone(&self.shared.states));
         self.body = Some(Box::pin(crate::closing::run(context, move || run(input))));
     }
 
@@ -274,6 +276,8 @@ impl Driver {
         let (events, renew) = self.context.take_last(Event::Park { waits, resident });
         self.put(events, renew);
         self.timeout = None;
+        self.requests = Vec::new();
+        self.context.shrink();
         loop {
             let mail = poll_fn(|cx| {
                 self.mailbox.register(cx);

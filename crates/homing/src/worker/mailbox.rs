@@ -39,7 +39,13 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     pub(super) fn put(&self, mail: Mail) {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).push_back(mail);
+        let mut letters = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        // There is rarely more than one, and a parked body keeps the room.
+        if letters.capacity() == letters.len() {
+            letters.reserve_exact(1);
+        }
+        letters.push_back(mail);
+        drop(letters);
         self.waker.wake();
     }
 
