@@ -390,14 +390,24 @@ pub enum Misuse {
         /// The open wait.
         wait: String,
     },
-    /// A wait on more than `select!` can take, or none.
-    #[error("`{verb}` needs at least one wait")]
-    Nothing {
-        /// The verb.
-        verb: &'static str,
+    /// A place that was given twice.
+    #[error(
+        "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` in the body"
+    )]
+    DoubledPlace {
+        /// The place.
+        place: String,
+    },
+    /// A detached job's id belongs to another call.
+    #[error(
+        "the id {id} belongs to a job of another kind or with other arguments: choose another id, or prune that job"
+    )]
+    TakenId {
+        /// The id.
+        id: JobId,
     },
     /// A name, place or value that cannot be kept.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] Invalid),
 }
 
@@ -409,7 +419,7 @@ pub enum Invalid {
     #[error("{field} has {length} bytes, at most {limit} are allowed{hint}")]
     TooLong {
         /// The field.
-        field: &'static str,
+        field: String,
         /// Its length.
         length: usize,
         /// The limit.
@@ -432,6 +442,14 @@ pub enum Invalid {
         count: usize,
         /// The limit.
         limit: usize,
+    },
+    /// An argument the kind does not have.
+    #[error("there is no argument `{name}`: {reason}")]
+    Argument {
+        /// The argument.
+        name: String,
+        /// What there is.
+        reason: String,
     },
     /// A value that JSON cannot hold.
     #[error("{field} cannot be written as JSON: {reason}")]

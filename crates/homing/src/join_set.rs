@@ -93,7 +93,13 @@ impl<T> JoinSet<T> {
     ///
     /// The name must be unique in the body (1 to 200 bytes).
     pub fn named(name: &str) -> Self {
-        Self::create(|context| context.named_place(&format!("set:{name}")))
+        let set = Self::create(|context| context.named_place(&format!("set:{name}")));
+        if let Ok(context) = &set.context
+            && context.with_set(set.set, |state| std::mem::replace(&mut state.named, true))
+        {
+            context.refuse(Misuse::DoubledPlace { place: set.place.clone() });
+        }
+        set
     }
 
     fn create(place: impl FnOnce(&Context) -> String) -> Self {

@@ -90,7 +90,7 @@ pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
 pub use store::read::{
-    Breach, Counts, JobFilter, JobView, QueueView, Status, TaskView, WorkerView,
+    Breach, Counts, JobFilter, JobView, KindView, QueueView, Status, TaskView, WorkerView,
 };
 pub use task::State;
 pub use trace::{LogLayer, log_layer};

@@ -8,7 +8,7 @@ use crate::clock::{Clock, Time};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::store::read::{
-    Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
 use crate::store::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store,
@@ -120,6 +120,9 @@ impl Read for Faulty {
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
         self.inner.outcomes(jobs)
     }
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
+        self.inner.holder(key)
+    }
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.inner.job(job)
     }
@@ -135,7 +138,7 @@ impl Read for Faulty {
     fn workers(&self) -> Verb<'_, Vec<WorkerView>> {
         self.inner.workers()
     }
-    fn kinds(&self) -> Verb<'_, Vec<String>> {
+    fn kinds(&self) -> Verb<'_, Vec<KindView>> {
         self.inner.kinds()
     }
     fn audit(&self) -> Verb<'_, Vec<Breach>> {

@@ -140,7 +140,9 @@ impl Driver {
                 shared.broke(claimed, context, Reason::Timeout, message)
             }
             Stop::Unfit(text) => shared.unfit(claimed, &text),
-            Stop::Drift(text) => shared.stall(claimed, &text),
+            Stop::Drift(text) => {
+                shared.stall(claimed, &crate::replay::drift_reason("a spawn", &text))
+            }
             Stop::HandBack | Stop::Park | Stop::Dropped => Event::HandBack,
         }
     }

@@ -15,7 +15,9 @@ use self::lock::Locks;
 use self::options::Options;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::read::{Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView};
+use super::read::{
+    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
+};
 use super::url::Url;
 use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store,
@@ -270,6 +272,10 @@ impl Read for Sqlite {
         self.read(move |tx| tx.outcomes(&jobs))
     }
 
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
+        self.read(move |tx| tx.holder(&key))
+    }
+
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.read(move |tx| tx.job_view(job, None))
     }
@@ -290,7 +296,7 @@ impl Read for Sqlite {
         self.read(|tx| tx.workers())
     }
 
-    fn kinds(&self) -> Verb<'_, Vec<String>> {
+    fn kinds(&self) -> Verb<'_, Vec<KindView>> {
         self.read(|tx| tx.kinds())
     }
 

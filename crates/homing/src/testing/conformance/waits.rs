@@ -484,6 +484,27 @@ pub async fn chains_groups_and_chords(lab: Lab) {
     lab.close([worker]).await;
 }
 
+#[task(queue = "slow", priority = 7)]
+async fn last(n: u64) -> Result<u64> {
+    Ok(n)
+}
+
+/// The calls inside combinators keep their options, and those of their kinds.
+pub async fn combinators_keep_options(lab: Lab) {
+    let worker = lab.worker().register(double).register(last).queues(["default", "slow"]);
+    let worker = worker.start().await.unwrap();
+    let first = double(1).delay(Duration::from_secs(30)).priority(3);
+    let job = lab.homing.submit(crate::chain(first).then(last).call()).await.unwrap();
+    let first = children_when(&lab, job.id().root(), 1).await.remove(0);
+    assert_eq!((first.priority, first.state), (3, TaskState::Pending));
+    lab.advance(Duration::from_secs(30)).await;
+    assert_eq!(job.outcome().await.unwrap(), 2);
+    let all = children(&lab, job.id()).await;
+    let last = all.iter().find(|child| child.kind == "last").unwrap();
+    assert_eq!((last.queue.as_str(), last.priority), ("slow", 7));
+    lab.close([worker]).await;
+}
+
 #[task]
 async fn reusing() -> Result<Vec<u64>> {
     let mut set = JoinSet::new();
