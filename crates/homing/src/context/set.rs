@@ -12,6 +12,7 @@ use crate::limits;
 use crate::store::{Child, Event, NewChild};
 
 /// A set as the body sees it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(crate) struct SetState {
     pub(crate) place: String,
