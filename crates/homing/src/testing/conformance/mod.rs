@@ -26,6 +26,7 @@ pub mod records;
 pub mod retries;
 pub mod waits;
 pub mod wakes;
+pub mod weaving;
 
 /// Opens fresh stores of one kind.
 pub trait Factory: Send + Sync {
@@ -242,10 +243,10 @@ macro_rules! __conformance {
                     join_settled_brings_every_outcome, join_first_aborts_the_rest,
                     join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
                     a_timeout_names_the_open_children, sets_go_on_after_a_timeout,
-                    select_takes_the_first_and_records_it, branches_run_beside_each_other,
+                    sets_can_be_used_again, handles_of_a_set_can_be_awaited;
+                weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
-                    sleep_parks, chains_groups_and_chords, combinators_keep_options, sets_can_be_used_again,
-                    handles_of_a_set_can_be_awaited;
+                    sleep_parks, chains_groups_and_chords, combinators_keep_options;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
