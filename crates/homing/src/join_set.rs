@@ -148,10 +148,11 @@ impl<T> JoinSet<T> {
         Ok(JoinHandle::new(Arc::clone(context), spawned))
     }
 
-    /// Every child so far has been dealt with; what is spawned next begins a fresh set.
-    fn turn(&mut self, context: &Context) {
+    /// Every child so far has been dealt with; what is spawned next begins a fresh set. Where some may
+    /// still be open, the closing join waits for their ends.
+    fn turn(&mut self, context: &Context, ended: bool) {
         context.with_set(self.set, |state| {
-            state.settled = true;
+            (state.settled, state.ended) = (true, ended);
             state.delivered = u64::from(state.issued);
             state.page.clear();
         });

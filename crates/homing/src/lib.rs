@@ -57,6 +57,7 @@ mod id;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod point;
 mod replay;
 mod state;
 mod step;

@@ -44,6 +44,8 @@ pub(crate) struct SetState {
     pub(crate) more: bool,
     /// A wait has dealt with the whole set: how its open children end no longer matters.
     pub(crate) settled: bool,
+    /// Every child had ended by then.
+    pub(crate) ended: bool,
 }
 
 /// A child that was spawned or found again.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::rows::Rows;
 use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
@@ -30,6 +31,7 @@ mod people;
 mod prune;
 mod replay;
 mod retry;
+mod rows;
 mod submit;
 mod sweep;
 mod worker;
@@ -110,7 +112,7 @@ struct Worker {
 
 #[derive(Debug, Default)]
 struct Data {
-    tasks: BTreeMap<TaskId, Task>,
+    tasks: Rows,
     jobs: BTreeMap<JobId, Job>,
     keys: BTreeMap<String, JobId>,
     sets: BTreeMap<(TaskId, Local), SetCounts>,

@@ -141,9 +141,9 @@ impl Data {
     /// Scans everything: waiting yet satisfied, counts that differ from the rows, orphans.
     pub(super) fn audit(&self, now: Time) -> Vec<Breach> {
         let mut breaches = Vec::new();
-        for (id, row) in &self.tasks {
+        for (id, row) in &*self.tasks {
             let breach = |what: &str| Breach { task: *id, what: what.to_owned() };
-            let overdue = self.timer(*id).is_some_and(|time| time <= now);
+            let overdue = row.timer().is_some_and(|time| time <= now);
             if row.state == State::Waiting && !overdue && self.holds_now(*id, now) {
                 breaches.push(breach("waiting, yet satisfied"));
             }
