@@ -12,7 +12,7 @@ use crate::context::{Context, current};
 use crate::error::{JoinError, Misuse};
 use crate::id::{JobId, Local, TaskId};
 use crate::log::Level;
-use crate::store::{Cause, Entry, Event, NewJob, NewTask};
+use crate::store::{Cause, Entry, Event, NewJob};
 use crate::task::Kind;
 use crate::wait::Condition;
 use crate::waiting::{Boxed, Durable, Settled, Waiting};
@@ -182,43 +182,34 @@ impl<K: Kind> Detach<K> {
         let context = current("detach")?;
         let tags = self.call.draft.tags.clone();
         let place = match &self.call.draft.place {
-            Some(name) => context.named_place(&format!("detach@{name}")),
+            Some(name) => context.place_once(&format!("detach@{name}")).await,
             None => context.place(&format!("detach:{}", K::NAME)),
         };
         let task = self.call.draft.fix(context.now(), "default", 0)?;
         crate::client::check_job(self.title.as_deref(), self.key.as_deref())?;
         let _op = context.begin(&place, false).await;
         let hash = crate::id::digest(&[task.kind.as_bytes(), &task.hash]);
+        let (own, origin) = (self.id.is_some() || self.key.is_some(), Some(context.task));
         let id = self.id.unwrap_or_else(|| JobId::detached(context.task, &place));
+        let job = NewJob { id, task, title: self.title, key: self.key, tags, origin };
         match context.recall(&place).await {
             Some(Entry::Detached(old)) if old == hash => {}
             Some(_) => {
-                let text = format!("another call than {}({})", task.kind, task.arguments);
+                let text = format!("another call than {}({})", job.task.kind, job.task.arguments);
                 context.drift::<()>(&place, &text).await;
             }
             None => {
-                let (origin, task) = (Some(context.task), task.clone());
-                let (title, key) = (self.title, self.key.clone());
                 context.record(&place, Entry::Detached(hash));
-                let job = NewJob { id, task, title, key, tags, origin };
-                context.send(Event::Detach(Box::new(job)));
+                context.send(Event::Detach(Box::new(job.clone())));
             }
         }
-        if self.id.is_none() && self.key.is_none() {
-            return Ok(id);
-        }
-        settled(&context, &place, (id, self.key), task).await
+        if own { settled(&context, &place, job).await } else { Ok(id) }
     }
 }
 
 /// The job that a detached call with a key or an id of its own has become: itself, or the open job that
 /// holds the key. Remembered, because the key may be another's by the time of a replay.
-async fn settled(
-    context: &Arc<Context>,
-    place: &str,
-    (id, key): (JobId, Option<String>),
-    task: NewTask,
-) -> Result<JobId, Misuse> {
+async fn settled(context: &Arc<Context>, place: &str, job: NewJob) -> Result<JobId, Misuse> {
     let place = format!("{place}/job");
     if let Some(Entry::Step(text)) = context.recall(&place).await {
         match crate::encode::parse(&text) {
@@ -226,19 +217,24 @@ async fn settled(
             Err(reason) => context.drift(&place, &reason).await,
         }
     }
-    context.commit().await;
-    let root = context.fetch(move |store| async move { store.task(id.root()).await }).await;
-    let job = match (root, key) {
-        (Some(root), _) if root.kind == task.kind && root.arguments == task.arguments => id,
-        (Some(_), _) => return Err(Misuse::TakenId { id }),
-        (None, Some(key)) => {
-            let held = context.fetch(move |store| async move { store.holder(key).await }).await;
-            held.unwrap_or(id)
+    let id = job.id;
+    let found = loop {
+        context.commit().await;
+        let root = context.fetch(move |store| async move { store.task(id.root()).await }).await;
+        if let Some(root) = root {
+            let same = root.kind == job.task.kind && root.arguments == job.task.arguments;
+            break if same { id } else { return Err(Misuse::TakenId { id }) };
         }
-        (None, None) => id,
+        let key = job.key.clone().unwrap_or_default();
+        let held = context.fetch(move |store| async move { store.holder(key).await }).await;
+        if let Some(holder) = held {
+            break holder;
+        }
+        // Whoever held the key has ended since: once more.
+        context.send(Event::Detach(Box::new(job.clone())));
     };
-    context.record(&place, Entry::Step(crate::encode::json(&job)));
-    Ok(job)
+    context.record(&place, Entry::Step(crate::encode::json(&found)));
+    Ok(found)
 }
 
 impl<K: Kind> std::future::IntoFuture for Detach<K> {

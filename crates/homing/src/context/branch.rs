@@ -119,7 +119,14 @@ impl<F: Future> Future for InBranch<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
         let outer = std::mem::replace(&mut self.context.lock().branches.current, self.branch);
         let poll = self.future.as_mut().poll(cx);
-        self.context.lock().branches.current = outer;
+        let mut inner = self.context.lock();
+        if poll.is_ready() {
+            // No operation will show any more whether its last lines were said before; said again under
+            // the same names they are kept once.
+            inner.settle_lines(false);
+        }
+        inner.branches.current = outer;
+        drop(inner);
         poll
     }
 }

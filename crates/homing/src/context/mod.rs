@@ -360,6 +360,17 @@ impl Context {
         format!("{name}#{count}")
     }
 
+    /// The place of a name that stands alone: taking it twice ends the task.
+    pub(crate) async fn place_once(&self, name: &str) -> String {
+        let place = self.named_place(name);
+        let taken = self.lock().places.insert(place.clone(), 1).is_some();
+        if taken {
+            let misuse = Misuse::DoubledPlace { place };
+            return self.halt(Halt::Misuse(misuse)).await;
+        }
+        place
+    }
+
     /// The place of a name that needs no number.
     pub(crate) fn named_place(&self, name: &str) -> String {
         format!("{}{name}", self.lock().branches.prefix())

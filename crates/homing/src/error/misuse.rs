@@ -54,7 +54,7 @@ pub enum Misuse {
     },
     /// A place that was given twice.
     #[error(
-        "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` in the body"
+        "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` or to a detached call in the body"
     )]
     DoubledPlace {
         /// The place.

@@ -83,7 +83,7 @@ async fn committing(State(homing): State<crate::Homing>) -> Result<u64> {
         let record = homing.store().record(crate::id(), 0, 100).await?;
         let steps = record.iter().filter(|(_, place, _)| place.starts_with("step:seen"));
         kept += 1;
-        assert_eq!(steps.count(), kept, "a step returned before its commit");
+        assert!(steps.count() >= kept, "a step returned before its commit");
     }
     Ok(kept as u64)
 }

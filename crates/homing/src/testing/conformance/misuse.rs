@@ -109,12 +109,12 @@ pub async fn nothing_durable_inside_a_step(lab: Lab) {
 }
 
 #[task]
-async fn twice_at_a_place(named: bool) -> Result<()> {
+async fn twice_at_a_place(verb: String) -> Result<()> {
     for _ in 0..2 {
-        if named {
-            JoinSet::named("pages").spawn(leaf(1)).await?;
-        } else {
-            crate::spawn(leaf(1).at("here")).await?;
+        match verb.as_str() {
+            "set" => drop(JoinSet::named("pages").spawn(leaf(1)).await?),
+            "detach" => drop(crate::detach(leaf(1).at("here")).await?),
+            _ => drop(crate::spawn(leaf(1).at("here")).await?),
         }
     }
     Ok(())
@@ -123,9 +123,10 @@ async fn twice_at_a_place(named: bool) -> Result<()> {
 /// A place that is given twice is named.
 pub async fn doubled_places(lab: Lab) {
     let worker = lab.worker().register(twice_at_a_place).register(leaf).start().await.unwrap();
-    let hint = "is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` in the body";
-    for (named, place) in [(false, "spawn:leaf@here"), (true, "set:pages")] {
-        let job = lab.homing.submit(twice_at_a_place(named)).await.unwrap();
+    let hint = "is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` or to a detached call in the body";
+    let verbs = [("spawn", "spawn:leaf@here"), ("set", "set:pages"), ("detach", "detach@here")];
+    for (verb, place) in verbs {
+        let job = lab.homing.submit(twice_at_a_place(verb.to_owned())).await.unwrap();
         assert_eq!(message(&lab, job).await, format!("the place `{place}` {hint}"));
     }
     lab.close([worker]).await;

@@ -217,7 +217,7 @@ macro_rules! __conformance {
             $crate::__cases!($resident, $factory;
                 records: g01_a_submitted_task_is_run, g01_lost_replies_lose_nothing,
                     g02_a_frozen_worker_records_nothing, g02_outcomes_are_recorded_once,
-                    job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line,
+                    job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line, branches_lose_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
                     an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged;

@@ -244,6 +244,43 @@ pub async fn a_replay_repeats_no_log_line(lab: Lab) {
 }
 
 #[task]
+async fn chatting_branches() -> Result<()> {
+    let branch = async |n: u64| {
+        crate::spawn(gated(n)).await?.await?;
+        log!("joined {n}");
+        Ok::<_, crate::Error>(())
+    };
+    let (one, two) = crate::join!(branch(1), branch(2));
+    one?;
+    two?;
+    Ok(())
+}
+
+/// The last line of a branch was lost when the branch ended while another was still being replayed.
+pub async fn branches_lose_no_log_line(lab: Lab) {
+    let builder = lab.worker().register(chatting_branches).register(gated);
+    let first = builder.start().await.unwrap();
+    let job = lab.homing.submit(chatting_branches()).await.unwrap();
+    let all = super::waits::children_when(&lab, job.id().root(), 2).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    first.kill().await;
+    // Both children end before anybody can resume the parent, so one claim answers both waits.
+    let second = lab.worker().register(gated).start().await.unwrap();
+    lab.probe.open("gate 1");
+    lab.probe.open("gate 2");
+    for child in all {
+        lab.reaches(child.id, TaskState::Succeeded).await;
+    }
+    let third = lab.worker().register(chatting_branches).start().await.unwrap();
+    lab.turning(job.outcome()).await.unwrap();
+    let lines = job.log().page().await.unwrap();
+    let mut lines: Vec<_> = lines.into_iter().map(|line| line.message).collect();
+    lines.sort();
+    assert_eq!(lines, ["joined 1", "joined 2"]);
+    lab.close([second, third]).await;
+}
+
+#[task]
 async fn traced() -> Result<()> {
     tracing::info!(target: "my_app", page = 7, "fetched");
     tracing::debug!(target: "my_app", "not important");
