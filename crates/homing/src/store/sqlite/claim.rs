@@ -29,11 +29,13 @@ pub(super) const NEXT: &str = "SELECT priority FROM tasks INDEXED BY ready
 
 pub(super) const DUE: &str = "SELECT due FROM tasks INDEXED BY ready
   WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority = ?3 AND due > ?4
-    AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4)
+    AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4
+      OR NOT EXISTS (SELECT 1 FROM workers WHERE id = holder))
   ORDER BY due LIMIT 1";
 
 pub(super) const HELD: &str = "SELECT held_until, queue, kind FROM tasks INDEXED BY held
   WHERE state = 0 AND holder IS NOT NULL AND held_until > ?1 AND holder <> ?2 AND crashes < ?3
+    AND EXISTS (SELECT 1 FROM workers WHERE id = holder)
   ORDER BY held_until";
 
 pub(super) const AGAIN: &str = "SELECT job, local, claim FROM tasks INDEXED BY running
@@ -144,8 +146,14 @@ impl Tx<'_> {
                 }
                 let crashes: u32 = row.get(4)?;
                 let holder: Option<WorkerId> = row.get(5)?;
-                let free_to_take = holder.is_none_or(|own| own == worker)
-                    || row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now);
+                let free_to_take = match holder.filter(|own| *own != worker) {
+                    // Who is gone keeps nothing.
+                    Some(other) => {
+                        row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now)
+                            || !self.knows(other)?
+                    }
+                    None => true,
+                };
                 let allowed = crashes < limits::SUSPECT
                     || (free_to_take && std::mem::replace(&mut suspect, false));
                 if free_to_take && allowed {
