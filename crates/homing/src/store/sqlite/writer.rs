@@ -72,7 +72,8 @@ impl Writer {
     pub(super) fn start(db: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let builder = std::thread::Builder::new().name("homing-sqlite-write".to_owned());
-        let mut thread = Thread { db, shared, receiver, version: None, idle: 0, looked: monotonic() };
+        let mut thread =
+            Thread { db, shared, receiver, version: None, idle: 0, looked: monotonic() };
         // Before anybody reads: what is committed after that read is then told of.
         thread.look();
         builder.spawn(move || thread.serve())?;
