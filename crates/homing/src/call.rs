@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::clock::Time;
@@ -37,7 +38,8 @@ pub(crate) struct Draft {
 }
 
 /// When a task may start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Start {
     Now,
     After(Duration),
@@ -88,7 +90,7 @@ pub(crate) fn name(field: &'static str, name: &str) -> Result<(), Invalid> {
         return Err(Invalid::Empty { field });
     }
     if length > limit {
-        return Err(Invalid::TooLong { field, length, limit, hint: "" });
+        return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint: "" });
     }
     if name.chars().any(char::is_control) {
         let value = name.escape_debug().to_string();
@@ -110,10 +112,7 @@ impl<K: Kind> Call<K> {
     pub fn build(arguments: &[(&str, Result<Value, Invalid>)]) -> Self {
         let draft = Draft::new(K::NAME, object(arguments), Options::default());
         let mut call = Self { draft, kind: PhantomData };
-        let Options { queue, priority, deadline, expires, .. } = K::options();
-        // Retries, backoff and timeout stay with the worker's version of the task unless a call says
-        // otherwise, so that a release can change them for what is queued already.
-        call.draft.options = Options { queue, priority, deadline, expires, ..Options::default() };
+        call.draft.options = K::options().of_a_call();
         call
     }
 
@@ -212,6 +211,6 @@ fn object(arguments: &[(&str, Result<Value, Invalid>)]) -> Result<String, Invali
         object.insert((*name).to_owned(), value);
     }
     let text = crate::encode::canonical(&Value::Object(object));
-    crate::encode::within(&text)?;
+    crate::encode::within("the argument list", &text)?;
     Ok(text)
 }

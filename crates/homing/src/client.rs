@@ -15,7 +15,7 @@ use crate::context::refuse_inside;
 use crate::error::{Invalid, OpenError, SubmitError};
 use crate::id::{JobId, TaskId};
 use crate::limits;
-use crate::store::read::{Breach, JobFilter, JobView, QueueView, TaskView, WorkerView};
+use crate::store::read::{Breach, JobFilter, JobView, KindView, QueueView, TaskView, WorkerView};
 use crate::store::{self, NewJob, Store, Submitted};
 use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
@@ -75,12 +75,13 @@ impl Homing {
         Submit { homing: self.clone(), order: Order::new(call.draft), kind: PhantomData }
     }
 
-    /// Submits a kind by its name with arguments as JSON, once awaited. The kind must be known: some
-    /// worker has registered it in this store at some time.
+    /// Submits a kind by its name with arguments as a JSON object, once awaited. The kind must be
+    /// known: some worker has registered it in this store at some time. An argument it does not have is
+    /// refused; types are checked by the body.
     pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
         let text = if arguments.is_object() {
             let text = crate::encode::canonical(arguments);
-            crate::encode::within(&text).map(|()| text)
+            crate::encode::within("the argument list", &text).map(|()| text)
         } else {
             let reason = "give an object with a field for each argument".to_owned();
             Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
@@ -143,7 +144,7 @@ impl Homing {
     }
 
     /// Kinds that a worker has ever registered.
-    pub async fn kinds(&self) -> Result<Vec<String>, store::Error> {
+    pub async fn kinds(&self) -> Result<Vec<KindView>, store::Error> {
         self.store.kinds().await
     }
 
@@ -166,7 +167,8 @@ impl Homing {
     /// by any worker should this process die.
     pub async fn cancel(&self, task: impl Into<TaskId>) -> Result<bool, store::Error> {
         let first = self.store.cancel(task.into()).await?;
-        while self.store.sweep(limits::MAX_CRASHES).await? {}
+        // How many crashes are too many is for workers to say.
+        while self.store.sweep(u32::MAX).await? {}
         Ok(first)
     }
 
@@ -217,7 +219,7 @@ pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), In
         let Some(text) = text else { continue };
         let (length, limit) = (text.len(), limits::TITLE);
         if length > limit {
-            return Err(Invalid::TooLong { field, length, limit, hint: "" });
+            return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint: "" });
         }
         if text.is_empty() {
             return Err(Invalid::Empty { field });
@@ -228,6 +230,16 @@ pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), In
         }
     }
     Ok(())
+}
+
+fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
+    let names: Vec<&str> = known.iter().map(|view| view.name.as_str()).collect();
+    let known = if names.is_empty() {
+        "no kind is known yet, start a worker first".to_owned()
+    } else {
+        format!("known are {}", names.join(", "))
+    };
+    SubmitError::UnknownKind { kind: kind.to_owned(), known }
 }
 
 fn accepted(submitted: Submitted) -> Result<JobId, SubmitError> {
@@ -257,6 +269,23 @@ impl Order {
         let task = self.draft.fix(now, "default", 0)?;
         let id = self.id.unwrap_or_else(JobId::fresh);
         Ok(NewJob { id, task, title: self.title, key: self.key, tags, origin: None })
+    }
+
+    /// Whether the arguments have the names the kind wants; missing ones may be optional, which only the
+    /// body knows.
+    fn check_arguments(&self, kind: &KindView) -> Result<(), Invalid> {
+        let given = self.draft.arguments.clone()?;
+        let given: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&given).unwrap_or_default();
+        let Some(unknown) = given.keys().find(|name| !kind.arguments.contains(name)) else {
+            return Ok(());
+        };
+        let reason = if kind.arguments.is_empty() {
+            format!("`{}` takes none", kind.name)
+        } else {
+            format!("`{}` takes {}", kind.name, kind.arguments.join(", "))
+        };
+        Err(Invalid::Argument { name: unknown.clone(), reason })
     }
 
     async fn send(self, homing: &Homing) -> Result<JobId, SubmitError> {
@@ -370,14 +399,12 @@ impl SubmitNamed {
     async fn run(self) -> Result<JobHandle<serde_json::Value>, SubmitError> {
         refuse_inside("submit_named")?;
         let kind = &self.order.draft.kind;
-        let known = self.homing.store.kinds().await?;
-        if !self.force && !known.contains(kind) {
-            let known = if known.is_empty() {
-                "no kind is known yet, start a worker first".to_owned()
-            } else {
-                format!("known are {}", known.join(", "))
-            };
-            return Err(SubmitError::UnknownKind { kind: kind.clone(), known });
+        if !self.force {
+            let known = self.homing.store.kinds().await?;
+            match known.iter().find(|view| view.name == *kind) {
+                Some(view) => self.order.check_arguments(view)?,
+                None => return Err(unknown_kind(kind, &known)),
+            }
         }
         let id = self.order.send(&self.homing).await?;
         Ok(self.homing.job(id))

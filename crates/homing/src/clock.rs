@@ -108,6 +108,11 @@ impl ManualClock {
         Self { now: Arc::new(watch::Sender::new(start)) }
     }
 
+    /// What it shows.
+    pub fn now(&self) -> Time {
+        *self.now.borrow()
+    }
+
     /// Turns the clock forward and wakes whoever waits for an instant now past.
     pub fn advance(&self, by: Duration) {
         self.now.send_modify(|now| *now = now.after(by));

@@ -140,7 +140,8 @@ impl Context {
         for set in self.sets() {
             let own = self.with_set(set, |state| {
                 let spawned = u64::from(state.issued);
-                let wanted = spawned > 0 && (state.settled || spawned > state.delivered);
+                let open = (state.settled && !state.ended) || spawned > state.delivered;
+                let wanted = spawned > 0 && open;
                 let mut passed: Vec<Local> = state.lost_singly.iter().copied().collect();
                 passed.sort_unstable();
                 wanted.then(|| OpenSet {

@@ -11,22 +11,19 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::call::{Call, Draft};
+use crate::call::{Call, Draft, Start};
 use crate::error::{Error, Invalid, JoinError, Misuse, Result};
 use crate::join_set::JoinSet;
 use crate::task::{Body, Definition, Input, Kind, Options, StateType};
 
-/// A call as it stands in the arguments of a combinator.
+/// A call as it stands in the arguments of a combinator, with all its options.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stored {
     kind: String,
     arguments: Value,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    queue: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    priority: Option<i16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retries: Option<u32>,
+    options: Options,
+    start: Start,
+    place: Option<String>,
 }
 
 /// A call that lacks its one argument.
@@ -34,19 +31,21 @@ struct Stored {
 struct Next {
     kind: String,
     argument: String,
+    options: Options,
 }
 
 impl Stored {
     fn of(draft: Draft) -> Result<Self, Invalid> {
-        let arguments = serde_json::from_str(&draft.arguments?).unwrap_or(Value::Null);
-        let Options { queue, priority, retries, .. } = draft.options;
-        Ok(Self { kind: draft.kind, arguments, queue, priority, retries })
+        let Draft { kind, arguments, options, start, place, .. } = draft;
+        let arguments = serde_json::from_str(&arguments?).unwrap_or(Value::Null);
+        Ok(Self { kind, arguments, options, start, place })
     }
 
     fn draft(self) -> Draft {
-        let Self { kind, arguments, queue, priority, retries } = self;
-        let options = Options { queue, priority, retries, ..Options::default() };
-        Draft::new(&kind, Ok(crate::encode::canonical(&arguments)), options)
+        let arguments = crate::encode::canonical(&self.arguments);
+        let mut draft = Draft::new(&self.kind, Ok(arguments), self.options);
+        (draft.start, draft.place) = (self.start, self.place);
+        draft
     }
 }
 
@@ -54,13 +53,14 @@ impl Next {
     fn of<K: Kind>() -> Self {
         // Its function has one argument, so there is a first name.
         let argument = K::arguments().first().copied().unwrap_or_default().to_owned();
-        Self { kind: K::NAME.to_owned(), argument }
+        Self { kind: K::NAME.to_owned(), argument, options: K::options().of_a_call() }
     }
 
     fn draft(&self, value: Value) -> Draft {
         let arguments = Value::Object([(self.argument.clone(), value)].into_iter().collect());
         let text = crate::encode::canonical(&arguments);
-        Draft::new(&self.kind, Ok(text), Options::default())
+        let text = crate::encode::within("the argument list", &text).map(|()| text);
+        Draft::new(&self.kind, text, self.options.clone())
     }
 }
 
@@ -223,8 +223,7 @@ async fn run_chord(plan: Value) -> Result<Value> {
     spawn_draft(plan.body.draft(values), "body").await
 }
 
-async fn spawn_draft(mut draft: Draft, place: &str) -> Result<Value> {
-    draft.place = Some(place.to_owned());
+async fn spawn_draft(draft: Draft, place: &str) -> Result<Value> {
     let mut set = JoinSet::<Value>::named(&format!("then {place}"));
     let handle = set.spawn_draft(draft).await?;
     Ok(handle.await?)

@@ -16,7 +16,7 @@ mod finite;
 /// A value as canonical JSON within [`limits::PAYLOAD`].
 pub(crate) fn value<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<String, Invalid> {
     let text = canonical(&tree(field, value)?);
-    within(&text)?;
+    within(field, &text)?;
     Ok(text)
 }
 
@@ -28,11 +28,11 @@ pub(crate) fn tree<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<Valu
 }
 
 /// Refuses what is longer than [`limits::PAYLOAD`].
-pub(crate) fn within(text: &str) -> Result<(), Invalid> {
+pub(crate) fn within(field: &str, text: &str) -> Result<(), Invalid> {
     let (length, limit) = (text.len(), limits::PAYLOAD);
     if length > limit {
         let hint = ": keep large data elsewhere and pass a reference";
-        return Err(Invalid::TooLong { field: "the value", length, limit, hint });
+        return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint });
     }
     Ok(())
 }

@@ -93,7 +93,13 @@ impl<T> JoinSet<T> {
     ///
     /// The name must be unique in the body (1 to 200 bytes).
     pub fn named(name: &str) -> Self {
-        Self::create(|context| context.named_place(&format!("set:{name}")))
+        let set = Self::create(|context| context.named_place(&format!("set:{name}")));
+        if let Ok(context) = &set.context
+            && context.with_set(set.set, |state| std::mem::replace(&mut state.named, true))
+        {
+            context.refuse(Misuse::DoubledPlace { place: set.place.clone() });
+        }
+        set
     }
 
     fn create(place: impl FnOnce(&Context) -> String) -> Self {
@@ -142,10 +148,11 @@ impl<T> JoinSet<T> {
         Ok(JoinHandle::new(Arc::clone(context), spawned))
     }
 
-    /// Every child so far has been dealt with; what is spawned next begins a fresh set.
-    fn turn(&mut self, context: &Context) {
+    /// Every child so far has been dealt with; what is spawned next begins a fresh set. Where some may
+    /// still be open, the closing join waits for their ends.
+    fn turn(&mut self, context: &Context, ended: bool) {
         context.with_set(self.set, |state| {
-            state.settled = true;
+            (state.settled, state.ended) = (true, ended);
             state.delivered = u64::from(state.issued);
             state.page.clear();
         });

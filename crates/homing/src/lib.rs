@@ -57,6 +57,7 @@ mod id;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod point;
 mod replay;
 mod state;
 mod step;
@@ -90,7 +91,7 @@ pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
 pub use store::read::{
-    Breach, Counts, JobFilter, JobView, QueueView, Status, TaskView, WorkerView,
+    Breach, Counts, JobFilter, JobView, KindView, QueueView, Status, TaskView, WorkerView,
 };
 pub use task::State;
 pub use trace::{LogLayer, log_layer};

@@ -55,8 +55,6 @@ pub const MAX_CRASHES: u32 = 5;
 pub const SUSPECT: u32 = 2;
 /// How long a worker's lease lasts without a heartbeat.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// How often a worker renews its lease.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Slots of a worker.
 pub const CONCURRENCY: usize = 64;
 /// Parked futures a worker keeps in memory.
@@ -69,8 +67,6 @@ pub const HOLD: Duration = Duration::from_millis(50);
 pub const RESUMED_AGE: Duration = Duration::from_mins(1);
 /// How long a cancelled body may run on before it is dropped.
 pub const GRACE: Duration = Duration::from_secs(5);
-/// How long a shutdown waits for what runs before it hands it back.
-pub const SHUTDOWN: Duration = Duration::from_secs(30);
 /// How often an idle worker looks at a store whose hints may have been lost.
 pub const POLL: Duration = Duration::from_secs(1);
 /// Longest pause before a task stopped by drift is tried again.

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -35,7 +35,8 @@ pub trait Kind: Send + Sync + 'static {
 pub type Body<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// What the attribute may say of a kind; a call's own options go before it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// The queue; else the parent's, else `default`.
     pub queue: Option<String>,
@@ -53,6 +54,15 @@ pub struct Options {
     pub deadline: Option<Duration>,
     /// The longest time until it starts; else none.
     pub expires: Option<Duration>,
+}
+
+impl Options {
+    /// What a call takes over from its kind. Retries, backoff and timeout stay with the worker's version
+    /// of the task unless a call says otherwise, so that a release can change them for what is queued.
+    pub(crate) fn of_a_call(self) -> Self {
+        let Self { queue, priority, deadline, expires, .. } = self;
+        Self { queue, priority, deadline, expires, ..Self::default() }
+    }
 }
 
 /// The result type of a body.
@@ -166,6 +176,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> std::result::Result<Value, In
 #[derive(Clone)]
 pub(crate) struct Definition {
     pub(crate) name: &'static str,
+    pub(crate) arguments: &'static [&'static str],
     pub(crate) states: Vec<StateType>,
     pub(crate) options: Options,
     pub(crate) run: fn(Input) -> Body<String>,
@@ -173,7 +184,8 @@ pub(crate) struct Definition {
 
 impl Definition {
     pub(crate) fn of<K: Kind>() -> Self {
-        Self { name: K::NAME, states: K::states(), options: K::options(), run: run::<K> }
+        let (arguments, states, options) = (K::arguments(), K::states(), K::options());
+        Self { name: K::NAME, arguments, states, options, run: run::<K> }
     }
 }
 
@@ -186,7 +198,8 @@ impl fmt::Debug for Definition {
 fn run<K: Kind>(input: Input) -> Body<String> {
     Box::pin(async move {
         let value = K::body(input).await?;
-        crate::encode::value("the value", &value).map_err(|error| Error::from(error).fatal())
+        crate::encode::value("the returned value", &value)
+            .map_err(|error| Error::from(error).fatal())
     })
 }
 

@@ -12,7 +12,7 @@ use crate::context::{Context, current};
 use crate::error::{JoinError, Misuse};
 use crate::id::{JobId, Local, TaskId};
 use crate::log::Level;
-use crate::store::{Cause, Entry, Event, NewJob};
+use crate::store::{Cause, Entry, Event, NewJob, NewTask};
 use crate::task::Kind;
 use crate::wait::Condition;
 use crate::waiting::{Boxed, Durable, Settled, Waiting};
@@ -164,13 +164,15 @@ impl<K: Kind> Detach<K> {
         self
     }
 
-    /// Unique among open jobs: a held key leaves the open job as it is.
+    /// Unique among open jobs: a held key leaves the open job as it is and returns its id. Waits for
+    /// the commit.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// The job's id. Default: derived from this task and the place.
+    /// The job's id. Default: derived from this task and the place. An id that another call has is
+    /// [`Misuse::TakenId`]. Waits for the commit.
     pub fn id(mut self, id: JobId) -> Self {
         self.id = Some(id);
         self
@@ -195,21 +197,48 @@ impl<K: Kind> Detach<K> {
                 context.drift::<()>(&place, &text).await;
             }
             None => {
-                let origin = Some(context.task);
-                let Self { title, key, .. } = self;
+                let (origin, task) = (Some(context.task), task.clone());
+                let (title, key) = (self.title, self.key.clone());
                 context.record(&place, Entry::Detached(hash));
-                context.send(Event::Detach(Box::new(NewJob {
-                    id,
-                    task,
-                    title,
-                    key,
-                    tags,
-                    origin,
-                })));
+                let job = NewJob { id, task, title, key, tags, origin };
+                context.send(Event::Detach(Box::new(job)));
             }
         }
-        Ok(id)
+        if self.id.is_none() && self.key.is_none() {
+            return Ok(id);
+        }
+        settled(&context, &place, (id, self.key), task).await
     }
+}
+
+/// The job that a detached call with a key or an id of its own has become: itself, or the open job that
+/// holds the key. Remembered, because the key may be another's by the time of a replay.
+async fn settled(
+    context: &Arc<Context>,
+    place: &str,
+    (id, key): (JobId, Option<String>),
+    task: NewTask,
+) -> Result<JobId, Misuse> {
+    let place = format!("{place}/job");
+    if let Some(Entry::Step(text)) = context.recall(&place).await {
+        match crate::encode::parse(&text) {
+            Ok(id) => return Ok(id),
+            Err(reason) => context.drift(&place, &reason).await,
+        }
+    }
+    context.commit().await;
+    let root = context.fetch(move |store| async move { store.task(id.root()).await }).await;
+    let job = match (root, key) {
+        (Some(root), _) if root.kind == task.kind && root.arguments == task.arguments => id,
+        (Some(_), _) => return Err(Misuse::TakenId { id }),
+        (None, Some(key)) => {
+            let held = context.fetch(move |store| async move { store.holder(key).await }).await;
+            held.unwrap_or(id)
+        }
+        (None, None) => id,
+    };
+    context.record(&place, Entry::Step(crate::encode::json(&job)));
+    Ok(job)
 }
 
 impl<K: Kind> std::future::IntoFuture for Detach<K> {

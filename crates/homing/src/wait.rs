@@ -79,7 +79,7 @@ pub enum Condition {
     },
     /// All of these hold.
     All {
-        /// The conditions.
+        /// Conditions on sets and children. An instant in here would not be looked at when it comes.
         of: Vec<Condition>,
     },
 }

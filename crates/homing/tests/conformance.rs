@@ -25,7 +25,8 @@ struct OnSqlite {
 
 impl OnSqlite {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a temporary directory") }
+        let directory = tempfile::tempdir();
+        Self { directory: directory.unwrap_or_else(|error| panic!("no directory: {error}")) }
     }
 }
 

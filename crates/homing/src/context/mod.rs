@@ -85,8 +85,8 @@ pub(crate) struct Inner {
     /// Units handed over, and how many of them are committed.
     posted: u64,
     committed: u64,
-    /// Spawns handed over and not yet committed, by unit.
-    in_flight: std::collections::VecDeque<(u64, usize)>,
+    /// Spawns handed over and not yet committed, and the bytes they came with, by unit.
+    in_flight: std::collections::VecDeque<(u64, usize, usize)>,
     /// Whether failures or crashes are there to be forgotten, and whether the next unit does it.
     renewable: bool,
     renew: bool,
@@ -178,6 +178,11 @@ impl Context {
         std::future::pending().await
     }
 
+    /// Ends the task for a misuse that a verb without an error found.
+    pub(crate) fn refuse(&self, misuse: Misuse) {
+        self.lock().halt.get_or_insert(Halt::Misuse(misuse));
+    }
+
     pub(crate) async fn drift<T>(&self, place: &str, difference: &str) -> T {
         self.halt(Halt::Drift(drift_reason(place, difference))).await
     }
@@ -195,17 +200,22 @@ impl Context {
         }
         inner.posted += 1;
         let (unit, spawns) = (inner.posted, std::mem::take(&mut inner.spawns));
+        let bytes = std::mem::take(&mut inner.bytes);
         if spawns > 0 {
-            inner.in_flight.push_back((unit, spawns));
+            inner.in_flight.push_back((unit, spawns, bytes));
         }
-        inner.bytes = 0;
         let renew = std::mem::take(&mut inner.renew);
         Some((std::mem::take(&mut inner.events), renew))
     }
 
     /// The last events, together with what ends the stretch.
     pub(crate) fn take_last(&self, last: Event) -> (Vec<Event>, bool) {
-        let (mut events, renew) = self.take_events().unwrap_or_default();
+        let (mut events, renew) = self.take_events().unwrap_or_else(|| {
+            // A unit too: its commit is told of. When a park that said nothing else was not counted
+            // here, every later step of the future returned before its own commit.
+            self.lock().posted += 1;
+            (Vec::new(), false)
+        });
         events.push(last);
         (events, renew)
     }
@@ -215,7 +225,7 @@ impl Context {
         let mut inner = self.lock();
         inner.committed += 1;
         let committed = inner.committed;
-        while inner.in_flight.front().is_some_and(|(unit, _)| *unit <= committed) {
+        while inner.in_flight.front().is_some_and(|(unit, ..)| *unit <= committed) {
             inner.in_flight.pop_front();
         }
     }
@@ -341,7 +351,10 @@ impl Context {
     /// The place of the next occurrence of a name in the current branch.
     pub(crate) fn place(&self, name: &str) -> String {
         let mut inner = self.lock();
-        let name = format!("{}{name}", inner.branches.prefix());
+        let prefix = inner.branches.prefix();
+        // What was spawned in the branch carries its prefix already.
+        let name =
+            if name.starts_with(prefix) { name.to_owned() } else { format!("{prefix}{name}") };
         let count = inner.places.entry(name.clone()).or_default();
         *count += 1;
         format!("{name}#{count}")
@@ -384,7 +397,13 @@ impl Inner {
     }
 
     fn unflushed(&self) -> usize {
-        self.spawns + self.in_flight.iter().map(|(_, spawns)| spawns).sum::<usize>()
+        self.spawns + self.in_flight.iter().map(|(_, spawns, _)| spawns).sum::<usize>()
+    }
+
+    /// Whether no more than this many spawns and bytes are on their way.
+    fn is_flushed_to(&self, spawns: usize, bytes: usize) -> bool {
+        let in_flight: usize = self.in_flight.iter().map(|(.., bytes)| bytes).sum();
+        self.unflushed() <= spawns && self.bytes + in_flight <= bytes
     }
 
     fn is_replaying(&self) -> bool {

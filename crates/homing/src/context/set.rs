@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::Context;
+use super::{Context, Halt};
 use crate::call::Draft;
 use crate::error::{Invalid, Misuse};
 use crate::id::{Local, TaskId};
@@ -12,13 +12,18 @@ use crate::limits;
 use crate::store::{Child, Event, NewChild};
 
 /// A set as the body sees it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(crate) struct SetState {
     pub(crate) place: String,
     pub(crate) policy: FailurePolicy,
+    /// Whether the set was created under this name before.
+    pub(crate) named: bool,
     /// Spawns so far in this run, and those among them without a place of their own.
     pub(crate) issued: u32,
     numbered: u32,
+    /// Children spawned in this run that have places of their own.
+    placed: HashSet<Local>,
     /// Children of an earlier run, loaded and not yet found again.
     known: HashMap<Local, (String, [u8; 16])>,
     next_page: u32,
@@ -39,6 +44,8 @@ pub(crate) struct SetState {
     pub(crate) more: bool,
     /// A wait has dealt with the whole set: how its open children end no longer matters.
     pub(crate) settled: bool,
+    /// Every child had ended by then.
+    pub(crate) ended: bool,
 }
 
 /// A child that was spawned or found again.
@@ -101,11 +108,16 @@ impl Context {
             return Err(Invalid::TooMany { field: "children of a set", count, limit }.into());
         }
         let _op = self.begin(&place, false).await;
-        self.with_set(set, |state| {
+        let own_place = own_place.map(|name| set.placed(&name));
+        let first = self.with_set(set, |state| {
             state.issued += 1;
             state.numbered += u32::from(own_place.is_none());
+            own_place.is_none_or(|local| state.placed.insert(local))
         });
-        let local = own_place.map_or_else(|| set.numbered(numbered), |name| set.placed(&name));
+        if !first {
+            return self.halt(Halt::Misuse(Misuse::DoubledPlace { place })).await;
+        }
+        let local = own_place.unwrap_or_else(|| set.numbered(numbered));
         let child = TaskId { job: self.task.job, local };
         if let Some((kind, hash)) = self.find_again(set, local).await {
             if kind != task.kind || hash != task.hash {
@@ -166,16 +178,18 @@ impl Context {
     async fn hold_back(&self) {
         let (many, full) = {
             let inner = self.lock();
-            let many = inner.unflushed() >= limits::UNFLUSHED_SPAWNS
-                || inner.bytes >= limits::UNFLUSHED_BYTES;
-            (many, inner.events.len() >= limits::UNFLUSHED_SPAWNS / 4)
+            let many = !inner.is_flushed_to(limits::UNFLUSHED_SPAWNS - 1, limits::UNFLUSHED_BYTES);
+            let full = inner.events.len() >= limits::UNFLUSHED_SPAWNS / 4
+                || inner.bytes >= limits::UNFLUSHED_BYTES / 4;
+            (many, full)
         };
         if full || many {
             self.hand_over().await;
         }
         if many {
             self.await_worker(|inner| {
-                (inner.unflushed() <= limits::UNFLUSHED_SPAWNS / 2).then_some(())
+                let half = (limits::UNFLUSHED_SPAWNS / 2, limits::UNFLUSHED_BYTES / 2);
+                inner.is_flushed_to(half.0, half.1).then_some(())
             })
             .await;
         }

@@ -213,7 +213,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
             if tally.breaking.is_some() {
                 abort(context, set, None, true);
             }
-            self.set.turn(context);
+            self.set.turn(context, tally.breaking.is_none());
             if let Some(child) = tally.breaking {
                 let failure = Box::new(failure_of(context, &child));
                 return Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) });
@@ -274,7 +274,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
                 true
             };
             context.tally(set, u64::MAX, keep).await;
-            self.set.turn(context);
+            self.set.turn(context, true);
             children.sort_by_key(|child| (child.number, child.local));
             Ok(children.iter().map(|child| decode(context, child, || cause.clone())).collect())
         })
@@ -339,7 +339,7 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
             let values: Result<Vec<T>, _> =
                 values.iter().map(|child| decode(context, child, || cause.clone())).collect();
             abort(context, set, None, true);
-            self.set.turn(context);
+            self.set.turn(context, false);
             match ((self.finish)(values?).filter(|_| succeeded >= self.count), lost) {
                 (Some(result), _) => Ok(result),
                 (None, Some(child)) if self.count == 1 => {

@@ -459,6 +459,8 @@ pub struct Heartbeat {
     pub name: String,
     /// Kinds it has registered.
     pub kinds: std::sync::Arc<[String]>,
+    /// The names of the kinds' arguments, kind by kind.
+    pub arguments: std::sync::Arc<[Vec<String>]>,
     /// Queues it serves.
     pub queues: std::sync::Arc<[String]>,
     /// Slots in all.

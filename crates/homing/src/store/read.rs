@@ -34,6 +34,8 @@ pub trait Read: Send + Sync {
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
     /// State and outcome of the roots of jobs; unknown ones are left out.
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>>;
+    /// The open job that holds a key.
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
     /// One job's record, or `None`.
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
     /// Jobs, newest first.
@@ -44,8 +46,8 @@ pub trait Read: Send + Sync {
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
     /// Workers that have not left.
     fn workers(&self) -> Verb<'_, Vec<WorkerView>>;
-    /// Kinds that a worker has ever registered..
-    fn kinds(&self) -> Verb<'_, Vec<String>>;
+    /// Kinds that a worker has ever registered.
+    fn kinds(&self) -> Verb<'_, Vec<KindView>>;
     /// Every breach of an invariant that a scan of open tasks finds. Always empty, or a defect.
     fn audit(&self) -> Verb<'_, Vec<Breach>>;
 }
@@ -237,11 +239,16 @@ pub struct JobFilter {
     pub until: Option<Time>,
     /// Only jobs after this one in the list: the last of the page before.
     pub after: Option<(Time, JobId)>,
-    /// How many at most; zero is [`limits::PAGE`](crate::limits::PAGE).
+    /// How many at most; zero, or more than [`limits::PAGE`](crate::limits::PAGE), is that.
     pub limit: usize,
 }
 
 impl JobFilter {
+    /// Rows of the page: the limit, at most [`limits::PAGE`](crate::limits::PAGE).
+    pub fn rows(&self) -> usize {
+        if self.limit == 0 { crate::limits::PAGE } else { self.limit.min(crate::limits::PAGE) }
+    }
+
     /// Whether a job belongs on the list.
     pub fn admits(&self, job: &JobView) -> bool {
         let title = |wanted: &String| {
@@ -297,6 +304,16 @@ pub struct WorkerView {
     pub started: Time,
     /// When it was last heard of.
     pub heartbeat: Time,
+}
+
+/// A kind as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KindView {
+    /// Its name.
+    pub name: String,
+    /// The names of its arguments, as the last worker to start has them.
+    pub arguments: Vec<String>,
 }
 
 /// A broken invariant.

@@ -47,7 +47,7 @@ pub(crate) async fn open(text: &str, clock: Clock) -> Result<Arc<dyn Store>, Ope
     match url.scheme {
         "memory" => {
             if let Some((option, _)) = url.options.first() {
-                return Err(Url::unknown_option(option, "none for `memory:`"));
+                return Err(Url::unknown_option(option, "none: `memory:` has no options"));
             }
             if !url.path.is_empty() {
                 return Err(OpenError::UnknownStore { url: text.to_owned() });

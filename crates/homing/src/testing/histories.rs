@@ -209,12 +209,15 @@ impl History {
         }
         let at = if fresh { self.workers.len() - 1 } else { self.any_worker() };
         let running = self.workers[at].held.len() as u32;
+        let kinds = self.random.some_of(&KINDS);
+        let arguments = kinds.iter().map(|kind| vec![format!("of {kind}")]).collect();
         let heartbeat = Heartbeat {
             worker: self.workers[at].id,
             first: fresh,
             lease: LEASE,
             name: format!("worker {at}"),
-            kinds: self.random.some_of(&KINDS),
+            kinds,
+            arguments,
             queues: self.random.some_of(&QUEUES),
             slots: 8,
             running,

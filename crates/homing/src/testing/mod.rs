@@ -12,6 +12,8 @@
 pub mod conformance;
 pub mod faulty;
 pub mod histories;
+mod over;
 mod probe;
+pub mod transcript;
 
 pub use probe::Probe;

@@ -17,6 +17,7 @@ use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::context::{self, Context, Halt, Needs};
 use crate::error::{Reason, Result};
+use crate::point;
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
 
@@ -96,6 +97,7 @@ impl Driver {
                 other => self.event(other),
             };
             drop_body(self.body.take());
+            point::worker("returned");
             self.post_last(event);
             break;
         }
@@ -105,6 +107,7 @@ impl Driver {
     }
 
     fn begin(&mut self) {
+        point::worker("claimed");
         self.begin_stretch();
         let Some(definition) = self.shared.definitions.get(self.claimed.kind.as_str()) else {
             // Only registered kinds are claimed.
@@ -140,7 +143,9 @@ impl Driver {
                 shared.broke(claimed, context, Reason::Timeout, message)
             }
             Stop::Unfit(text) => shared.unfit(claimed, &text),
-            Stop::Drift(text) => shared.stall(claimed, &text),
+            Stop::Drift(text) => {
+                shared.stall(claimed, &crate::replay::drift_reason("a spawn", &text))
+            }
             Stop::HandBack | Stop::Park | Stop::Dropped => Event::HandBack,
         }
     }
@@ -293,6 +298,7 @@ impl Driver {
                     return Parked::Ready;
                 }
                 Mail::Parked { keep: true } => {
+                    point::worker("parked");
                     self.context.unit_committed();
                     self.context.hold_slot(None);
                 }

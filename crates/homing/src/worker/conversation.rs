@@ -19,6 +19,7 @@ use crate::clock::{Time, monotonic};
 use crate::error::{Failure, Reason};
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
+use crate::point;
 use crate::store::{Claim, Claimed, End, Event, Exchange, Refusal, Reply, Unit};
 
 /// Talks until the worker is gone.
@@ -140,7 +141,9 @@ impl Conversation {
                 max_crashes: self.shared.settings.max_crashes,
             },
         };
+        point::worker("before_exchange");
         let Some(reply) = self.send(exchange).await else { return };
+        point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
         self.look = tasks == 0 || reply.claimed.len() >= tasks || reply.more;

@@ -138,12 +138,17 @@ impl WorkerBuilder {
     /// A doubled kind, a missing state, no task at all, a refused name or number; or the store fails.
     pub async fn start(self) -> Result<Worker, StartError> {
         let definitions = self.check()?;
-        let kinds: Vec<String> = definitions.keys().map(|name| (*name).to_owned()).collect();
+        let mut kinds: Vec<&Definition> = definitions.values().collect();
+        kinds.sort_unstable_by_key(|definition| definition.name);
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let arguments = kinds.iter().map(|definition| owned(definition.arguments)).collect();
+        let kinds = kinds.iter().map(|definition| definition.name.to_owned()).collect();
         let shared = Arc::new(Shared {
             store: self.store,
             definitions,
             states: Arc::new(self.states),
-            kinds: kinds.into(),
+            kinds,
+            arguments,
             queues: self.settings.queues.clone().into(),
             settings: self.settings,
             identity: watch::Sender::new(WorkerId::fresh()),
@@ -252,7 +257,7 @@ enum Phase {
     Draining {
         patience: Duration,
     },
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests kill workers"))]
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only tests kill workers"))]
     Killed,
     Gone,
 }
@@ -264,6 +269,7 @@ struct Shared {
     definitions: HashMap<&'static str, Definition>,
     states: Arc<States>,
     kinds: Arc<[String]>,
+    arguments: Arc<[Vec<String>]>,
     queues: Arc<[String]>,
     settings: Settings,
     identity: watch::Sender<WorkerId>,
@@ -287,6 +293,7 @@ impl Shared {
             lease: self.settings.lease,
             name: self.settings.name.clone(),
             kinds: Arc::clone(&self.kinds),
+            arguments: Arc::clone(&self.arguments),
             queues: Arc::clone(&self.queues),
             slots: self.settings.concurrency as u32,
             running: self.settings.concurrency.saturating_sub(free) as u32,

@@ -33,7 +33,7 @@ impl Data {
         let mut suspect = claim.suspect;
         let mut ready: Vec<_> = self
             .tasks
-            .iter()
+            .awake()
             .filter(|(_, row)| self.may_take(row, claim) && row.due <= now)
             .filter(|(_, row)| !self.is_held(row, worker, now))
             .map(|(id, row)| (-i32::from(row.priority), row.due, *id, row.crashes))
@@ -99,8 +99,12 @@ impl Data {
 
     /// The next instant at which a worker with this claim would find something to do.
     pub(super) fn next_due(&self, worker: WorkerId, claim: &Claim, now: Time) -> Option<Time> {
-        let timers = self.tasks.keys().filter_map(|id| self.timer(*id));
-        let dues = self.tasks.values().filter(|row| claim.tasks > 0 && self.may_take(row, claim));
+        let timers = self.tasks.awake().filter_map(|(_, row)| row.timer());
+        let dues = self
+            .tasks
+            .awake()
+            .map(|(_, row)| row)
+            .filter(|row| claim.tasks > 0 && self.may_take(row, claim));
         let dues = dues.map(|row| {
             if self.is_held(row, worker, now) { row.due.max(row.held_until) } else { row.due }
         });

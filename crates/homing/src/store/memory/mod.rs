@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::read::{Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView};
+use self::rows::Rows;
+use super::read::{
+    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
+};
 use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Reply, SetRow, Store,
     Submitted, Verb,
@@ -28,6 +31,7 @@ mod people;
 mod prune;
 mod replay;
 mod retry;
+mod rows;
 mod submit;
 mod sweep;
 mod worker;
@@ -108,7 +112,7 @@ struct Worker {
 
 #[derive(Debug, Default)]
 struct Data {
-    tasks: BTreeMap<TaskId, Task>,
+    tasks: Rows,
     jobs: BTreeMap<JobId, Job>,
     keys: BTreeMap<String, JobId>,
     sets: BTreeMap<(TaskId, Local), SetCounts>,
@@ -118,7 +122,7 @@ struct Data {
     log_keys: HashSet<(TaskId, String)>,
     cascades: BTreeMap<u64, Cascade>,
     workers: BTreeMap<WorkerId, Worker>,
-    kinds: BTreeSet<String>,
+    kinds: BTreeMap<String, Vec<String>>,
     paused: BTreeSet<String>,
     notices: BTreeMap<WorkerId, Vec<(TaskId, Token)>>,
     /// Numbers cascades and signals.
@@ -294,6 +298,10 @@ impl Read for Memory {
         self.read(|data, _| data.outcomes(&jobs))
     }
 
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
+        self.read(|data, _| data.keys.get(&key).copied())
+    }
+
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.read(|data, _| data.job_view(job))
     }
@@ -320,8 +328,8 @@ impl Read for Memory {
         self.read(|data, _| data.workers())
     }
 
-    fn kinds(&self) -> Verb<'_, Vec<String>> {
-        self.read(|data, _| data.kinds.iter().cloned().collect())
+    fn kinds(&self) -> Verb<'_, Vec<KindView>> {
+        self.read(|data, _| data.kinds())
     }
 
     fn audit(&self) -> Verb<'_, Vec<Breach>> {

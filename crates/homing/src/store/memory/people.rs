@@ -3,10 +3,9 @@
 use super::Data;
 use crate::clock::Time;
 use crate::id::{JobId, TaskId};
-use crate::limits;
 use crate::state::State;
 use crate::store::read::{
-    Breach, Counts, JobFilter, JobView, QueueView, Settled, Status, TaskView, WorkerView,
+    Breach, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView, WorkerView,
 };
 use crate::wait::SetCounts;
 
@@ -88,7 +87,7 @@ impl Data {
             self.jobs.keys().filter_map(|job| self.job_view(*job)).collect();
         jobs.retain(|job| filter.admits(job));
         jobs.sort_by_key(|job| std::cmp::Reverse((job.created, job.id)));
-        jobs.truncate(if filter.limit == 0 { limits::PAGE } else { filter.limit });
+        jobs.truncate(filter.rows());
         jobs
     }
 
@@ -116,6 +115,14 @@ impl Data {
         queues.into_values().collect()
     }
 
+    pub(super) fn kinds(&self) -> Vec<KindView> {
+        let view = |(name, arguments): (&String, &Vec<String>)| KindView {
+            name: name.clone(),
+            arguments: arguments.clone(),
+        };
+        self.kinds.iter().map(view).collect()
+    }
+
     pub(super) fn workers(&self) -> Vec<WorkerView> {
         let view = |(id, worker): (_, &super::Worker)| WorkerView {
             id,
@@ -134,9 +141,9 @@ impl Data {
     /// Scans everything: waiting yet satisfied, counts that differ from the rows, orphans.
     pub(super) fn audit(&self, now: Time) -> Vec<Breach> {
         let mut breaches = Vec::new();
-        for (id, row) in &self.tasks {
+        for (id, row) in &*self.tasks {
             let breach = |what: &str| Breach { task: *id, what: what.to_owned() };
-            let overdue = self.timer(*id).is_some_and(|time| time <= now);
+            let overdue = row.timer().is_some_and(|time| time <= now);
             if row.state == State::Waiting && !overdue && self.holds_now(*id, now) {
                 breaches.push(breach("waiting, yet satisfied"));
             }

@@ -33,7 +33,7 @@ impl Data {
 
     pub(super) fn held_by(&self, worker: WorkerId) -> Vec<TaskId> {
         let held = |token: Option<crate::id::Token>| token.is_some_and(|t| t.worker == worker);
-        self.tasks.iter().filter(|(_, row)| held(row.token)).map(|(id, _)| *id).collect()
+        self.tasks.awake().filter(|(_, row)| held(row.token)).map(|(id, _)| *id).collect()
     }
 
     fn crash(&mut self, task: TaskId, max_crashes: u32, now: Time) {
@@ -49,19 +49,15 @@ impl Data {
         self.finish(task, State::Failed, stored(&failure), None, now);
     }
 
-    /// The instants at which an open task must be looked at without a claim.
-    pub(super) fn timer(&self, task: TaskId) -> Option<Time> {
-        let row = self.tasks.get(&task).filter(|row| !row.state.is_ended())?;
-        let expires = row.expires.filter(|_| row.started.is_none());
-        let wake = crate::wait::earliest(&row.waits).filter(|_| row.state == State::Waiting);
-        [expires, row.deadline, wake].into_iter().flatten().min()
-    }
-
     /// Acts on every instant that has come.
     fn ring(&mut self, now: Time) {
-        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
-        for task in ids {
-            if self.timer(task).is_none_or(|time| time > now) {
+        self.tasks.settle();
+        let due = |row: &super::Task| row.timer().is_some_and(|time| time <= now);
+        let rung: Vec<TaskId> =
+            self.tasks.awake().filter(|(_, row)| due(row)).map(|(id, _)| *id).collect();
+        for task in rung {
+            // An end further up may have reached it meanwhile.
+            if !due(&self.tasks[&task]) {
                 continue;
             }
             let row = &self.tasks[&task];

@@ -16,7 +16,8 @@ impl Data {
                 true
             }
             None if told.first => {
-                self.kinds.extend(told.kinds.iter().cloned());
+                let arguments = told.arguments.iter().cloned();
+                self.kinds.extend(told.kinds.iter().cloned().zip(arguments));
                 let worker = Worker { told, started: now, heartbeat: now, killed: false };
                 self.workers.insert(worker.told.worker, worker);
                 true

@@ -15,7 +15,9 @@ use self::lock::Locks;
 use self::options::Options;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::read::{Breach, JobFilter, JobView, QueueView, Read, Settled, TaskView, WorkerView};
+use super::read::{
+    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
+};
 use super::url::Url;
 use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store,
@@ -143,9 +145,10 @@ impl Sqlite {
 
     fn write<T: Send + 'static>(
         &self,
+        name: &'static str,
         verb: impl FnMut(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
     ) -> Verb<'_, T> {
-        Box::pin(self.writer.write(verb))
+        Box::pin(self.writer.write(name, verb))
     }
 
     fn read<T: Send + 'static>(
@@ -158,10 +161,11 @@ impl Sqlite {
     /// A write that answers `None` if the task is unknown.
     fn write_known(
         &self,
+        name: &'static str,
         id: TaskId,
         verb: impl FnMut(&mut tx::Tx<'_>) -> fault::Result<Option<bool>> + Send + 'static,
     ) -> Verb<'_, bool> {
-        Box::pin(async move { self.writer.write(verb).await?.ok_or(Error::Unknown { id }) })
+        Box::pin(async move { self.writer.write(name, verb).await?.ok_or(Error::Unknown { id }) })
     }
 }
 
@@ -183,43 +187,43 @@ fn failed(error: &std::io::Error) -> Error {
 
 impl Store for Sqlite {
     fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
-        self.write(move |tx| jobs.iter().map(|job| tx.submit(job)).collect())
+        self.write("submit", move |tx| jobs.iter().map(|job| tx.submit(job)).collect())
     }
 
     fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
-        self.write(move |tx| tx.exchange(&exchange))
+        self.write("exchange", move |tx| tx.exchange(&exchange))
     }
 
     fn heartbeat(&self, heartbeat: Heartbeat) -> Verb<'_, bool> {
-        self.write(move |tx| tx.heartbeat(&heartbeat))
+        self.write("heartbeat", move |tx| tx.heartbeat(&heartbeat))
     }
 
     fn leave(&self, worker: WorkerId) -> Verb<'_, ()> {
-        self.write(move |tx| tx.leave(worker))
+        self.write("leave", move |tx| tx.leave(worker))
     }
 
     fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
-        self.write_known(task, move |tx| tx.cancel(task))
+        self.write_known("cancel", task, move |tx| tx.cancel(task))
     }
 
     fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
-        self.write_known(task, move |tx| tx.signal(task, &name, &value))
+        self.write_known("signal", task, move |tx| tx.signal(task, &name, &value))
     }
 
     fn retry(&self, job: JobId) -> Verb<'_, bool> {
-        self.write_known(job.root(), move |tx| tx.retry(job))
+        self.write_known("retry", job.root(), move |tx| tx.retry(job))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {
-        self.write(move |tx| tx.pause(&queue, paused))
+        self.write("pause", move |tx| tx.pause(&queue, paused))
     }
 
     fn sweep(&self, max_crashes: u32) -> Verb<'_, bool> {
-        self.write(move |tx| tx.sweep(max_crashes))
+        self.write("sweep", move |tx| tx.sweep(max_crashes))
     }
 
     fn prune(&self, before: Time) -> Verb<'_, Pruned> {
-        self.write(move |tx| tx.prune(before))
+        self.write("prune", move |tx| tx.prune(before))
     }
 
     #[cfg(feature = "testing")]
@@ -275,6 +279,10 @@ impl Read for Sqlite {
         self.read(move |tx| tx.outcomes(&jobs))
     }
 
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
+        self.read(move |tx| tx.holder(&key))
+    }
+
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.read(move |tx| tx.job_view(job, None))
     }
@@ -295,7 +303,7 @@ impl Read for Sqlite {
         self.read(|tx| tx.workers())
     }
 
-    fn kinds(&self) -> Verb<'_, Vec<String>> {
+    fn kinds(&self) -> Verb<'_, Vec<KindView>> {
         self.read(|tx| tx.kinds())
     }
 

@@ -13,11 +13,10 @@ use super::finish::decode;
 use super::tx::Tx;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
-    Counts, JobFilter, JobView, QueueView, Settled, Status, TaskView, WorkerView,
+    Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView, WorkerView,
 };
 
 const TASK: &str =
@@ -166,7 +165,7 @@ impl Tx<'_> {
         };
         let highest = (Time::NEVER, JobId::from_bytes([0xff; 16]));
         let after = filter.after.unwrap_or(highest);
-        let rows = if filter.limit == 0 { limits::PAGE } else { filter.limit };
+        let rows = filter.rows();
         let mut list = self.sql(JOBS)?;
         let ids = list.query_map(
             params![
@@ -263,10 +262,21 @@ impl Tx<'_> {
         Ok(workers)
     }
 
-    pub(super) fn kinds(&self) -> Result<Vec<String>> {
-        let mut read = self.sql("SELECT name FROM kinds ORDER BY name")?;
-        let kinds = read.query_map((), |row| row.get(0))?;
-        Ok(kinds.collect::<rusqlite::Result<_>>()?)
+    pub(super) fn holder(&self, key: &str) -> Result<Option<JobId>> {
+        let mut read = self.sql("SELECT job FROM keys WHERE \"key\" = ?1")?;
+        Ok(read.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    pub(super) fn kinds(&self) -> Result<Vec<KindView>> {
+        let mut read = self.sql("SELECT name, arguments FROM kinds ORDER BY name")?;
+        let mut rows = read.query(())?;
+        let mut kinds = Vec::new();
+        while let Some(row) = rows.next()? {
+            let arguments: String = row.get(1)?;
+            let arguments = serde_json::from_str(&arguments)?;
+            kinds.push(KindView { name: row.get(0)?, arguments });
+        }
+        Ok(kinds)
     }
 }
 

@@ -82,6 +82,7 @@ fn heartbeat(worker: WorkerId) -> Heartbeat {
         lease: Duration::from_secs(15),
         name: "w".into(),
         kinds: Arc::new(["k".to_owned()]),
+        arguments: Arc::new([Vec::new()]),
         queues: Arc::new(["q".to_owned()]),
         slots: 10,
         running: 0,

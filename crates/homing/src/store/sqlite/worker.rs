@@ -40,9 +40,10 @@ impl Tx<'_> {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
         )?
         .execute(values)?;
-        let mut learn = self.sql("INSERT OR IGNORE INTO kinds (name) VALUES (?1)")?;
-        for kind in told.kinds.iter() {
-            learn.execute([kind])?;
+        let mut learn =
+            self.sql("INSERT OR REPLACE INTO kinds (name, arguments) VALUES (?1, ?2)")?;
+        for (kind, arguments) in told.kinds.iter().zip(told.arguments.iter()) {
+            learn.execute([kind, &crate::encode::json(arguments)])?;
         }
         Ok(true)
     }

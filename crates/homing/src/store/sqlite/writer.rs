@@ -15,6 +15,7 @@ use super::fault::{Fault, Result};
 use super::tx::{Effects, Tx};
 use super::{LOOK_FOR_DEAD, Shared, migrate};
 use crate::clock::monotonic;
+use crate::point::{self, Moment};
 use crate::store::Error;
 
 /// Requests in one transaction at most: a bound on what a rollback makes to do again.
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// A queued verb.
 trait Request: Send {
+    /// The verb's name.
+    fn name(&self) -> &'static str;
     /// Runs the verb; again, if the transaction was rolled back. Keeps the answer for `reply`.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<()>;
     /// Makes the answer an error.
@@ -40,12 +43,17 @@ trait Request: Send {
 }
 
 struct Call<T, F> {
+    name: &'static str,
     verb: F,
     answer: std::result::Result<T, Error>,
     reply: oneshot::Sender<std::result::Result<T, Error>>,
 }
 
 impl<T: Send, F: FnMut(&mut Tx<'_>) -> Result<T> + Send> Request for Call<T, F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<()> {
         self.answer = Ok((self.verb)(tx)?);
         Ok(())
@@ -83,12 +91,20 @@ impl Writer {
     /// Runs a verb in a transaction; resolves after the commit.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        name: &'static str,
         verb: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> std::result::Result<T, Error> {
+        point::verb(name, Moment::Before);
         let (reply, answer) = oneshot::channel();
-        let call = Call { verb, answer: Err(Error::Closed), reply };
+        let call = Call { name, verb, answer: Err(Error::Closed), reply };
         self.sender.send(Box::new(call)).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+fn pass(requests: &[Box<dyn Request>], moment: Moment) {
+    for request in requests {
+        point::verb(request.name(), moment);
     }
 }
 
@@ -176,7 +192,10 @@ impl Thread {
     fn commit(&mut self, first: Box<dyn Request>) {
         let mut requests = vec![first];
         match self.together(&mut requests) {
-            Ok(effects) => self.tell(effects),
+            Ok(effects) => {
+                pass(&requests, Moment::Committed);
+                self.tell(effects);
+            }
             Err(fault) if fault.is_busy() => {
                 let error = fault.told(&self.shared.path);
                 for request in &mut requests {
@@ -205,6 +224,7 @@ impl Thread {
                     requests.extend(thread.receiver.try_recv());
                 }
             }
+            pass(requests, Moment::Applied);
             Ok(effects)
         })
     }

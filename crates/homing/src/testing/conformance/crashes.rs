@@ -86,6 +86,34 @@ pub async fn g06_children_are_found_again(lab: Lab) {
     lab.close([second]).await;
 }
 
+#[task]
+async fn committing(State(homing): State<crate::Homing>) -> Result<u64> {
+    let mut set = JoinSet::new();
+    for n in 0..4 {
+        set.spawn(leaf(n)).await?;
+    }
+    let mut kept = 0;
+    while let Some(value) = set.join_next().await {
+        value?;
+        step("seen", || async { Ok::<_, crate::Error>(()) }).await?;
+        let record = homing.store().record(crate::id(), 0, 100).await?;
+        let steps = record.iter().filter(|(_, place, _)| place.starts_with("step:seen"));
+        kept += 1;
+        assert_eq!(steps.count(), kept, "a step returned before its commit");
+    }
+    Ok(kept as u64)
+}
+
+/// Once a unit that held a park alone was committed without having been counted as said, and every
+/// later step of that future returned one commit too early.
+pub async fn g06_a_step_returns_after_its_commit(lab: Lab) {
+    let builder = lab.worker().register(committing).register(leaf).state(lab.homing.clone());
+    let worker = builder.concurrency(1).start().await.unwrap();
+    let job = lab.homing.submit(committing()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), 4);
+    lab.close([worker]).await;
+}
+
 #[task(timeout = "5s", retries = 0)]
 async fn blocking(State(probe): State<Probe>) -> Result<()> {
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -208,7 +236,7 @@ pub async fn a_given_up_worker_starts_afresh(lab: Lab) {
     let old = worker.id();
     lab.store().kill(old);
     while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
-    lab.advance(limits::HEARTBEAT).await;
+    lab.advance(limits::LEASE / 3).await;
     lab.probe.hits("slow", 2).await;
     assert_ne!(worker.id(), old);
     lab.probe.open("slow");

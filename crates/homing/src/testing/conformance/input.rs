@@ -41,9 +41,9 @@ pub async fn g12_limits_have_errors(lab: Lab) {
         let job = lab.homing.submit(overflowing(how.to_owned())).await.unwrap();
         job.outcome().await.unwrap_err().failure().unwrap().message.clone()
     };
-    let long = "the value has 1048578 bytes, at most 1048576 are allowed: keep large data elsewhere and pass a reference";
-    assert_eq!(error("return").await, long);
-    assert_eq!(error("step").await, long);
+    let long = "has 1048578 bytes, at most 1048576 are allowed: keep large data elsewhere and pass a reference";
+    assert_eq!(error("return").await, format!("the returned value {long}"));
+    assert_eq!(error("step").await, format!("the step's result {long}"));
     assert!(error("spawn").await.contains("at most 1048576 are allowed"));
     let name = "the step's name has 201 bytes, at most 200 are allowed";
     assert_eq!(error("name").await, name);
@@ -85,7 +85,7 @@ pub async fn g13_bad_submissions_change_nothing(lab: Lab) {
         text(homing.submit_named("leaf", &serde_json::json!([1])).await.unwrap_err()),
     ];
     let expected = [
-        "the value has 1048587 bytes, at most 1048576 are allowed: keep large data elsewhere and pass a reference",
+        "the argument list has 1048587 bytes, at most 1048576 are allowed: keep large data elsewhere and pass a reference",
         "the argument `value` cannot be written as JSON: it holds the float NaN, which JSON has no word for",
         "the queue is empty",
         "the queue has 201 bytes, at most 200 are allowed",
@@ -106,6 +106,9 @@ pub async fn g13_bad_submissions_change_nothing(lab: Lab) {
         error.to_string(),
         "the arguments cannot be written as JSON: give an object with a field for each argument"
     );
+    let error =
+        homing.submit_named("leaf", &serde_json::json!({"n": 1, "m": 2})).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no argument `m`: `leaf` takes n");
     let job = homing.submit_named("leaf", &serde_json::json!({"n": 7})).await.unwrap();
     assert_eq!(job.outcome().await.unwrap(), 7);
     lab.close([worker]).await;

@@ -109,6 +109,29 @@ pub async fn nothing_durable_inside_a_step(lab: Lab) {
 }
 
 #[task]
+async fn twice_at_a_place(named: bool) -> Result<()> {
+    for _ in 0..2 {
+        if named {
+            JoinSet::named("pages").spawn(leaf(1)).await?;
+        } else {
+            crate::spawn(leaf(1).at("here")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A place that is given twice is named.
+pub async fn doubled_places(lab: Lab) {
+    let worker = lab.worker().register(twice_at_a_place).register(leaf).start().await.unwrap();
+    let hint = "is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` in the body";
+    for (named, place) in [(false, "spawn:leaf@here"), (true, "set:pages")] {
+        let job = lab.homing.submit(twice_at_a_place(named)).await.unwrap();
+        assert_eq!(message(&lab, job).await, format!("the place `{place}` {hint}"));
+    }
+    lab.close([worker]).await;
+}
+
+#[task]
 async fn foreign_timeout() -> Result<()> {
     let handle = crate::spawn(gated(1)).await?;
     let _ = tokio::time::timeout(Duration::from_hours(1), handle).await;

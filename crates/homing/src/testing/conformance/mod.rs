@@ -26,6 +26,7 @@ pub mod records;
 pub mod retries;
 pub mod waits;
 pub mod wakes;
+pub mod weaving;
 
 /// Opens fresh stores of one kind.
 pub trait Factory: Send + Sync {
@@ -218,15 +219,15 @@ macro_rules! __conformance {
                     g02_a_frozen_worker_records_nothing, g02_outcomes_are_recorded_once,
                     job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
-                    now_is_remembered, detach_starts_one_job, a_held_key_returns_the_open_job,
+                    now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
                     an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
                     resumed_work_goes_first, eviction_is_a_replay;
                 crashes: g06_crash_means_resume, g06_nothing_is_held_for_the_dead,
-                    g06_children_are_found_again,
-                    g06_blocking_steps_keep_their_slot, g11_poison_is_contained,
+                    g06_children_are_found_again, g06_blocking_steps_keep_their_slot,
+                    g06_a_step_returns_after_its_commit, g11_poison_is_contained,
                     g11_suspects_run_alone, shutdown_hands_back, a_given_up_worker_starts_afresh,
                     two_workers_share_the_work, g07_answers_replay_the_same,
                     g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;
@@ -243,10 +244,10 @@ macro_rules! __conformance {
                     join_settled_brings_every_outcome, join_first_aborts_the_rest,
                     join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
                     a_timeout_names_the_open_children, sets_go_on_after_a_timeout,
-                    select_takes_the_first_and_records_it, branches_run_beside_each_other,
+                    sets_can_be_used_again, handles_of_a_set_can_be_awaited;
+                weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
-                    sleep_parks, chains_groups_and_chords, sets_can_be_used_again,
-                    handles_of_a_set_can_be_awaited;
+                    sleep_parks, chains_groups_and_chords, combinators_keep_options;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
@@ -261,7 +262,7 @@ macro_rules! __conformance {
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
-                    nothing_durable_inside_a_step, foreign_futures_beside_a_wait,
+                    nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
             );

@@ -70,6 +70,7 @@ impl<'a> ByHand<'a> {
             lease: limits::LEASE,
             name: "by hand".to_owned(),
             kinds: Arc::new([]),
+            arguments: Arc::new([]),
             queues: Arc::new([]),
             slots: 1,
             running: 0,
@@ -372,6 +373,31 @@ pub async fn detach_starts_one_job(lab: Lab) {
     lab.probe.open("gate 5");
     assert_eq!(apart.outcome().await.unwrap(), 5);
     lab.close([second]).await;
+}
+
+#[task]
+async fn detaching_with_a_key(taken: JobId) -> Result<(JobId, String)> {
+    let id = crate::detach(gated(6)).key("held").await?;
+    let error = crate::detach(gated(7)).id(taken).await.unwrap_err();
+    crate::signal::<()>("go").await?;
+    Ok((id, error.to_string()))
+}
+
+/// A detached call with a held key brings the open job's id; an id of another call is refused.
+pub async fn detach_knows_keys_and_ids(lab: Lab) {
+    let worker = lab.worker().register(detaching_with_a_key).register(gated);
+    let worker = worker.start().await.unwrap();
+    let holder = lab.homing.submit(gated(5)).key("held").await.unwrap();
+    let job = lab.homing.submit(detaching_with_a_key(holder.id())).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.probe.open("gate 5");
+    holder.outcome().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    let (id, error) = job.outcome().await.unwrap();
+    assert_eq!(id, holder.id(), "remembered, though the key is free by now");
+    assert!(error.contains("belongs to a job of another kind or with other arguments"), "{error}");
+    assert_eq!(lab.homing.jobs(JobFilter::default()).await.unwrap().len(), 2);
+    lab.close([worker]).await;
 }
 
 /// A key is unique among open jobs: a held one returns the open job.

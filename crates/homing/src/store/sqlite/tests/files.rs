@@ -91,7 +91,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let store = directory.store().await;
     store.submit(vec![new_job("before")]).await.unwrap();
     let pages = |limit: i64| {
-        store.write(move |tx| {
+        store.write("test", move |tx| {
             Ok(tx.db.query_row(&format!("PRAGMA max_page_count = {limit}"), (), |_| Ok(()))?)
         })
     };
@@ -111,7 +111,7 @@ async fn a_store_that_turns_read_only_says_so() {
     let directory = Directory::new();
     let store = directory.store().await;
     // The user that runs the tests may be allowed to write anything, whatever a file's mode.
-    let read_only = store.write(|tx| Ok(tx.db.pragma_update(None, "query_only", true)?));
+    let read_only = store.write("test", |tx| Ok(tx.db.pragma_update(None, "query_only", true)?));
     read_only.await.unwrap();
     let error = store.submit(vec![new_job("a")]).await.unwrap_err();
     assert!(matches!(error, Error::ReadOnly { .. }) && error.is_transient(), "{error}");

@@ -5,7 +5,7 @@ use super::*;
 /// Holds the writer up, so that what is queued meanwhile is committed together.
 async fn together<T>(store: &Sqlite, queued: impl Future<Output = T>) -> T {
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let busy = store.write(move |_| {
+    let busy = store.write("test", move |_| {
         // Disconnected on a second run: then there is nothing to wait for.
         let _ = held.recv();
         Ok(())

@@ -1,0 +1,128 @@
+//! What the client's verbs may say: opening, submitting, waiting for outcomes, starting workers.
+
+use super::{Failure, Invalid, Misuse};
+use crate::id::JobId;
+use crate::store;
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL names no store.
+    #[error("`{url}` names no store: use `memory:` or `sqlite:PATH`")]
+    UnknownStore {
+        /// The URL.
+        url: String,
+    },
+    /// The URL has an option the store does not know.
+    #[error("the store URL has an unknown option `{option}`: known are {known}")]
+    UnknownOption {
+        /// The option.
+        option: String,
+        /// The known ones.
+        known: &'static str,
+    },
+    /// An option's value is not allowed.
+    #[error("the option `{option}` of the store URL is `{value}`: {expected}")]
+    InvalidOption {
+        /// The option.
+        option: String,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The store itself says no.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Why a job was not submitted. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The input is refused.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The id belongs to another call.
+    #[error(
+        "the id {id} belongs to a job of another kind or with other arguments: choose another id, or prune that job"
+    )]
+    Conflict {
+        /// The id.
+        id: JobId,
+    },
+    /// No worker has ever registered the kind.
+    #[error("no worker has ever registered the kind `{kind}`: {known}")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+        /// What is known instead.
+        known: String,
+    },
+    /// The body called it.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What waiting for a job's outcome may bring instead of its value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutcomeError {
+    /// The root failed or was cancelled.
+    #[error(transparent)]
+    Failed(Box<Failure>),
+    /// The value is not of the type asked for.
+    #[error("the value of job {id} does not decode: {reason}")]
+    Undecodable {
+        /// The job.
+        id: JobId,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The body called it.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The store failed, or does not know the id.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl OutcomeError {
+    /// The root's failure, if that is what it is.
+    pub fn failure(&self) -> Option<&Failure> {
+        if let Self::Failed(failure) = self { Some(failure) } else { None }
+    }
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two functions have the same kind.
+    #[error("the kind `{kind}` is registered twice: give one of them `#[task(kind = \"…\")]`")]
+    DoubledKind {
+        /// The kind.
+        kind: String,
+    },
+    /// A task wants a state that the worker was not given.
+    #[error("the task `{kind}` wants `State<{state}>`: give it to the worker with `.state(…)`")]
+    MissingState {
+        /// The task.
+        kind: String,
+        /// The type.
+        state: &'static str,
+    },
+    /// No task was registered.
+    #[error("the worker has no task: add `.register(my_task)` before `.start()`")]
+    NoTask,
+    /// A name or number is refused.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}

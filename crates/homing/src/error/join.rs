@@ -1,0 +1,125 @@
+//! What a wait for children may say instead of their values.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Misuse};
+use crate::id::TaskId;
+use crate::store;
+
+/// What a wait for children may say instead of their values.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// A child failed, or was cancelled by somebody else than this parent.
+    #[error("{failure}")]
+    Failed {
+        /// The child's failure.
+        failure: Box<Failure>,
+        /// The wait that said so, for the job's retry.
+        #[doc(hidden)]
+        cause: Option<Box<store::Cause>>,
+    },
+    /// This parent aborted the child.
+    #[error("task {id} was aborted by its parent")]
+    Aborted {
+        /// The child.
+        id: TaskId,
+    },
+    /// The wait's timeout passed first. The children run on.
+    #[error("{0}")]
+    TimedOut(Box<TimedOut>),
+    /// More outcomes than one call may return.
+    #[error(
+        "the set has {children} children, `{verb}` returns at most {limit}: use `join_next` or `for_each`"
+    )]
+    TooMany {
+        /// The wait.
+        verb: &'static str,
+        /// Children in the set.
+        children: u64,
+        /// [`limits::JOIN_ALL`](crate::limits::JOIN_ALL).
+        limit: u64,
+    },
+    /// A child's value is not what this wait expects.
+    #[error("the value of task {id} does not decode: {reason}")]
+    Undecodable {
+        /// The child.
+        id: TaskId,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// Fewer children succeeded than the wait needs.
+    #[error("{succeeded} of {spawned} children succeeded, {needed} were needed")]
+    TooFew {
+        /// Children that succeeded.
+        succeeded: u64,
+        /// Children in the set.
+        spawned: u64,
+        /// What the wait or the policy asks for.
+        needed: u64,
+        #[doc(hidden)]
+        cause: Option<Box<store::Cause>>,
+    },
+    /// The body broke a rule.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+}
+
+impl JoinError {
+    /// The child's failure, if that is what it is.
+    pub fn failure(&self) -> Option<&Failure> {
+        if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
+    }
+
+    /// The wait that said so, for the job's retry.
+    pub(crate) fn cause(&self) -> Option<store::Cause> {
+        match self {
+            Self::Failed { cause, .. } | Self::TooFew { cause, .. } => cause.as_deref().cloned(),
+            Self::TimedOut(timed_out) => timed_out.cause.clone(),
+            _ => None,
+        }
+    }
+
+    /// Whether the wait's timeout passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
+    }
+}
+
+/// A wait whose timeout passed: which children are done, which are open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimedOut {
+    /// The wait's place.
+    pub place: String,
+    /// Children that had ended.
+    pub done: u64,
+    /// Children that were still open.
+    pub open: u64,
+    /// The first open ones, at most 20.
+    pub oldest_open: Vec<TaskId>,
+    #[doc(hidden)]
+    pub cause: Option<store::Cause>,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, done, open, oldest_open, .. } = self;
+        write!(f, "the wait at `{place}` timed out")?;
+        if done + open > 0 {
+            write!(f, ": {done} children done, {open} open")?;
+        }
+        for (n, id) in oldest_open.iter().enumerate() {
+            write!(f, "{}{id}", if n == 0 { " (" } else { ", " })?;
+        }
+        f.write_str(match (oldest_open.len() as u64).cmp(open) {
+            _ if oldest_open.is_empty() => "",
+            std::cmp::Ordering::Less => ", …)",
+            _ => ")",
+        })
+    }
+}
+
+impl StdError for TimedOut {}

@@ -1,0 +1,134 @@
+//! Mistakes of the caller: rules of the programming model, and input refused at the door.
+//!
+//! Every message names the place or field and says what to write instead.
+
+use crate::id::JobId;
+
+/// A broken rule of the programming model: mended in the source. Final for the task it happens in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// A verb of a body was called where no task runs.
+    #[error(
+        "`{verb}` was called outside a task: call it in the body of a #[task], or in a function the body awaits; not in a future handed to `tokio::spawn`"
+    )]
+    OutsideTask {
+        /// The verb.
+        verb: &'static str,
+    },
+    /// A client's verb was called in a body.
+    #[error(
+        "`{verb}` was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`"
+    )]
+    ClientInside {
+        /// The verb.
+        verb: &'static str,
+    },
+    /// A second durable operation was begun while one was open in the same branch.
+    #[error(
+        "`{second}` was begun while `{first}` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places"
+    )]
+    TwoAtOnce {
+        /// The open operation.
+        first: String,
+        /// The one that was begun.
+        second: String,
+    },
+    /// A durable operation inside a step.
+    #[error(
+        "`{inner}` was begun inside the step `{step}`: a step holds plain work only, do this beside it"
+    )]
+    InsideStep {
+        /// The step.
+        step: String,
+        /// The operation.
+        inner: String,
+    },
+    /// A foreign future was awaited together with a durable wait.
+    #[error(
+        "a foreign future is awaited together with the durable wait `{wait}`: put plain work into a `step`, take a timeout with `.timeout(d)`, wait for several things with `homing::select!`"
+    )]
+    ForeignFuture {
+        /// The open wait.
+        wait: String,
+    },
+    /// A place that was given twice.
+    #[error(
+        "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` in the body"
+    )]
+    DoubledPlace {
+        /// The place.
+        place: String,
+    },
+    /// A detached job's id belongs to another call.
+    #[error(
+        "the id {id} belongs to a job of another kind or with other arguments: choose another id, or prune that job"
+    )]
+    TakenId {
+        /// The id.
+        id: JobId,
+    },
+    /// A name, place or value that cannot be kept.
+    #[error(transparent)]
+    Refused(#[from] Invalid),
+}
+
+/// Input refused at the door: names the field, changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// Something is too long.
+    #[error("{field} has {length} bytes, at most {limit} are allowed{hint}")]
+    TooLong {
+        /// The field.
+        field: String,
+        /// Its length.
+        length: usize,
+        /// The limit.
+        limit: usize,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Something is empty.
+    #[error("{field} is empty")]
+    Empty {
+        /// The field.
+        field: &'static str,
+    },
+    /// Too many of something.
+    #[error("{count} {field} were given, at most {limit} are allowed")]
+    TooMany {
+        /// The field.
+        field: &'static str,
+        /// How many.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// An argument the kind does not have.
+    #[error("there is no argument `{name}`: {reason}")]
+    Argument {
+        /// The argument.
+        name: String,
+        /// What there is.
+        reason: String,
+    },
+    /// A value that JSON cannot hold.
+    #[error("{field} cannot be written as JSON: {reason}")]
+    NotJson {
+        /// The field.
+        field: String,
+        /// What the encoder said.
+        reason: String,
+    },
+    /// A character or number that is not allowed.
+    #[error("{field} is `{value}`: {reason}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// The value.
+        value: String,
+        /// What is allowed.
+        reason: &'static str,
+    },
+}

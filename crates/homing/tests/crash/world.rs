@@ -1,0 +1,235 @@
+//! A directory with a store, the processes that work on it, and what must hold when they have died.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use homing::{Homing, Status, TaskState};
+
+use super::service::{Size, job, url};
+
+/// How long anything may take before a test gives up: a bound on hangs, never a measure.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(crate) const ABORTED: i32 = 6;
+
+pub(crate) struct World {
+    directory: tempfile::TempDir,
+}
+
+/// A line of the notes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) what: String,
+    pub(crate) subject: String,
+    pub(crate) place: String,
+    pub(crate) value: String,
+    pub(crate) pid: u32,
+}
+
+/// A process of a world; killed with the test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub(crate) fn has_exited(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn status(&mut self, world: &World, what: &str) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.has_exited() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{what} hangs\n{}", world.told());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.pid());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        File::create(directory.path().join("notes")).unwrap();
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts a process: what it is to be, its rounds, and where it is to die.
+    pub(crate) fn start(&self, role: &str, rounds: &[u64], crash_at: Option<&str>) -> Process {
+        let log = OpenOptions::new().create(true).append(true).open(self.path().join("log"));
+        let log = log.unwrap();
+        let rounds = rounds.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+        let lease = if role == "long-lease" { "60000" } else { "300" };
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "process", "--nocapture"]);
+        command.env("HOMING_CRASH_ROLE", if role == "long-lease" { "worker" } else { role });
+        command.env("HOMING_CRASH_DIRECTORY", self.path());
+        command.env("HOMING_CRASH_ROUNDS", rounds).env("HOMING_CRASH_LEASE", lease);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        if let Some(point) = crash_at {
+            command.env("HOMING_CRASH_AT", point);
+        }
+        Process(command.spawn().unwrap())
+    }
+
+    /// What the processes said, for a failing test.
+    pub(crate) fn told(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.path().join(name)).unwrap_or_default();
+        let notes = read("notes");
+        let last: Vec<_> = notes.lines().rev().take(30).collect();
+        format!("notes, last first:\n{}\nlog:\n{}", last.join("\n"), read("log"))
+    }
+
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        let text = std::fs::read_to_string(self.path().join("notes")).unwrap();
+        let lines = text.lines().map(|line| {
+            let parts: Vec<_> = line.split('\t').map(str::to_owned).collect();
+            let [what, subject, place, value, pid] = parts.try_into().unwrap();
+            Note { what, subject, place, value, pid: pid.parse().unwrap() }
+        });
+        lines.collect()
+    }
+
+    /// Waits until somebody has noted something.
+    pub(crate) fn noted(&self, what: &str, wanted: impl Fn(&Note) -> bool) -> Note {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(note) = self.notes().into_iter().find(&wanted) {
+                return note;
+            }
+            assert!(Instant::now() < deadline, "never {what}\n{}", self.told());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Homing {
+        Homing::open(&url(self.path())).await.unwrap()
+    }
+
+    /// What must hold whoever has died, at any moment: whatever was acknowledged is there, and no
+    /// invariant of the store is broken (a parent parked with its children finished is such a breach).
+    pub(crate) async fn survives(&self, context: &str) {
+        let homing = self.open().await;
+        let breaches = homing.check().await.unwrap();
+        assert!(breaches.is_empty(), "{context}: {breaches:#?}");
+        for note in self.notes() {
+            let Ok(round) = note.subject.parse::<u64>() else { continue };
+            if note.what != "ack" {
+                continue;
+            }
+            let (verb, name) = note.place.split_once(' ').unwrap_or((&note.place, "victim"));
+            let id = job(round, name);
+            match verb {
+                "submit" => drop(homing.task(id).await.expect(context)),
+                "cancel" => {
+                    let state = homing.task(id).await.unwrap().state;
+                    assert_eq!(state, TaskState::Cancelled, "{context}");
+                }
+                "outcome" => {
+                    let value = homing.task(id).await.unwrap().value.expect(context);
+                    let once = note.value.split_once(' ').unwrap().1;
+                    assert!(value.contains(&format!("{once:?}")), "{context}: {value}, not {once}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets a last process finish everything, and looks at what it has come to.
+    pub(crate) async fn finish(&self, rounds: &[u64], context: &str) {
+        let status = self.start("service", rounds, None).status(self, context);
+        assert!(status.success(), "{context}: the last process failed: {status}\n{}", self.told());
+        self.survives(context).await;
+        let homing = self.open().await;
+        for &round in rounds {
+            for (name, sum, succeeded, cancelled) in Size::of(round).jobs() {
+                let view = homing.job::<()>(job(round, name)).view().await.unwrap();
+                let counts = view.counts;
+                let seen = (counts.succeeded, counts.cancelled, counts.spawned());
+                assert_eq!(
+                    seen,
+                    (succeeded, cancelled, succeeded + cancelled),
+                    "{context}: {name}"
+                );
+                let wanted = |note: &Note| {
+                    note.what == "ack"
+                        && note.subject == round.to_string()
+                        && note.place == format!("outcome {name}")
+                };
+                let note = self.noted("an outcome", wanted);
+                assert!(note.value.starts_with(&format!("{sum} ")), "{context}: {name}: {note:?}");
+            }
+            let view = homing.job::<()>(job(round, "victim")).view().await.unwrap();
+            assert!(matches!(view.status, Status::Cancelled), "{context}: {view:?}");
+            assert_eq!(view.counts.cancelled, view.counts.spawned(), "{context}: {view:?}");
+        }
+        assert!(
+            homing.workers().await.unwrap().is_empty(),
+            "{context}: all have left or are buried"
+        );
+        self.consistent(context);
+    }
+
+    /// What the bodies noted, in the order of time.
+    ///
+    /// - A step that has returned to its body, which it does after its commit, is never run again, and
+    ///   every later passage is given the same value.
+    /// - A child whose outcome its parent has seen is never begun again, and its outcome, which no
+    ///   other run of it would have, is the same whenever it is seen.
+    /// - A wait is answered in every replay as it was the first time.
+    pub(crate) fn consistent(&self, context: &str) {
+        let mut known: BTreeMap<(String, String, String), String> = BTreeMap::new();
+        let mut over: BTreeSet<String> = BTreeSet::new();
+        for note in self.notes() {
+            let Note { what, subject, place, value, .. } = note.clone();
+            let seen = ("seen".to_owned(), subject.clone(), place.clone());
+            match what.as_str() {
+                "ran" => assert!(!known.contains_key(&seen), "{context}: run again: {note:?}"),
+                "began" => assert!(!over.contains(&subject), "{context}: begun again: {note:?}"),
+                "seen" | "answer" | "over" => {
+                    if what == "over" {
+                        over.insert(subject.clone());
+                    }
+                    let first = known.entry((what, subject, place)).or_insert(value.clone());
+                    assert_eq!(*first, value, "{context}: another value: {note:?}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a process died at its point.
+pub(crate) fn aborted(status: ExitStatus) -> bool {
+    status.signal() == Some(ABORTED)
+}
