@@ -170,7 +170,8 @@ pub struct Exchange {
     /// out again.
     pub acknowledged: u64,
     /// What happened, each task's events in program order.
-    pub units: Vec<Unit>,
+    /// Shared, so that an exchange kept for resending copies none of them.
+    pub units: Vec<std::sync::Arc<Unit>>,
     /// What the worker can take.
     pub claim: Claim,
 }
@@ -255,6 +256,13 @@ pub enum Event {
     },
     /// The worker gives the task back, untouched. Last in its unit.
     HandBack,
+}
+
+impl Event {
+    /// Whether the body is done with when this is said: it is the last it says under its token.
+    pub fn ends_the_stretch(&self) -> bool {
+        matches!(self, Self::End(_) | Self::Retry { .. } | Self::Stall { .. } | Self::HandBack)
+    }
 }
 
 /// How a task ends.

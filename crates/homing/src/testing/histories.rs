@@ -357,7 +357,7 @@ impl History {
             if self.random.one_in(3) {
                 continue;
             }
-            units.extend(self.unit(&held).await?);
+            units.extend(self.unit(&held).await?.map(Arc::new));
         }
         let actor = &mut self.workers[at];
         actor.number += 1;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::id::{JobId, TaskId};
-use crate::store::{Error, Event, Exchange, Reply, Store, Unit};
+use crate::store::{Error, Event, Exchange, Reply, Store};
 use crate::wait::Answer;
 
 /// A store that writes down what is said of one task.
@@ -43,7 +43,7 @@ impl Recorder {
     }
 
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
-        let units: Vec<Unit> =
+        let units: Vec<_> =
             exchange.units.iter().filter(|unit| unit.task == self.task).cloned().collect();
         let reply = self.inner.exchange(exchange).await?;
         for unit in units {

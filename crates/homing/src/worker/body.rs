@@ -267,7 +267,7 @@ impl Driver {
     fn put(&self, events: Vec<Event>, renew: bool) {
         let (task, token) = (self.claimed.task, self.claimed.token);
         self.shared.outbox.post(Posting {
-            unit: Unit { task, token, renew, events },
+            unit: Arc::new(Unit { task, token, renew, events }),
             mailbox: Arc::clone(&self.mailbox),
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,

@@ -132,7 +132,7 @@ impl Conversation {
             worker,
             number: self.number,
             acknowledged: self.acknowledged,
-            units: postings.iter().map(|posting| posting.unit.clone()).collect(),
+            units: postings.iter().map(|posting| Arc::clone(&posting.unit)).collect(),
             claim: Claim {
                 tasks,
                 queues: Arc::clone(&self.shared.queues),
@@ -198,6 +198,8 @@ impl Conversation {
                     Some(answers) => Mail::Ready(answers),
                     None => self.shared.parked(&posting),
                 },
+                // Nobody is left to hear it.
+                Some(event) if event.ends_the_stretch() => continue,
                 _ => Mail::Committed,
             };
             posting.mailbox.put(mail);
@@ -285,20 +287,17 @@ impl Shared {
 
     /// A unit was refused. The body hears of it, unless it is done: then the store hears why.
     fn refused(&self, posting: &Posting, refusal: Refusal) {
-        let ended = matches!(
-            posting.unit.events.last(),
-            Some(Event::End(_) | Event::Retry { .. } | Event::Stall { .. } | Event::HandBack)
-        );
+        let ended = posting.unit.events.last().is_some_and(Event::ends_the_stretch);
         match refusal {
             Refusal::Unfit(text) if ended => {
                 tracing::warn!(task = %posting.unit.task, text, "the store cannot hold what the task ended with");
-                let Unit { task, token, .. } = posting.unit;
+                let Unit { task, token, .. } = *posting.unit;
                 let message = format!("the store cannot hold what the task said last: {text}");
                 let failure =
                     Failure::new(&posting.kind, task, posting.attempt, Reason::Error, &message);
                 let events = vec![Event::End(End::Failed { failure, cause: None })];
                 self.outbox.post(Posting {
-                    unit: Unit { task, token, renew: false, events },
+                    unit: Arc::new(Unit { task, token, renew: false, events }),
                     mailbox: Arc::clone(&posting.mailbox),
                     kind: posting.kind.clone(),
                     attempt: posting.attempt,

@@ -13,7 +13,7 @@ use crate::store::Unit;
 /// A unit on its way, and who hears of its fate.
 #[derive(Debug)]
 pub(super) struct Posting {
-    pub(super) unit: Unit,
+    pub(super) unit: Arc<Unit>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) kind: String,
     pub(super) attempt: u32,

@@ -35,7 +35,7 @@ impl Data {
             .tasks
             .awake()
             .filter(|(_, row)| self.may_take(row, claim) && row.due <= now)
-            .filter(|(_, row)| row.held_until <= now || row.holder.is_none_or(|own| own == worker))
+            .filter(|(_, row)| !self.is_held(row, worker, now))
             .map(|(id, row)| (-i32::from(row.priority), row.due, *id, row.crashes))
             .collect();
         ready.sort_unstable();
@@ -69,6 +69,12 @@ impl Data {
             && (claim.suspect || row.crashes < limits::SUSPECT)
     }
 
+    /// Whether resumed work is still another worker's alone. Who is gone keeps nothing.
+    fn is_held(&self, row: &Task, worker: WorkerId, now: Time) -> bool {
+        let other = row.holder.filter(|own| *own != worker);
+        row.held_until > now && other.is_some_and(|own| self.workers.contains_key(&own))
+    }
+
     fn claimed(&self, id: TaskId, row: &Task, token: Token, answers: Vec<Answer>) -> Claimed {
         let records = self.records.range((id, 0)..=(id, u64::MAX)).next_back();
         Claimed {
@@ -100,8 +106,7 @@ impl Data {
             .map(|(_, row)| row)
             .filter(|row| claim.tasks > 0 && self.may_take(row, claim));
         let dues = dues.map(|row| {
-            let held = row.holder.is_some_and(|own| own != worker) && row.held_until > now;
-            if held { row.due.max(row.held_until) } else { row.due }
+            if self.is_held(row, worker, now) { row.due.max(row.held_until) } else { row.due }
         });
         timers.chain(dues).filter(|time| *time > now).min()
     }

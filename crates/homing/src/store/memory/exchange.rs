@@ -1,6 +1,7 @@
 //! `exchange`: units first, then upkeep, then the claim.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Cascade, Data, Task, stored};
 use crate::clock::Time;
@@ -18,7 +19,7 @@ impl Data {
         let mut reply = Reply::default();
         for unit in exchange.units {
             let task = unit.task;
-            match self.apply(unit, now) {
+            match self.apply(Arc::unwrap_or_clone(unit), now) {
                 Ok(None) => {}
                 Ok(Some(answers)) => reply.ready.push((task, answers)),
                 Err(refusal) => reply.refused.push((task, refusal)),

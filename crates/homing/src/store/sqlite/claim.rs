@@ -17,10 +17,11 @@ use crate::id::{Local, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::store::{Claim, Claimed, Policy, Reply};
 
-/// A ready task: priority turned round, due time, id, crashes.
-type Ready = (i32, Time, TaskId, u32);
+/// A ready task: priority turned round, due time, id, crashes, number of its row.
+type Ready = (i32, Time, TaskId, u32, i64);
 
-pub(super) const READY: &str = "SELECT priority, due, job, local, crashes, holder, held_until
+pub(super) const READY: &str =
+    "SELECT priority, due, job, local, crashes, holder, held_until, rowid
   FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
   ORDER BY priority DESC, due, job, local";
 
@@ -29,25 +30,41 @@ pub(super) const NEXT: &str = "SELECT priority FROM tasks INDEXED BY ready
 
 pub(super) const DUE: &str = "SELECT due FROM tasks INDEXED BY ready
   WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority = ?3 AND due > ?4
-    AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4)
+    AND crashes < ?5 AND (holder IS NULL OR holder = ?6 OR held_until <= ?4
+      OR NOT EXISTS (SELECT 1 FROM workers WHERE id = holder))
   ORDER BY due LIMIT 1";
 
 pub(super) const HELD: &str = "SELECT held_until, queue, kind FROM tasks INDEXED BY held
   WHERE state = 0 AND holder IS NOT NULL AND held_until > ?1 AND holder <> ?2 AND crashes < ?3
+    AND EXISTS (SELECT 1 FROM workers WHERE id = holder)
   ORDER BY held_until";
 
-pub(super) const AGAIN: &str = "SELECT job, local, claim FROM tasks INDEXED BY running
+pub(super) const AGAIN: &str = "SELECT job, local, claim, rowid FROM tasks INDEXED BY running
   WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local";
 
 pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1";
 
+// By the row's number, which every index knows: saves two descents by the key. With
+// TAKE_FIRST 3.3 µs a claim instead of 4.5.
 const READ: &str =
     "SELECT parent, kind, arguments, queue, priority, policy, attempt, failures, crashes,
-  stalls, parked_worker, parked_claim, started, waits FROM tasks WHERE job = ?1 AND local = ?2";
+  stalls, parked_worker, parked_claim, waits, started, timer FROM tasks WHERE rowid = ?1";
 
-const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?3, claim = ?4, holder = NULL,
-  held_until = NULL, waits = NULL, timer = deadline, started = coalesce(started, ?5)
-  WHERE job = ?1 AND local = ?2";
+const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?2, claim = ?3, holder = NULL,
+  held_until = NULL, waits = NULL, timer = deadline, started = coalesce(started, ?4)
+  WHERE rowid = ?1";
+
+/// As [`TAKE`], for a task that has never run and has no instant to be looked at: the columns left
+/// out are as they should be, and their indexes are not touched.
+const TAKE_FIRST: &str =
+    "UPDATE tasks SET state = 1, worker = ?2, claim = ?3, started = ?4 WHERE rowid = ?1";
+
+/// What a claim has to know of a row beside what its worker gets.
+struct Found {
+    waits: Option<String>,
+    started: bool,
+    timer: bool,
+}
 
 /// Above every priority.
 const HIGHEST: i32 = i16::MAX as i32 + 1;
@@ -62,10 +79,10 @@ impl Tx<'_> {
     ) -> Result<()> {
         let mut find = self.sql(AGAIN)?;
         let rows = find.query_map(params![worker, acknowledged as i64], |row| {
-            Ok((task_id(row, 0)?, count(row, 2)?))
+            Ok((task_id(row, 0)?, count(row, 2)?, row.get(3)?))
         })?;
-        for (task, claim) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-            let (mut claimed, ..) = self.claimed(task, Token { worker, claim })?;
+        for (task, claim, number) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+            let (mut claimed, _) = self.claimed(task, number, Token { worker, claim })?;
             self.count_up(&mut claimed)?;
             reply.claimed.push(claimed);
         }
@@ -89,23 +106,26 @@ impl Tx<'_> {
         }
         ready.sort_unstable();
         let mut suspect = claim.suspect;
-        ready.retain(|(.., crashes)| {
+        ready.retain(|(.., crashes, _)| {
             *crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
         });
         ready.truncate(free);
         let token = Token { worker, claim: number };
-        let mut take = self.db.prepare_cached(TAKE)?;
-        for (.., task, _) in ready {
-            let (mut claimed, started, waits) = self.claimed(task, token)?;
+        let now = self.now;
+        reply.claimed.reserve(ready.len());
+        for (.., task, _, row) in ready {
+            let (mut claimed, found) = self.claimed(task, row, token)?;
             // Most tasks run for the first time and have nothing to be looked up.
-            if started {
-                claimed.answers = self.answer(task, &decode(waits.as_deref())?)?;
+            if found.started {
+                claimed.answers = self.answer(task, &decode(found.waits.as_deref())?)?;
                 if !claimed.answers.is_empty() {
                     self.renew(&mut claimed)?;
                 }
                 self.count_up(&mut claimed)?;
             }
-            take.execute(params![task.job, task.local, worker, number as i64, self.now])?;
+            let plain = !found.started && !found.timer;
+            let take = self.kept(if plain { TAKE_FIRST } else { TAKE })?;
+            take.execute(params![row, worker, number as i64, now])?;
             reply.claimed.push(claimed);
         }
         Ok(())
@@ -144,12 +164,18 @@ impl Tx<'_> {
                 }
                 let crashes: u32 = row.get(4)?;
                 let holder: Option<WorkerId> = row.get(5)?;
-                let free_to_take = holder.is_none_or(|own| own == worker)
-                    || row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now);
+                let free_to_take = match holder.filter(|own| *own != worker) {
+                    // Who is gone keeps nothing.
+                    Some(other) => {
+                        row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now)
+                            || !self.knows(other)?
+                    }
+                    None => true,
+                };
                 let allowed = crashes < limits::SUSPECT
                     || (free_to_take && std::mem::replace(&mut suspect, false));
                 if free_to_take && allowed {
-                    ready.push((-priority, due, task_id(row, 2)?, crashes));
+                    ready.push((-priority, due, task_id(row, 2)?, crashes, row.get(7)?));
                     left -= 1;
                 }
                 if left == 0 {
@@ -160,20 +186,23 @@ impl Tx<'_> {
         }
     }
 
-    /// A task as its worker gets it, whether it ran before, and what it waited for.
-    fn claimed(&self, task: TaskId, token: Token) -> Result<(Claimed, bool, Option<String>)> {
-        let mut read = self.sql(READ)?;
-        let mut rows = read.query(params![task.job, task.local])?;
+    /// A task as its worker gets it, and what the claim has to know besides.
+    fn claimed(&mut self, task: TaskId, row: i64, token: Token) -> Result<(Claimed, Found)> {
+        let mut rows = self.kept(READ)?.query([row])?;
         let Some(row) = rows.next()? else {
             return Err(rusqlite::Error::QueryReturnedNoRows.into());
         };
         let policy: Option<String> = row.get(5)?;
-        let started: Option<Time> = row.get(12)?;
+        let found = Found {
+            waits: row.get(12)?,
+            started: row.get::<_, Option<Time>>(13)?.is_some(),
+            timer: row.get::<_, Option<Time>>(14)?.is_some(),
+        };
         let mut claimed = of(row, task, token)?;
         if let Some(text) = policy {
             claimed.policy = serde_json::from_str(&text)?;
         }
-        Ok((claimed, started.is_some(), row.get(13)?))
+        Ok((claimed, found))
     }
 
     /// An answer is progress: it renews the budgets of retries and crashes.

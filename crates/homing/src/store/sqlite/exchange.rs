@@ -62,6 +62,9 @@ impl Tx<'_> {
 
     /// Applies a unit whole or, with a refusal, not at all. Whatever may refuse it is looked at first.
     fn apply(&mut self, unit: &Unit) -> Result<Applied> {
+        if self.done(unit)? {
+            return Ok(Ok(None));
+        }
         let Some(mut row) = Task::read(self.db, unit.task)? else { return Ok(Err(Refusal::Lost)) };
         if row.state != State::Running || row.token != Some(unit.token) {
             return Ok(Err(Refusal::Lost));

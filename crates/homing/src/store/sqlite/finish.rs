@@ -9,7 +9,7 @@ use crate::clock::Time;
 use crate::id::{Local, TaskId, Token};
 use crate::limits;
 use crate::state::State;
-use crate::store::CancelledBy;
+use crate::store::{CancelledBy, End, Event, Unit};
 use crate::wait::{self, Facts, SetCounts, Wait};
 
 const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
@@ -18,7 +18,51 @@ const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5,
   progress_total = ?13, lines = ?14, dropped = ?15
   WHERE job = ?1 AND local = ?2";
 
+/// Ends a running root that nothing else hangs on. What a running row has nothing of is not named, so
+/// that the indexes over it are not touched.
+const DONE_ROOT: &str =
+    "UPDATE tasks SET state = 3, outcome = ?5, ended = ?6, worker = NULL, claim = NULL
+  WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4
+    AND \"key\" IS NULL AND timer IS NULL";
+
+const BIRTH: &str = "SELECT parent, \"set\", rowid FROM tasks
+  WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4 AND timer IS NULL";
+
+/// As [`DONE_ROOT`], for a child.
+const DONE_CHILD: &str = "UPDATE tasks SET state = 3, outcome = ?2, ended = ?3, \"end\" = ?4,
+  worker = NULL, claim = NULL WHERE rowid = ?1";
+
 impl Tx<'_> {
+    /// Ends a task whose unit says nothing but that it succeeded, without reading its row: most tasks.
+    /// `false` if there is more to it, a wrong token included; then nothing has changed.
+    ///
+    /// Measured on no-op roots: 2.9 µs a unit where reading and writing the whole row took 4.5.
+    pub(super) fn done(&mut self, unit: &Unit) -> Result<bool> {
+        let [Event::End(End::Succeeded(value))] = &unit.events[..] else { return Ok(false) };
+        if unit.renew || self.has_signals()? {
+            return Ok(false);
+        }
+        let (now, TaskId { job, local }) = (self.now, unit.task);
+        let Token { worker, claim } = unit.token;
+        if unit.task.is_root() {
+            let values = params![job, local, worker, claim as i64, value, now];
+            let ended = self.kept(DONE_ROOT)?.execute(values)? == 1;
+            self.effects.ended.extend(ended.then_some(job));
+            return Ok(ended);
+        }
+        let birth: Option<(Local, Local, i64)> = self
+            .kept(BIRTH)?
+            .query_row(params![job, local, worker, claim as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?;
+        let Some((parent, set, row)) = birth else { return Ok(false) };
+        let parent = TaskId { job, local: parent };
+        let end = self.tell_parent(parent, set, State::Succeeded, None)?;
+        self.kept(DONE_CHILD)?.execute(params![row, value, now, end as i64])?;
+        Ok(true)
+    }
+
     /// Ends a task that is open, and writes its row. The first terminal write wins.
     pub(super) fn finish(
         &mut self,

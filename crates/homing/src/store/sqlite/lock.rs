@@ -85,7 +85,8 @@ impl Locks {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(error),
         };
-        match file.try_lock() {
+        // Shared, so that two who look at once do not take each other for the worker.
+        match file.try_lock_shared() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),

@@ -96,6 +96,11 @@ impl Shared {
         *looked = Some(now);
         true
     }
+
+    /// Makes the next look for dead workers happen at once.
+    fn look_for_dead_again(&self) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Sqlite {

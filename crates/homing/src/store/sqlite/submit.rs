@@ -7,6 +7,10 @@ use super::tx::Tx;
 use crate::id::JobId;
 use crate::store::{NewJob, Submitted};
 
+const JOB: &str =
+    "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
+
 impl Tx<'_> {
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<Submitted> {
         if let Some(holder) = self.holder_of(job)? {
@@ -21,12 +25,9 @@ impl Tx<'_> {
             take.execute(params![key, job.id])?;
         }
         let tags = (!job.tags.is_empty()).then(|| crate::encode::json(&job.tags));
-        self.sql(
-            "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)",
-        )?
-        .execute(params![
-            self.now,
+        let now = self.now;
+        self.kept(JOB)?.execute(params![
+            now,
             job.id,
             job.title,
             tags,

@@ -50,18 +50,26 @@ impl Tx<'_> {
         if !self.shared.looks_for_dead() {
             return Ok(());
         }
-        let mut read = self.sql("SELECT id FROM workers ORDER BY id")?;
-        let workers = read.query_map((), |row| row.get(0))?;
-        for worker in workers.collect::<rusqlite::Result<Vec<WorkerId>>>()? {
-            if !self.shared.locks.is_dead(worker)? {
-                continue;
-            }
+        for worker in self.dead()? {
             self.forget_worker(worker)?;
             for task in self.held_by(worker)? {
                 self.crash(task, max_crashes)?;
             }
         }
         Ok(())
+    }
+
+    /// Workers whose lock nobody holds.
+    pub(super) fn dead(&self) -> Result<Vec<WorkerId>> {
+        let mut read = self.sql("SELECT id FROM workers ORDER BY id")?;
+        let mut dead = Vec::new();
+        for worker in read.query_map((), |row| row.get(0))? {
+            let worker = worker?;
+            if self.shared.locks.is_dead(worker)? {
+                dead.push(worker);
+            }
+        }
+        Ok(dead)
     }
 
     pub(super) fn held_by(&self, worker: WorkerId) -> Result<Vec<TaskId>> {

@@ -65,6 +65,12 @@ const INSERT: &str =
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 1, 0, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
     coalesce(min(?13, ?14), ?13, ?14), 0, 0, ?15, ?16, ?17, ?18)";
 
+/// As [`INSERT`], for a root with nothing special: half the values to bind.
+const INSERT_PLAIN: &str =
+    "INSERT OR IGNORE INTO tasks (job, local, depth, state, due, attempt, failures,
+  crashes, stalls, priority, queue, kind, lines, dropped, created, hash, arguments)
+  VALUES (?1, ?2, 0, 0, ?3, 1, 0, 0, 0, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9)";
+
 impl Task {
     /// Reads a row.
     pub(super) fn read(db: &Connection, id: TaskId) -> Result<Option<Self>> {
@@ -171,9 +177,21 @@ impl Tx<'_> {
         birth: Option<Birth>,
         key: Option<&str>,
     ) -> Result<bool> {
+        let now = self.now;
+        let due = new.due.unwrap_or(now);
+        let plain = key.is_none() && new.expires.is_none() && new.deadline.is_none();
+        if birth.is_none() && plain && new.policy == Policy::default() {
+            let (job, local) = (id.job, id.local);
+            let NewTask { priority, queue, kind, hash, arguments, .. } = new;
+            let inserted = self
+                .kept(INSERT_PLAIN)?
+                .execute(params![job, local, due, priority, queue, kind, now, hash, arguments])?;
+            self.effects.ready |= inserted == 1;
+            return Ok(inserted == 1);
+        }
         let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
         let policy = (new.policy != Policy::default()).then(|| crate::encode::json(&new.policy));
-        let inserted = self.sql(INSERT)?.execute(params![
+        let inserted = self.kept(INSERT)?.execute(params![
             id.job,
             id.local,
             birth.map(|birth| birth.parent.local),
@@ -181,14 +199,14 @@ impl Tx<'_> {
             birth.map(|birth| birth.number),
             placed.then_some(1),
             birth.map_or(0, |birth| birth.depth),
-            new.due.unwrap_or(self.now),
+            due,
             new.priority,
             new.queue,
             new.kind,
             key,
             new.expires,
             new.deadline,
-            self.now,
+            now,
             new.hash,
             policy,
             new.arguments

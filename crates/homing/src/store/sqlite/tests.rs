@@ -114,6 +114,7 @@ impl<'s> Talk<'s> {
             max_crashes: 5,
         };
         let (worker, number) = (self.worker, self.number);
+        let units = units.into_iter().map(Arc::new).collect();
         Exchange { worker, number, acknowledged: number - 1, units, claim }
     }
 

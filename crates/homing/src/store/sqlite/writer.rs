@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::fault::{Fault, Result};
 use super::tx::{Effects, Tx};
-use super::{Shared, migrate};
+use super::{LOOK_FOR_DEAD, Shared, migrate};
 use crate::clock::monotonic;
 use crate::point::{self, Moment};
 use crate::store::Error;
@@ -80,7 +80,8 @@ impl Writer {
     pub(super) fn start(db: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let builder = std::thread::Builder::new().name("homing-sqlite-write".to_owned());
-        let mut thread = Thread { db, shared, receiver, version: None, idle: 0 };
+        let mut thread =
+            Thread { db, shared, receiver, version: None, idle: 0, looked: monotonic() };
         // Before anybody reads: what is committed after that read is then told of.
         thread.look();
         builder.spawn(move || thread.serve())?;
@@ -115,6 +116,8 @@ struct Thread {
     version: Option<i64>,
     /// Idle looks since the last request.
     idle: u32,
+    /// When it last looked for dead workers.
+    looked: Instant,
 }
 
 impl Thread {
@@ -130,6 +133,25 @@ impl Thread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.look();
+            self.look_for_dead();
+        }
+    }
+
+    /// Says so if a worker has died, so that an exchange gives it up at once and not at the next poll.
+    ///
+    /// Only workers with a row are tested: those had their lock before the row was committed, so that
+    /// the test's own lock is never in the way of theirs. Costs 10 µs and 3 µs a worker, ten times a
+    /// second.
+    fn look_for_dead(&mut self) {
+        if self.looked.elapsed() < LOOK_FOR_DEAD {
+            return;
+        }
+        self.looked = monotonic();
+        let tx = Tx::new(&self.db, &self.shared);
+        if tx.dead().is_ok_and(|dead| !dead.is_empty()) {
+            self.shared.look_for_dead_again();
+            self.shared.hints.say_noticed();
+            self.shared.hints.say_ready();
         }
     }
 

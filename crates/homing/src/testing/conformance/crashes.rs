@@ -42,6 +42,22 @@ pub async fn g06_crash_means_resume(lab: Lab) {
     lab.close([second]).await;
 }
 
+/// A parent whose future died with its worker is anybody's at once: the clock here never turns, so a
+/// hold for the dead would never end.
+pub async fn g06_nothing_is_held_for_the_dead(lab: Lab) {
+    let start = || lab.worker().register(careful).register(gated).start();
+    let first = start().await.unwrap();
+    let job = lab.homing.submit(careful()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    first.kill().await;
+    let second = start().await.unwrap();
+    for n in 0..5 {
+        lab.probe.open(&format!("gate {n}"));
+    }
+    assert_eq!(job.outcome().await.unwrap(), 20);
+    lab.close([second]).await;
+}
+
 #[task]
 async fn spawning(State(probe): State<Probe>) -> Result<u64> {
     let mut set = JoinSet::new();

@@ -225,8 +225,9 @@ macro_rules! __conformance {
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
                     resumed_work_goes_first, eviction_is_a_replay;
-                crashes: g06_crash_means_resume, g06_children_are_found_again,
-                    g06_blocking_steps_keep_their_slot, g06_a_step_returns_after_its_commit, g11_poison_is_contained,
+                crashes: g06_crash_means_resume, g06_nothing_is_held_for_the_dead,
+                    g06_children_are_found_again, g06_blocking_steps_keep_their_slot,
+                    g06_a_step_returns_after_its_commit, g11_poison_is_contained,
                     g11_suspects_run_alone, shutdown_hands_back, a_given_up_worker_starts_afresh,
                     two_workers_share_the_work, g07_answers_replay_the_same,
                     g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;

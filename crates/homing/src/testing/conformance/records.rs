@@ -95,6 +95,7 @@ impl<'a> ByHand<'a> {
         };
         let acknowledged = self.number - 1;
         let (worker, number) = (self.worker, self.number);
+        let units = units.into_iter().map(Arc::new).collect();
         let exchange = Exchange { worker, number, acknowledged, units, claim };
         self.lab.store().exchange(exchange).await.unwrap()
     }

@@ -43,6 +43,29 @@ async fn the_first_look_after_opening_finds_the_dead() {
 }
 
 #[tokio::test]
+async fn an_idle_store_hears_of_a_death() {
+    let directory = Directory::new();
+    let (first, second) = (directory.store().await, directory.store().await);
+    let dead = Talk::begin(&first).await.worker;
+    let mut peer = Talk::begin(&second).await;
+    let mut ready = second.hints().ready();
+    let mut noticed = second.hints().noticed();
+    // What the beginnings above made each other hear of is heard before the death.
+    while tokio::time::timeout(Duration::from_millis(300), noticed.changed()).await.is_ok() {}
+    ready.mark_unchanged();
+    drop(first);
+    let heard = async {
+        noticed.changed().await.unwrap();
+        ready.changed().await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap();
+    // Whoever speaks next gives it up at once, however short ago it last looked.
+    peer.say(Vec::new(), 1).await;
+    let workers = second.workers().await.unwrap();
+    assert!(workers.iter().all(|worker| worker.id != dead), "{workers:?}");
+}
+
+#[tokio::test]
 async fn a_worker_that_leaves_is_not_a_crash() {
     let directory = Directory::new();
     let store = directory.store().await;
