@@ -79,6 +79,7 @@ impl Stage {
             max_crashes: 5,
         };
         let (worker, number, acknowledged) = (self.hand, self.number, self.number - 1);
+        let units = units.into_iter().map(Arc::new).collect();
         let exchange = Exchange { worker, number, acknowledged, units, claim };
         self.homing.store().exchange(exchange).await.unwrap()
     }

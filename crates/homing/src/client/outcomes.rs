@@ -88,7 +88,7 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
         }
         {
             let mut waiting = guard();
-            // Now and then: with 50,000 waiting a look at each per commit was a tenth of all work.
+            // Now and then: with many waiting, a look at each of them per commit is work squared.
             if forgot.elapsed() >= FORGET || waiting.jobs.len() < FEW {
                 forgot = monotonic();
                 waiting.jobs.retain(|_, asked| {

@@ -35,8 +35,6 @@ const DONE_CHILD: &str = "UPDATE tasks SET state = 3, outcome = ?2, ended = ?3, 
 impl Tx<'_> {
     /// Ends a task whose unit says nothing but that it succeeded, without reading its row: most tasks.
     /// `false` if there is more to it, a wrong token included; then nothing has changed.
-    ///
-    /// Measured on no-op roots: 2.9 µs a unit where reading and writing the whole row took 4.5.
     pub(super) fn done(&mut self, unit: &Unit) -> Result<bool> {
         let [Event::End(End::Succeeded(value))] = &unit.events[..] else { return Ok(false) };
         if unit.renew || self.has_signals()? {

@@ -140,8 +140,7 @@ impl Thread {
     /// Says so if a worker has died, so that an exchange gives it up at once and not at the next poll.
     ///
     /// Only workers with a row are tested: those had their lock before the row was committed, so that
-    /// the test's own lock is never in the way of theirs. Costs 10 µs and 3 µs a worker, ten times a
-    /// second.
+    /// the test's own lock is never in the way of theirs.
     fn look_for_dead(&mut self) {
         if self.looked.elapsed() < LOOK_FOR_DEAD {
             return;

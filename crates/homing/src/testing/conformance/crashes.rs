@@ -236,8 +236,7 @@ pub async fn a_given_up_worker_starts_afresh(lab: Lab) {
     let old = worker.id();
     lab.store().kill(old);
     while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
-    lab.advance(limits::LEASE / 3).await;
-    lab.probe.hits("slow", 2).await;
+    lab.turning(lab.probe.hits("slow", 2)).await;
     assert_ne!(worker.id(), old);
     lab.probe.open("slow");
     assert_eq!(job.outcome().await.unwrap(), 1);
