@@ -14,12 +14,14 @@ pub(super) fn start(shared: &Arc<Shared>) {
     let beat = async move {
         loop {
             let next = clock.now().after(interval);
+            // Biased: a worker that is gone says nothing more, though a beat be due.
             tokio::select! {
-                () = clock.until(next) => {}
+                biased;
                 gone = phase.wait_for(|phase| matches!(phase, Phase::Gone | Phase::Killed)) => {
                     drop(gone);
                     return;
                 }
+                () = clock.until(next) => {}
             }
             let Some(shared) = weak.upgrade() else { return };
             match shared.store.heartbeat(shared.told(false)).await {

@@ -17,6 +17,9 @@ use crate::id::WorkerId;
 pub(super) struct Locks {
     directory: PathBuf,
     held: Mutex<HashMap<WorkerId, File>>,
+    /// Workers that a test has killed: a last heartbeat of theirs must not bring them back.
+    #[cfg(feature = "testing")]
+    killed: Mutex<std::collections::HashSet<WorkerId>>,
 }
 
 impl Locks {
@@ -25,7 +28,12 @@ impl Locks {
     pub(super) fn beside(database: &Path) -> Self {
         let mut directory = database.as_os_str().to_owned();
         directory.push(".workers");
-        Self { directory: directory.into(), held: Mutex::default() }
+        Self {
+            directory: directory.into(),
+            held: Mutex::default(),
+            #[cfg(feature = "testing")]
+            killed: Mutex::default(),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<WorkerId, File>> {
@@ -38,6 +46,10 @@ impl Locks {
 
     /// Shows that a worker lives, from now until [`release`](Self::release) or the end of the process.
     pub(super) fn take(&self, worker: WorkerId) -> io::Result<()> {
+        #[cfg(feature = "testing")]
+        if self.killed.lock().unwrap_or_else(PoisonError::into_inner).contains(&worker) {
+            return Ok(());
+        }
         let mut held = self.held();
         if held.contains_key(&worker) {
             return Ok(());
@@ -59,6 +71,7 @@ impl Locks {
     /// Lets go of a worker's lock; its file stays, as it does when a process dies.
     #[cfg(feature = "testing")]
     pub(super) fn release(&self, worker: WorkerId) {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
         self.held().remove(&worker);
     }
 
