@@ -81,6 +81,8 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
     let mut forgot = monotonic();
     loop {
         look.extend(guard().new.drain());
+        look.sort_unstable();
+        look.dedup();
         while !look.is_empty() {
             let batch: Vec<JobId> = look.drain(..look.len().min(limits::PAGE)).collect();
             let found = store.outcomes(batch.clone()).await;
@@ -122,7 +124,7 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
 }
 
 fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Settled)>, Error>) {
-    let mut found: HashMap<JobId, Settled> = match found {
+    let found: HashMap<JobId, Settled> = match found {
         Ok(found) => found.into_iter().collect(),
         Err(error) if error.is_transient() => return,
         Err(error) => {
@@ -133,17 +135,37 @@ fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Sett
         }
     };
     for job in batch {
-        let answer = match found.remove(job) {
+        let answer = match found.get(job) {
             Some(settled) if !settled.state.is_ended() => continue,
-            Some(settled) => Ok(settled),
+            Some(settled) => Ok(settled.clone()),
             None => Err(Error::Unknown { id: job.root() }),
         };
-        let mut asked = waiting.jobs.remove(job).unwrap_or_default();
-        let last = asked.pop();
-        // Whoever has stopped waiting needs no answer.
-        for asked in asked {
+        for asked in waiting.jobs.remove(job).into_iter().flatten() {
+            // Whoever has stopped waiting needs no answer.
             let _ = asked.send(answer.clone());
         }
-        let _ = last.map(|last| last.send(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+
+    /// A job that was looked up twice in one batch, new and because another process had committed
+    /// something, was once told to be unknown while it was open.
+    #[test]
+    fn a_job_looked_up_twice_is_still_waited_for() {
+        let job = JobId::named("open");
+        let (sender, mut receiver) = oneshot::channel();
+        let mut waiting = Waiting::default();
+        waiting.jobs.insert(job, vec![sender]);
+        let open = || Ok(vec![(job, Settled { state: State::Pending, outcome: None })]);
+        settle(&mut waiting, &[job, job], open());
+        assert!(
+            receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        settle(&mut waiting, &[job, job], Ok(Vec::new()));
+        assert!(matches!(receiver.try_recv(), Ok(Err(Error::Unknown { .. }))));
     }
 }
