@@ -94,9 +94,18 @@ fn header(db: &Connection) -> Result<(i64, i64, i64)> {
     Ok((application, version, tables))
 }
 
+/// The header as one state of the file: read piece by piece, one half could be from before another
+/// process's migration and one from after it, and the file look like somebody else's.
+fn header_at_once(db: &Connection) -> Result<(i64, i64, i64)> {
+    let snapshot = db.unchecked_transaction()?;
+    let header = header(&snapshot)?;
+    snapshot.commit()?;
+    Ok(header)
+}
+
 /// Refuses a file of another application and one of a newer version. An empty file is welcome.
 fn check(db: &Connection, path: &str) -> std::result::Result<(), Error> {
-    let (application, found, tables) = header(db).map_err(|fault| fault.told(path))?;
+    let (application, found, tables) = header_at_once(db).map_err(|fault| fault.told(path))?;
     let known = STEPS.len() as i64;
     match application {
         APPLICATION if found > known => Err(Error::NewerSchema { found, known }),
@@ -110,7 +119,7 @@ fn check(db: &Connection, path: &str) -> std::result::Result<(), Error> {
 }
 
 fn step(db: &Connection) -> Result<()> {
-    let (application, version, _) = header(db)?;
+    let (application, version, _) = header_at_once(db)?;
     if application == APPLICATION && version >= STEPS.len() as i64 {
         return Ok(());
     }
