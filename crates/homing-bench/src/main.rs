@@ -52,7 +52,7 @@ enum Bench {
     /// The last line of the last child to the next line of its parent.
     Wake(Common),
     /// Submit to the first line of the body, on an idle worker.
-    Pickup(Common),
+    Pickup(pickup::Args),
     /// Memory per parked parent, resident and evicted.
     Parked(Common),
     /// Kill -9 of a worker to the work going on in another.
@@ -103,7 +103,7 @@ async fn run(bench: Bench) -> Result<()> {
         Bench::Throughput(args) => args.common.print(&[throughput::run(&args).await?]),
         Bench::Fanout(common) => common.print(&[fanout::run(&common).await?]),
         Bench::Wake(common) => common.print(&[wake::run(&common).await?]),
-        Bench::Pickup(common) => common.print(&[pickup::run(&common).await?]),
+        Bench::Pickup(args) => args.common.print(&[pickup::run(&args).await?]),
         Bench::Parked(common) => common.print(&[parked::run(&common).await?]),
         Bench::Recovery(common) => common.print(&recovery::run(&common).await?),
         Bench::History(args) => args.common.print(&history::run(&args).await?),

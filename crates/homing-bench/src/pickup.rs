@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant};
 use crate::Result;
 use crate::figure::percentile;
 use crate::place::Fresh;
+use crate::process::Process;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
@@ -15,7 +16,21 @@ use crate::tasks::{self, Bench};
 /// The worker has nothing left to do after this.
 const IDLE: Duration = Duration::from_millis(5);
 
-pub(crate) async fn run(common: &Common) -> Result<Report> {
+/// What `pickup` is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// 1: submitter and worker share a process. 2: each has its own, and hears of the other's work.
+    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    processes: u8,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<Report> {
+    let common = &args.common;
+    if args.processes > 1 {
+        return apart(common).await;
+    }
     let tasks = common.tasks(1000, 1000);
     let mut report = common
         .report("pickup", Some(tasks), None)
@@ -59,4 +74,42 @@ async fn one(fresh: &Fresh, common: &Common, tasks: u64) -> Result<Figures> {
         ("acknowledged_p50_ms", at(&acknowledged, 50.0)?),
         ("acknowledged_p99_ms", at(&acknowledged, 99.0)?),
     ])
+}
+
+/// A worker in a process of its own: from the row's submission to its claim, and from the call of submit
+/// to its outcome, which the submitter hears of as the worker hears of the job.
+async fn apart(common: &Common) -> Result<Report> {
+    common.store.require_file("two processes need a store that they can share")?;
+    let tasks = common.tasks(300, 300);
+    let report = common
+        .report("pickup", Some(tasks), None)
+        .setting("processes", 2)
+        .note("p50, p99: a job's row is written by one process to its claim by the other, store's clock")
+        .note("outcome_*: the call of submit to the outcome, both processes woken once");
+    let run = async |fresh: &Fresh| {
+        let homing = Homing::open(fresh.url()).await?;
+        let process =
+            Process::worker(fresh.url(), common.concurrency, common.resident, false).await?;
+        let (mut claimed, mut outcome) = (Vec::new(), Vec::new());
+        for number in 0..tasks {
+            tokio::time::sleep(IDLE).await;
+            let begun = Instant::now();
+            let job = homing.submit(tasks::noop(tasks::text(number))).await?;
+            job.outcome().await?;
+            outcome.push(begun.elapsed().as_secs_f64() * 1e3);
+            let view = homing.task(job.id()).await?;
+            let started = view.started.ok_or("an ended task has no start")?;
+            claimed.push(started.since(view.created).as_secs_f64() * 1e3);
+        }
+        process.end().await?;
+        let at =
+            |samples: &[f64], percent| percentile(samples, percent).ok_or("there are no samples");
+        Ok(vec![
+            ("p50_ms", at(&claimed, 50.0)?),
+            ("p99_ms", at(&claimed, 99.0)?),
+            ("outcome_p50_ms", at(&outcome, 50.0)?),
+            ("outcome_p99_ms", at(&outcome, 99.0)?),
+        ])
+    };
+    common.rounds(report, common.runs(3), run).await
 }
