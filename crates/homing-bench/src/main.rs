@@ -52,7 +52,7 @@ enum Bench {
     /// The last line of the last child to the next line of its parent.
     Wake(Common),
     /// Submit to the first line of the body, on an idle worker.
-    Pickup(pickup::Args),
+    Pickup(throughput::Args),
     /// Memory per parked parent, resident and evicted.
     Parked(Common),
     /// Kill -9 of a worker to the work going on in another.

@@ -12,19 +12,10 @@ use crate::process::Process;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
+use crate::throughput::Args;
 
 /// The worker has nothing left to do after this.
 const IDLE: Duration = Duration::from_millis(5);
-
-/// What `pickup` is told.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    pub(crate) common: Common,
-    /// 1: submitter and worker share a process. 2: each has its own, and hears of the other's work.
-    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    processes: u8,
-}
 
 pub(crate) async fn run(args: &Args) -> Result<Report> {
     let common = &args.common;

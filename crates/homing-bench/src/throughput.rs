@@ -15,14 +15,14 @@ use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
 
-/// What `throughput` is told.
+/// What `throughput` and `pickup` are told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: Common,
     /// 1: producer and worker share a process. 2: each has its own.
     #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    processes: u8,
+    pub(crate) processes: u8,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<Report> {
