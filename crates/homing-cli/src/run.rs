@@ -1,0 +1,86 @@
+//! From the command line to an exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::args::{Args, Command};
+use crate::output::{Output, say};
+use crate::{App, Context, Error, Exit, Result, commands, style, top, watch};
+
+/// Runs an app with the arguments of this process, and returns its exit code: see [`Exit`].
+///
+/// Data goes to standard output, messages to standard error.
+pub async fn run(app: App) -> ExitCode {
+    run_with(app, std::env::args_os().collect()).await.into()
+}
+
+async fn run_with(mut app: App, arguments: Vec<OsString>) -> Exit {
+    let parsed = command(&app).try_get_matches_from(arguments);
+    let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
+        Ok(args) => args,
+        Err(error) => {
+            // With the output gone there is nobody left to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    match dispatch(&mut app, args).await {
+        Ok(exit) => exit,
+        Err(error) if error.is_broken_pipe() => Exit::Done,
+        Err(error) => {
+            tell(&error);
+            error.exit()
+        }
+    }
+}
+
+/// The command line of an app.
+pub(crate) fn command(app: &App) -> clap::Command {
+    let mut command = Args::command().name(app.name).version(app.version);
+    if let Some(about) = app.about {
+        command = command.about(about);
+    }
+    if app.worker.is_none() {
+        command = command.mut_subcommand("worker", |worker| worker.hide(true));
+    }
+    command
+}
+
+async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
+    let out = Output::new(args.color.into());
+    let (json, url) = (args.json, args.store.or_else(|| app.store.clone()));
+    let url = || url.ok_or(Error::NoStore);
+    let exit = match args.command {
+        Command::Completions(args) => commands::documents::completions(command(app), &out, &args)?,
+        Command::Man(args) => commands::documents::man(command(app), &out, &args)?,
+        Command::Worker(args) => commands::worker::run(app, &url()?, args).await?,
+        Command::Store(args) => commands::store::run(&url()?, json, &out, args.command).await?,
+        other => {
+            let cx = Context { homing: commands::store::open(&url()?).await?, json, out };
+            let exit = on_store(&cx, other).await?;
+            cx.out.flush()?;
+            return Ok(exit);
+        }
+    };
+    out.flush()?;
+    Ok(exit)
+}
+
+async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
+    match command {
+        Command::Watch(args) => watch::run(cx, args).await,
+        Command::Top(args) => top::run(cx, args).await,
+        Command::Completions(_) | Command::Man(_) | Command::Worker(_) | Command::Store(_) => {
+            Ok(Exit::Done) // these need no open store, and have been run
+        }
+    }
+}
+
+fn tell(error: &Error) {
+    say(format_args!("{} {error}", style::paint(style::BAD, "error:")));
+    if let Some(hint) = error.hint() {
+        say(format_args!("{} {hint}", style::paint(style::BOLD, "hint:")));
+    }
+}
