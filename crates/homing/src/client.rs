@@ -15,7 +15,9 @@ use crate::context::refuse_inside;
 use crate::error::{Invalid, OpenError, SubmitError};
 use crate::id::{JobId, TaskId};
 use crate::limits;
-use crate::store::read::{Breach, JobFilter, JobView, KindView, QueueView, TaskView, WorkerView};
+use crate::store::read::{
+    Breach, JobFilter, JobView, KindView, QueueView, StoreView, TaskView, WorkerView,
+};
 use crate::store::{self, NewJob, Store, Submitted};
 use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
@@ -24,11 +26,12 @@ use crate::worker::WorkerBuilder;
 mod job;
 mod outcomes;
 mod tree;
-
-pub use tree::Cursor;
+mod why;
 
 pub use job::{JobHandle, Log};
 use outcomes::Outcomes;
+pub use tree::Cursor;
+pub use why::{Because, Why};
 
 /// A store of tasks, opened: the door to everything outside a body. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,7 +55,37 @@ impl Homing {
 
     /// As [`open`](Self::open), with a clock of one's own: for tests.
     pub async fn open_with(url: &str, clock: Clock) -> Result<Self, OpenError> {
-        Ok(Self::over(store::open(url, clock).await?))
+        Ok(Self::over(store::open(url, clock, true).await?))
+    }
+
+    /// Opens a store that is there and up to date; neither creates nor migrates one. For tools, where a
+    /// slip in the URL must not make an empty store.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and [`store::Error::Missing`], which a store in memory always is, or
+    /// [`store::Error::OlderSchema`].
+    pub async fn open_existing(url: &str) -> Result<Self, OpenError> {
+        Ok(Self::over(store::open(url, Clock::System, false).await?))
+    }
+
+    /// What there is at a URL: whether there is a store, and which version its schema has. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// An unknown store or option; a file that is no store. A newer schema is none: it is shown.
+    pub async fn inspect(url: &str) -> Result<StoreView, OpenError> {
+        store::inspect(url).await
+    }
+
+    /// Creates the store that a URL names, or brings its schema up to date, as [`open`](Self::open)
+    /// does. Returns what there was before and what there is now.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). Nothing has changed then.
+    pub async fn migrate(url: &str) -> Result<(StoreView, StoreView), OpenError> {
+        let before = store::inspect(url).await?;
+        drop(store::open(url, Clock::System, true).await?);
+        Ok((before, store::inspect(url).await?))
     }
 
     #[doc(hidden)]

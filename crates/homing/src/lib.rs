@@ -77,7 +77,7 @@ pub use homing_macros::task;
 
 pub use branches::join_all;
 pub use call::Call;
-pub use client::{Cursor, Homing, JobHandle, Log, Submit, SubmitNamed};
+pub use client::{Because, Cursor, Homing, JobHandle, Log, Submit, SubmitNamed, Why};
 pub use clock::{Clock, ManualClock, Time};
 pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
 pub use error::{
@@ -91,7 +91,8 @@ pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
 pub use store::read::{
-    Breach, Counts, JobFilter, JobView, KindView, QueueView, Status, TaskView, WorkerView,
+    Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
+    TaskView, WorkerView,
 };
 pub use task::State;
 pub use trace::{LogLayer, log_layer};

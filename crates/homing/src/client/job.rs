@@ -139,6 +139,15 @@ impl Log {
         self
     }
 
+    /// Skips to the last so many lines there are now.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn last(mut self, lines: u64) -> Result<Self, store::Error> {
+        self.after = self.homing.store.last_line(self.job).await?.saturating_sub(lines);
+        Ok(self)
+    }
+
     /// The next lines there are now, at most [`limits::PAGE`]; empty if there are none.
     pub async fn page(&mut self) -> Result<Vec<Line>, store::Error> {
         let lines = self.homing.store.log(self.job, self.after, limits::PAGE).await?;

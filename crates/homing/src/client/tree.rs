@@ -3,6 +3,7 @@
 use super::Homing;
 use crate::id::{Local, TaskId};
 use crate::limits;
+use crate::state::State;
 use crate::store;
 use crate::store::read::TaskView;
 
@@ -50,5 +51,25 @@ impl Homing {
             views.extend(self.store.task(id).await?);
         }
         Ok((views, next))
+    }
+
+    /// Some children of a task that are in a state, over all its sets: at most `limit`, and at most
+    /// [`limits::PAGE`]. Quick however many children there are, except for those that succeeded, of
+    /// which it takes the first it comes across. Which come first is the store's choice.
+    ///
+    /// # Errors
+    /// The store fails. An unknown task has no children.
+    pub async fn children_in(
+        &self,
+        task: impl Into<TaskId>,
+        state: State,
+        limit: usize,
+    ) -> Result<Vec<TaskView>, store::Error> {
+        let limit = limit.clamp(1, limits::PAGE);
+        let mut views = Vec::new();
+        for id in self.store.children_in(task.into(), state, limit).await? {
+            views.extend(self.store.task(id).await?);
+        }
+        Ok(views)
     }
 }

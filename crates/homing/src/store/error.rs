@@ -34,6 +34,22 @@ pub enum Error {
         /// The newest version known here.
         known: i64,
     },
+    /// The schema is older than this program, which was asked to leave it as it is.
+    #[error(
+        "the store's schema has version {found}, this program works with {known}: migrate the store, or use an older homing"
+    )]
+    OlderSchema {
+        /// The store's version.
+        found: i64,
+        /// The version this program works with.
+        known: i64,
+    },
+    /// There is no store, and none was to be created.
+    #[error("there is no store at `{path}`")]
+    Missing {
+        /// Where it was looked for.
+        path: String,
+    },
     /// The file is not a store.
     #[error("`{path}` is not a homing store: {reason}")]
     NotAStore {

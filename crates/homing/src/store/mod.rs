@@ -29,7 +29,7 @@ mod url;
 pub use error::Error;
 pub use hints::Hints;
 pub use read::Read;
-pub(crate) use url::open;
+pub(crate) use url::{inspect, open};
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

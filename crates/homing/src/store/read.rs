@@ -42,6 +42,11 @@ pub trait Read: Send + Sync {
     fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>>;
     /// Lines of a job's log with numbers above `after`, at most `limit`.
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
+    /// The number of the last line of a job's log; 0 if there is none.
+    fn last_line(&self, job: JobId) -> Verb<'_, u64>;
+    /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
+    /// store's choice: the one that costs least.
+    fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>>;
     /// Queues that hold open tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
     /// Workers that have not left.
@@ -88,8 +93,14 @@ pub struct TaskView {
     pub failures: u32,
     /// Worker deaths in a row.
     pub crashes: u32,
+    /// Stops by drift in a row.
+    pub stalls: u32,
     /// When it may start or go on.
     pub due: Time,
+    /// Fails if it has not started by then.
+    pub expires: Option<Time>,
+    /// Fails if it has not ended by then.
+    pub deadline: Option<Time>,
     /// When it was spawned.
     pub created: Time,
     /// When it was first claimed.
@@ -108,6 +119,41 @@ pub struct TaskView {
     pub failure: Option<Failure>,
     /// What `progress` last told.
     pub progress: Option<(u64, u64)>,
+    /// Its children, counted.
+    pub children: ChildCounts,
+}
+
+/// How many children a task has, and how they ended. Kept by the store, not counted on reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ChildCounts {
+    /// Ever spawned.
+    pub spawned: u64,
+    /// Ended with a value.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Ended from outside, by the parent or by others.
+    pub cancelled: u64,
+}
+
+impl ChildCounts {
+    /// Those that have ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+
+    /// Those that have not.
+    pub fn open(&self) -> u64 {
+        self.spawned.saturating_sub(self.ended())
+    }
+
+    pub(crate) fn add(&mut self, set: &SetCounts) {
+        self.spawned += set.spawned;
+        self.succeeded += set.succeeded;
+        self.failed += set.failed;
+        self.cancelled += set.cancelled + set.aborted;
+    }
 }
 
 /// The status of a job.
@@ -304,6 +350,9 @@ pub struct WorkerView {
     pub started: Time,
     /// When it was last heard of.
     pub heartbeat: Time,
+    /// Whether it lives, as far as the store can tell. Whoever next asks the store for work gives the
+    /// tasks of a dead one to others.
+    pub alive: bool,
 }
 
 /// A kind as people see it.
@@ -314,6 +363,20 @@ pub struct KindView {
     pub name: String,
     /// The names of its arguments, as the last worker to start has them.
     pub arguments: Vec<String>,
+}
+
+/// A store as people see it, before it is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoreView {
+    /// Its URL, without a password.
+    pub url: String,
+    /// The version of its schema; `None` if there is no store yet.
+    pub version: Option<i64>,
+    /// The version that this program works with.
+    pub known: i64,
+    /// What it takes on the disk, in bytes, where that is known.
+    pub bytes: Option<u64>,
 }
 
 /// A broken invariant.

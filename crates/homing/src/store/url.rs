@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::read::StoreView;
 use super::{Store, memory};
 use crate::clock::Clock;
 use crate::error::OpenError;
@@ -41,21 +42,48 @@ impl<'a> Url<'a> {
     }
 }
 
-/// Opens the store that a URL names.
-pub(crate) async fn open(text: &str, clock: Clock) -> Result<Arc<dyn Store>, OpenError> {
+/// Opens the store that a URL names. Without `migrate` it must be there and up to date; a store in memory
+/// is never there.
+pub(crate) async fn open(
+    text: &str,
+    clock: Clock,
+    migrate: bool,
+) -> Result<Arc<dyn Store>, OpenError> {
     let url = Url::parse(text)?;
     match url.scheme {
         "memory" => {
-            if let Some((option, _)) = url.options.first() {
-                return Err(Url::unknown_option(option, "none: `memory:` has no options"));
-            }
-            if !url.path.is_empty() {
-                return Err(OpenError::UnknownStore { url: text.to_owned() });
+            check_memory(&url)?;
+            if !migrate {
+                return Err(super::Error::Missing { path: text.to_owned() }.into());
             }
             Ok(Arc::new(memory::Memory::new(clock)))
         }
         #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(Arc::new(super::sqlite::Sqlite::open(&url, clock).await?)),
+        "sqlite" => Ok(Arc::new(super::sqlite::Sqlite::open(&url, clock, migrate).await?)),
         _ => Err(OpenError::UnknownStore { url: url.text.to_owned() }),
     }
+}
+
+/// What there is at a URL, without changing it.
+pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
+    let url = Url::parse(text)?;
+    match url.scheme {
+        "memory" => {
+            check_memory(&url)?;
+            Ok(StoreView { url: text.to_owned(), version: None, known: 1, bytes: None })
+        }
+        #[cfg(feature = "sqlite")]
+        "sqlite" => super::sqlite::Sqlite::inspect(&url).await,
+        _ => Err(OpenError::UnknownStore { url: url.text.to_owned() }),
+    }
+}
+
+fn check_memory(url: &Url<'_>) -> Result<(), OpenError> {
+    if let Some((option, _)) = url.options.first() {
+        return Err(Url::unknown_option(option, "none: `memory:` has no options"));
+    }
+    if !url.path.is_empty() {
+        return Err(OpenError::UnknownStore { url: url.text.to_owned() });
+    }
+    Ok(())
 }

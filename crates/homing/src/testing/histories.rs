@@ -46,7 +46,7 @@ pub async fn run(seed: u64, steps: usize, every: usize, url: &str) -> Result<(),
     let clock = ManualClock::default();
     let failed = |what: String| Divergence { seed, step: 0, what, trace: String::new() };
     let open = async |url: &str| {
-        let opened = crate::store::open(url, Clock::Manual(clock.clone())).await;
+        let opened = crate::store::open(url, Clock::Manual(clock.clone()), true).await;
         opened.map_err(|error| failed(error.to_string()))
     };
     let stores = [open("memory:").await?, open(url).await?];
@@ -391,6 +391,7 @@ impl History {
             }
             self.both("log", |store| store.log(*job, 0, 1000)).await?;
             self.both("log", |store| store.log(*job, 2, 1)).await?;
+            self.both("last line", |store| store.last_line(*job)).await?;
             self.compare_tasks(job.root()).await?;
         }
         Ok(())
@@ -416,6 +417,10 @@ impl History {
             self.both("task", |store| store.task(task)).await?;
             self.both("record", |store| store.record(task, 0, 1000)).await?;
             self.both("child", |store| store.child(task, task.local)).await?;
+            for state in crate::TaskState::ALL {
+                self.both("children_in", |store| sorted(store.children_in(task, state, 1000)))
+                    .await?;
+            }
             for row in self.both("sets", |store| store.sets(task, None, 100)).await? {
                 let set = row.set;
                 self.both("set", |store| store.set(task, set)).await?;
@@ -445,4 +450,15 @@ fn difference(memory: &str, other: &str) -> String {
     let memory = part(&memory[same..memory.len() - tail], "-");
     let other = part(&other[same..other.len() - tail], "+");
     format!("{before}\n{memory}\n{other}\n(- memory, + other)")
+}
+
+/// What a store may give in any order.
+fn sorted<T: Ord + Send + 'static>(
+    verb: crate::store::Verb<'_, Vec<T>>,
+) -> crate::store::Verb<'_, Vec<T>> {
+    Box::pin(async move {
+        let mut found = verb.await?;
+        found.sort();
+        Ok(found)
+    })
 }

@@ -149,6 +149,17 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, Vec<$crate::log::Line>> {
                 self.inner.log(job, after, limit)
             }
+            fn last_line(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, u64> {
+                self.inner.last_line(job)
+            }
+            fn children_in(
+                &self,
+                task: $crate::id::TaskId,
+                state: $crate::TaskState,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::TaskId>> {
+                self.inner.children_in(task, state, limit)
+            }
             fn queues(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::QueueView>> {
                 self.inner.queues()
             }

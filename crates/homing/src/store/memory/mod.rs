@@ -320,12 +320,23 @@ impl Read for Memory {
         })
     }
 
+    fn last_line(&self, job: JobId) -> Verb<'_, u64> {
+        self.read(|data, _| {
+            let lines = data.logs.range((job, 0)..=(job, u64::MAX));
+            lines.last().map_or(0, |((_, number), _)| *number)
+        })
+    }
+
+    fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
+        self.read(|data, _| data.children_in(task, state, limit))
+    }
+
     fn queues(&self) -> Verb<'_, Vec<QueueView>> {
         self.read(Data::queues)
     }
 
     fn workers(&self) -> Verb<'_, Vec<WorkerView>> {
-        self.read(|data, _| data.workers())
+        self.read(Data::workers)
     }
 
     fn kinds(&self) -> Verb<'_, Vec<KindView>> {

@@ -5,7 +5,8 @@ use crate::clock::Time;
 use crate::id::{JobId, TaskId};
 use crate::state::State;
 use crate::store::read::{
-    Breach, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView, WorkerView,
+    Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status,
+    TaskView, WorkerView,
 };
 use crate::wait::SetCounts;
 
@@ -36,7 +37,25 @@ impl Data {
             value: outcome.clone().filter(|_| row.state == State::Succeeded),
             failure: outcome.filter(|_| failed).and_then(|text| serde_json::from_str(&text).ok()),
             progress: row.progress,
+            stalls: row.stalls,
+            expires: row.expires,
+            deadline: row.deadline,
+            children: self.child_counts(id),
         })
+    }
+
+    fn child_counts(&self, task: TaskId) -> ChildCounts {
+        let mut counts = ChildCounts::default();
+        let first = (task, crate::id::Local::ROOT);
+        for (_, set) in self.sets.range(first..).take_while(|((own, _), _)| *own == task) {
+            counts.add(set);
+        }
+        counts
+    }
+
+    pub(super) fn children_in(&self, task: TaskId, state: State, limit: usize) -> Vec<TaskId> {
+        let children = self.children_of(task, None).into_iter().map(|(id, _)| id);
+        children.filter(|id| self.tasks[id].state == state).take(limit).collect()
     }
 
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Vec<(JobId, Settled)> {
@@ -123,7 +142,7 @@ impl Data {
         self.kinds.iter().map(view).collect()
     }
 
-    pub(super) fn workers(&self) -> Vec<WorkerView> {
+    pub(super) fn workers(&self, now: Time) -> Vec<WorkerView> {
         let view = |(id, worker): (_, &super::Worker)| WorkerView {
             id,
             name: worker.told.name.clone(),
@@ -134,6 +153,7 @@ impl Data {
             resident: worker.told.resident,
             started: worker.started,
             heartbeat: worker.heartbeat,
+            alive: !worker.is_dead(now),
         };
         self.workers.iter().map(|(id, worker)| view((*id, worker))).collect()
     }

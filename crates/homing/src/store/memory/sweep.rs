@@ -7,6 +7,13 @@ use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::state::State;
 
+impl super::Worker {
+    /// Whether its lease has run out.
+    pub(super) fn is_dead(&self, now: Time) -> bool {
+        self.killed || self.heartbeat.after(self.told.lease) < now
+    }
+}
+
 impl Data {
     pub(super) fn sweep(&mut self, max_crashes: u32, now: Time) -> bool {
         self.bury(max_crashes, now);
@@ -19,7 +26,7 @@ impl Data {
         let dead: Vec<WorkerId> = self
             .workers
             .iter()
-            .filter(|(_, worker)| worker.killed || worker.heartbeat.after(worker.told.lease) < now)
+            .filter(|(_, worker)| worker.is_dead(now))
             .map(|(id, _)| *id)
             .collect();
         for worker in dead {

@@ -20,12 +20,17 @@ pub(super) const WAL: u64 = 16 * 1024 * 1024;
 /// The size of a new database's pages, in bytes.
 const PAGE: i64 = 8192;
 /// The steps: the n-th leads from version n to n + 1.
-const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+/// The newest version.
+pub(super) const KNOWN: i64 = STEPS.len() as i64;
 
 /// Opens the connection that writes, and brings the database to the newest version.
 pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error> {
     let path = options.path.display().to_string();
     let told = |fault: Fault| fault.told(&path);
+    if !options.migrate && !options.path.exists() {
+        return Err(Error::Missing { path });
+    }
     if !options.create && !options.path.exists() {
         let reason = "there is no such file, and the URL says `create=false`".to_owned();
         return Err(Error::NotAStore { path, reason });
@@ -34,13 +39,43 @@ pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error
     if db.is_readonly("main").map_err(Fault::from).map_err(told)? {
         return Err(Error::ReadOnly { path });
     }
-    check(&db, &path)?;
+    let found = check(&db, &path)?;
+    if !options.migrate {
+        as_it_is(found, &path)?;
+    }
     retry(options.busy_timeout, || tune(&db, options)).map_err(told)?;
     // The busy timeout below is the writer thread's own, with shorter pauses.
-    step(&db).map_err(told)?;
+    if options.migrate {
+        step(&db).map_err(told)?;
+    }
     check(&db, &path)?;
     db.busy_timeout(Duration::ZERO).map_err(Fault::from).map_err(told)?;
     Ok(db)
+}
+
+/// The version of the database that is there; `None` if there is none. Changes nothing.
+pub(super) fn version(options: &Options) -> std::result::Result<Option<i64>, Error> {
+    let path = options.path.display().to_string();
+    if !options.path.exists() {
+        return Ok(None);
+    }
+    let db = connect(&Options { create: false, ..options.clone() });
+    let (application, version, tables) =
+        db.and_then(|db| header_at_once(&db)).map_err(|fault| fault.told(&path))?;
+    match application {
+        APPLICATION => Ok(Some(version)),
+        0 if tables == 0 => Ok(None),
+        _ => Err(foreign(path)),
+    }
+}
+
+/// Refuses a database that would have to be migrated first.
+fn as_it_is(found: Option<i64>, path: &str) -> std::result::Result<(), Error> {
+    match found {
+        Some(KNOWN) => Ok(()),
+        Some(found) => Err(Error::OlderSchema { found, known: KNOWN }),
+        None => Err(Error::Missing { path: path.to_owned() }),
+    }
 }
 
 /// Opens a connection that reads.
@@ -103,24 +138,25 @@ fn header_at_once(db: &Connection) -> Result<(i64, i64, i64)> {
     Ok(header)
 }
 
-/// Refuses a file of another application and one of a newer version. An empty file is welcome.
-fn check(db: &Connection, path: &str) -> std::result::Result<(), Error> {
+/// Refuses a file of another application and one of a newer version. An empty file is welcome: it has no
+/// version.
+fn check(db: &Connection, path: &str) -> std::result::Result<Option<i64>, Error> {
     let (application, found, tables) = header_at_once(db).map_err(|fault| fault.told(path))?;
-    let known = STEPS.len() as i64;
     match application {
-        APPLICATION if found > known => Err(Error::NewerSchema { found, known }),
-        APPLICATION => Ok(()),
-        0 if tables == 0 => Ok(()),
-        _ => Err(Error::NotAStore {
-            path: path.to_owned(),
-            reason: "it is a database of another application".to_owned(),
-        }),
+        APPLICATION if found > KNOWN => Err(Error::NewerSchema { found, known: KNOWN }),
+        APPLICATION => Ok(Some(found)),
+        0 if tables == 0 => Ok(None),
+        _ => Err(foreign(path.to_owned())),
     }
+}
+
+fn foreign(path: String) -> Error {
+    Error::NotAStore { path, reason: "it is a database of another application".to_owned() }
 }
 
 fn step(db: &Connection) -> Result<()> {
     let (application, version, _) = header_at_once(db)?;
-    if application == APPLICATION && version >= STEPS.len() as i64 {
+    if application == APPLICATION && version >= KNOWN {
         return Ok(());
     }
     db.execute_batch("BEGIN IMMEDIATE")?;
@@ -137,8 +173,8 @@ fn step_within(db: &Connection) -> Result<()> {
     for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
         db.execute_batch(step)?;
     }
-    if version < STEPS.len() as i64 {
-        db.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    if version < KNOWN {
+        db.pragma_update(None, "user_version", KNOWN)?;
         db.pragma_update(None, "application_id", APPLICATION)?;
     }
     Ok(())

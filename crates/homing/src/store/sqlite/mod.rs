@@ -16,7 +16,7 @@ use self::options::Options;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, StoreView, TaskView, WorkerView,
 };
 use super::url::Url;
 use super::{
@@ -27,6 +27,7 @@ use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
+use crate::state::State;
 use crate::wait::SetCounts;
 
 mod audit;
@@ -104,21 +105,27 @@ impl Shared {
 }
 
 impl Sqlite {
-    /// Opens the database that a URL names, or creates it.
-    pub(crate) async fn open(url: &Url<'_>, clock: Clock) -> Result<Self, OpenError> {
-        Ok(Self::with(Options::of(url)?, clock).await?)
+    /// Opens the database that a URL names, or creates it. Without `migrate` it must be there and have
+    /// the newest schema.
+    pub(crate) async fn open(
+        url: &Url<'_>,
+        clock: Clock,
+        migrate: bool,
+    ) -> Result<Self, OpenError> {
+        Ok(Self::with(Options { migrate, ..Options::of(url)? }, clock).await?)
+    }
+
+    /// What is there, without changing it.
+    pub(crate) async fn inspect(url: &Url<'_>) -> Result<StoreView, OpenError> {
+        let options = Options::of(url)?;
+        let bytes = std::fs::metadata(&options.path).ok().map(|file| file.len());
+        let version = aside(move || migrate::version(&options)).await?;
+        let url = url.text.to_owned();
+        Ok(StoreView { url, version, known: migrate::KNOWN, bytes })
     }
 
     async fn with(options: Options, clock: Clock) -> Result<Self, Error> {
-        let (reply, opened) = oneshot::channel();
-        // Opening waits for the disk and for other processes: not on a thread that serves futures.
-        let thread = std::thread::Builder::new().name("homing-sqlite-open".to_owned());
-        let thread = thread.spawn(move || {
-            // An error means that the caller has gone away.
-            let _ = reply.send(Self::start(options, clock));
-        });
-        thread.map_err(|error| failed(&error))?;
-        opened.await.map_err(|_| Error::Closed)?
+        aside(move || Self::start(options, clock)).await
     }
 
     fn start(mut options: Options, clock: Clock) -> Result<Self, Error> {
@@ -173,6 +180,20 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.shared.locks.release_all();
     }
+}
+
+/// Opening waits for the disk and for other processes: not on a thread that serves futures.
+async fn aside<T: Send + 'static>(
+    open: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (reply, opened) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("homing-sqlite-open".to_owned());
+    let thread = thread.spawn(move || {
+        // An error means that the caller has gone away.
+        let _ = reply.send(open());
+    });
+    thread.map_err(|error| failed(&error))?;
+    opened.await.map_err(|_| Error::Closed)?
 }
 
 fn wal_of(database: &Path) -> PathBuf {
@@ -293,6 +314,14 @@ impl Read for Sqlite {
 
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>> {
         self.read(move |tx| tx.log(job, after, limit))
+    }
+
+    fn last_line(&self, job: JobId) -> Verb<'_, u64> {
+        self.read(move |tx| tx.last_line(job))
+    }
+
+    fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
+        self.read(move |tx| tx.children_in(task, state, limit))
     }
 
     fn queues(&self) -> Verb<'_, Vec<QueueView>> {

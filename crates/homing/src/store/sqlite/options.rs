@@ -21,6 +21,8 @@ pub(super) struct Options {
     pub(super) busy_timeout: Duration,
     /// Whether a missing file is created.
     pub(super) create: bool,
+    /// Whether a new file or an older schema is brought to the newest version. Not in the URL.
+    pub(super) migrate: bool,
     /// The writer's page cache.
     pub(super) cache_mib: u32,
 }
@@ -32,6 +34,7 @@ impl Options {
             full: true,
             busy_timeout: Duration::from_secs(5),
             create: true,
+            migrate: true,
             cache_mib: 64,
         }
     }

@@ -16,13 +16,14 @@ use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
-    Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView, WorkerView,
+    ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
+    WorkerView,
 };
 
 const TASK: &str =
     "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
   failures, crashes, due, created, started, ended, worker, waits, reason, outcome, progress_done,
-  progress_total FROM tasks WHERE job = ?1 AND local = ?2";
+  progress_total, stalls, expires, deadline FROM tasks WHERE job = ?1 AND local = ?2";
 
 const JOB: &str = "SELECT title, root.\"key\", tags, origin_job, origin_local, errors
   FROM tasks AS root JOIN jobs ON jobs.created = root.created AND jobs.id = root.job
@@ -39,12 +40,38 @@ pub(super) const JOBS: &str = "SELECT jobs.id FROM jobs
     AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
   ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13";
 
+/// Children in a state. Each but the last reads an index of few rows: of those that run, that wait in the
+/// job, that are ready, that fell. Among those that succeeded it takes the first it comes across.
+pub(super) fn children_sql(state: State) -> &'static str {
+    macro_rules! find {
+        ($index:literal, $state:literal) => {
+            concat!(
+                "SELECT local FROM tasks ",
+                $index,
+                " WHERE job = ?1 AND parent = ?2 AND ",
+                $state,
+                " LIMIT ?3"
+            )
+        };
+    }
+    match state {
+        State::Pending => find!("INDEXED BY ready", "state = 0"),
+        State::Running => find!("INDEXED BY running", "state = 1"),
+        State::Waiting => find!("INDEXED BY waiting", "state = 2"),
+        State::Succeeded => find!("", "state = 3"),
+        // The bound that the index has is said again, for the planner's sake.
+        State::Failed => find!("INDEXED BY fallen", "state = 4 AND state >= 4"),
+        State::Cancelled => find!("INDEXED BY fallen", "state = 5 AND state >= 4"),
+    }
+}
+
 impl Tx<'_> {
     pub(super) fn task_view(&self, id: TaskId) -> Result<Option<TaskView>> {
         let mut read = self.sql(TASK)?;
         let mut rows = read.query(params![id.job, id.local])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let mut view = task_view(row, id)?;
+        view.children = self.child_counts(id)?;
         if view.state == State::Waiting {
             view.waits = decode(row.get_ref(16)?.as_str_or_null().map_err(rusqlite::Error::from)?)?;
         }
@@ -57,6 +84,35 @@ impl Tx<'_> {
             _ => {}
         }
         Ok(Some(view))
+    }
+
+    fn child_counts(&self, task: TaskId) -> Result<ChildCounts> {
+        let mut sum = self.sql(
+            "SELECT coalesce(sum(spawned), 0), coalesce(sum(succeeded), 0),
+               coalesce(sum(failed), 0), coalesce(sum(cancelled + aborted), 0)
+             FROM sets WHERE job = ?1 AND task = ?2",
+        )?;
+        Ok(sum.query_row(params![task.job, task.local], |row| {
+            Ok(ChildCounts {
+                spawned: count(row, 0)?,
+                succeeded: count(row, 1)?,
+                failed: count(row, 2)?,
+                cancelled: count(row, 3)?,
+            })
+        })?)
+    }
+
+    pub(super) fn children_in(
+        &self,
+        task: TaskId,
+        state: State,
+        rows: usize,
+    ) -> Result<Vec<TaskId>> {
+        let mut find = self.sql(children_sql(state))?;
+        let found = find.query_map(params![task.job, task.local, limit(rows)], |row| {
+            Ok(TaskId { job: task.job, local: row.get(0)? })
+        })?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
@@ -211,6 +267,11 @@ impl Tx<'_> {
         Ok(lines.collect::<rusqlite::Result<_>>()?)
     }
 
+    pub(super) fn last_line(&self, job: JobId) -> Result<u64> {
+        let mut last = self.sql("SELECT coalesce(max(number), 0) FROM logs WHERE job = ?1")?;
+        Ok(last.query_row([job], |row| count(row, 0))?)
+    }
+
     pub(super) fn queues(&self) -> Result<Vec<QueueView>> {
         let mut queues = BTreeMap::new();
         let mut read = self.sql(
@@ -247,8 +308,9 @@ impl Tx<'_> {
         let mut workers = Vec::new();
         while let Some(row) = rows.next()? {
             let (kinds, queues): (String, String) = (row.get(2)?, row.get(3)?);
+            let id = row.get(0)?;
             workers.push(WorkerView {
-                id: row.get(0)?,
+                id,
                 name: row.get(1)?,
                 kinds: serde_json::from_str(&kinds)?,
                 queues: serde_json::from_str(&queues)?,
@@ -257,6 +319,8 @@ impl Tx<'_> {
                 resident: row.get(6)?,
                 started: row.get(7)?,
                 heartbeat: row.get(8)?,
+                // A row that can be read was written after its lock was taken.
+                alive: !self.shared.locks.is_dead(id)?,
             });
         }
         Ok(workers)
@@ -309,5 +373,9 @@ fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
             Some(done) => Some((done as u64, count(row, 20)?)),
             None => None,
         },
+        stalls: row.get(21)?,
+        expires: row.get(22)?,
+        deadline: row.get(23)?,
+        children: ChildCounts::default(),
     })
 }

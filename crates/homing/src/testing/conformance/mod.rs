@@ -21,6 +21,7 @@ pub mod drift;
 pub mod input;
 pub mod misuse;
 pub mod options;
+pub mod people;
 pub mod policies;
 pub mod records;
 pub mod retries;
@@ -255,6 +256,9 @@ macro_rules! __conformance {
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
                     job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted;
+                people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
+                    parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
+                    a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told;
                 options: priority_goes_first, delay_and_run_at_wait, a_stretch_times_out,
                     a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
                     queues_are_paused, children_inherit, unregistered_kinds_wait,

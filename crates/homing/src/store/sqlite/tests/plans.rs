@@ -22,6 +22,9 @@ fn hot_statements_use_their_index() {
             "INDEX sqlite_autoindex_tasks_1 (job=? AND local>? AND local<?)",
         ),
         (children::placed!("state"), "INDEX placed (job=? AND set=? AND number>?)"),
+        (people::children_sql(State::Waiting), "INDEX waiting (job=?)"),
+        (people::children_sql(State::Failed), "INDEX fallen (job=? AND parent=? AND state=?)"),
+        (people::children_sql(State::Cancelled), "INDEX fallen (job=? AND parent=? AND state=?)"),
         (people::JOBS, "PRIMARY KEY (created>? AND created<?)"),
     ];
     for (sql, index) in statements {

@@ -1,0 +1,3 @@
+-- Version 2. What people ask of a wide task: which of its children failed or were cancelled. Holds only
+-- those, and is written only when one ends so.
+CREATE INDEX fallen ON tasks (job, parent, state, number) WHERE state >= 4 AND parent IS NOT NULL;

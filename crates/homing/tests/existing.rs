@@ -1,0 +1,82 @@
+//! Stores as tools open them: what is not there is not made, what is old is not changed.
+
+use homing::{Homing, JobFilter, OpenError, StoreError};
+use tempfile::TempDir;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:{}", self.0.path().join("jobs.db").display())
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.0.path()).unwrap().count()
+    }
+
+    /// Makes the store look as version 1 left it.
+    fn age(&self) {
+        let db = rusqlite::Connection::open(self.0.path().join("jobs.db")).unwrap();
+        db.execute_batch("DROP INDEX fallen; PRAGMA user_version = 1").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_missing_store_is_missing_and_stays_so() {
+    let place = Place::new();
+    let missing = |error| matches!(error, OpenError::Store(StoreError::Missing { .. }));
+    assert!(missing(Homing::open_existing(&place.url()).await.unwrap_err()));
+    assert_eq!(Homing::inspect(&place.url()).await.unwrap().version, None);
+    assert_eq!(place.files(), 0);
+    assert!(missing(Homing::open_existing("memory:").await.unwrap_err()));
+    assert_eq!(Homing::inspect("memory:").await.unwrap().version, None);
+    for wrong in ["", "nonsense", "memory:x", "mongo:x"] {
+        let unknown = |error| matches!(error, OpenError::UnknownStore { .. });
+        assert!(unknown(Homing::open_existing(wrong).await.unwrap_err()), "{wrong}");
+        assert!(unknown(Homing::inspect(wrong).await.unwrap_err()), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_no_store_yet() {
+    let place = Place::new();
+    std::fs::write(place.0.path().join("jobs.db"), "").unwrap();
+    let error = Homing::open_existing(&place.url()).await.unwrap_err();
+    assert!(matches!(error, OpenError::Store(StoreError::Missing { .. })), "{error}");
+    assert_eq!(Homing::inspect(&place.url()).await.unwrap().version, None);
+    assert_eq!(std::fs::read(place.0.path().join("jobs.db")).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_store_is_migrated_when_asked_to() {
+    let place = Place::new();
+    let (before, after) = Homing::migrate(&place.url()).await.unwrap();
+    assert_eq!((before.version, after.version), (None, Some(after.known)));
+    assert!(after.bytes.is_some_and(|bytes| bytes > 0));
+    place.age();
+    let seen = Homing::inspect(&place.url()).await.unwrap();
+    assert_eq!((seen.version, seen.known), (Some(1), after.known));
+    let error = Homing::open_existing(&place.url()).await.unwrap_err();
+    assert!(matches!(error, OpenError::Store(StoreError::OlderSchema { found: 1, .. })), "{error}");
+    assert_eq!(Homing::inspect(&place.url()).await.unwrap().version, Some(1), "left alone");
+    let (before, after) = Homing::migrate(&place.url()).await.unwrap();
+    assert_eq!((before.version, after.version), (Some(1), Some(after.known)));
+    let homing = Homing::open_existing(&place.url()).await.unwrap();
+    assert!(homing.jobs(JobFilter::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_newer_store_is_shown_and_not_opened() {
+    let place = Place::new();
+    Homing::migrate(&place.url()).await.unwrap();
+    let db = rusqlite::Connection::open(place.0.path().join("jobs.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    assert_eq!(Homing::inspect(&place.url()).await.unwrap().version, Some(99));
+    let error = Homing::open_existing(&place.url()).await.unwrap_err();
+    assert!(matches!(error, OpenError::Store(StoreError::NewerSchema { found: 99, .. })));
+    Homing::migrate(&place.url()).await.unwrap_err();
+}
