@@ -59,6 +59,7 @@ impl Stage {
             slots: 1,
             running: 0,
             resident: 0,
+            ended: 0,
         };
         assert!(homing.store().heartbeat(told).await.unwrap());
         let resident = if resident { 10 } else { 0 };

@@ -469,6 +469,8 @@ pub struct Heartbeat {
     pub running: u32,
     /// Futures it keeps of parked tasks.
     pub resident: u32,
+    /// Tasks its bodies have brought to their ends since the worker started, under whatever id.
+    pub ended: u64,
 }
 
 /// What one transaction of a prune removed.

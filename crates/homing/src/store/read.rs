@@ -346,6 +346,9 @@ pub struct WorkerView {
     pub running: u32,
     /// Parked futures it kept at the last heartbeat.
     pub resident: u32,
+    /// Tasks it had brought to their ends at the last heartbeat, since it started. Between two
+    /// heartbeats the difference is its throughput.
+    pub ended: u64,
     /// When it was first heard of.
     pub started: Time,
     /// When it was last heard of.

@@ -222,6 +222,7 @@ impl History {
             slots: 8,
             running,
             resident: 0,
+            ended: 0,
         };
         self.trace.push(format!("heartbeat {} first {fresh}", heartbeat.worker));
         let known = self.both("heartbeat", |store| store.heartbeat(heartbeat.clone())).await?;

@@ -199,7 +199,12 @@ impl Conversation {
                     None => self.shared.parked(&posting),
                 },
                 // Nobody is left to hear it.
-                Some(event) if event.ends_the_stretch() => continue,
+                Some(event) if event.ends_the_stretch() => {
+                    if matches!(event, Event::End(_)) {
+                        self.shared.ended.fetch_add(1, Ordering::Relaxed);
+                    }
+                    continue;
+                }
                 _ => Mail::Committed,
             };
             posting.mailbox.put(mail);

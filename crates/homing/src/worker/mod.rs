@@ -6,7 +6,7 @@
 //! memory is a cache, kept by `resident`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -157,6 +157,7 @@ impl WorkerBuilder {
             residents: Mutex::default(),
             free: AtomicUsize::new(0),
             suspects: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
             slot_freed: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             lost: AtomicBool::new(false),
@@ -279,6 +280,8 @@ struct Shared {
     residents: Mutex<Residents>,
     free: AtomicUsize,
     suspects: AtomicUsize,
+    /// Tasks brought to their ends, as the store has acknowledged.
+    ended: AtomicU64,
     slot_freed: Notify,
     phase: watch::Sender<Phase>,
     lost: AtomicBool,
@@ -298,6 +301,7 @@ impl Shared {
             slots: self.settings.concurrency as u32,
             running: self.settings.concurrency.saturating_sub(free) as u32,
             resident: self.residents().len() as u32,
+            ended: self.ended.load(Ordering::Relaxed),
         }
     }
 

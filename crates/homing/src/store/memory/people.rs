@@ -151,6 +151,7 @@ impl Data {
             slots: worker.told.slots,
             running: worker.told.running,
             resident: worker.told.resident,
+            ended: worker.told.ended,
             started: worker.started,
             heartbeat: worker.heartbeat,
             alive: !worker.is_dead(now),

@@ -301,7 +301,7 @@ impl Tx<'_> {
 
     pub(super) fn workers(&self) -> Result<Vec<WorkerView>> {
         let mut read = self.sql(
-            "SELECT id, name, kinds, queues, slots, running, resident, started, heartbeat
+            "SELECT id, name, kinds, queues, slots, running, resident, started, heartbeat, ended
              FROM workers ORDER BY id",
         )?;
         let mut rows = read.query(())?;
@@ -319,6 +319,7 @@ impl Tx<'_> {
                 resident: row.get(6)?,
                 started: row.get(7)?,
                 heartbeat: row.get(8)?,
+                ended: count(row, 9)?,
                 // A row that can be read was written after its lock was taken.
                 alive: !self.shared.locks.is_dead(id)?,
             });

@@ -87,6 +87,7 @@ fn heartbeat(worker: WorkerId) -> Heartbeat {
         slots: 10,
         running: 0,
         resident: 0,
+        ended: 0,
     }
 }
 

@@ -25,19 +25,21 @@ impl Tx<'_> {
             told.slots,
             told.running,
             told.resident,
-            self.now
+            self.now,
+            told.ended as i64
         ];
         if known {
             self.sql(
                 "UPDATE workers SET name = ?2, kinds = ?3, queues = ?4, slots = ?5, running = ?6,
-                   resident = ?7, heartbeat = ?8 WHERE id = ?1",
+                   resident = ?7, heartbeat = ?8, ended = ?9 WHERE id = ?1",
             )?
             .execute(values)?;
             return Ok(true);
         }
         self.sql(
-            "INSERT INTO workers (id, name, kinds, queues, slots, running, resident, started, heartbeat)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+            "INSERT INTO workers (id, name, kinds, queues, slots, running, resident, started,
+               heartbeat, ended)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)",
         )?
         .execute(values)?;
         let mut learn =

@@ -257,3 +257,28 @@ pub async fn dead_workers_are_told(lab: Lab) {
     job.cancel().await.unwrap();
     lab.close([]).await;
 }
+
+/// A worker tells how many tasks it has brought to their ends, whatever the ends; parking is none.
+pub async fn workers_tell_how_much_they_end(lab: Lab) {
+    let worker = lab.worker().register(waits_for_children).register(gated).register(failing);
+    let worker = worker.lease(limits::LEASE).start().await.unwrap();
+    let parent = lab.homing.submit(waits_for_children()).await.unwrap();
+    lab.reaches(parent.id(), TaskState::Waiting).await;
+    lab.homing.submit(failing(1)).await.unwrap().outcome().await.unwrap_err();
+    lab.probe.open("gate 0");
+    let first = children(&lab, parent.id()).await.remove(0);
+    lab.reaches(first.id, TaskState::Succeeded).await;
+    let told = async {
+        loop {
+            let workers = lab.homing.workers().await.unwrap();
+            if workers[0].ended == 2 {
+                return;
+            }
+            assert!(workers[0].ended < 2, "{workers:#?}");
+            lab.advance(limits::LEASE / 3).await;
+        }
+    };
+    told.await;
+    parent.cancel().await.unwrap();
+    lab.close([worker]).await;
+}

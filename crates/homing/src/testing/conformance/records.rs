@@ -75,6 +75,7 @@ impl<'a> ByHand<'a> {
             slots: 1,
             running: 0,
             resident: 0,
+            ended: 0,
         };
         assert!(lab.store().heartbeat(told).await.unwrap());
         Self { lab, worker, number: 0 }
