@@ -1,10 +1,14 @@
 //! The command line. Help, completions and man pages are made of this.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anstream::ColorChoice;
 use clap::{Parser, Subcommand, ValueEnum};
-use homing::JobId;
+use homing::log::Level;
+use homing::{JobId, Status, TaskId};
+
+use crate::words::parse_duration;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -27,7 +31,7 @@ pub(crate) struct Args {
     /// Print JSON, one object per line, as docs/cli.schema.json describes it
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// When to use colours; `auto` heeds NO_COLOR and shows them on a terminal only
+    /// When to use colours; `auto` heeds `NO_COLOR` and shows them on a terminal only
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
     pub(crate) color: Color,
     #[command(subcommand)]
@@ -55,10 +59,40 @@ impl From<Color> for ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// List jobs, newest first
+    Jobs(JobsArgs),
+    /// Show a job or a task, and the tree below it
+    Job(JobArgs),
+    /// Say why a job or task is where it is, and what it waits for
+    Why(WhyArgs),
+    /// Print a job's log
+    Log(LogArgs),
     /// Watch a job until it ends; its outcome is the exit code
     Watch(WatchArgs),
     /// Watch workers, queues and jobs on the full screen
     Top(TopArgs),
+    /// Submit a job by the name of its kind
+    Submit(SubmitArgs),
+    /// Cancel jobs or tasks, with everything below them
+    Cancel(CancelArgs),
+    /// Retry failed or cancelled jobs: only what failed runs again
+    Retry(RetryArgs),
+    /// Send a value to a task that waits, or will wait, for it
+    Signal(SignalArgs),
+    /// Stop claims from queues; what runs runs on
+    Pause(QueueArgs),
+    /// Resume claims from queues
+    Unpause(QueueArgs),
+    /// List queues that hold open tasks, are served or are paused
+    Queues,
+    /// List workers
+    Workers,
+    /// List the kinds that workers have registered, and their arguments
+    Kinds,
+    /// Remove jobs that ended some time ago, with everything below them
+    Prune(PruneArgs),
+    /// Look for broken invariants; exits with 1 if there are any
+    Check,
     /// Run the tasks of this program until Ctrl-C or SIGTERM
     Worker(WorkerArgs),
     /// Look at the store itself, or bring it up to date
@@ -67,6 +101,194 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the man page
     Man(ManArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct JobsArgs {
+    /// Only jobs with this status
+    #[arg(long, value_enum)]
+    pub(crate) status: Option<StatusName>,
+    /// Only jobs of this kind
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Only jobs whose title contains this, whatever its case
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    /// Only jobs with this tag
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Only jobs on this queue
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Only jobs submitted within this time, such as 2h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) newer_than: Option<Duration>,
+    /// Only jobs submitted longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) older_than: Option<Duration>,
+    /// Only jobs after this one in the list: the last of the page before
+    #[arg(long, value_name = "JOB")]
+    pub(crate) after: Option<JobId>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+}
+
+/// A status, as arguments and JSON name it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum StatusName {
+    InProgress,
+    Completed,
+    CompletedWithErrors,
+    Failed,
+    Cancelled,
+}
+
+impl From<StatusName> for Status {
+    fn from(name: StatusName) -> Self {
+        match name {
+            StatusName::InProgress => Self::InProgress,
+            StatusName::Completed => Self::Completed,
+            StatusName::CompletedWithErrors => Self::CompletedWithErrors,
+            StatusName::Failed => Self::Failed,
+            StatusName::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct JobArgs {
+    /// The job or task
+    pub(crate) id: TaskId,
+    /// Show every task of the tree
+    #[arg(long, conflicts_with_all = ["children", "tasks"])]
+    pub(crate) all: bool,
+    /// Show at most so many children of a task: failed and open ones first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) children: u16,
+    /// Show at most so many tasks in all: those nearer the root first
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) tasks: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhyArgs {
+    /// The job or task
+    pub(crate) id: TaskId,
+    /// Follow what it waits for or failed of so many levels down
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) depth: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// The job; or a task, for its own lines only
+    pub(crate) id: TaskId,
+    /// Go on until the job ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Begin so many lines before the end of the job's log
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) tail: Option<u32>,
+    /// Only lines at least so important
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) level: LevelName,
+}
+
+/// A level, as arguments and JSON name it.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum LevelName {
+    #[default]
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl From<LevelName> for Level {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Debug => Self::Debug,
+            LevelName::Info => Self::Info,
+            LevelName::Warn => Self::Warn,
+            LevelName::Error => Self::Error,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubmitArgs {
+    /// The kind, as `kinds` lists it
+    pub(crate) kind: String,
+    /// The arguments: a JSON object with a field for each; `-` reads it from standard input
+    #[arg(value_name = "JSON", default_value = "{}")]
+    pub(crate) arguments: String,
+    /// What people read [default: the kind]
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// Unique among open jobs: if one holds the key, its id is printed and nothing is submitted
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// The job's id: submitting the same again returns the same job [default: a fresh one]
+    #[arg(long)]
+    pub(crate) id: Option<JobId>,
+    /// The queue [default: default]
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Higher goes first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) priority: i16,
+    /// A word to filter jobs by; may be repeated
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Start no earlier than this long from now
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) delay: Option<Duration>,
+    /// Submit though no worker has ever registered the kind; nothing is checked then
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CancelArgs {
+    /// The jobs or tasks
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<TaskId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetryArgs {
+    /// The jobs
+    #[arg(required = true, value_name = "JOB")]
+    pub(crate) ids: Vec<JobId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SignalArgs {
+    /// The job or task
+    pub(crate) id: TaskId,
+    /// The signal's name
+    pub(crate) name: String,
+    /// The value, as JSON
+    #[arg(value_name = "JSON", default_value = "null")]
+    pub(crate) value: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueueArgs {
+    /// The queues
+    #[arg(required = true, value_name = "QUEUE")]
+    pub(crate) queues: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PruneArgs {
+    /// How long ago the jobs ended at least, such as 7d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) older_than: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,9 +303,8 @@ pub(crate) struct WatchArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopArgs {
     /// Time between two looks at the store
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
-    #[arg(value_parser = crate::words::parse_duration)]
-    pub(crate) every: std::time::Duration,
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    pub(crate) every: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,9 +319,8 @@ pub(crate) struct WorkerArgs {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// How long tasks may run on after the signal to stop, before they are handed back
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    #[arg(value_parser = crate::words::parse_duration)]
-    pub(crate) patience: std::time::Duration,
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) patience: Duration,
 }
 
 #[derive(Debug, clap::Args)]

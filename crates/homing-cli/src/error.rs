@@ -58,13 +58,16 @@ impl Error {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::NoStore | Self::Start(_) | Self::Build(_) => Exit::Usage,
-            Self::Open(OpenError::Store(_)) => Exit::Store,
-            Self::Open(_) => Exit::Usage,
-            Self::Store(error)
+            Self::Open(OpenError::Store(error))
+            | Self::Store(error)
             | Self::Submit(SubmitError::Store(error))
             | Self::Outcome(OutcomeError::Store(error)) => of_store(error),
-            Self::Submit(_) => Exit::Usage,
+            Self::Usage { .. }
+            | Self::NoStore
+            | Self::Open(_)
+            | Self::Submit(_)
+            | Self::Start(_)
+            | Self::Build(_) => Exit::Usage,
             Self::Outcome(_) => Exit::No,
             Self::Json(_) | Self::Io(_) => Exit::Store,
         }
@@ -79,6 +82,12 @@ impl Error {
             }
             Self::Store(StoreError::Unknown { .. }) => {
                 Some("`jobs` lists the jobs of the store that --store or HOMING_STORE names")
+            }
+            Self::Open(OpenError::Store(StoreError::Missing { .. })) => Some(
+                "check --store and HOMING_STORE; `store migrate` creates a store, as does a worker",
+            ),
+            Self::Open(OpenError::Store(StoreError::OlderSchema { .. })) => {
+                Some("`store migrate` brings it up to date; older workers cannot use it then")
             }
             _ => None,
         }

@@ -70,6 +70,21 @@ async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
 
 async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
     match command {
+        Command::Jobs(args) => commands::jobs::run(cx, args).await,
+        Command::Job(args) => commands::job::run(cx, &args).await,
+        Command::Why(args) => commands::why::run(cx, &args).await,
+        Command::Log(args) => commands::log::run(cx, &args).await,
+        Command::Submit(args) => commands::submit::run(cx, args).await,
+        Command::Cancel(args) => commands::steer::cancel(cx, &args).await,
+        Command::Retry(args) => commands::steer::retry(cx, &args).await,
+        Command::Signal(args) => commands::steer::signal(cx, &args).await,
+        Command::Pause(args) => commands::queues::pause(cx, &args, true).await,
+        Command::Unpause(args) => commands::queues::pause(cx, &args, false).await,
+        Command::Queues => commands::queues::list(cx).await,
+        Command::Workers => commands::workers::list(cx).await,
+        Command::Kinds => commands::workers::kinds(cx).await,
+        Command::Prune(args) => commands::upkeep::prune(cx, &args).await,
+        Command::Check => commands::upkeep::check(cx).await,
         Command::Watch(args) => watch::run(cx, args).await,
         Command::Top(args) => top::run(cx, args).await,
         Command::Completions(_) | Command::Man(_) | Command::Worker(_) | Command::Store(_) => {

@@ -44,6 +44,18 @@ pub(crate) fn rfc3339(time: Time) -> Option<String> {
     Some(time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
 }
 
+/// A number of bytes: `812 B`, `1.2 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let (mut size, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
+}
+
 /// A number and what it counts, with thousands set apart: `1,234 tasks`.
 pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
@@ -65,8 +77,8 @@ pub(crate) fn number(n: u64) -> String {
 /// Text on one line of at most `width` characters; what is cut off ends in an ellipsis. Control
 /// characters, which could steer a terminal, are shown escaped.
 pub(crate) fn line(text: &str, width: usize) -> String {
-    let mut line = String::new();
-    for (at, part) in text.trim_end().chars().enumerate() {
+    let (text, mut line) = (text.trim_end(), String::new());
+    for (at, part) in text.chars().enumerate() {
         if at + 1 >= width && text.chars().nth(width).is_some() {
             line.push('…');
             break;

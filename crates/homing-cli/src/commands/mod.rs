@@ -1,5 +1,15 @@
 //! The commands, a file for each noun.
 
 pub(crate) mod documents;
+pub(crate) mod job;
+pub(crate) mod jobs;
+pub(crate) mod log;
+pub(crate) mod queues;
+pub(crate) mod steer;
 pub(crate) mod store;
+pub(crate) mod submit;
+pub(crate) mod tree;
+pub(crate) mod upkeep;
+pub(crate) mod why;
 pub(crate) mod worker;
+pub(crate) mod workers;

@@ -1,14 +1,14 @@
-//! `store`: the store itself.
+//! `store`: the store itself, and how every other command opens it.
 
-use homing::Homing;
+use homing::{Homing, StoreView};
 
 use crate::args::StoreCommand;
 use crate::output::Output;
-use crate::{Exit, Result};
+use crate::{Exit, Result, json, words};
 
-/// Opens the store that a URL names.
+/// Opens a store that is there and up to date: a slip in the URL makes no empty store.
 pub(crate) async fn open(url: &str) -> Result<Homing> {
-    Ok(Homing::open(url).await?)
+    Ok(Homing::open_existing(url).await?)
 }
 
 /// Looks at the store, or brings it up to date.
@@ -18,6 +18,56 @@ pub(crate) async fn run(
     out: &Output,
     command: StoreCommand,
 ) -> Result<Exit> {
-    let _ = (Homing::open(url).await?, json, out, command);
-    Ok(Exit::Done)
+    match command {
+        StoreCommand::Info => info(&Homing::inspect(url).await?, json, out),
+        StoreCommand::Migrate => {
+            let (before, after) = Homing::migrate(url).await?;
+            let (from, to) = (before.version, after.version);
+            if json {
+                out.json(&json::Object::Migrated { url: &after.url, from, to })?;
+            } else {
+                out.line(migrated(&after.url, from, to))?;
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn info(view: &StoreView, json: bool, out: &Output) -> Result<Exit> {
+    let current = view.version == Some(view.known);
+    if json {
+        out.json(&json::store(view))?;
+    } else {
+        out.line(&view.url)?;
+        out.line(format_args!("  schema  {}", schema(view)))?;
+        if let Some(bytes) = view.bytes {
+            out.line(format_args!("  size    {}", words::bytes(bytes)))?;
+        }
+    }
+    Ok(if current { Exit::Done } else { Exit::Store })
+}
+
+fn schema(view: &StoreView) -> String {
+    let known = view.known;
+    match view.version {
+        None => {
+            "none: there is no store yet; `store migrate` creates it, as does a worker".to_owned()
+        }
+        Some(found) if found < known => {
+            format!("version {found}, this program works with {known}: run `store migrate`")
+        }
+        Some(found) if found > known => {
+            format!("version {found}, this program works with {known}: use a newer homing")
+        }
+        Some(found) => format!("version {found}, up to date"),
+    }
+}
+
+fn migrated(url: &str, from: Option<i64>, to: Option<i64>) -> String {
+    let to = to.unwrap_or_default();
+    match from {
+        None => format!("created {url}, schema version {to}"),
+        Some(from) if from == to => format!("{url} is up to date, schema version {to}"),
+        Some(from) => format!("migrated {url} from schema version {from} to {to}"),
+    }
 }

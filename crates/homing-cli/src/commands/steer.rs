@@ -1,0 +1,98 @@
+//! `cancel`, `retry`, `signal`.
+//!
+//! Ids are looked up before anything is changed, so that one mistyped id of many changes nothing.
+
+use homing::{JobId, Status, TaskId};
+
+use crate::args::{CancelArgs, RetryArgs, SignalArgs};
+use crate::output::say;
+use crate::{Context, Error, Exit, Result, json};
+
+/// Cancels jobs or tasks, with everything below them.
+pub(crate) async fn cancel(cx: &Context, args: &CancelArgs) -> Result<Exit> {
+    for id in &args.ids {
+        cx.homing.task(*id).await?;
+    }
+    let mut exit = Exit::Done;
+    for id in &args.ids {
+        let changed = cx.homing.cancel(*id).await?;
+        done(cx, "cancel", *id, changed, "cancelled")?;
+        if !changed {
+            exit = Exit::No;
+            had_ended(cx, *id, "there was nothing to cancel").await?;
+        }
+    }
+    Ok(exit)
+}
+
+/// Retries failed or cancelled jobs.
+pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
+    for id in &args.ids {
+        cx.homing.task(*id).await?;
+    }
+    let mut exit = Exit::Done;
+    for id in &args.ids {
+        let changed = cx.homing.job::<()>(*id).retry().await?;
+        done(cx, "retry", id.root(), changed, "retrying")?;
+        if !changed {
+            exit = Exit::No;
+            not_retried(cx, *id).await?;
+        }
+    }
+    Ok(exit)
+}
+
+/// Sends a value to a task.
+pub(crate) async fn signal(cx: &Context, args: &SignalArgs) -> Result<Exit> {
+    let value: serde_json::Value = serde_json::from_str(&args.value).map_err(|error| {
+        let message = format!("the value is not JSON: {error}");
+        Error::usage(message, "quote a text twice: '\"approved\"'")
+    })?;
+    let changed = cx.homing.signal(args.id, &args.name, &value).await?;
+    done(cx, "signal", args.id, changed, "signalled")?;
+    if changed {
+        return Ok(Exit::Done);
+    }
+    had_ended(cx, args.id, "the signal was not kept").await?;
+    Ok(Exit::No)
+}
+
+fn done(
+    cx: &Context,
+    verb: &'static str,
+    id: TaskId,
+    changed: bool,
+    past: &'static str,
+) -> Result<()> {
+    if cx.json {
+        cx.out.json(&json::Object::Done { verb, target: id.to_string(), changed })
+    } else if changed {
+        cx.out.line(format_args!("{past} {id}"))
+    } else {
+        Ok(())
+    }
+}
+
+async fn had_ended(cx: &Context, id: TaskId, so: &str) -> Result<()> {
+    let state = cx.homing.task(id).await?.state;
+    say(format_args!("{id} had {}: {so}", ended_as(state)));
+    Ok(())
+}
+
+fn ended_as(state: homing::TaskState) -> &'static str {
+    match state {
+        homing::TaskState::Cancelled => "been cancelled",
+        homing::TaskState::Failed => "failed",
+        _ => "succeeded",
+    }
+}
+
+async fn not_retried(cx: &Context, id: JobId) -> Result<()> {
+    let because = match cx.homing.job::<()>(id).status().await? {
+        Status::InProgress => "has not ended: what fails in it is retried by itself",
+        Status::CompletedWithErrors => "has completed: its root bore the failures below it",
+        _ => "has nothing to retry",
+    };
+    say(format_args!("{id} {because}"));
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! `why`: the reasons in words, followed down to the task that everything hangs on.
+
+use homing::{Because, ChildCounts, Failure, TaskId, TaskView, Time, Why, WorkerView};
+
+use crate::args::WhyArgs;
+use crate::json::{Object, Reason};
+use crate::{Context, Exit, Result, style, words};
+
+/// Says why a task is where it is, then the same of what it waits for or failed of.
+pub(crate) async fn run(cx: &Context, args: &WhyArgs) -> Result<Exit> {
+    let mut next = Some(args.id);
+    for depth in 0..=usize::from(args.depth) {
+        let Some(id) = next else { break };
+        let why = cx.homing.why(id).await?;
+        show(cx, &why, depth)?;
+        next = why.because.iter().find_map(hangs_on);
+    }
+    Ok(Exit::Done)
+}
+
+fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
+    let (task, now) = (&why.task, cx.now());
+    let reasons: Vec<Reason> =
+        why.because.iter().map(|because| reason(because, task, now)).collect();
+    if cx.json {
+        let (id, kind, state) = (task.id, task.kind.as_str(), task.state);
+        return cx.out.json(&Object::Why { id, kind, state, depth, reasons });
+    }
+    let indent = "  ".repeat(depth);
+    let state = style::paint(style::of_state(task.state), task.state);
+    let kind = style::paint(style::BOLD, &task.kind);
+    cx.out.line(format_args!("{indent}{kind} {} is {state}", task.id))?;
+    for reason in reasons {
+        cx.out.line(format_args!("{indent}  {}", reason.text))?;
+        for id in reason.tasks {
+            cx.out.line(format_args!("{indent}    {id}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The task that a reason hangs on, to be asked next.
+fn hangs_on(because: &Because) -> Option<TaskId> {
+    match because {
+        Because::Children { some_failed, some_open, .. } => {
+            some_open.iter().chain(some_failed).next().map(|child| child.id)
+        }
+        Because::Child { child, .. } => Some(child.id),
+        Because::Failed { some_failed, .. } => some_failed.first().map(|child| child.id),
+        _ => None,
+    }
+}
+
+/// A reason: its stable word, and the words for people.
+fn told(word: &'static str, text: String) -> Reason {
+    Reason { word, text, ..Reason::default() }
+}
+
+impl Reason {
+    fn named(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
+    }
+
+    fn placed(self, place: &str) -> Self {
+        Self { place: Some(place.to_owned()), ..self }
+    }
+
+    fn timed(self, time: Time) -> Self {
+        Self { time: words::rfc3339(time), ..self }
+    }
+
+    fn about(self, tasks: impl IntoIterator<Item = TaskId>) -> Self {
+        Self { tasks: tasks.into_iter().collect(), ..self }
+    }
+}
+
+fn at(time: Time, now: Time) -> String {
+    format!("{} ({})", words::instant(time), words::ago(time, now))
+}
+
+/// What a parked task waits for; all else is told by [`standing`].
+fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
+    match because {
+        Because::Children { place, counts, ended, failed, succeeded, some_failed, some_open } => {
+            let text = children(place, counts, (*ended, *failed, *succeeded));
+            let some = some_open.iter().chain(some_failed).map(|child| child.id);
+            told("children", text).placed(place).about(some)
+        }
+        Because::Child { place, child } => {
+            let text = format!("it waits for its child {}, which is {}", child.kind, child.state);
+            told("child", text).placed(place).about([child.id])
+        }
+        Because::Signal { place, name } => {
+            let how = format!("`signal {} {name} JSON` sends it", task.id);
+            let text = format!("it waits for the signal `{name}`: {how}");
+            told("signal", text).placed(place).named(name)
+        }
+        Because::Until { place, time } => {
+            let text = format!("it goes on by itself at {}", at(*time, now));
+            told("until", text).placed(place).timed(*time)
+        }
+        Because::Running { worker } => running(worker.as_ref(), task, now),
+        Because::Succeeded => told("succeeded", "it did what it was to do".to_owned()),
+        Because::Failed { failure, some_failed } => {
+            told("failed", failed(failure)).about(some_failed.iter().map(|child| child.id))
+        }
+        Because::Cancelled { failure } => told("cancelled", failure.message.clone()),
+        other => standing(other, now),
+    }
+}
+
+/// What keeps a pending task from running, and what ends an open one.
+fn standing(because: &Because, now: Time) -> Reason {
+    match because {
+        Because::Drift { reason, stalls, due } => {
+            told("drift", drift(reason, *stalls, &at(*due, now))).timed(*due)
+        }
+        Because::Retrying { reason, failures, due } => {
+            let text = retrying(reason.as_deref(), *failures, &at(*due, now));
+            told("retrying", text).timed(*due)
+        }
+        Because::Crashed { crashes } => told("crashed", crashed(*crashes)),
+        Because::Scheduled { due } => {
+            told("scheduled", format!("it starts at {}", at(*due, now))).timed(*due)
+        }
+        Because::Paused { queue } => {
+            let text = format!("its queue `{queue}` is paused: `unpause {queue}` resumes it");
+            told("paused", text).named(queue)
+        }
+        Because::NoWorker { queue } => {
+            let text = format!("no living worker serves its queue `{queue}`: start one");
+            told("no-worker", text).named(queue)
+        }
+        Because::NoKind { queue, kind, known } => {
+            told("no-kind", no_kind(queue, kind, *known)).named(kind)
+        }
+        Because::Queued { queue, ready, workers, slots, running } => {
+            let text = format!(
+                "it is one of {} that could start on the queue `{queue}`: {} of {} on {} were taken",
+                words::count(*ready, "task", "tasks"),
+                words::number(*running),
+                words::count(*slots, "slot", "slots"),
+                words::count(*workers, "worker", "workers"),
+            );
+            told("queued", text).named(queue)
+        }
+        Because::Expires { time } => {
+            let text = format!("it fails if it has not started by {}", at(*time, now));
+            told("expires", text).timed(*time)
+        }
+        Because::Deadline { time } => {
+            let text = format!("it fails if it has not ended by {}", at(*time, now));
+            told("deadline", text).timed(*time)
+        }
+        // The library may learn more reasons than this program knows.
+        other => told("other", format!("{other:?}")),
+    }
+}
+
+type Wanted = (Option<u64>, Option<u64>, Option<u64>);
+
+fn children(place: &str, counts: &ChildCounts, (ended, failed, succeeded): Wanted) -> String {
+    let mut until = Vec::new();
+    until.extend(ended.map(|n| {
+        if n >= counts.spawned { "all have ended".to_owned() } else { format!("{n} have ended") }
+    }));
+    until.extend(succeeded.map(|n| format!("{n} have succeeded")));
+    until.extend(failed.filter(|n| *n <= counts.spawned).map(|n| format!("{n} have failed")));
+    let until = if until.is_empty() { "the next has ended".to_owned() } else { until.join(" or ") };
+    format!(
+        "it waits at `{place}` until {until} of its {}: {} succeeded, {} failed, {} cancelled, {} open",
+        words::count(counts.spawned, "child", "children"),
+        words::number(counts.succeeded),
+        words::number(counts.failed),
+        words::number(counts.cancelled),
+        words::number(counts.open()),
+    )
+}
+
+fn drift(reason: &str, stalls: u32, at: &str) -> String {
+    let stalls = words::count(stalls.into(), "time", "times");
+    format!(
+        "it stands still, {stalls} by now, because its code and its record differ: {reason}; it is tried again at {at}, and goes on with a worker whose code fits"
+    )
+}
+
+fn retrying(reason: Option<&str>, failures: u32, at: &str) -> String {
+    let failures = words::count(failures.into(), "time", "times");
+    let reason = reason.unwrap_or("its reason is not known");
+    format!("it has failed {failures} in a row ({reason}) and is tried again at {at}")
+}
+
+fn crashed(crashes: u32) -> String {
+    let times = words::count(crashes.into(), "time", "times");
+    let suspect = if crashes >= homing::limits::SUSPECT {
+        ": it is a suspect, of which a worker runs one at a time"
+    } else {
+        ""
+    };
+    format!("its worker has died {times} in a row while it ran{suspect}")
+}
+
+fn no_kind(queue: &str, kind: &str, known: bool) -> String {
+    let ever = if known { "though one has been" } else { "nor has one ever been" };
+    format!("no living worker of the queue `{queue}` is registered for `{kind}`, {ever}: start one")
+}
+
+fn running(worker: Option<&WorkerView>, task: &TaskView, now: Time) -> Reason {
+    let text = match worker {
+        Some(worker) if worker.alive => format!("the worker {} runs it", worker.name),
+        Some(worker) => format!(
+            "its worker {} died, last heard of {}: another worker takes it over",
+            worker.name,
+            words::ago(worker.heartbeat, now)
+        ),
+        None => "a worker that has left ran it: another worker takes it over".to_owned(),
+    };
+    let reason = told("running", text);
+    match task.worker {
+        Some(worker) => reason.named(&worker.to_string()),
+        None => reason,
+    }
+}
+
+/// Why it failed, with the sources of the error.
+fn failed(failure: &Failure) -> String {
+    let why = match failure.reason {
+        homing::Reason::Error => "its body returned an error",
+        homing::Reason::Panic => "its body panicked",
+        homing::Reason::Timeout => "a stretch took longer than its timeout",
+        homing::Reason::Deadline => "its deadline passed",
+        homing::Reason::Expired => "it expired before it started",
+        homing::Reason::Crashed => "it took its worker down too often",
+        homing::Reason::Misuse => "its body broke a rule of the programming model",
+        homing::Reason::Cancelled => "it was cancelled",
+        _ => "it failed",
+    };
+    let text = format!("{why} in attempt {}: {}", failure.attempt, failure.message);
+    failure.sources.iter().fold(text, |text, source| text + ", caused by: " + source)
+}

@@ -1,0 +1,58 @@
+//! Columns for people: as wide as their widest cell, two spaces apart, the last one ragged.
+
+use anstyle::Style;
+
+/// A cell and its style; the style takes no room.
+pub(crate) type Cell = (String, Style);
+
+/// A plain cell.
+pub(crate) fn plain(text: impl std::fmt::Display) -> Cell {
+    (text.to_string(), Style::new())
+}
+
+/// Rows under their headings.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<Cell>>,
+    /// Columns whose cells stand to the right.
+    numbers: &'static [usize],
+}
+
+impl Table {
+    /// A table with headings; the columns of numbers are aligned to the right.
+    pub(crate) fn new(headings: &[&str], numbers: &'static [usize]) -> Self {
+        let headings = headings.iter().map(|text| ((*text).to_owned(), crate::style::BOLD));
+        Self { rows: vec![headings.collect()], numbers }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// The lines.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let wide = |(text, _): &Cell| text.chars().count();
+        let widths: Vec<usize> = (0..columns)
+            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(wide).max().unwrap_or(0))
+            .collect();
+        self.rows.iter().map(move |row| {
+            let mut line = String::new();
+            for (at, cell) in row.iter().enumerate() {
+                let (text, style) = cell;
+                let room = " ".repeat(widths.get(at).copied().unwrap_or(0) - wide(cell));
+                let (before, after) = if self.numbers.contains(&at) {
+                    (room, String::new())
+                } else {
+                    (String::new(), room)
+                };
+                let after = if at + 1 == row.len() { "" } else { &after };
+                let gap = if at == 0 { "" } else { "  " };
+                let cell = format!("{gap}{before}{style}{text}{style:#}{after}");
+                line += &cell;
+            }
+            line.trim_end().to_owned()
+        })
+    }
+}
