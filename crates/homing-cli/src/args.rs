@@ -13,11 +13,13 @@ use crate::words::parse_duration;
 const AFTER_HELP: &str = "\
 Exit codes:
     0  done
-    1  done, and the answer is no: `check` found a breach; the watched job failed or was cancelled;
-       the task to cancel, retry or signal had ended
+    1  done, and the answer is no: `check` found a breach; the watched job failed; the task to
+       cancel, retry or signal had ended
     2  an argument is wrong or refused; nothing was changed
     3  no task has the id
     4  the store is missing, unreachable or of another version, or it failed
+    5  the watched job completed with errors: its root succeeded, a task below it failed
+    6  the watched job was cancelled
   130  interrupted";
 
 /// Watch and steer durable background jobs
@@ -295,7 +297,7 @@ pub(crate) struct PruneArgs {
 pub(crate) struct WatchArgs {
     /// The job [default: the newest that has not ended]
     pub(crate) id: Option<JobId>,
-    /// The latest log lines to show
+    /// Lines of the log to begin with; new ones follow
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) lines: u16,
 }

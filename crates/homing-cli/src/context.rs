@@ -10,6 +10,8 @@ use crate::output::Output;
 pub(crate) struct Context {
     /// The store, opened; it existed.
     pub(crate) homing: Homing,
+    /// The store's URL, as it was given.
+    pub(crate) url: String,
     /// Whether programs read the output.
     pub(crate) json: bool,
     /// Standard output.

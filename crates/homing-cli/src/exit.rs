@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done.
     Done,
-    /// 1: done, and the answer is no: `check` found a breach; the watched job failed or was cancelled; the
+    /// 1: done, and the answer is no: `check` found a breach; the watched job failed; the
     /// task to cancel, retry or signal had ended, or had nothing to retry.
     No,
     /// 2: an argument is wrong, or refused by the store: nothing was changed.
@@ -17,6 +17,10 @@ pub enum Exit {
     Unknown,
     /// 4: the store is missing, unreachable, newer or older than this program, or it failed.
     Store,
+    /// 5: the watched job completed with errors: its root succeeded, a task below failed.
+    Errors,
+    /// 6: the watched job was cancelled.
+    Cancelled,
     /// 130: interrupted by Ctrl-C.
     Interrupted,
 }
@@ -30,6 +34,8 @@ impl Exit {
             Self::Usage => 2,
             Self::Unknown => 3,
             Self::Store => 4,
+            Self::Errors => 5,
+            Self::Cancelled => 6,
             Self::Interrupted => 130,
         }
     }

@@ -25,6 +25,11 @@ impl Output {
         Self { stream: Mutex::new(BufWriter::new(AutoStream::new(stdout, color))) }
     }
 
+    /// Whether colours are shown.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.lock().get_ref().current_choice() != ColorChoice::Never
+    }
+
     /// A line for people.
     pub(crate) fn line(&self, text: impl fmt::Display) -> Result<()> {
         Ok(writeln!(self.lock(), "{text}")?)

@@ -58,7 +58,9 @@ async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
         Command::Worker(args) => commands::worker::run(app, &url()?, args).await?,
         Command::Store(args) => commands::store::run(&url()?, json, &out, args.command).await?,
         other => {
-            let cx = Context { homing: commands::store::open(&url()?).await?, json, out };
+            let url = url()?;
+            let homing = commands::store::open(&url).await?;
+            let cx = Context { homing, url, json, out };
             let exit = on_store(&cx, other).await?;
             cx.out.flush()?;
             return Ok(exit);

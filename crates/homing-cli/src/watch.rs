@@ -1,15 +1,129 @@
-//! `watch`: live bars of a job, until it ends.
+//! `watch`: a job, live, until it ends: bars on a terminal, lines elsewhere.
+//!
+//! Reads the job's record and the new lines of its log a few times a second, both of which the store has
+//! at hand whatever the job's size; less often where that takes long.
 
-use homing::Status;
+mod bars;
+mod lines;
+mod pace;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use homing::log::Line;
+use homing::{JobFilter, JobHandle, JobId, JobView, Log, Status};
+use tokio::time::Instant;
 
 use crate::args::WatchArgs;
+use crate::output::say;
 use crate::{Context, Error, Exit, Result};
+use bars::Bars;
+use lines::Lines;
 
-/// Watches a job.
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A look that takes long is followed by a pause so many times as long.
+const LEISURE: u32 = 10;
+
+/// Watches a job until it ends; its outcome is the exit code.
 pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
-    let Some(id) = args.id else {
-        return Err(Error::usage("watch is not built yet", "use `log -f`"));
+    let id = match args.id {
+        Some(id) => id,
+        None => newest(cx).await?,
     };
-    let status = cx.homing.job::<()>(id).ended().await?;
-    Ok(if matches!(status, Status::Failed | Status::Cancelled) { Exit::No } else { Exit::Done })
+    let mut shown = if !cx.json && std::io::stdout().is_terminal() {
+        Shown::Bars(Box::new(Bars::new(cx.out.is_coloured())))
+    } else {
+        Shown::Lines(Box::default())
+    };
+    tokio::select! {
+        status = follow(cx, id, args.lines, &mut shown) => Ok(exit(status?)),
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            shown.close();
+            cx.out.flush()?;
+            say(format_args!("job {id} goes on; `watch {id}` shows it again"));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// The exit code of an outcome.
+fn exit(status: Status) -> Exit {
+    match status {
+        Status::InProgress | Status::Completed => Exit::Done,
+        Status::CompletedWithErrors => Exit::Errors,
+        Status::Failed => Exit::No,
+        Status::Cancelled => Exit::Cancelled,
+    }
+}
+
+/// The job to watch where none is named.
+async fn newest(cx: &Context) -> Result<JobId> {
+    let filter =
+        JobFilter { status: Some(Status::InProgress), limit: 1, ..JobFilter::default() };
+    let open = cx.homing.jobs(filter).await?;
+    let none = || Error::usage("no job is open", "give the id of a job; `jobs` lists them");
+    open.first().map(|job| job.id).ok_or_else(none)
+}
+
+async fn follow(cx: &Context, id: JobId, lines: u16, shown: &mut Shown) -> Result<Status> {
+    let job = cx.homing.job::<()>(id);
+    job.view().await?; // an unknown job has no log to wait for
+    let mut log = job.log().last(lines.into()).await?;
+    let mut troubled = false;
+    loop {
+        let began = Instant::now();
+        match look(&job, &mut log).await {
+            Ok((view, lines, more)) => {
+                troubled = false;
+                // What was said before the end is shown before the end.
+                let over = view.status != Status::InProgress && !more;
+                shown.show(cx, &view, &lines, over)?;
+                cx.out.flush()?;
+                if over {
+                    return Ok(view.status);
+                }
+            }
+            Err(Error::Store(error)) if error.is_transient() => {
+                if !std::mem::replace(&mut troubled, true) {
+                    say(format_args!("{error}; trying again"));
+                }
+            }
+            Err(error) => {
+                shown.close();
+                return Err(error);
+            }
+        }
+        tokio::time::sleep(PAUSE.max(began.elapsed() * LEISURE)).await;
+    }
+}
+
+/// The job as of now, the new lines of its log, and whether there are more of them.
+async fn look(job: &JobHandle<()>, log: &mut Log) -> Result<(JobView, Vec<Line>, bool)> {
+    let view = job.view().await?;
+    let lines = log.page().await?;
+    let more = lines.len() >= homing::limits::PAGE;
+    Ok((view, lines, more))
+}
+
+/// How it is shown.
+enum Shown {
+    Bars(Box<Bars>),
+    Lines(Box<Lines>),
+}
+
+impl Shown {
+    fn show(&mut self, cx: &Context, job: &JobView, log: &[Line], over: bool) -> Result<()> {
+        match self {
+            Self::Bars(bars) => bars.show(cx, job, log, over),
+            Self::Lines(lines) => lines.show(cx, job, log, over),
+        }
+    }
+
+    fn close(&self) {
+        if let Self::Bars(bars) = self {
+            bars.close();
+        }
+    }
 }

@@ -79,7 +79,7 @@ fn at(time: Time, now: Time) -> String {
 }
 
 /// What a parked task waits for; all else is told by [`standing`].
-fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
+pub(crate) fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
     match because {
         Because::Children { place, counts, ended, failed, succeeded, some_failed, some_open } => {
             let text = children(place, counts, (*ended, *failed, *succeeded));

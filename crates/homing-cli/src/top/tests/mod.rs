@@ -1,0 +1,1 @@
+//! Keys against live stores, and pictures of every screen.
