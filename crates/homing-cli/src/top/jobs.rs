@@ -143,9 +143,7 @@ fn parse_status(text: &str) -> Result<Status, String> {
         "completed-with-errors" | "errors" => Ok(Status::CompletedWithErrors),
         "failed" => Ok(Status::Failed),
         "cancelled" => Ok(Status::Cancelled),
-        _ => Err(format!(
-            "`{text}` is no status: open, completed, errors, failed or cancelled"
-        )),
+        _ => Err("status: is open, completed, errors, failed or cancelled".to_owned()),
     }
 }
 

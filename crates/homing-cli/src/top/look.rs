@@ -98,7 +98,7 @@ async fn lines(homing: &Homing, job: JobId, part: Part) -> Result<Vec<Line>> {
 async fn why(homing: &Homing, task: TaskId, now: Time) -> Result<Vec<String>> {
     let why = homing.why(task).await?;
     let task = &why.task;
-    let mut lines = vec![format!("{} is {}", task.kind, task.state), String::new()];
+    let mut lines = vec![format!("{}: {}", task.kind, task.state), String::new()];
     for because in &why.because {
         let reason = reason(because, task, now);
         lines.push(words::line(&reason.text, usize::MAX));

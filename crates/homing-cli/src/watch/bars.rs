@@ -32,7 +32,7 @@ impl Bars {
             let bar = ProgressBar::new(STEPS).with_style(style.progress_chars("█▉▊▋▌▍▎▏░"));
             all.add(bar)
         };
-        let bar = if coloured { "{bar:30.cyan} {wide_msg}" } else { "{bar:30} {wide_msg}" };
+        let bar = if coloured { "{bar:20.cyan} {wide_msg}" } else { "{bar:20} {wide_msg}" };
         let (head, bar, states) = (line("{wide_msg}"), line(bar), line("{wide_msg}"));
         Self { all, head, bar, states, pace: Pace::default(), coloured }
     }
@@ -56,7 +56,7 @@ impl Bars {
         self.bar.set_position((job.progress / 100.0 * STEPS as f64) as u64);
         let (ended, spawned) = (job.counts.ended(), job.counts.spawned());
         let (ended, spawned) = (words::number(ended), words::count(spawned, "task", "tasks"));
-        let pace = self.pace.words();
+        let pace = if over { String::new() } else { self.pace.words() };
         let pace = if pace.is_empty() { pace } else { format!(", {pace}") };
         let done = format!("{:.0} %  {ended} of {spawned}{pace}", job.progress.floor());
         self.bar.set_message(done);

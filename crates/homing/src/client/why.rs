@@ -128,7 +128,7 @@ pub enum Because {
         workers: u64,
         /// Their slots.
         slots: u64,
-        /// How many of those were taken at the last heartbeats.
+        /// How many of those are taken.
         running: u64,
     },
     /// A worker runs it.

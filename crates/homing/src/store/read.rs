@@ -342,7 +342,7 @@ pub struct WorkerView {
     pub queues: Vec<String>,
     /// Slots in all.
     pub slots: u32,
-    /// Slots taken at the last heartbeat.
+    /// Tasks it holds now.
     pub running: u32,
     /// Parked futures it kept at the last heartbeat.
     pub resident: u32,

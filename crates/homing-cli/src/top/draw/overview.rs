@@ -14,7 +14,8 @@ mod jobs;
 
 /// Draws the overview.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
-    let longest = model.workers.len().max(model.queues.len()).max(2);
+    let least = if area.height < 40 { 2 } else { 6 };
+    let longest = model.workers.len().max(model.queues.len()).max(least);
     let longest = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(2);
     let upper = longest.min((area.height / 3).max(4));
     let [upper, lower] =
@@ -98,7 +99,7 @@ fn queue_row(queue: &QueueView, now: Time) -> Row<'static> {
     let oldest = queue.oldest.map(|since| short(now.since(since))).unwrap_or_default();
     let name = words::line(&queue.name, 100);
     let name = if queue.paused {
-        Cell::from(format!("‖ {name} paused")).style(of(style::WARN))
+        Cell::from(format!("‖ {name} (paused)")).style(of(style::WARN))
     } else {
         Cell::from(name)
     };

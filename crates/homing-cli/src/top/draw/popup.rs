@@ -20,13 +20,13 @@ const HELP: [(&str, &str); 18] = [
     ("l", "the job's log"),
     ("c", "cancel the job or task, and what is below it"),
     ("r", "retry the job: only what failed runs again"),
-    ("p", "pause the queue, or resume it"),
+    ("p", "pause the queue, or resume it; ‖ marks paused ones"),
     ("/", "filter the jobs by words of the title, and by"),
     ("", "status:open|completed|errors|failed|cancelled"),
     ("", "kind:KIND tag:TAG queue:QUEUE"),
     ("q  Ctrl-C", "quit"),
     ("", ""),
-    ("", "Slots and rates are as of the workers' latest heartbeats."),
+    ("", "Parked tasks and rates are as of the workers' latest heartbeats."),
 ];
 
 /// Draws the help.

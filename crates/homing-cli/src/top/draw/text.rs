@@ -14,9 +14,9 @@ use crate::{style, words};
 
 /// Draws a log, its newest line at the bottom.
 pub(super) fn draw_log(frame: &mut Frame<'_>, log: &mut Log, area: Rect) {
-    let beside = if log.follows() { "following" } else { "End follows it" };
-    let name = format!("Log of {}", words::line(&log.title, usize::from(area.width / 2)));
-    let block = titled(title(&name, beside), true);
+    let name = words::line(&log.title, usize::from(area.width / 2));
+    let follows = if log.follows() { "followed" } else { "End follows it" };
+    let block = titled(title("Log", &format!("{name}, {follows}")), true);
     let inner = block.inner(area);
     let (height, width) = (usize::from(inner.height), usize::from(inner.width));
     let (lines, end) = log.sight();

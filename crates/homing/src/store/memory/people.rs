@@ -143,13 +143,17 @@ impl Data {
     }
 
     pub(super) fn workers(&self, now: Time) -> Vec<WorkerView> {
+        let held = |id| {
+            let tokens = self.tasks.values().filter_map(|row| row.token);
+            tokens.filter(|token| token.worker == id).count() as u32
+        };
         let view = |(id, worker): (_, &super::Worker)| WorkerView {
             id,
             name: worker.told.name.clone(),
             kinds: worker.told.kinds.to_vec(),
             queues: worker.told.queues.to_vec(),
             slots: worker.told.slots,
-            running: worker.told.running,
+            running: held(id),
             resident: worker.told.resident,
             ended: worker.told.ended,
             started: worker.started,

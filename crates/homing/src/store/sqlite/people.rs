@@ -300,8 +300,15 @@ impl Tx<'_> {
     }
 
     pub(super) fn workers(&self) -> Result<Vec<WorkerView>> {
+        let mut held: BTreeMap<WorkerId, u32> = BTreeMap::new();
+        // Never more rows than all workers have slots.
+        let mut count_held =
+            self.sql("SELECT worker, count(*) FROM tasks INDEXED BY running WHERE state = 1 GROUP BY worker")?;
+        for row in count_held.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))? {
+            held.extend([row?]);
+        }
         let mut read = self.sql(
-            "SELECT id, name, kinds, queues, slots, running, resident, started, heartbeat, ended
+            "SELECT id, name, kinds, queues, slots, resident, started, heartbeat, ended
              FROM workers ORDER BY id",
         )?;
         let mut rows = read.query(())?;
@@ -315,11 +322,11 @@ impl Tx<'_> {
                 kinds: serde_json::from_str(&kinds)?,
                 queues: serde_json::from_str(&queues)?,
                 slots: row.get(4)?,
-                running: row.get(5)?,
-                resident: row.get(6)?,
-                started: row.get(7)?,
-                heartbeat: row.get(8)?,
-                ended: count(row, 9)?,
+                running: held.get(&id).copied().unwrap_or(0),
+                resident: row.get(5)?,
+                started: row.get(6)?,
+                heartbeat: row.get(7)?,
+                ended: count(row, 8)?,
                 // A row that can be read was written after its lock was taken.
                 alive: !self.shared.locks.is_dead(id)?,
             });

@@ -279,6 +279,11 @@ pub async fn workers_tell_how_much_they_end(lab: Lab) {
         }
     };
     told.await;
+    // Tasks it holds, all of the parent's children but one, are counted at once.
+    while lab.homing.workers().await.unwrap()[0].running < 7 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     parent.cancel().await.unwrap();
+    assert_eq!(lab.homing.workers().await.unwrap()[0].running, 0);
     lab.close([worker]).await;
 }
