@@ -266,7 +266,9 @@ pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), In
 }
 
 fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
-    let names: Vec<&str> = known.iter().map(|view| view.name.as_str()).collect();
+    // Those of homing itself are parts of chains, groups and chords.
+    let names = known.iter().map(|view| view.name.as_str());
+    let names: Vec<&str> = names.filter(|name| !name.starts_with("homing.")).collect();
     let known = if names.is_empty() {
         "no kind is known yet, start a worker first".to_owned()
     } else {
