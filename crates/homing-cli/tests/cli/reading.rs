@@ -205,9 +205,7 @@ async fn logs_are_read_whole_from_the_end_and_by_task() {
     [time] warn  some pages are odd
     --- exit 0
     ");
-    assert_said!(world.run(&["log", &id, "--level", "error"]), @r"
-    --- exit 0
-    ");
+    assert_said!(world.run(&["log", &id, "--level", "error"]), @"--- exit 0");
     let import = world.children(job).await.remove(0);
     assert_eq!(world.json(&["log", &import.id.to_string()]).len(), 2);
     let lines = world.json(&["log", &id, "--level", "warn"]);
