@@ -92,7 +92,7 @@ impl Error {
                 "check --store and HOMING_STORE; `store migrate` creates a store, as does a worker",
             ),
             Self::Open(OpenError::Store(StoreError::OlderSchema { .. })) => {
-                Some("`store migrate` brings it up to date; older workers cannot use it then")
+                Some("workers of an older version cannot use it then")
             }
             _ => None,
         }

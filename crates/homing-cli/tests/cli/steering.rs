@@ -188,8 +188,8 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
     db.execute_batch("DROP INDEX fallen; PRAGMA user_version = 1").unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 1, this program works with 2: migrate the store, or use an older homing
-    hint: `store migrate` brings it up to date; older workers cannot use it then
+    error: the store's schema has version 1, this program needs 2 (it was opened as it is): run `homing store migrate` with a role that may create tables
+    hint: workers of an older version cannot use it then
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"

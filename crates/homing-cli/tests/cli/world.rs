@@ -144,11 +144,9 @@ pub(crate) struct Ran {
 impl Ran {
     /// All of it, as a snapshot shows it.
     pub(crate) fn text(&self) -> String {
-        let mut text = self.out.clone();
-        if !self.err.is_empty() {
-            text += &format!("--- stderr\n{}", self.err);
-        }
-        text + &format!("--- exit {}", self.code.unwrap_or(-1))
+        let Self { out, err, code } = self;
+        let stderr = if err.is_empty() { "" } else { "--- stderr\n" };
+        format!("{out}{stderr}{err}--- exit {}", code.unwrap_or(-1))
     }
 }
 
