@@ -16,6 +16,7 @@ use crate::rounds::Common;
 mod fanout;
 mod figure;
 mod history;
+mod job;
 mod limit;
 mod parked;
 mod pickup;
@@ -59,12 +60,17 @@ enum Bench {
     Recovery(Common),
     /// Throughput beside finished rows.
     History(history::Args),
+    /// `homing job` and `homing why` on a job of very many tasks.
+    Job(Common),
     /// A worker process of another bench.
     #[command(hide = true)]
     Work(process::Args),
     /// A process full of parked parents.
     #[command(hide = true)]
     Park(parked::Args),
+    /// `homing`, and how much memory it took.
+    #[command(hide = true)]
+    Show(job::Args),
 }
 
 fn main() -> ExitCode {
@@ -107,6 +113,8 @@ async fn run(bench: Bench) -> Result<()> {
         Bench::Parked(common) => common.print(&[parked::run(&common).await?]),
         Bench::Recovery(common) => common.print(&recovery::run(&common).await?),
         Bench::History(args) => args.common.print(&history::run(&args).await?),
+        Bench::Job(common) => common.print(&[job::run(&common).await?]),
+        Bench::Show(args) => job::homing(args).await,
         Bench::Work(args) => process::work(args).await,
         Bench::Park(args) => parked::park(args).await,
     }

@@ -39,6 +39,11 @@ pub(crate) async fn work(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// Says something on stderr.
+pub(crate) fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr().lock(), "{text}")?)
+}
+
 /// Waits until whoever started this process closes its standard input.
 pub(crate) async fn until_closed() -> Result<()> {
     let mut rest = Vec::new();

@@ -38,6 +38,8 @@ pub(crate) fn worker(
         .register(hold)
         .register(family)
         .register(member)
+        .register(sorts)
+        .register(broken)
         .state(bench.clone())
         .concurrency(slots)
         .resident(resident)
@@ -147,6 +149,22 @@ pub(crate) async fn member(number: u64, State(bench): State<Bench>) -> homing::R
         std::future::pending::<()>().await;
     }
     Ok(number)
+}
+
+/// A parent that waits, with one child that succeeds, one that fails, and one that nobody runs.
+#[task]
+pub(crate) async fn sorts() -> homing::Result<()> {
+    let mut set = JoinSet::new();
+    set.spawn(noop(text(0)).retries(0)).await?;
+    set.spawn(broken(text(1))).await?;
+    set.spawn(noop(text(2)).queue("nobody")).await?;
+    Ok(homing::signal::<()>("go").await?)
+}
+
+/// Fails.
+#[task(retries = 0)]
+pub(crate) async fn broken(text: String) -> homing::Result<String> {
+    Err(homing::Error::msg(text))
 }
 
 /// Tells the process that reads this one's output.

@@ -24,11 +24,12 @@ Exit codes:
 
 /// Watch and steer durable background jobs
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
     /// The store, such as sqlite:jobs.db
-    #[arg(long, global = true, value_name = "URL", env = "HOMING_STORE", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "URL", env = "HOMING_STORE", hide_env = true)]
+    #[arg(help = "The store, such as sqlite:jobs.db [env: HOMING_STORE]")]
     pub(crate) store: Option<String>,
     /// Print JSON, one object per line, as docs/cli.schema.json describes it
     #[arg(long, global = true)]
@@ -85,7 +86,7 @@ pub(crate) enum Command {
     Pause(QueueArgs),
     /// Resume claims from queues
     Unpause(QueueArgs),
-    /// List queues that hold open tasks, are served or are paused
+    /// List queues that hold open tasks or are paused
     Queues,
     /// List workers
     Workers,

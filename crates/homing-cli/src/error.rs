@@ -52,7 +52,12 @@ impl Error {
 
     /// Whether whoever read the output has read enough: no error.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        let kind = match self {
+            Self::Io(error) => Some(error.kind()),
+            Self::Json(error) => error.io_error_kind(),
+            _ => None,
+        };
+        kind == Some(io::ErrorKind::BrokenPipe)
     }
 
     /// The exit code.
@@ -87,7 +92,7 @@ impl Error {
                 "check --store and HOMING_STORE; `store migrate` creates a store, as does a worker",
             ),
             Self::Open(OpenError::Store(StoreError::OlderSchema { .. })) => {
-                Some("`store migrate` brings it up to date; older workers cannot use it then")
+                Some("workers of an older version cannot use it then")
             }
             _ => None,
         }

@@ -48,7 +48,7 @@ pub(crate) enum Object<'a> {
     /// A store.
     Store(Store<'a>),
     /// A store was brought up to date.
-    Migrated { url: &'a str, from: Option<i64>, to: Option<i64> },
+    Migrated { url: &'a str, from: i64, to: i64 },
 }
 
 #[derive(Debug, Serialize)]

@@ -38,7 +38,7 @@ mod words;
 
 pub use app::App;
 pub use exit::Exit;
-pub use run::run;
+pub use run::{run, run_with};
 
 pub(crate) use context::Context;
 pub(crate) use error::{Error, Result};

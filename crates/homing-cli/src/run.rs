@@ -13,10 +13,18 @@ use crate::{App, Context, Error, Exit, Result, commands, style, top, watch};
 ///
 /// Data goes to standard output, messages to standard error.
 pub async fn run(app: App) -> ExitCode {
-    run_with(app, std::env::args_os().collect()).await.into()
+    run_with(app, std::env::args_os()).await
 }
 
-async fn run_with(mut app: App, arguments: Vec<OsString>) -> Exit {
+/// As [`run`], with arguments of one's own; the first is the name of the program.
+pub async fn run_with<A: Into<OsString>>(
+    app: App,
+    arguments: impl IntoIterator<Item = A>,
+) -> ExitCode {
+    parse(app, arguments.into_iter().map(Into::into).collect()).await.into()
+}
+
+async fn parse(mut app: App, arguments: Vec<OsString>) -> Exit {
     let parsed = command(&app).try_get_matches_from(arguments);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,

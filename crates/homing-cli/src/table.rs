@@ -56,3 +56,18 @@ impl Table {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(&["NAME", "N", "STATE"], &[1]);
+        table.row(vec![plain("a"), plain(12_345), ("late".to_owned(), crate::style::BAD)]);
+        table.row(vec![plain("bücher"), plain(1), plain("")]);
+        let lines = table.lines().map(|line| anstream::adapter::strip_str(&line).to_string());
+        let expected = ["NAME        N  STATE", "a       12345  late", "bücher      1"];
+        assert_eq!(lines.collect::<Vec<_>>(), expected);
+    }
+}

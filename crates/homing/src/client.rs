@@ -18,7 +18,7 @@ use crate::limits;
 use crate::store::read::{
     Breach, JobFilter, JobView, KindView, QueueView, StoreView, TaskView, WorkerView,
 };
-use crate::store::{self, NewJob, Store, Submitted};
+use crate::store::{self, Migration, NewJob, Store, Submitted};
 use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
 use crate::worker::WorkerBuilder;
@@ -77,15 +77,16 @@ impl Homing {
         store::inspect(url).await
     }
 
-    /// Creates the store that a URL names, or brings its schema up to date, as [`open`](Self::open)
-    /// does. Returns what there was before and what there is now.
+    /// Creates the store that a URL names or brings its schema up to date, and does nothing else, as
+    /// [`open`](Self::open) does beforehand.
     ///
     /// # Errors
-    /// As [`open`](Self::open). Nothing has changed then.
-    pub async fn migrate(url: &str) -> Result<(StoreView, StoreView), OpenError> {
-        let before = store::inspect(url).await?;
-        drop(store::open(url, Clock::System, true).await?);
-        Ok((before, store::inspect(url).await?))
+    /// As [`open`](Self::open).
+    ///
+    /// # Durability
+    /// All steps are one transaction; any number of processes may run it at once.
+    pub async fn migrate(url: &str) -> Result<Migration, OpenError> {
+        store::migrate(url).await
     }
 
     #[doc(hidden)]
@@ -266,7 +267,9 @@ pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), In
 }
 
 fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
-    let names: Vec<&str> = known.iter().map(|view| view.name.as_str()).collect();
+    // Those of homing itself are parts of chains, groups and chords.
+    let names = known.iter().map(|view| view.name.as_str());
+    let names: Vec<&str> = names.filter(|name| !name.starts_with("homing.")).collect();
     let known = if names.is_empty() {
         "no kind is known yet, start a worker first".to_owned()
     } else {

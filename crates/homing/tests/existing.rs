@@ -54,17 +54,19 @@ async fn an_empty_file_is_no_store_yet() {
 #[tokio::test]
 async fn a_store_is_migrated_when_asked_to() {
     let place = Place::new();
-    let (before, after) = Homing::migrate(&place.url()).await.unwrap();
-    assert_eq!((before.version, after.version), (None, Some(after.known)));
-    assert!(after.bytes.is_some_and(|bytes| bytes > 0));
+    let migration = Homing::migrate(&place.url()).await.unwrap();
+    let seen = Homing::inspect(&place.url()).await.unwrap();
+    assert_eq!((migration.from, migration.to), (0, seen.known));
+    assert_eq!(seen.version, Some(seen.known));
+    assert!(seen.bytes.is_some_and(|bytes| bytes > 0));
     place.age();
     let seen = Homing::inspect(&place.url()).await.unwrap();
-    assert_eq!((seen.version, seen.known), (Some(1), after.known));
+    assert_eq!((seen.version, seen.known), (Some(1), migration.to));
     let error = Homing::open_existing(&place.url()).await.unwrap_err();
     assert!(matches!(error, OpenError::Store(StoreError::OlderSchema { found: 1, .. })), "{error}");
     assert_eq!(Homing::inspect(&place.url()).await.unwrap().version, Some(1), "left alone");
-    let (before, after) = Homing::migrate(&place.url()).await.unwrap();
-    assert_eq!((before.version, after.version), (Some(1), Some(after.known)));
+    let again = Homing::migrate(&place.url()).await.unwrap();
+    assert_eq!((again.from, again.to), (1, migration.to));
     let homing = Homing::open_existing(&place.url()).await.unwrap();
     assert!(homing.jobs(JobFilter::default()).await.unwrap().is_empty());
 }

@@ -1,6 +1,6 @@
 //! `store`: the store itself, and how every other command opens it.
 
-use homing::{Homing, StoreView};
+use homing::{Homing, Migration, StoreView};
 
 use crate::args::StoreCommand;
 use crate::output::Output;
@@ -21,12 +21,12 @@ pub(crate) async fn run(
     match command {
         StoreCommand::Info => info(&Homing::inspect(url).await?, json, out),
         StoreCommand::Migrate => {
-            let (before, after) = Homing::migrate(url).await?;
-            let (from, to) = (before.version, after.version);
+            let Migration { from, to, .. } = Homing::migrate(url).await?;
+            let url = Homing::inspect(url).await?.url; // without a password
             if json {
-                out.json(&json::Object::Migrated { url: &after.url, from, to })?;
+                out.json(&json::Object::Migrated { url: &url, from, to })?;
             } else {
-                out.line(migrated(&after.url, from, to))?;
+                out.line(migrated(&url, from, to))?;
             }
             Ok(Exit::Done)
         }
@@ -63,11 +63,10 @@ fn schema(view: &StoreView) -> String {
     }
 }
 
-fn migrated(url: &str, from: Option<i64>, to: Option<i64>) -> String {
-    let to = to.unwrap_or_default();
+fn migrated(url: &str, from: i64, to: i64) -> String {
     match from {
-        None => format!("created {url}, schema version {to}"),
-        Some(from) if from == to => format!("{url} is up to date, schema version {to}"),
-        Some(from) => format!("migrated {url} from schema version {from} to {to}"),
+        from if from == to => format!("{url} is up to date, schema version {to}"),
+        0 => format!("created {url}, schema version {to}"),
+        from => format!("migrated {url} from schema version {from} to {to}"),
     }
 }

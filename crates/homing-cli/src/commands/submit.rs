@@ -45,10 +45,14 @@ fn parse(text: &str) -> Result<serde_json::Value> {
     } else {
         text
     };
-    serde_json::from_str(text).map_err(|error| {
-        let message = format!("the arguments are not JSON: {error}");
+    let refused = |message: String| {
         Error::usage(message, "give an object with a field for each argument: '{\"page\": 7}'")
-    })
+    };
+    match serde_json::from_str(text) {
+        Ok(arguments @ serde_json::Value::Object(_)) => Ok(arguments),
+        Ok(_) => Err(refused("the arguments are JSON, but no object".to_owned())),
+        Err(error) => Err(refused(format!("the arguments are not JSON: {error}"))),
+    }
 }
 
 fn told(error: SubmitError) -> Error {

@@ -1,6 +1,6 @@
 //! `why`: the reasons in words, followed down to the task that everything hangs on.
 
-use homing::{Because, ChildCounts, Failure, TaskId, TaskView, Time, Why, WorkerView};
+use homing::{Because, ChildCounts, Failure, TaskId, TaskState, TaskView, Time, Why, WorkerView};
 
 use crate::args::WhyArgs;
 use crate::json::{Object, Reason};
@@ -27,9 +27,9 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
         return cx.out.json(&Object::Why { id, kind, state, depth, reasons });
     }
     let indent = "  ".repeat(depth);
-    let state = style::paint(style::of_state(task.state), task.state);
+    let state = style::paint(style::of_state(task.state), stands(task.state));
     let kind = style::paint(style::BOLD, &task.kind);
-    cx.out.line(format_args!("{indent}{kind} {} is {state}", task.id))?;
+    cx.out.line(format_args!("{indent}{kind} {} {state}", task.id))?;
     for reason in reasons {
         cx.out.line(format_args!("{indent}  {}", reason.text))?;
         for id in reason.tasks {
@@ -37,6 +37,17 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn stands(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Pending => "is pending",
+        TaskState::Running => "is running",
+        TaskState::Waiting => "is waiting",
+        TaskState::Succeeded => "has succeeded",
+        TaskState::Failed => "has failed",
+        TaskState::Cancelled => "was cancelled",
+    }
 }
 
 /// The task that a reason hangs on, to be asked next.
@@ -87,7 +98,8 @@ pub(crate) fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
             told("children", text).placed(place).about(some)
         }
         Because::Child { place, child } => {
-            let text = format!("it waits for its child {}, which is {}", child.kind, child.state);
+            let text =
+                format!("it waits for its child {}, which {}", child.kind, stands(child.state));
             told("child", text).placed(place).about([child.id])
         }
         Because::Signal { place, name } => {
@@ -136,7 +148,7 @@ fn standing(because: &Because, now: Time) -> Reason {
         }
         Because::Queued { queue, ready, workers, slots, running } => {
             let text = format!(
-                "it is one of {} that could start on the queue `{queue}`: {} of {} on {} were taken",
+                "it waits for a free slot: the queue `{queue}` has {} to start, {} of {} on {} were taken",
                 words::count(*ready, "task", "tasks"),
                 words::number(*running),
                 words::count(*slots, "slot", "slots"),

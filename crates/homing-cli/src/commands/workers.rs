@@ -41,7 +41,9 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
 
 /// Lists the kinds that workers have registered.
 pub(crate) async fn kinds(cx: &Context) -> Result<Exit> {
-    let kinds = cx.homing.kinds().await?;
+    let mut kinds = cx.homing.kinds().await?;
+    // Those of homing itself are parts of chains, groups and chords, and nothing to submit.
+    kinds.retain(|kind| !kind.name.starts_with("homing."));
     if kinds.is_empty() {
         say("no worker has registered a kind in this store");
     }

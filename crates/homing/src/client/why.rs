@@ -266,7 +266,10 @@ impl Homing {
         if crashes > 0 {
             to.push(Because::Crashed { crashes });
         }
-        to.push(self.queued(task).await?);
+        let queued = self.queued(task).await?;
+        // Nothing that is not due stands in a queue, but what keeps it from a worker will do so then.
+        let due = due <= self.store.clock().now();
+        to.extend(Some(queued).filter(|because| due || !matches!(because, Because::Queued { .. })));
         Ok(())
     }
 

@@ -34,15 +34,17 @@ pub enum Error {
         /// The newest version known here.
         known: i64,
     },
-    /// The schema is older than this program, which was asked to leave it as it is.
+    /// The schema is older than this program, which did not or may not change it.
     #[error(
-        "the store's schema has version {found}, this program works with {known}: migrate the store, or use an older homing"
+        "the store's schema has version {found}, this program needs {known} ({reason}): run `homing store migrate` with a role that may create tables"
     )]
     OlderSchema {
         /// The store's version.
         found: i64,
-        /// The version this program works with.
+        /// The version needed.
         known: i64,
+        /// Why it was not changed.
+        reason: String,
     },
     /// There is no store, and none was to be created.
     #[error("there is no store at `{path}`")]

@@ -29,7 +29,8 @@ mod url;
 pub use error::Error;
 pub use hints::Hints;
 pub use read::Read;
-pub(crate) use url::{inspect, open};
+pub use url::Migration;
+pub(crate) use url::{inspect, migrate, open};
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

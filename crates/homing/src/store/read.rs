@@ -376,7 +376,7 @@ pub struct StoreView {
     pub url: String,
     /// The version of its schema; `None` if there is no store yet.
     pub version: Option<i64>,
-    /// The version that this program works with.
+    /// The version that this program works with; 0 for a store without a schema.
     pub known: i64,
     /// What it takes on the disk, in bytes, where that is known.
     pub bytes: Option<u64>,

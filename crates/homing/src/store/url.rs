@@ -7,6 +7,16 @@ use super::{Store, memory};
 use crate::clock::Clock;
 use crate::error::OpenError;
 
+/// What [`Homing::migrate`](crate::Homing::migrate) did to a store's schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migration {
+    /// The version it had: 0 is no schema at all.
+    pub from: i64,
+    /// The version it has now, the newest that this program knows. 0 for a store without a schema.
+    pub to: i64,
+}
+
 /// A store URL, taken apart.
 #[derive(Debug)]
 pub(crate) struct Url<'a> {
@@ -64,13 +74,26 @@ pub(crate) async fn open(
     }
 }
 
+/// Brings the schema of the store that a URL names up to date.
+pub(crate) async fn migrate(text: &str) -> Result<Migration, OpenError> {
+    let url = Url::parse(text)?;
+    match url.scheme {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => super::sqlite::Sqlite::migrate(&url).await,
+        _ => {
+            open(text, Clock::System, true).await?;
+            Ok(Migration { from: 0, to: 0 })
+        }
+    }
+}
+
 /// What there is at a URL, without changing it.
 pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
     let url = Url::parse(text)?;
     match url.scheme {
         "memory" => {
             check_memory(&url)?;
-            Ok(StoreView { url: text.to_owned(), version: None, known: 1, bytes: None })
+            Ok(StoreView { url: text.to_owned(), version: None, known: 0, bytes: None })
         }
         #[cfg(feature = "sqlite")]
         "sqlite" => super::sqlite::Sqlite::inspect(&url).await,

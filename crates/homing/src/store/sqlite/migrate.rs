@@ -23,7 +23,7 @@ const PAGE: i64 = 8192;
 const STEPS: &[&str] =
     &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// The newest version.
-pub(super) const KNOWN: i64 = STEPS.len() as i64;
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
 
 /// Opens the connection that writes, and brings the database to the newest version.
 pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error> {
@@ -73,8 +73,11 @@ pub(super) fn version(options: &Options) -> std::result::Result<Option<i64>, Err
 /// Refuses a database that would have to be migrated first.
 fn as_it_is(found: Option<i64>, path: &str) -> std::result::Result<(), Error> {
     match found {
-        Some(KNOWN) => Ok(()),
-        Some(found) => Err(Error::OlderSchema { found, known: KNOWN }),
+        Some(NEWEST) => Ok(()),
+        Some(found) => {
+            let reason = "it was opened as it is".to_owned();
+            Err(Error::OlderSchema { found, known: NEWEST, reason })
+        }
         None => Err(Error::Missing { path: path.to_owned() }),
     }
 }
@@ -144,7 +147,7 @@ fn header_at_once(db: &Connection) -> Result<(i64, i64, i64)> {
 fn check(db: &Connection, path: &str) -> std::result::Result<Option<i64>, Error> {
     let (application, found, tables) = header_at_once(db).map_err(|fault| fault.told(path))?;
     match application {
-        APPLICATION if found > KNOWN => Err(Error::NewerSchema { found, known: KNOWN }),
+        APPLICATION if found > NEWEST => Err(Error::NewerSchema { found, known: NEWEST }),
         APPLICATION => Ok(Some(found)),
         0 if tables == 0 => Ok(None),
         _ => Err(foreign(path.to_owned())),
@@ -157,7 +160,7 @@ fn foreign(path: String) -> Error {
 
 fn step(db: &Connection) -> Result<()> {
     let (application, version, _) = header_at_once(db)?;
-    if application == APPLICATION && version >= KNOWN {
+    if application == APPLICATION && version >= NEWEST {
         return Ok(());
     }
     db.execute_batch("BEGIN IMMEDIATE")?;
@@ -174,8 +177,8 @@ fn step_within(db: &Connection) -> Result<()> {
     for step in STEPS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
         db.execute_batch(step)?;
     }
-    if version < KNOWN {
-        db.pragma_update(None, "user_version", KNOWN)?;
+    if version < NEWEST {
+        db.pragma_update(None, "user_version", NEWEST)?;
         db.pragma_update(None, "application_id", APPLICATION)?;
     }
     Ok(())

@@ -20,8 +20,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store,
-    Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow,
+    Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
@@ -115,13 +115,22 @@ impl Sqlite {
         Ok(Self::with(Options { migrate, ..Options::of(url)? }, clock).await?)
     }
 
+    /// Brings the schema of the database that a URL names up to date.
+    pub(crate) async fn migrate(url: &Url<'_>) -> Result<Migration, OpenError> {
+        let options = Options::of(url)?;
+        let before = options.clone();
+        let from = aside(move || migrate::version(&before)).await?.unwrap_or(0);
+        Self::with(options, Clock::System).await?;
+        Ok(Migration { from, to: migrate::NEWEST })
+    }
+
     /// What is there, without changing it.
     pub(crate) async fn inspect(url: &Url<'_>) -> Result<StoreView, OpenError> {
         let options = Options::of(url)?;
         let bytes = std::fs::metadata(&options.path).ok().map(|file| file.len());
         let version = aside(move || migrate::version(&options)).await?;
         let url = url.text.to_owned();
-        Ok(StoreView { url, version, known: migrate::KNOWN, bytes })
+        Ok(StoreView { url, version, known: migrate::NEWEST, bytes })
     }
 
     async fn with(options: Options, clock: Clock) -> Result<Self, Error> {

@@ -163,10 +163,7 @@ pub async fn pending_tasks_say_what_keeps_them(lab: Lab) {
         [Because::NoKind { kind, known: false, .. }] if kind == "leaf"));
     let later = lab.homing.submit(flaky().delay(Duration::from_mins(5)).queue("other"));
     let later = later.await.unwrap();
-    assert!(matches!(
-        &why(&lab, later.id()).await.because[..],
-        [Because::Scheduled { .. }, Because::Queued { ready: 0, workers: 1, .. }]
-    ));
+    assert!(matches!(&why(&lab, later.id()).await.because[..], [Because::Scheduled { .. }]));
     let retried = lab.homing.submit(flaky()).await.unwrap();
     lab.observe(retried.id(), "retried", |view| view.failures == 1).await;
     assert!(matches!(&why(&lab, retried.id()).await.because[0],

@@ -1,0 +1,210 @@
+//! What changes something: `submit`, `cancel`, `retry`, `signal`, `pause`, `prune`, `store migrate`.
+
+use homing::{JobId, Status, TaskState};
+
+use crate::world::World;
+use crate::{assert_said, tasks};
+
+#[tokio::test]
+async fn a_job_is_submitted_by_name_and_checked() {
+    let world = World::busy().await;
+    let ran = world.run(&["submit", "hello", r#"{"name": "Ada"}"#, "--title", "by hand"]);
+    let id: JobId = ran.out.trim().parse().unwrap();
+    let job = world.homing.job::<String>(id);
+    assert_eq!(job.outcome().await.unwrap(), "hello Ada");
+    assert_eq!(job.view().await.unwrap().title.as_deref(), Some("by hand"));
+
+    let count = async || world.homing.jobs(homing::JobFilter::default()).await.unwrap().len();
+    assert_said!(world.run(&["submit", "helo"]), @r"
+    --- stderr
+    error: no worker has ever registered the kind `helo`: known are approval, broken, busy, flaky, hello, import, mended, nightly, parent_of_broken, wide, write_page
+    hint: `kinds` lists them with their arguments; --force submits it nevertheless
+    --- exit 2
+    ");
+    assert_said!(world.run(&["submit", "hello", r#"{"nam": "Ada"}"#]), @r"
+    --- stderr
+    error: there is no argument `nam`: `hello` takes name
+    --- exit 2
+    ");
+    assert_said!(world.run(&["submit", "hello", "{name: Ada}"]), @r#"
+    --- stderr
+    error: the arguments are not JSON: key must be a string at line 1 column 2
+    hint: give an object with a field for each argument: '{"page": 7}'
+    --- exit 2
+    "#);
+    assert_said!(world.run(&["submit", "hello", "[1]"]), @r#"
+    --- stderr
+    error: the arguments are JSON, but no object
+    hint: give an object with a field for each argument: '{"page": 7}'
+    --- exit 2
+    "#);
+    assert_eq!(count().await, 1, "what was refused changed nothing");
+
+    let forced = world.json(&["submit", "unheard_of", "--force", "--queue", "later"]);
+    assert_eq!(
+        (&forced[0]["type"], &forced[0]["kind"]),
+        (&"submitted".into(), &"unheard_of".into())
+    );
+    let keyed = |key| world.run(&["submit", "approval", "--key", key]).out;
+    assert_eq!(keyed("one"), keyed("one"), "the job that holds the key");
+    assert_eq!(count().await, 3);
+    let mut piped = world.command(&["submit", "hello", "-"]);
+    piped.write_stdin(r#"{"name": "Grace"}"#).assert().success();
+}
+
+#[tokio::test]
+async fn jobs_and_tasks_are_cancelled() {
+    let world = World::busy().await;
+    let job = world.nightly().await;
+    let import = world.children(job).await.remove(0);
+    let second = world.children(import.id).await.remove(1);
+    assert_said!(world.run(&["cancel", &second.id.to_string()]), @r"
+    cancelled [id].[place]
+    --- exit 0
+    ");
+    assert_eq!(world.homing.job::<()>(job).ended().await.unwrap(), Status::CompletedWithErrors);
+    assert_said!(world.run(&["cancel", &second.id.to_string()]), @r"
+    --- stderr
+    [id].[place] had been cancelled: there was nothing to cancel
+    --- exit 1
+    ");
+    let (a, b) = (world.nightly().await, world.homing.submit(tasks::busy()).await.unwrap().id());
+    let unknown = JobId::named("unknown").to_string();
+    assert_said!(world.run(&["cancel", &a.to_string(), &unknown]), @r"
+    --- stderr
+    error: no task has the id [id]: it was never submitted to this store, or it was pruned
+    hint: `jobs` lists the jobs of the store that --store or HOMING_STORE names
+    --- exit 3
+    ");
+    assert_eq!(world.homing.task(a).await.unwrap().state, TaskState::Waiting, "nothing changed");
+    let lines = world.json(&["cancel", &a.to_string(), &b.to_string()]);
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| line["changed"] == true && line["verb"] == "cancel"));
+    for id in [a, b] {
+        assert_eq!(world.homing.task(id).await.unwrap().state, TaskState::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_job_is_retried_and_only_what_failed_runs_again() {
+    let world = World::busy().await;
+    let job = world.homing.submit(tasks::mended()).await.unwrap();
+    let id = job.id().to_string();
+    world.reaches(job.id(), TaskState::Waiting).await;
+    assert_said!(world.run(&["retry", &id]), @r"
+    --- stderr
+    [id] has not ended: what fails in it is retried by itself
+    --- exit 1
+    ");
+    assert_said!(world.run(&["signal", &id, "mended", "false"]), @r"
+    signalled [id]
+    --- exit 0
+    ");
+    job.outcome().await.unwrap_err();
+    assert_said!(world.run(&["signal", &id, "mended", "true"]), @r"
+    --- stderr
+    [id] had failed: the signal was not kept
+    --- exit 1
+    ");
+    let ran = world.run(&["retry", &id]);
+    assert_said!(ran, @r"
+    retrying [id]
+    --- exit 0
+    ");
+    assert_eq!(world.homing.task(job.id()).await.unwrap().attempt, 2);
+    job.cancel().await.unwrap();
+    assert_eq!(world.json(&["retry", &id])[0]["changed"], true);
+}
+
+#[tokio::test]
+async fn a_signal_wakes_the_task_that_waits_for_it() {
+    let world = World::busy().await;
+    let job = world.homing.submit(tasks::approval()).await.unwrap();
+    let id = job.id().to_string();
+    assert_said!(world.run(&["signal", &id, "approve", "yes"]), @r#"
+    --- stderr
+    error: the value is not JSON: expected value at line 1 column 1
+    hint: quote a text twice: '"approved"'
+    --- exit 2
+    "#);
+    assert_eq!(world.json(&["signal", &id, "approve", "\"yes\""])[0]["changed"], true);
+    assert_eq!(job.outcome().await.unwrap(), "yes");
+}
+
+#[tokio::test]
+async fn queues_are_paused_and_resumed() {
+    let world = World::busy().await;
+    assert_said!(world.run(&["pause", "default"]), @r"
+    paused the queue default
+    --- exit 0
+    ");
+    let job = world.homing.submit(tasks::hello("Ada".to_owned())).await.unwrap();
+    assert_eq!(world.json(&["queues"])[0]["paused"], true);
+    assert_said!(world.run(&["pause", "typo"]), @r"
+    paused the queue typo
+    --- stderr
+    no worker serves a queue `typo`, and no task is on it
+    --- exit 0
+    ");
+    assert_eq!(world.json(&["unpause", "typo"])[0]["changed"], true);
+    assert_said!(world.run(&["unpause", "default"]), @r"
+    resumed the queue default
+    --- exit 0
+    ");
+    job.outcome().await.unwrap();
+    assert_eq!(world.json(&["unpause", "default"])[0]["changed"], false);
+}
+
+#[tokio::test]
+async fn what_ended_long_ago_is_pruned() {
+    let world = World::busy().await;
+    let ended = world.homing.submit(tasks::hello("Ada".to_owned())).await.unwrap();
+    ended.outcome().await.unwrap();
+    let open = world.nightly().await;
+    assert_said!(world.run(&["prune", "--older-than", "1h"]), @r"
+    removed 0 jobs
+    --- exit 0
+    ");
+    assert_said!(world.run(&["prune", "--older-than", "0s"]), @r"
+    removed 1 job
+    --- exit 0
+    ");
+    assert!(ended.view().await.is_err());
+    assert!(world.homing.task(open).await.is_ok());
+    assert_said!(world.run(&["prune", "--older-than", "soon"]), @r"
+    --- stderr
+    error: invalid value 'soon' for '--older-than <DURATION>': give a duration such as 90s, 15m, 2h30m, 7d or 2w
+
+    For more information, try '--help'.
+    --- exit 2
+    ");
+}
+
+#[tokio::test]
+async fn an_older_store_is_migrated_only_when_asked_to() {
+    let world = World::idle().await;
+    let path = world.store().replace("sqlite:", "");
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch("DROP INDEX fallen; PRAGMA user_version = 1").unwrap();
+    assert_said!(world.run(&["jobs"]), @r"
+    --- stderr
+    error: the store's schema has version 1, this program needs 2 (it was opened as it is): run `homing store migrate` with a role that may create tables
+    hint: workers of an older version cannot use it then
+    --- exit 4
+    ");
+    assert_said!(world.run(&["store", "info"]), @r"
+    [store]
+      schema  version 1, this program works with 2: run `store migrate`
+      size  [size]
+    --- exit 4
+    ");
+    assert_said!(world.run(&["store", "migrate"]), @r"
+    migrated [store] from schema version 1 to 2
+    --- exit 0
+    ");
+    assert_said!(world.run(&["jobs"]), @r"
+    --- stderr
+    no jobs
+    --- exit 0
+    ");
+}
