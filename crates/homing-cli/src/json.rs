@@ -149,6 +149,7 @@ pub(crate) struct Worker<'a> {
     slots: u32,
     running: u32,
     resident: u32,
+    ended: u64,
     started: Option<String>,
     heartbeat: Option<String>,
 }
@@ -244,6 +245,7 @@ pub(crate) fn worker(view: &WorkerView) -> Object<'_> {
         slots: view.slots,
         running: view.running,
         resident: view.resident,
+        ended: view.ended,
         started: rfc3339(view.started),
         heartbeat: rfc3339(view.heartbeat),
     })

@@ -7,7 +7,7 @@ use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures_util::StreamExt;
 use homing::Homing;
 use ratatui::DefaultTerminal;
-use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::draw;
@@ -57,16 +57,13 @@ pub(super) async fn run(cx: &Context, every: Duration) -> Result<Exit> {
     let mut stop = std::pin::pin!(stopped());
     let mut taken = Taken::take()?;
     let mut keys = EventStream::new();
-    let (sender, mut answers) = mpsc::unbounded_channel();
+    let mut errands = JoinSet::new();
     let mut looks = Looks { since: None, next: Instant::now() };
     loop {
         if looks.since.is_none() && looks.next <= Instant::now() {
             looks.since = Some(Instant::now());
-            let (homing, wanted, sender) = (cx.homing.clone(), model.wanted(), sender.clone());
-            tokio::spawn(async move {
-                // Nobody is left to hear it once the screen is given back.
-                let _ = sender.send(Answer::Look(Box::new(look(&homing, wanted).await)));
-            });
+            let (homing, wanted) = (cx.homing.clone(), model.wanted());
+            errands.spawn(async move { Answer::Look(Box::new(look(&homing, wanted).await)) });
         }
         model.overdue = looks.since.map(|since| since.elapsed()).unwrap_or_default();
         taken.terminal.draw(|frame| {
@@ -83,7 +80,7 @@ pub(super) async fn run(cx: &Context, every: Duration) -> Result<Exit> {
                 Some(Err(error)) => return Err(error.into()),
                 None => Effect::Quit,
             },
-            Some(answer) = answers.recv() => looks.hear(answer, &mut model),
+            Some(answer) = errands.join_next() => looks.hear(unless_panicked(answer), &mut model),
             () = tokio::time::sleep_until(due) => Effect::None,
             stopped = &mut stop => return stopped.map(|()| Exit::Interrupted),
         };
@@ -92,13 +89,21 @@ pub(super) async fn run(cx: &Context, every: Duration) -> Result<Exit> {
             Effect::Look => looks.next = Instant::now(),
             Effect::Quit => return Ok(Exit::Done),
             Effect::Do(verb) => {
-                let (homing, sender) = (cx.homing.clone(), sender.clone());
-                tokio::spawn(async move {
-                    // As above.
-                    let _ = sender.send(Answer::Done(carry_out(&homing, verb).await));
-                });
+                let homing = cx.homing.clone();
+                errands.spawn(async move { Answer::Done(carry_out(&homing, verb).await) });
             }
         }
+    }
+}
+
+/// A panic has given the screen back already, wherever it was: it ends the view too.
+fn unless_panicked(answer: Result<Answer, JoinError>) -> Answer {
+    match answer {
+        Ok(answer) => answer,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Answer::Done(Err(std::io::Error::other(cancelled).into())),
+        },
     }
 }
 

@@ -56,15 +56,16 @@ impl Pace {
             format!("{} tasks/s", words::number(rate.round() as u64))
         };
         match self.left() {
-            Some(left) => format!("{rate}, about {} left", words::duration(rounded(left))),
+            Some(left) => format!("{rate}, about {} left", about(left)),
             None => rate,
         }
     }
 }
 
 /// An estimate is no better than a second.
-fn rounded(left: Duration) -> Duration {
-    Duration::from_secs(left.as_secs_f64().ceil() as u64)
+fn about(left: Duration) -> String {
+    let seconds = left.as_secs_f64().ceil() as u64;
+    if seconds < 10 { format!("{seconds} s") } else { words::duration(Duration::from_secs(seconds)) }
 }
 
 /// Tasks by state; states without any are left out.

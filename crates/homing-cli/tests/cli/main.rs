@@ -14,5 +14,6 @@ mod schema;
 mod steering;
 mod tasks;
 mod terminal;
+mod watching;
 mod why;
 mod world;

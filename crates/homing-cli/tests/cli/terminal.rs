@@ -78,11 +78,13 @@ async fn help_names_every_command_and_exit_code() {
 
     Exit codes:
         0  done
-        1  done, and the answer is no: `check` found a breach; the watched job failed or was cancelled;
-           the task to cancel, retry or signal had ended
+        1  done, and the answer is no: `check` found a breach; the watched job failed; the task to
+           cancel, retry or signal had ended
         2  an argument is wrong or refused; nothing was changed
         3  no task has the id
         4  the store is missing, unreachable or of another version, or it failed
+        5  the watched job completed with errors: its root succeeded, a task below it failed
+        6  the watched job was cancelled
       130  interrupted
     --- exit 0
     ");

@@ -59,6 +59,11 @@ impl World {
         format!("sqlite:{}", self.directory.path().join("jobs.db").display())
     }
 
+    /// A file beside the store.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Waits until something holds.
     pub(crate) async fn until(&self, holds: impl AsyncFn() -> bool) {
         let wait = async {

@@ -1,1 +1,8 @@
-//! Keys against live stores, and pictures of every screen.
+//! Keys pressed against a live store, and pictures of every screen.
+//!
+//! The store is a database in a directory of its own, its clock is turned by hand and its jobs have ids
+//! that follow from their names: the same pictures every time.
+
+mod keys;
+mod pictures;
+mod world;

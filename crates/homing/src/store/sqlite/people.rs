@@ -302,10 +302,12 @@ impl Tx<'_> {
     pub(super) fn workers(&self) -> Result<Vec<WorkerView>> {
         let mut held: BTreeMap<WorkerId, u32> = BTreeMap::new();
         // Never more rows than all workers have slots.
-        let mut count_held =
-            self.sql("SELECT worker, count(*) FROM tasks INDEXED BY running WHERE state = 1 GROUP BY worker")?;
-        for row in count_held.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))? {
-            held.extend([row?]);
+        let mut running = self.sql(
+            "SELECT worker, count(*) FROM tasks INDEXED BY running WHERE state = 1 GROUP BY worker",
+        )?;
+        for row in running.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))? {
+            let (worker, tasks) = row?;
+            held.insert(worker, tasks);
         }
         let mut read = self.sql(
             "SELECT id, name, kinds, queues, slots, resident, started, heartbeat, ended
