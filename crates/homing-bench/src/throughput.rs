@@ -3,6 +3,8 @@
 //! Jobs are submitted in pages of 1,000 while the worker runs; every outcome is waited for, as a client
 //! would, and compared. With two processes the worker is in one of its own.
 
+use std::ops::Range;
+
 use homing::Homing;
 use homing::limits::PAGE;
 use tokio::task::JoinSet;
@@ -14,6 +16,9 @@ use crate::process::Process;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
+
+/// Tasks of the program that submit side by side, so that one encodes while the other's page is committed.
+const PRODUCERS: u64 = 2;
 
 /// What `throughput` and `pickup` are told.
 #[derive(Debug, clap::Args)]
@@ -64,14 +69,41 @@ pub(crate) async fn one(
 /// Submits tasks and waits until the outcome of each is known.
 pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
     let begun = Instant::now();
+    let share = tasks.div_ceil(PRODUCERS);
+    let mut producers = JoinSet::new();
+    for producer in 0..PRODUCERS {
+        let numbers = tasks.min(producer * share)..tasks.min((producer + 1) * share);
+        producers.spawn(produce(homing.clone(), numbers, begun));
+    }
+    let (mut known, mut submitted) = (0, 0.0_f64);
+    while let Some(producer) = producers.join_next().await {
+        let (outcomes, seconds) = producer??;
+        known += outcomes;
+        submitted = submitted.max(seconds);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    if known != tasks {
+        return Err(format!("{known} of {tasks} outcomes are known").into());
+    }
+    let rate = |seconds: f64| tasks as f64 / seconds;
+    Ok(vec![
+        ("per_second", rate(seconds)),
+        ("seconds", seconds),
+        ("submit_per_second", rate(submitted)),
+    ])
+}
+
+/// Submits tasks page by page and waits for their outcomes. How many are known, and the seconds from
+/// `begun` to the last submission's acknowledgement.
+async fn produce(homing: Homing, numbers: Range<u64>, begun: Instant) -> Result<(u64, f64)> {
     let mut waiters = JoinSet::new();
-    let mut next = 0;
-    while next < tasks {
-        let numbers = next..tasks.min(next + PAGE as u64);
-        next = numbers.end;
-        let calls = numbers.clone().map(|number| tasks::noop(tasks::text(number)));
+    let mut next = numbers.start;
+    while next < numbers.end {
+        let page = next..numbers.end.min(next + PAGE as u64);
+        next = page.end;
+        let calls = page.clone().map(|number| tasks::noop(tasks::text(number)));
         let handles = homing.submit_all(calls).await?;
-        for (number, handle) in numbers.zip(handles) {
+        for (number, handle) in page.zip(handles) {
             waiters.spawn(async move {
                 Ok::<_, homing::OutcomeError>((number, handle.outcome().await?))
             });
@@ -86,14 +118,5 @@ pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
         }
         known += 1;
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    if known != tasks {
-        return Err(format!("{known} of {tasks} outcomes are known").into());
-    }
-    let rate = |seconds: f64| tasks as f64 / seconds;
-    Ok(vec![
-        ("per_second", rate(seconds)),
-        ("seconds", seconds),
-        ("submit_per_second", rate(submitted)),
-    ])
+    Ok((known, submitted))
 }

@@ -27,7 +27,7 @@ pub mod sqlite;
 mod url;
 
 pub use error::Error;
-pub use hints::Hints;
+pub use hints::{Ended, Hints};
 pub use read::Read;
 pub(crate) use url::open;
 

@@ -7,7 +7,7 @@ use crate::clock::Time;
 use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::state::State;
-use crate::store::CancelledBy;
+use crate::store::{CancelledBy, Ended};
 use crate::wait::{self, Facts, SetCounts};
 
 impl Data {
@@ -79,7 +79,7 @@ impl Data {
     fn end_job(&mut self, root: TaskId) {
         // After a job's retry the key may be another open job's.
         self.keys.retain(|_, holder| *holder != root.job);
-        self.ended.push(root.job);
+        self.ended.push(Ended::unknown(root.job));
     }
 
     /// Looks once at each parent whose children ended, and wakes it if that satisfies it.

@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::log::Line;
 use crate::state::State;
-use crate::store::{CancelledBy, Cause};
+use crate::store::{CancelledBy, Cause, Ended};
 use crate::wait::{SetCounts, Wait};
 
 mod cancel;
@@ -130,7 +130,7 @@ struct Data {
     /// Parents and sets whose children ended in this transaction.
     touched: BTreeSet<(TaskId, Local)>,
     /// Jobs that ended in this transaction.
-    ended: Vec<JobId>,
+    ended: Vec<Ended>,
     /// Whether this transaction made a task claimable.
     ready: bool,
     /// Whether this transaction has news for a worker.
