@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::{Cascade, Data};
+use super::{Cascade, Data, Notice};
 use crate::clock::Time;
 use crate::id::{Local, TaskId};
 use crate::limits;
@@ -33,7 +33,7 @@ impl Data {
         row.holder = None;
         let birth = row.parent.zip(row.set);
         if let Some(token) = row.token.take() {
-            self.notices.entry(token.worker).or_default().push((task, token));
+            self.notices.entry(token.worker).or_default().push(Notice { task, token, told: None });
         }
         self.signals.retain(|(owner, _), _| *owner != task);
         if state != State::Succeeded && self.spawned(task) > 0 {

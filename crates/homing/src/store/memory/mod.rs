@@ -92,6 +92,15 @@ struct Job {
     errors: bool,
 }
 
+/// What a worker is to be told: a task of its was ended by somebody else.
+#[derive(Debug, Clone)]
+struct Notice {
+    task: TaskId,
+    token: Token,
+    /// The exchange whose reply said so first.
+    told: Option<u64>,
+}
+
 /// Children still to be cancelled: all of a task's, or those of one set below a number.
 #[derive(Debug, Clone, Copy)]
 struct Cascade {
@@ -124,7 +133,7 @@ struct Data {
     workers: BTreeMap<WorkerId, Worker>,
     kinds: BTreeMap<String, Vec<String>>,
     paused: BTreeSet<String>,
-    notices: BTreeMap<WorkerId, Vec<(TaskId, Token)>>,
+    notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
     /// Parents and sets whose children ended in this transaction.
