@@ -193,12 +193,16 @@ pub async fn a_replay_repeats_no_log_line(lab: Lab) {
 
 #[task]
 async fn chatting_branches() -> Result<()> {
-    let branch = async |n: u64| {
+    // The second branch has more to replay: it is still at it when the first one ends.
+    let branch = async |n: u64, before: u64| {
+        for n in 0..before {
+            crate::spawn(leaf(n)).await?.await?;
+        }
         crate::spawn(gated(n)).await?.await?;
         log!("joined {n}");
         Ok::<_, crate::Error>(())
     };
-    let (one, two) = crate::join!(branch(1), branch(2));
+    let (one, two) = crate::join!(branch(1, 0), branch(2, 8));
     one?;
     two?;
     Ok(())
@@ -206,10 +210,10 @@ async fn chatting_branches() -> Result<()> {
 
 /// The last line of a branch was lost when the branch ended while another was still being replayed.
 pub async fn branches_lose_no_log_line(lab: Lab) {
-    let builder = lab.worker().register(chatting_branches).register(gated);
+    let builder = lab.worker().register(chatting_branches).register(gated).register(leaf);
     let first = builder.start().await.unwrap();
     let job = lab.homing.submit(chatting_branches()).await.unwrap();
-    let all = super::waits::children_when(&lab, job.id().root(), 2).await;
+    let all = super::waits::children_when(&lab, job.id().root(), 2 + 8).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
     first.kill().await;
     // Both children end before anybody can resume the parent, so one claim answers both waits.
