@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 use crate::Result;
+use crate::meter::Meter;
 use crate::place::Fresh;
 use crate::process::Process;
 use crate::report::{Figures, Report};
@@ -25,15 +26,15 @@ const PRODUCERS: u64 = 2;
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// 1: producer and worker share a process. 2: each has its own.
-    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    /// 1: producer and worker share a process. More: the producer has one, each worker one of the rest.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) processes: u8,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<Report> {
     let common = &args.common;
     if args.processes > 1 {
-        common.store.require_file("two processes need a store that they can share")?;
+        common.store.require_shared("two processes need a store that they can share")?;
     }
     let tasks = common.tasks(100_000, 20_000);
     let report = common
@@ -41,28 +42,37 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
         .setting("processes", args.processes)
         .setting("concurrency", common.concurrency)
         .note("seconds: first submit to the last outcome known; submit_per_second: acknowledged");
-    let run = async |fresh: &Fresh| one(fresh, common, tasks, args.processes > 1).await;
+    let run = async |fresh: &Fresh| one(fresh, common, tasks, args.processes - 1).await;
     common.rounds(report, common.runs(5), run).await
 }
 
-/// One run on a store.
+/// One run on a store, with so many workers in processes of their own, or one in this.
 pub(crate) async fn one(
     fresh: &Fresh,
     common: &Common,
     tasks: u64,
-    apart: bool,
+    workers: u8,
 ) -> Result<Figures> {
     let homing = Homing::open(fresh.url()).await?;
     let (slots, resident) = (common.concurrency, common.resident);
-    if apart {
-        let process = Process::worker(fresh.url(), slots, resident, false).await?;
-        let figures = drain(&homing, tasks).await?;
-        process.end().await?;
-        return Ok(figures);
+    let mut processes = Vec::new();
+    for _ in 0..workers {
+        processes.push(Process::worker(fresh.url(), slots, resident, false).await?);
     }
-    let worker = tasks::worker(&homing, &Bench::default(), slots, resident).start().await?;
-    let figures = drain(&homing, tasks).await?;
-    worker.shutdown(Duration::from_secs(5)).await;
+    let bench = Bench::default();
+    let own = match workers {
+        0 => Some(tasks::worker(&homing, &bench, slots, resident).start().await?),
+        _ => None,
+    };
+    let meter = Meter::start(fresh).await?;
+    let mut figures = drain(&homing, tasks).await?;
+    figures.extend(meter.per_task(tasks).await?);
+    for process in processes {
+        process.end().await?;
+    }
+    if let Some(worker) = own {
+        worker.shutdown(Duration::from_secs(5)).await;
+    }
     Ok(figures)
 }
 
