@@ -32,15 +32,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(common: &Common) -> Result<Report> {
-    common.store.require_file("`homing` looks at it from a process of its own")?;
     let children = common.children(1_000_000);
     let report = common.report("job", None, Some(children));
     let mut report = report.note("the limit is not what these are held against");
-    let fresh = common.store.fresh()?;
+    let fresh = common.store.fresh().await?;
+    let file = fresh.path().map(Path::to_owned);
+    let path = file.ok_or("the job is seeded in a file: give `sqlite:PATH`")?;
     progress(&format!("job: seeding {children} children"));
     let begun = Instant::now();
     let job = common.bounded(template(fresh.url())).await?;
-    let (path, deadline) = (fresh.path()?.to_owned(), begun + common.patience());
+    let deadline = begun + common.patience();
     tokio::task::spawn_blocking(move || multiply(&path, children, deadline)).await??;
     check(fresh.url(), job, children).await?;
     report = report.setting("seeded_in_seconds", begun.elapsed().as_secs());

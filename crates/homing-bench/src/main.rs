@@ -18,6 +18,7 @@ mod figure;
 mod history;
 mod job;
 mod limit;
+mod meter;
 mod parked;
 mod pickup;
 mod place;

@@ -58,7 +58,8 @@ pub(crate) fn command(app: &App) -> clap::Command {
 
 async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
     let out = Output::new(args.color.into());
-    let (json, url) = (args.json, args.store.or_else(|| app.store.clone()));
+    let given = args.store.filter(|url| !url.is_empty());
+    let (json, url) = (args.json, given.or_else(|| app.store.clone()));
     let url = || url.ok_or(Error::NoStore);
     let exit = match args.command {
         Command::Completions(args) => commands::documents::completions(command(app), &out, &args)?,

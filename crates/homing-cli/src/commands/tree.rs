@@ -161,6 +161,7 @@ pub(crate) async fn notable(cx: &Context, task: &TaskView, limit: usize) -> Resu
         {
             found.push(view);
         }
+        found.sort_by_key(|view| (view.created, view.set));
         return Ok(found);
     }
     let there = |n: u64| n > 0;
@@ -219,10 +220,16 @@ pub(crate) fn text(view: &TaskView, now: Time) -> String {
     parts.extend((view.attempt > 1).then(|| format!("attempt {}", view.attempt)));
     let id = view.id.to_string();
     parts.extend(id.find('.').map(|dot| style::paint(style::DIM, &id[dot..])));
-    let failure = view.failure.as_ref().map(|failure| &failure.message);
-    let trouble = failure.or(view.reason.as_ref().filter(|_| !view.state.is_ended()));
+    let failure = view.failure.as_ref().map(|failure| failure.message.as_str());
+    let trouble = failure.or(reason(view).filter(|_| !view.state.is_ended()));
     parts.extend(trouble.map(|text| style::paint(style::BAD, words::line(text, 80))));
     parts.join("  ")
+}
+
+/// Why a task was tried again or stands still; the task itself, where the text begins with it, left out.
+pub(crate) fn reason(view: &TaskView) -> Option<&str> {
+    let text = view.reason.as_deref()?;
+    Some(text.strip_prefix(&format!("task {} {} ", view.kind, view.id)).unwrap_or(text))
 }
 
 /// How long a task has been at it: from its first claim, or its birth if there was none, to its end.

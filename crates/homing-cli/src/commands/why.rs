@@ -117,18 +117,18 @@ pub(crate) fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
             told("failed", failed(failure)).about(some_failed.iter().map(|child| child.id))
         }
         Because::Cancelled { failure } => told("cancelled", failure.message.clone()),
-        other => standing(other, now),
+        other => standing(other, task, now),
     }
 }
 
 /// What keeps a pending task from running, and what ends an open one.
-fn standing(because: &Because, now: Time) -> Reason {
+fn standing(because: &Because, task: &TaskView, now: Time) -> Reason {
     match because {
         Because::Drift { reason, stalls, due } => {
             told("drift", drift(reason, *stalls, &at(*due, now))).timed(*due)
         }
-        Because::Retrying { reason, failures, due } => {
-            let text = retrying(reason.as_deref(), *failures, &at(*due, now));
+        Because::Retrying { failures, due, .. } => {
+            let text = retrying(super::tree::reason(task), *failures, &at(*due, now));
             told("retrying", text).timed(*due)
         }
         Because::Crashed { crashes } => told("crashed", crashed(*crashes)),
@@ -198,8 +198,8 @@ fn drift(reason: &str, stalls: u32, at: &str) -> String {
 
 fn retrying(reason: Option<&str>, failures: u32, at: &str) -> String {
     let failures = words::count(failures.into(), "time", "times");
-    let reason = reason.unwrap_or("its reason is not known");
-    format!("it has failed {failures} in a row ({reason}) and is tried again at {at}")
+    let reason = reason.unwrap_or("failed of nothing known");
+    format!("it has failed {failures} in a row and is tried again at {at}; it {reason}")
 }
 
 fn crashed(crashes: u32) -> String {

@@ -75,7 +75,7 @@ async fn a_pending_task_says_what_keeps_it() {
     world.until(async || world.homing.task(flaky.id()).await.unwrap().failures == 1).await;
     assert_said!(why(&world, flaky.id()), @r"
     flaky [id] is pending
-      it has failed 1 time in a row (task flaky [id] failed in attempt 1: the feed is down) and is tried again at [time] (in [span])
+      it has failed 1 time in a row and is tried again at [time] (in [span]); it failed in attempt 1: the feed is down
     --- exit 0
     ");
     world.homing.pause("default").await.unwrap();
