@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use homing::log::Line;
 use homing::{JobFilter, JobHandle, JobId, JobView, Log, Status};
+use indicatif::ProgressDrawTarget;
 use tokio::time::Instant;
 
 use crate::args::WatchArgs;
@@ -32,7 +33,7 @@ pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
         None => newest(cx).await?,
     };
     let mut shown = if !cx.json && std::io::stdout().is_terminal() {
-        Shown::Bars(Box::new(Bars::new(cx.out.is_coloured())))
+        Shown::Bars(Box::new(Bars::new(ProgressDrawTarget::stdout(), cx.out.is_coloured())))
     } else {
         Shown::Lines(Box::default())
     };
@@ -60,8 +61,7 @@ fn exit(status: Status) -> Exit {
 
 /// The job to watch where none is named.
 async fn newest(cx: &Context) -> Result<JobId> {
-    let filter =
-        JobFilter { status: Some(Status::InProgress), limit: 1, ..JobFilter::default() };
+    let filter = JobFilter { status: Some(Status::InProgress), limit: 1, ..JobFilter::default() };
     let open = cx.homing.jobs(filter).await?;
     let none = || Error::usage("no job is open", "give the id of a job; `jobs` lists them");
     open.first().map(|job| job.id).ok_or_else(none)
@@ -116,7 +116,7 @@ enum Shown {
 impl Shown {
     fn show(&mut self, cx: &Context, job: &JobView, log: &[Line], over: bool) -> Result<()> {
         match self {
-            Self::Bars(bars) => bars.show(cx, job, log, over),
+            Self::Bars(bars) => bars.show(job, log, over),
             Self::Lines(lines) => lines.show(cx, job, log, over),
         }
     }

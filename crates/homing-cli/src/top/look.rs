@@ -62,11 +62,7 @@ pub(crate) async fn look(homing: &Homing, wanted: Wanted) -> Result<Look> {
     Ok(look)
 }
 
-async fn family(
-    homing: &Homing,
-    job: JobId,
-    wanted: Vec<(TaskId, Cursor)>,
-) -> Result<Family> {
+async fn family(homing: &Homing, job: JobId, wanted: Vec<(TaskId, Cursor)>) -> Result<Family> {
     let mut pages = Vec::with_capacity(wanted.len());
     for (parent, start) in wanted {
         let (mut rows, mut next) = (Vec::new(), Some(start.clone()));
@@ -113,7 +109,8 @@ async fn why(homing: &Homing, task: TaskId, now: Time) -> Result<Vec<String>> {
     lines.push(format!("created    {}", time(task.created)));
     lines.extend(task.started.map(|at| format!("started    {}", time(at))));
     lines.extend(task.ended.map(|at| format!("ended      {}", time(at))));
-    lines.extend(task.value.as_deref().map(|text| format!("value      {}", words::line(text, 500))));
+    lines
+        .extend(task.value.as_deref().map(|text| format!("value      {}", words::line(text, 500))));
     Ok(lines)
 }
 

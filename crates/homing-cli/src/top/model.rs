@@ -68,9 +68,15 @@ pub(crate) struct Why {
 pub(crate) enum Popup {
     Help,
     /// A filter being typed, and what is wrong with it.
-    Filter { text: String, wrong: Option<String> },
+    Filter {
+        text: String,
+        wrong: Option<String>,
+    },
     /// A verb to confirm.
-    Confirm { verb: Verb, question: String },
+    Confirm {
+        verb: Verb,
+        question: String,
+    },
 }
 
 /// What became of a key.

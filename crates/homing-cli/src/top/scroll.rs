@@ -47,7 +47,8 @@ impl Scroll {
         self.height = height;
         self.selected = self.selected.min(len.saturating_sub(1));
         let lowest = (self.selected + 1).saturating_sub(height);
-        self.top = self.top.clamp(lowest, self.selected.max(lowest)).min(len.saturating_sub(height));
+        self.top =
+            self.top.clamp(lowest, self.selected.max(lowest)).min(len.saturating_sub(height));
         self.sight(len)
     }
 

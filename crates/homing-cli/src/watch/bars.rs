@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::pace::{Pace, outcome, states};
 use crate::commands::log::text;
-use crate::{Context, Result, style, words};
+use crate::{Result, style, words};
 
 /// Steps of the bar.
 const STEPS: u64 = 10_000;
@@ -24,8 +24,8 @@ pub(super) struct Bars {
 
 impl Bars {
     /// Bars that show nothing yet.
-    pub(super) fn new(coloured: bool) -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+    pub(super) fn new(target: ProgressDrawTarget, coloured: bool) -> Self {
+        let all = MultiProgress::with_draw_target(target);
         let line = |template: &str| {
             let style = ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -38,13 +38,7 @@ impl Bars {
     }
 
     /// Shows how far the job is.
-    pub(super) fn show(
-        &mut self,
-        _: &Context,
-        job: &JobView,
-        log: &[Line],
-        over: bool,
-    ) -> Result<()> {
+    pub(super) fn show(&mut self, job: &JobView, log: &[Line], over: bool) -> Result<()> {
         self.pace.see(Instant::now(), job.counts.ended(), job.progress);
         for line in log {
             self.all.println(self.painted(text(line)))?;
@@ -77,5 +71,56 @@ impl Bars {
         for bar in [&self.head, &self.bar, &self.states] {
             bar.abandon();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homing::{Clock, Homing, ManualClock, log, task};
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+
+    #[task(kind = "greet")]
+    async fn greet(names: u64) -> homing::Result<u64> {
+        log!("hello, {names} of you");
+        let mut set = homing::JoinSet::new();
+        for name in 0..names {
+            set.spawn(name_tag(name)).await?;
+        }
+        Ok(set.join_all().await?.len() as u64)
+    }
+
+    #[task(kind = "name_tag")]
+    async fn name_tag(name: u64) -> homing::Result<u64> {
+        if name == 3 { Ok(homing::signal::<u64>("go").await?) } else { Ok(name) }
+    }
+
+    #[tokio::test]
+    async fn the_log_stands_above_the_bars() {
+        let clock = Clock::Manual(ManualClock::default());
+        let homing = Homing::open_with("memory:", clock).await.unwrap();
+        homing.worker().register(greet).register(name_tag).start().await.unwrap();
+        let id = homing::JobId::named("bars");
+        let job = homing.submit(greet(4)).title("greetings").id(id).await.unwrap();
+        let waiting = async || {
+            let counts = job.view().await.unwrap().counts;
+            (counts.ended(), counts.waiting) == (3, 2)
+        };
+        while !waiting().await {
+            tokio::task::yield_now().await;
+        }
+        let terminal = InMemoryTerm::new(10, 80);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let mut bars = Bars::new(target, false);
+        let lines = job.log().page().await.unwrap();
+        bars.show(&job.view().await.unwrap(), &lines, false).unwrap();
+        bars.close();
+        insta::assert_snapshot!("bars_at_work", terminal.contents());
+        let children = homing.children(id, homing::Cursor::default(), 4).await.unwrap().0;
+        homing.signal(children[3].id, "go", &3_u64).await.unwrap();
+        job.outcome().await.unwrap();
+        bars.show(&job.view().await.unwrap(), &[], true).unwrap();
+        insta::assert_snapshot!("bars_at_the_end", terminal.contents());
     }
 }

@@ -40,9 +40,7 @@ impl Lines {
         }
         let news = match &self.said {
             None => true,
-            Some((then, said)) => {
-                over || (now.duration_since(*then) >= APART && said != job)
-            }
+            Some((then, said)) => over || (now.duration_since(*then) >= APART && said != job),
         };
         if news {
             cx.show(&json::job(job), || if over { outcome(job) } else { self.words(job) })?;

@@ -65,7 +65,11 @@ impl Pace {
 /// An estimate is no better than a second.
 fn about(left: Duration) -> String {
     let seconds = left.as_secs_f64().ceil() as u64;
-    if seconds < 10 { format!("{seconds} s") } else { words::duration(Duration::from_secs(seconds)) }
+    if seconds < 10 {
+        format!("{seconds} s")
+    } else {
+        words::duration(Duration::from_secs(seconds))
+    }
 }
 
 /// Tasks by state; states without any are left out.

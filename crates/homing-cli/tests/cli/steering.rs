@@ -185,7 +185,10 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
     let world = World::idle().await;
     let path = world.store().replace("sqlite:", "");
     let db = rusqlite::Connection::open(path).unwrap();
-    db.execute_batch("DROP INDEX fallen; PRAGMA user_version = 1").unwrap();
+    db.execute_batch(
+        "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended; PRAGMA user_version = 1",
+    )
+    .unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
     error: the store's schema has version 1, this program needs 2 (it was opened as it is): run `homing store migrate` with a role that may create tables

@@ -55,10 +55,19 @@ async fn the_outcome_is_the_exit_code() {
     let world = World::busy().await;
     let good = world.homing.submit(tasks::hello("Ada".to_owned())).await.unwrap();
     good.outcome().await.unwrap();
-    assert_said!(world.run(&["watch", &good.id().to_string()]), @r"");
+    assert_said!(world.run(&["watch", &good.id().to_string()]), @r"
+    job [id] hello
+    [time] info  hello Ada
+    completed after [span], 1 succeeded
+    --- exit 0
+    ");
     let bad = world.homing.submit(tasks::parent_of_broken()).title("hopeless").await.unwrap();
     bad.outcome().await.unwrap_err();
-    assert_said!(world.run(&["watch", &bad.id().to_string()]), @r"");
+    assert_said!(world.run(&["watch", &bad.id().to_string()]), @r"
+    job [id] hopeless
+    failed after [span], 2 failed: task broken [id].[place] failed in attempt 1: the table is locked
+    --- exit 1
+    ");
     let gone = world.homing.submit(tasks::busy()).await.unwrap();
     gone.cancel().await.unwrap();
     let ran = world.run(&["watch", &gone.id().to_string()]);
@@ -69,7 +78,12 @@ async fn the_outcome_is_the_exit_code() {
 #[tokio::test]
 async fn without_an_id_the_newest_open_job_is_watched() {
     let world = World::busy().await;
-    assert_said!(world.run(&["watch"]), @r"");
+    assert_said!(world.run(&["watch"]), @r"
+    --- stderr
+    error: no job is open
+    hint: give the id of a job; `jobs` lists them
+    --- exit 2
+    ");
     let old = world.homing.submit(tasks::approval()).await.unwrap();
     let new = world.homing.submit(tasks::approval()).await.unwrap();
     world.reaches(new.id(), TaskState::Waiting).await;
@@ -124,7 +138,12 @@ async fn top_is_for_terminals_and_tells_programs_once() {
     let world = World::busy().await;
     world.nightly().await;
     world.homing.pause("reports").await.unwrap();
-    assert_said!(world.run(&["top"]), @r"");
+    assert_said!(world.run(&["top"]), @r"
+    --- stderr
+    error: top needs a terminal
+    hint: `top --json` prints one look; `watch` prints lines
+    --- exit 2
+    ");
     let lines = world.json(&["top"]);
     let types: Vec<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["worker", "queue", "job"]);

@@ -77,29 +77,27 @@ fn worker_row(worker: &WorkerView, rate: String, now: Time) -> Row<'static> {
 fn draw_queues(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
     let now = model.now.unwrap_or_default();
     let focus = model.focus == Focus::Queues;
+    let wide = area.width >= WIDE / 3;
     let height = usize::from(area.height.saturating_sub(2));
     let sight = model.at_queue.fit(height, model.queues.len());
     let selected = model.at_queue.selected;
-    let rows = sight
-        .clone()
-        .map(|at| queue_row(&model.queues[at], now).style(row_style(focus && at == selected)));
-    let widths = [
-        Constraint::Fill(1),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(6),
-    ];
+    let rows = sight.clone().map(|at| {
+        queue_row(&model.queues[at], now, wide).style(row_style(focus && at == selected))
+    });
+    let widths =
+        [Constraint::Fill(1), Constraint::Length(7), Constraint::Length(7), Constraint::Length(6)];
     let head = heads(&["QUEUE", "  READY", "  LATER", "OLDEST"]);
     let beside = place(&sight, model.queues.len());
     let table = Table::new(rows.collect::<Vec<_>>(), widths).header(head).column_spacing(1);
     frame.render_widget(table.block(titled(title("Queues", &beside), focus)), area);
 }
 
-fn queue_row(queue: &QueueView, now: Time) -> Row<'static> {
+fn queue_row(queue: &QueueView, now: Time, wide: bool) -> Row<'static> {
     let oldest = queue.oldest.map(|since| short(now.since(since))).unwrap_or_default();
     let name = words::line(&queue.name, 100);
     let name = if queue.paused {
-        Cell::from(format!("‖ {name} (paused)")).style(of(style::WARN))
+        Cell::from(format!("‖ {name}{}", if wide { " (paused)" } else { "" }))
+            .style(of(style::WARN))
     } else {
         Cell::from(name)
     };

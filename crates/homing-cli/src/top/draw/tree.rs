@@ -61,7 +61,8 @@ fn draw_job(frame: &mut Frame<'_>, job: &JobView, now: Time, area: Rect) {
         (counts.cancelled, "cancelled"),
     ];
     let states = states.iter().filter(|(n, _)| *n > 0);
-    let states: Vec<_> = states.map(|(n, state)| format!("{} {state}", words::number(*n))).collect();
+    let states: Vec<_> =
+        states.map(|(n, state)| format!("{} {state}", words::number(*n))).collect();
     let beside = job.id.to_string();
     let room = usize::from(area.width).saturating_sub(beside.len() + 4);
     let lines = vec![

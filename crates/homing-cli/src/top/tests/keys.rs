@@ -108,14 +108,14 @@ async fn a_filter_narrows_the_list_and_esc_drops_it() {
 async fn the_selection_stays_on_a_job_when_others_come() {
     let mut world = World::new().await;
     let old = world.homing.submit(busy()).await.unwrap().id();
-    world.pass(std::time::Duration::from_secs(1)).await;
+    world.pass(std::time::Duration::from_secs(1));
     let new = world.homing.submit(busy()).await.unwrap().id();
     world.look().await;
     let selected = |world: &World| world.top.jobs.selected().map(|job| job.id);
     assert_eq!(selected(&world), Some(new));
     world.press(KeyCode::Down).await;
     assert_eq!(selected(&world), Some(old));
-    world.pass(std::time::Duration::from_secs(1)).await;
+    world.pass(std::time::Duration::from_secs(1));
     let newest = world.homing.submit(busy()).await.unwrap().id();
     world.look().await;
     assert_eq!(selected(&world), Some(old));
@@ -217,7 +217,7 @@ async fn a_pruned_job_leaves_its_screen() {
     job.outcome().await.unwrap();
     world.look().await;
     world.press(KeyCode::Enter).await;
-    world.pass(std::time::Duration::from_secs(1)).await;
+    world.pass(std::time::Duration::from_secs(1));
     world.homing.prune(std::time::Duration::ZERO).await.unwrap();
     world.look().await;
     world.look().await;

@@ -27,9 +27,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
     let wide = area.width >= WIDE;
     let now = model.now.unwrap_or_default();
     let selected = model.jobs.scroll.selected;
-    let rows = sight.map(|at| {
-        row(&model.jobs.rows()[at], now, wide).style(row_style(focus && at == selected))
-    });
+    let rows = sight
+        .map(|at| row(&model.jobs.rows()[at], now, wide).style(row_style(focus && at == selected)));
     let table = Table::new(rows.collect::<Vec<_>>(), widths(wide)).column_spacing(1);
     frame.render_widget(table.header(heads(headings(wide))).block(block), area);
 }
