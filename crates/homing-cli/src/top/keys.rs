@@ -128,7 +128,7 @@ impl Model {
         let look = match self.screens.last_mut() {
             None => {
                 let tree = self.job().map(Tree::of);
-                return tree.map_or(Effect::None, |tree| self.open(Screen::Tree(tree)));
+                return tree.map_or(Effect::None, |tree| self.open(Screen::Tree(Box::new(tree))));
             }
             Some(Screen::Tree(tree)) => tree.enter(),
             Some(_) => return Effect::None,

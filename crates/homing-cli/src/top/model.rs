@@ -50,7 +50,7 @@ pub(crate) enum Focus {
 /// What covers the overview.
 #[derive(Debug)]
 pub(crate) enum Screen {
-    Tree(Tree),
+    Tree(Box<Tree>),
     Log(Log),
     Why(Why),
 }

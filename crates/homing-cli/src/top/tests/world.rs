@@ -65,7 +65,7 @@ pub(super) async fn talk(lines: u64) -> homing::Result<()> {
 /// Holds its slot until it is cancelled.
 #[task]
 pub(super) async fn busy() -> homing::Result<()> {
-    Ok(std::future::pending().await)
+    std::future::pending::<homing::Result<()>>().await
 }
 
 pub(super) struct World {
