@@ -21,7 +21,10 @@ impl Place {
     /// Makes the store look as version 1 left it.
     fn age(&self) {
         let db = rusqlite::Connection::open(self.0.path().join("jobs.db")).unwrap();
-        db.execute_batch("DROP INDEX fallen; PRAGMA user_version = 1").unwrap();
+        db.execute_batch(
+            "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended; PRAGMA user_version = 1",
+        )
+        .unwrap();
     }
 }
 
