@@ -1,4 +1,6 @@
 //! Stores as tools open them: what is not there is not made, what is old is not changed.
+#![cfg(feature = "sqlite")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use homing::{Homing, JobFilter, OpenError, StoreError};
 use tempfile::TempDir;
