@@ -41,7 +41,7 @@ pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
         status = follow(cx, id, args.lines, &mut shown) => Ok(exit(status?)),
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            shown.close();
+            shown.leave();
             cx.out.flush()?;
             say(format_args!("job {id} goes on; `watch {id}` shows it again"));
             Ok(Exit::Interrupted)
@@ -124,6 +124,15 @@ impl Shown {
     fn close(&self) {
         if let Self::Bars(bars) = self {
             bars.close();
+        }
+    }
+
+    /// As [`close`](Self::close), where the terminal may have written `^C` behind the bars: drawn again,
+    /// they would stand beside themselves.
+    fn leave(&self) {
+        if let Self::Bars(bars) = self {
+            bars.freeze();
+            say("");
         }
     }
 }

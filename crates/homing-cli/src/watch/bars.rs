@@ -72,6 +72,11 @@ impl Bars {
             bar.abandon();
         }
     }
+
+    /// Draws no more.
+    pub(super) fn freeze(&self) {
+        self.all.set_draw_target(ProgressDrawTarget::hidden());
+    }
 }
 
 #[cfg(test)]
