@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use homing::{JobId, Status, TaskState};
 
 use super::super::jobs::PAGE;
-use super::super::model::Effect;
+use super::super::model::{Effect, Screen};
 use super::world::{World, broken, busy, import, talk};
 
 #[tokio::test]
@@ -187,15 +187,24 @@ async fn a_log_is_followed_and_read_back_to_its_first_line() {
     for _ in 0..12 {
         world.press(KeyCode::Home).await;
         world.picture(80, 24);
+        assert_whole(&world);
     }
     assert_eq!(world.rows("line 1 ").len(), 1);
     // Forward again, line by line over the end of what is in memory.
     for _ in 0..400 {
         world.press(KeyCode::PageDown).await;
         world.picture(80, 24);
+        assert_whole(&world);
     }
     assert_eq!(world.rows("line 3000 ").len(), 1);
     assert_eq!(world.rows("followed").len(), 1);
+}
+
+/// Of the log a bounded part is in memory, without gaps and nothing twice.
+fn assert_whole(world: &World) {
+    let Some(Screen::Log(log)) = world.top.screens.last() else { panic!("no log") };
+    let numbers: Vec<u64> = log.sight().0.iter().map(|line| line.number).collect();
+    assert!(numbers.len() <= 3_000 && numbers.is_sorted_by(|one, next| one + 1 == *next));
 }
 
 #[tokio::test]
