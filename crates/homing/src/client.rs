@@ -16,7 +16,7 @@ use crate::error::{Invalid, OpenError, SubmitError};
 use crate::id::{JobId, TaskId};
 use crate::limits;
 use crate::store::read::{Breach, JobFilter, JobView, KindView, QueueView, TaskView, WorkerView};
-use crate::store::{self, NewJob, Store, Submitted};
+use crate::store::{self, Migration, NewJob, Store, Submitted};
 use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
 use crate::worker::WorkerBuilder;
@@ -53,6 +53,20 @@ impl Homing {
     /// As [`open`](Self::open), with a clock of one's own: for tests.
     pub async fn open_with(url: &str, clock: Clock) -> Result<Self, OpenError> {
         Ok(Self::over(store::open(url, clock).await?))
+    }
+
+    /// Creates the schema of the store that a URL names or brings it up to date, and does nothing else.
+    ///
+    /// [`open`](Self::open) does so too where it may. On PostgreSQL the role that workers use need not be
+    /// allowed to: then this is run beforehand with one that is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Durability
+    /// All steps are one transaction; any number of processes may run it at once.
+    pub async fn migrate(url: &str) -> Result<Migration, OpenError> {
+        store::migrate(url).await
     }
 
     #[doc(hidden)]

@@ -90,6 +90,7 @@ pub use join_set::{FailurePolicy, JoinAll, JoinNext, JoinSet, JoinSettled, JoinS
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
+pub use store::Migration;
 pub use store::read::{
     Breach, Counts, JobFilter, JobView, KindView, QueueView, Status, TaskView, WorkerView,
 };

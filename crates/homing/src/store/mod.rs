@@ -21,6 +21,8 @@ use crate::wait::{Answer, SetCounts, Wait};
 mod error;
 mod hints;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -29,7 +31,8 @@ mod url;
 pub use error::Error;
 pub use hints::Hints;
 pub use read::Read;
-pub(crate) use url::open;
+pub use url::Migration;
+pub(crate) use url::{known, migrate, open};
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

@@ -21,6 +21,18 @@ pub(super) const WAL: u64 = 16 * 1024 * 1024;
 const PAGE: i64 = 8192;
 /// The steps: the n-th leads from version n to n + 1.
 const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+/// The newest version.
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
+
+/// The version of a database that may not exist yet; 0 is none.
+pub(super) fn version(options: &Options) -> std::result::Result<i64, Error> {
+    if !options.path.exists() {
+        return Ok(0);
+    }
+    let path = options.path.display().to_string();
+    let header = connect(options).and_then(|db| header_at_once(&db));
+    header.map(|(_, version, _)| version).map_err(|fault| fault.told(&path))
+}
 
 /// Opens the connection that writes, and brings the database to the newest version.
 pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error> {
@@ -32,7 +44,7 @@ pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error
     }
     let db = connect(options).map_err(told)?;
     if db.is_readonly("main").map_err(Fault::from).map_err(told)? {
-        return Err(Error::ReadOnly { path });
+        return Err(Fault::read_only(path));
     }
     check(&db, &path)?;
     retry(options.busy_timeout, || tune(&db, options)).map_err(told)?;

@@ -20,8 +20,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Pruned, Reply, SetRow, Store,
-    Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow,
+    Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
@@ -107,6 +107,16 @@ impl Sqlite {
     /// Opens the database that a URL names, or creates it.
     pub(crate) async fn open(url: &Url<'_>, clock: Clock) -> Result<Self, OpenError> {
         Ok(Self::with(Options::of(url)?, clock).await?)
+    }
+
+    /// Brings the schema of the database that a URL names up to date.
+    pub(crate) async fn migrate(url: &Url<'_>) -> Result<Migration, OpenError> {
+        let options = Options::of(url)?;
+        let before = options.clone();
+        let found = tokio::task::spawn_blocking(move || migrate::version(&before));
+        let from = found.await.map_err(|_| Error::Closed)??;
+        Self::with(options, Clock::System).await?;
+        Ok(Migration { from, to: migrate::NEWEST })
     }
 
     async fn with(options: Options, clock: Clock) -> Result<Self, Error> {
