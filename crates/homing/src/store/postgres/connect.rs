@@ -164,7 +164,7 @@ impl deadpool_postgres::Connect for Make {
 /// The connections of one open store.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pool: deadpool_postgres::Pool,
+    connections: deadpool_postgres::Pool,
     timeouts: Timeouts,
     location: String,
 }
@@ -173,7 +173,7 @@ impl Pool {
     pub(super) fn new(options: &Options, connector: Connector) -> std::result::Result<Self, Error> {
         let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(options.config.clone(), Make(connector), config);
-        let pool = deadpool_postgres::Pool::builder(manager)
+        let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(options.pool)
             .runtime(Runtime::Tokio1)
             .build()
@@ -183,7 +183,7 @@ impl Pool {
             create: Some(options.connect_timeout),
             recycle: None,
         };
-        Ok(Self { pool, timeouts, location: options.location.clone() })
+        Ok(Self { connections, timeouts, location: options.location.clone() })
     }
 
     /// A connection, within the time a verb may wait for one.
@@ -198,7 +198,7 @@ impl Pool {
         loop {
             let left = patience.saturating_sub(begun.elapsed());
             let timeouts = Timeouts { wait: Some(left), ..self.timeouts };
-            let fault = match self.pool.timeout_get(&timeouts).await {
+            let fault = match self.connections.timeout_get(&timeouts).await {
                 Ok(client) => return Ok(client),
                 Err(error) => Fault::from(error),
             };
@@ -215,10 +215,5 @@ impl Pool {
     /// Where the store is, for messages: no credentials.
     pub(super) fn location(&self) -> &str {
         &self.location
-    }
-
-    /// The most connections it lends at once.
-    pub(super) fn size(&self) -> usize {
-        self.pool.status().max_size
     }
 }
