@@ -171,7 +171,23 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(options: &Options, connector: Connector) -> std::result::Result<Self, Error> {
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        Self::recycling(options, connector, RecyclingMethod::Fast)
+    }
+
+    /// Connections that are tried before they are lent, for callers who cannot be asked to try again.
+    pub(super) fn verified(
+        options: &Options,
+        connector: Connector,
+    ) -> std::result::Result<Self, Error> {
+        Self::recycling(options, connector, RecyclingMethod::Verified)
+    }
+
+    fn recycling(
+        options: &Options,
+        connector: Connector,
+        recycling_method: RecyclingMethod,
+    ) -> std::result::Result<Self, Error> {
+        let config = ManagerConfig { recycling_method };
         let manager = Manager::from_connect(options.config.clone(), Make(connector), config);
         let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(options.pool)
@@ -181,7 +197,7 @@ impl Pool {
         let timeouts = Timeouts {
             wait: Some(options.pool_timeout),
             create: Some(options.connect_timeout),
-            recycle: None,
+            recycle: Some(options.connect_timeout),
         };
         Ok(Self { connections, timeouts, location: options.location.clone() })
     }
@@ -191,7 +207,8 @@ impl Pool {
         self.lend().await.map_err(|fault| fault.told(&self.location))
     }
 
-    async fn lend(&self) -> Result<Client> {
+    /// The same, with the fault itself.
+    pub(super) async fn lend(&self) -> Result<Client> {
         let patience = self.timeouts.wait.unwrap_or_default();
         let begun = monotonic();
         let mut pause = PAUSE.0;

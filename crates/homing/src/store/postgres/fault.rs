@@ -24,7 +24,7 @@ pub(super) enum Fault {
     Other(String),
 }
 
-pub(super) type Result<T> = std::result::Result<T, Fault>;
+pub(super) type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {

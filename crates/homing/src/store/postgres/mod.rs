@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "the verbs that use it all stand on a branch of their own")]
 
+mod columns;
 mod connect;
 mod fault;
 mod listen;
@@ -12,9 +13,12 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transactions;
 
 use self::connect::{Connector, Pool};
 use self::options::Options;
+pub(crate) use self::transactions::Commit;
+pub use self::transactions::Transactions;
 use super::Migration;
 use super::url::Url;
 use crate::clock::ServerClock;
