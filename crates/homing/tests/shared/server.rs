@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,6 +67,11 @@ impl Server {
 
     /// A server with further lines in `postgresql.conf`, and lines before the others in `pg_hba.conf`.
     pub(crate) fn with(settings: &str, hba: &str) -> Self {
+        Self::with_files(settings, hba, &[])
+    }
+
+    /// The same, with files of its own beside its data: names and texts.
+    pub(crate) fn with_files(settings: &str, hba: &str, files: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new().prefix("homing-pg-").tempdir().unwrap();
         let port = free_port();
         let mut server = Self { directory, port, process: None };
@@ -86,6 +92,12 @@ impl Server {
         append(&data.join("postgresql.conf"), &common);
         let trusted = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
         fs::write(data.join("pg_hba.conf"), format!("{hba}\n{trusted}")).unwrap();
+        for (name, text) in files {
+            let path = data.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            give_away(&path);
+        }
         server.run();
         server
     }
@@ -155,9 +167,10 @@ impl Server {
         self.port
     }
 
-    /// Runs SQL as the superuser, in a session of its own; what it answers, bare.
+    /// Runs SQL as the superuser, in a session of its own over the socket; what it answers, bare.
     pub(crate) fn sql(&self, sql: &str) -> String {
-        psql(&self.url("postgres"), sql)
+        let socket = self.directory.path().display();
+        psql(&format!("host={socket} port={} user=postgres dbname=postgres", self.port), sql)
     }
 
     /// The directory of its files.
