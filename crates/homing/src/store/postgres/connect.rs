@@ -191,7 +191,8 @@ impl Pool {
         self.lend().await.map_err(|fault| fault.told(&self.location))
     }
 
-    async fn lend(&self) -> Result<Client> {
+    /// As [`get`](Self::get), for a verb that says itself what went wrong.
+    pub(super) async fn lend(&self) -> Result<Client> {
         let patience = self.timeouts.wait.unwrap_or_default();
         let begun = monotonic();
         let mut pause = PAUSE.0;
