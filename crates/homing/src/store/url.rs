@@ -110,6 +110,10 @@ pub(crate) async fn open(text: &str, clock: Clock) -> Result<Arc<dyn Store>, Ope
         }
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(Arc::new(super::sqlite::Sqlite::open(&url, clock).await?)),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            Ok(Arc::new(super::postgres::Postgres::open(&url, clock).await?))
+        }
         _ => Err(OpenError::UnknownStore { url: url.shown() }),
     }
 }

@@ -13,13 +13,13 @@ use crate::state::State;
 use crate::store::CancelledBy;
 use crate::wait::SetCounts;
 
-type Any = Box<dyn StdError + Sync + Send>;
+type Coded<T> = std::result::Result<T, Box<dyn StdError + Sync + Send>>;
 
 /// Sixteen bytes in a column of type `uuid`: half the size of text, and in the order of the bytes.
 macro_rules! sixteen_bytes {
     ($type:ty, $id:ident => $bytes:expr, $from:expr) => {
         impl ToSql for $type {
-            fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Any> {
+            fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Coded<IsNull> {
                 let $id = self;
                 out.put_slice($bytes);
                 Ok(IsNull::No)
@@ -29,7 +29,7 @@ macro_rules! sixteen_bytes {
         }
 
         impl FromSql<'_> for $type {
-            fn from_sql(_: &Type, raw: &[u8]) -> Result<Self, Any> {
+            fn from_sql(_: &Type, raw: &[u8]) -> Coded<Self> {
                 Ok($from(raw.try_into()?))
             }
             accepts!(UUID);
@@ -48,7 +48,7 @@ pub(super) struct Hash(pub(super) [u8; 16]);
 sixteen_bytes!(Hash, hash => &hash.0, Hash);
 
 impl ToSql for Time {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Any> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Coded<IsNull> {
         out.put_i64(self.0);
         Ok(IsNull::No)
     }
@@ -57,7 +57,7 @@ impl ToSql for Time {
 }
 
 impl FromSql<'_> for Time {
-    fn from_sql(own: &Type, raw: &[u8]) -> Result<Self, Any> {
+    fn from_sql(own: &Type, raw: &[u8]) -> Coded<Self> {
         i64::from_sql(own, raw).map(Self)
     }
     accepts!(INT8);
@@ -67,7 +67,7 @@ impl FromSql<'_> for Time {
 macro_rules! code {
     ($type:ty) => {
         impl ToSql for $type {
-            fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Any> {
+            fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Coded<IsNull> {
                 out.put_i16(*self as i16);
                 Ok(IsNull::No)
             }
@@ -76,7 +76,7 @@ macro_rules! code {
         }
 
         impl FromSql<'_> for $type {
-            fn from_sql(own: &Type, raw: &[u8]) -> Result<Self, Any> {
+            fn from_sql(own: &Type, raw: &[u8]) -> Coded<Self> {
                 let code = i64::from(i16::from_sql(own, raw)?);
                 Self::from_code(code).ok_or_else(|| format!("nobody wrote the code {code}").into())
             }

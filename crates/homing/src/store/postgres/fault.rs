@@ -106,11 +106,16 @@ impl Fault {
         }
     }
 
-    /// Whether the transaction lost to another and is to be run again whole, at once.
+    /// Whether the transaction lost to another and is to be run again whole, at once. Whoever inserts has
+    /// looked before: a row that is there all the same was inserted meanwhile.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(
             self.code(),
-            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED)
+            Some(
+                &SqlState::T_R_SERIALIZATION_FAILURE
+                    | &SqlState::T_R_DEADLOCK_DETECTED
+                    | &SqlState::UNIQUE_VIOLATION
+            )
         )
     }
 
@@ -134,10 +139,11 @@ impl Fault {
 
     /// Whether the fault lies in the data of one request, so that a smaller part of it may pass.
     pub(super) fn is_of_the_data(&self) -> bool {
-        self.code().is_some_and(|code| {
-            // Data exceptions, broken constraints, limits such as the size of an index entry.
-            ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
-        })
+        !self.is_conflict()
+            && self.code().is_some_and(|code| {
+                // Data exceptions, broken constraints, limits such as the size of an index entry.
+                ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
+            })
     }
 
     /// Whether the role may not do what was asked.
