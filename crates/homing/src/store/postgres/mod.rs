@@ -17,6 +17,7 @@ use self::scene::Effects;
 use self::schema::Schema;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
+pub use self::within::Within;
 use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
@@ -61,6 +62,7 @@ mod task;
 mod tests;
 mod tls;
 mod transactions;
+pub(crate) mod within;
 mod worker;
 mod write;
 
@@ -308,6 +310,10 @@ impl Store for Postgres {
 
     fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    fn nudge(&self) {
+        self.shared.wake.tell(Said { ready: true, ..Said::default() });
     }
 
     fn transactions(&self) -> Option<&Transactions> {

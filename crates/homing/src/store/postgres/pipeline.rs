@@ -40,6 +40,11 @@ impl<'e> Step<'e> {
         self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
     }
 
+    /// The text, as it stands in the program, and the parameters.
+    pub(super) fn parts(&self) -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
+        (self.sql, self.borrowed())
+    }
+
     pub(super) fn plain(sql: &'static str) -> Self {
         Self::new(sql, Vec::new())
     }
