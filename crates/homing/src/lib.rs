@@ -67,6 +67,8 @@ pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+#[cfg(feature = "postgres")]
+mod transaction;
 mod verbs;
 #[doc(hidden)]
 pub mod wait;
@@ -96,6 +98,8 @@ pub use store::read::{
 };
 pub use task::State;
 pub use trace::{LogLayer, log_layer};
+#[cfg(feature = "postgres")]
+pub use transaction::transaction;
 pub use verbs::{
     Detach, Signal, Sleep, cancelled, detach, id, now, progress, signal, sleep, try_id,
 };

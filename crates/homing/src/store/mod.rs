@@ -87,6 +87,12 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
 
     /// The store's clock.
     fn clock(&self) -> &Clock;
+
+    /// The way to transactions of a caller's own, if the store has them.
+    #[cfg(feature = "postgres")]
+    fn transactions(&self) -> Option<&postgres::Transactions> {
+        None
+    }
 }
 
 /// A task's options that a call may set and its worker obeys; `None` is the kind's default.

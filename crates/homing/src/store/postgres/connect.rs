@@ -164,16 +164,32 @@ impl deadpool_postgres::Connect for Make {
 /// The connections of one open store.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pool: deadpool_postgres::Pool,
+    connections: deadpool_postgres::Pool,
     timeouts: Timeouts,
     location: String,
 }
 
 impl Pool {
     pub(super) fn new(options: &Options, connector: Connector) -> std::result::Result<Self, Error> {
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        Self::recycling(options, connector, RecyclingMethod::Fast)
+    }
+
+    /// Connections that are tried before they are lent, for callers who cannot be asked to try again.
+    pub(super) fn verified(
+        options: &Options,
+        connector: Connector,
+    ) -> std::result::Result<Self, Error> {
+        Self::recycling(options, connector, RecyclingMethod::Verified)
+    }
+
+    fn recycling(
+        options: &Options,
+        connector: Connector,
+        recycling_method: RecyclingMethod,
+    ) -> std::result::Result<Self, Error> {
+        let config = ManagerConfig { recycling_method };
         let manager = Manager::from_connect(options.config.clone(), Make(connector), config);
-        let pool = deadpool_postgres::Pool::builder(manager)
+        let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(options.pool)
             .runtime(Runtime::Tokio1)
             .build()
@@ -181,9 +197,9 @@ impl Pool {
         let timeouts = Timeouts {
             wait: Some(options.pool_timeout),
             create: Some(options.connect_timeout),
-            recycle: None,
+            recycle: Some(options.connect_timeout),
         };
-        Ok(Self { pool, timeouts, location: options.location.clone() })
+        Ok(Self { connections, timeouts, location: options.location.clone() })
     }
 
     /// A connection, within the time a verb may wait for one.
@@ -191,7 +207,7 @@ impl Pool {
         self.lend().await.map_err(|fault| fault.told(&self.location))
     }
 
-    /// As [`get`](Self::get), for a verb that says itself what went wrong.
+    /// The same, with the fault itself.
     pub(super) async fn lend(&self) -> Result<Client> {
         let patience = self.timeouts.wait.unwrap_or_default();
         let begun = monotonic();
@@ -199,7 +215,7 @@ impl Pool {
         loop {
             let left = patience.saturating_sub(begun.elapsed());
             let timeouts = Timeouts { wait: Some(left), ..self.timeouts };
-            let fault = match self.pool.timeout_get(&timeouts).await {
+            let fault = match self.connections.timeout_get(&timeouts).await {
                 Ok(client) => return Ok(client),
                 Err(error) => Fault::from(error),
             };
@@ -216,10 +232,5 @@ impl Pool {
     /// Where the store is, for messages: no credentials.
     pub(super) fn location(&self) -> &str {
         &self.location
-    }
-
-    /// The most connections it lends at once.
-    pub(super) fn size(&self) -> usize {
-        self.pool.status().max_size
     }
 }

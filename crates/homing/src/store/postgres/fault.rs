@@ -3,7 +3,7 @@
 //! The class is taken from the error's kind and SQLSTATE, never from a text. What callers are told holds
 //! the server's one-line message only: its detail may quote rows.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::io;
 
 use deadpool_postgres::{PoolError, TimeoutType};
@@ -24,7 +24,7 @@ pub(super) enum Fault {
     Other(String),
 }
 
-pub(super) type Result<T> = std::result::Result<T, Fault>;
+pub(super) type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -88,7 +88,7 @@ impl Fault {
             Self::Unreachable => true,
             Self::Database(error) => {
                 error.is_closed()
-                    || error.source().is_some_and(|cause| cause.is::<io::Error>())
+                    || error.source().is_some_and(<dyn StdError>::is::<io::Error>)
                     || error.code().is_some_and(|code| {
                         code.code().starts_with("08")
                             || [

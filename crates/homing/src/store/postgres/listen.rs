@@ -166,7 +166,7 @@ impl Shared {
         let ended: std::result::Result<Vec<JobId>, _> = words.map(str::parse).collect();
         match ended {
             Ok(ended) if flags.starts_with('-') => {
-                self.say(Said { ready: flags.contains('r'), noticed: flags.contains('n'), ended })
+                self.say(Said { ready: flags.contains('r'), noticed: flags.contains('n'), ended });
             }
             _ => self.hints.say_changed(),
         }

@@ -15,6 +15,8 @@ use self::options::Options;
 use self::pipeline::{Session, Value};
 use self::scene::Effects;
 use self::schema::Schema;
+pub(crate) use self::transactions::Commit;
+pub use self::transactions::Transactions;
 use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
@@ -58,6 +60,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transactions;
 mod worker;
 mod write;
 
@@ -96,6 +99,7 @@ struct Shared {
     schema: Schema,
     clock: Clock,
     wake: Wake,
+    transactions: Transactions,
     /// Statements as they are sent, by where their texts stand in the program.
     texts: RwLock<HashMap<(usize, usize), Arc<str>>>,
     /// Workers that tests have declared dead.
@@ -136,6 +140,7 @@ impl Shared {
             given => given,
         };
         Ok(Self {
+            transactions: Transactions::new(&options, connector.clone())?,
             wake: Wake::start(&options, connector),
             pool,
             schema: options.schema,
@@ -299,6 +304,10 @@ impl Store for Postgres {
 
     fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    fn transactions(&self) -> Option<&Transactions> {
+        Some(&self.shared.transactions)
     }
 }
 
