@@ -31,6 +31,19 @@ pub(crate) fn common_schema() -> String {
     with_option(&common(), &format!("schema={}", fresh_name()))
 }
 
+/// Removes what [`common_schema`] named, and everything in it.
+pub(crate) fn drop_schema(url: &str) {
+    let schema = url.split("schema=").nth(1).unwrap_or_default();
+    let schema = schema.split('&').next().unwrap_or_default();
+    // A test that failed may have left a transaction open: the schema then stays, and harms nobody.
+    let sql = format!(
+        "SET client_min_messages = error; SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {schema} CASCADE"
+    );
+    let url = url.split('?').next().unwrap_or_default();
+    let _ =
+        Command::new(binaries().join("psql")).args(["-X", "-q", "-d", url, "-c", &sql]).output();
+}
+
 /// A name that nobody else uses.
 pub(crate) fn fresh_name() -> String {
     format!("t_{}", uuid::Uuid::now_v7().simple())

@@ -207,7 +207,7 @@ impl Pool {
         self.lend().await.map_err(|fault| fault.told(&self.location))
     }
 
-    /// As [`get`](Self::get), for a verb that says itself what went wrong.
+    /// The same, with the fault itself.
     pub(super) async fn lend(&self) -> Result<Client> {
         let patience = self.timeouts.wait.unwrap_or_default();
         let begun = monotonic();

@@ -92,7 +92,6 @@ pub(crate) async fn migrate(url: &Url<'_>) -> Result<Migration, OpenError> {
 pub struct Postgres {
     shared: Arc<Shared>,
     engine: Engine,
-    transactions: Transactions,
 }
 
 /// What the verbs of a store object have in common.
@@ -102,6 +101,7 @@ struct Shared {
     schema: Schema,
     clock: Clock,
     wake: Wake,
+    transactions: Transactions,
     /// Statements as they are sent, by where their texts stand in the program.
     texts: RwLock<HashMap<(usize, usize), Arc<str>>>,
     /// Workers that tests have declared dead.
@@ -112,12 +112,10 @@ impl Postgres {
     /// Opens the schema that a URL names, or creates it.
     pub(crate) async fn open(url: &Url<'_>, clock: Clock) -> Result<Self, OpenError> {
         let options = Options::of(url)?;
-        let connector = Connector::new(&options, ServerClock::unread())?;
-        let transactions = Transactions::new(&options, connector)?;
         let engine =
             Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
         let shared = engine.run(move || Shared::open(options, clock)).await??;
-        Ok(Self { shared: Arc::new(shared), engine, transactions })
+        Ok(Self { shared: Arc::new(shared), engine })
     }
 
     /// Runs a verb on the store's thread, to its end even if nobody waits for it any more.
@@ -145,6 +143,7 @@ impl Shared {
             given => given,
         };
         Ok(Self {
+            transactions: Transactions::new(&options, connector.clone())?,
             wake: Wake::start(&options, connector),
             pool,
             schema: options.schema,
@@ -317,7 +316,7 @@ impl Store for Postgres {
     }
 
     fn transactions(&self) -> Option<&Transactions> {
-        Some(&self.transactions)
+        Some(&self.shared.transactions)
     }
 }
 

@@ -31,7 +31,8 @@ const TASK: &str = "SELECT t.parent, t.\"set\", t.number, t.kind, t.arguments, t
 const OUTCOMES: &str = "SELECT t.job, coalesce(o.state, e.state), e.outcome
   FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (job, turn)
     JOIN homing.tasks AS t ON t.job = asked.job AND t.local = $2
-    LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
+    LEFT JOIN homing.open AS o ON o.job = t.job AND o.local = t.local
+    LEFT JOIN homing.ended AS e ON e.job = t.job AND e.local = t.local
   ORDER BY asked.turn";
 
 /// Jobs with all that is shown of them. `$1` is the key of roots.
