@@ -43,9 +43,7 @@ impl Schema {
             let (before, found) = rest.split_at(at);
             let (name, after) = found.split_at("homing.".len());
             rendered.push_str(before);
-            if rendered
-                .ends_with(|last: char| last == '\'' || last == '_' || last.is_alphanumeric())
-            {
+            if rendered.ends_with(|last: char| last == '_' || last.is_alphanumeric()) {
                 rendered.push_str(name);
             } else {
                 rendered.push_str(&self.quoted());
@@ -89,7 +87,8 @@ mod tests {
             schema.render("SELECT * FROM homing.tasks, homing.sets"),
             "SELECT * FROM \"other\".tasks, \"other\".sets"
         );
-        assert_eq!(schema.render("current_setting('homing.now')"), "current_setting('homing.now')");
+        assert_eq!(schema.render("nextval('homing.numbers')"), "nextval('\"other\".numbers')");
+        assert_eq!(schema.render("my_homing.tasks"), "my_homing.tasks");
         assert_eq!(schema.channel(), "homing_other");
     }
 }
