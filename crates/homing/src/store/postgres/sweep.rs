@@ -52,7 +52,7 @@ pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROS
         ('x' || right(o.local::text, 8))::bit(32)::bigint AS number
       FROM homing.open AS o
       WHERE o.job = s.job AND o.\"set\" = s.\"set\" AND o.local >= s.\"set\"
-        AND o.local < (left(s.\"set\"::text, 28) || lpad(to_hex($4), 8, '0'))::uuid
+        AND o.local < (left(s.\"set\"::text, 28) || lpad(to_hex($4::bigint), 8, '0'))::uuid
       ORDER BY o.local LIMIT $5)
     UNION ALL
     (SELECT o.job, o.local, t.number FROM homing.tasks AS t JOIN homing.open AS o USING (job, local)
