@@ -9,6 +9,8 @@
     reason = "these are tests: a panic is how they fail"
 )]
 
+mod faults;
+mod load;
 mod process;
 #[path = "../shared/server.rs"]
 mod server;

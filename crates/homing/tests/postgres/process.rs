@@ -20,12 +20,19 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it; it ends at a named point, if one is given.
     pub(crate) fn start(url: &str, crash_at: Option<&str>) -> Self {
+        Self::with(url, crash_at.map(|point| ("HOMING_CRASH_AT", point)))
+    }
+
+    /// Starts it on a machine whose clock is so many seconds ahead.
+    pub(crate) fn skewed(url: &str, seconds: &str) -> Self {
+        Self::with(url, Some(("HOMING_CLOCK_AHEAD", seconds)))
+    }
+
+    fn with(url: &str, variable: Option<(&str, &str)>) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "transactions::worker_process", "--nocapture"]).env(URL, url);
-        if let Some(point) = crash_at {
-            command.env("HOMING_CRASH_AT", point);
-        }
+        command.envs(variable);
         let told = File::options().append(true).open(log.path()).unwrap();
         command.stdin(Stdio::null()).stdout(told.try_clone().unwrap()).stderr(told);
         Self { child: command.spawn().unwrap(), log }

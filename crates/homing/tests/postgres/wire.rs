@@ -58,6 +58,8 @@ fn port_of(url: &str) -> u16 {
 }
 
 async fn pass(client: TcpStream, server: TcpStream, tricks: Arc<Tricks>) {
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let cut = Arc::new(Cut::default());

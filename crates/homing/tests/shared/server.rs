@@ -55,6 +55,12 @@ pub(crate) fn with_option(url: &str, option: &str) -> String {
     format!("{url}{sign}{option}")
 }
 
+/// What a role named `worker` needs, once the schema is there.
+pub(crate) const GRANTS: &str = "
+    GRANT USAGE ON SCHEMA homing TO worker;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA homing TO worker;
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA homing TO worker;";
+
 /// How a server is told to stop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stop {
@@ -196,6 +202,23 @@ impl Server {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// A disk of so many MiB that the server may write to; `None` if there may be none.
+    pub(crate) fn small_disk(&self, mib: u32) -> Option<Disk> {
+        let path = self.directory.path().join("small");
+        fs::create_dir(&path).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
+            .arg(&path)
+            .output();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return None;
+        }
+        let disk = Disk { path };
+        fs::create_dir(disk.path()).unwrap();
+        give_away(&disk.path());
+        Some(disk)
+    }
+
     fn log_path(&self) -> PathBuf {
         self.directory.path().join("log")
     }
@@ -218,6 +241,38 @@ impl Drop for Server {
         signal(process.id(), "CONT");
         signal(process.id(), "QUIT");
         let _ = process.wait();
+    }
+}
+
+/// A small disk, mounted for one test. Drop it before its server: that removes the directory.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// The server's directory on it.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.join("space")
+    }
+
+    /// Leaves nothing free.
+    pub(crate) fn fill(&self) {
+        let mut ballast = fs::File::create(self.path.join("ballast")).unwrap();
+        let block = [0; 4096];
+        while ballast.write_all(&block).is_ok() {}
+    }
+
+    /// Frees it again.
+    pub(crate) fn empty(&self) {
+        fs::remove_file(self.path.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the server may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
 }
 
