@@ -24,6 +24,8 @@ use crate::worker::WorkerBuilder;
 mod job;
 mod outcomes;
 mod tree;
+#[cfg(feature = "postgres")]
+mod within;
 
 pub use tree::Cursor;
 

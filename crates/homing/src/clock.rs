@@ -97,8 +97,18 @@ impl Clock {
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 fn system_now() -> Time {
-    SystemTime::now().into()
+    let now = Time::from(SystemTime::now());
+    #[cfg(feature = "testing")]
+    let now = Time(now.0.saturating_add(*AHEAD));
+    now
 }
+
+/// By how many microseconds a test lets this machine's clock be wrong: `HOMING_CLOCK_AHEAD`, in seconds.
+#[cfg(feature = "testing")]
+static AHEAD: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
+    let seconds = std::env::var("HOMING_CLOCK_AHEAD").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(0, |seconds: i64| seconds.saturating_mul(1_000_000))
+});
 
 /// A stopwatch for intervals that concern this process alone.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]

@@ -93,6 +93,8 @@ pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
 pub use store::Migration;
+#[cfg(feature = "postgres")]
+pub use store::postgres::Within;
 pub use store::read::{
     Breach, Counts, JobFilter, JobView, KindView, QueueView, Status, TaskView, WorkerView,
 };

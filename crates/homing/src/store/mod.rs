@@ -88,6 +88,12 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// The store's clock.
     fn clock(&self) -> &Clock;
 
+    /// Says here and elsewhere that tasks may have become claimable.
+    #[cfg(feature = "postgres")]
+    fn nudge(&self) {
+        self.hints().say_ready();
+    }
+
     /// The way to transactions of a caller's own, if the store has them.
     #[cfg(feature = "postgres")]
     fn transactions(&self) -> Option<&postgres::Transactions> {

@@ -63,6 +63,10 @@ macro_rules! over {
                 self.inner.clock()
             }
             #[cfg(feature = "postgres")]
+            fn nudge(&self) {
+                self.inner.nudge();
+            }
+            #[cfg(feature = "postgres")]
             fn transactions(&self) -> Option<&$crate::store::postgres::Transactions> {
                 self.inner.transactions()
             }

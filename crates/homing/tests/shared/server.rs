@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,9 +36,12 @@ pub(crate) fn drop_schema(url: &str) {
     let schema = url.split("schema=").nth(1).unwrap_or_default();
     let schema = schema.split('&').next().unwrap_or_default();
     // A test that failed may have left a transaction open: the schema then stays, and harms nobody.
-    let sql = format!("SET client_min_messages = error; SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {schema} CASCADE");
+    let sql = format!(
+        "SET client_min_messages = error; SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {schema} CASCADE"
+    );
     let url = url.split('?').next().unwrap_or_default();
-    let _ = Command::new(binaries().join("psql")).args(["-X", "-q", "-d", url, "-c", &sql]).output();
+    let _ =
+        Command::new(binaries().join("psql")).args(["-X", "-q", "-d", url, "-c", &sql]).output();
 }
 
 /// A name that nobody else uses.
@@ -50,6 +54,12 @@ pub(crate) fn with_option(url: &str, option: &str) -> String {
     let sign = if url.contains('?') { '&' } else { '?' };
     format!("{url}{sign}{option}")
 }
+
+/// What a role named `worker` needs, once the schema is there.
+pub(crate) const GRANTS: &str = "
+    GRANT USAGE ON SCHEMA homing TO worker;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA homing TO worker;
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA homing TO worker;";
 
 /// How a server is told to stop.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +86,11 @@ impl Server {
 
     /// A server with further lines in `postgresql.conf`, and lines before the others in `pg_hba.conf`.
     pub(crate) fn with(settings: &str, hba: &str) -> Self {
+        Self::with_files(settings, hba, &[])
+    }
+
+    /// The same, with files of its own beside its data: names and texts.
+    pub(crate) fn with_files(settings: &str, hba: &str, files: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new().prefix("homing-pg-").tempdir().unwrap();
         let port = free_port();
         let mut server = Self { directory, port, process: None };
@@ -96,6 +111,12 @@ impl Server {
         append(&data.join("postgresql.conf"), &common);
         let trusted = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
         fs::write(data.join("pg_hba.conf"), format!("{hba}\n{trusted}")).unwrap();
+        for (name, text) in files {
+            let path = data.join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            give_away(&path);
+        }
         server.run();
         server
     }
@@ -165,9 +186,10 @@ impl Server {
         self.port
     }
 
-    /// Runs SQL as the superuser, in a session of its own; what it answers, bare.
+    /// Runs SQL as the superuser, in a session of its own over the socket; what it answers, bare.
     pub(crate) fn sql(&self, sql: &str) -> String {
-        psql(&self.url("postgres"), sql)
+        let socket = self.directory.path().display();
+        psql(&format!("host={socket} port={} user=postgres dbname=postgres", self.port), sql)
     }
 
     /// The directory of its files.
@@ -178,6 +200,23 @@ impl Server {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A disk of so many MiB that the server may write to; `None` if there may be none.
+    pub(crate) fn small_disk(&self, mib: u32) -> Option<Disk> {
+        let path = self.directory.path().join("small");
+        fs::create_dir(&path).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
+            .arg(&path)
+            .output();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return None;
+        }
+        let disk = Disk { path };
+        fs::create_dir(disk.path()).unwrap();
+        give_away(&disk.path());
+        Some(disk)
     }
 
     fn log_path(&self) -> PathBuf {
@@ -202,6 +241,38 @@ impl Drop for Server {
         signal(process.id(), "CONT");
         signal(process.id(), "QUIT");
         let _ = process.wait();
+    }
+}
+
+/// A small disk, mounted for one test. Drop it before its server: that removes the directory.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// The server's directory on it.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.join("space")
+    }
+
+    /// Leaves nothing free.
+    pub(crate) fn fill(&self) {
+        let mut ballast = fs::File::create(self.path.join("ballast")).unwrap();
+        let block = [0; 4096];
+        while ballast.write_all(&block).is_ok() {}
+    }
+
+    /// Frees it again.
+    pub(crate) fn empty(&self) {
+        fs::remove_file(self.path.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the server may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
 }
 

@@ -24,7 +24,8 @@ const OPEN: &str = concat!(
   FROM homing.open AS o ORDER BY o.job, o.local"
 );
 
-const SETS: &str = "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
+const SETS: &str =
+    "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
   FROM homing.sets";
 
 const SIGNALS: &str = "SELECT job, task, number, name, value FROM homing.signals";
@@ -81,7 +82,10 @@ impl Shared {
             }
             audit.look()?;
             for row in &answers[6] {
-                let what = format!("the counts of set {} differ from its rows", row.try_get::<_, Local>(2)?);
+                let what = format!(
+                    "the counts of set {} differ from its rows",
+                    row.try_get::<_, Local>(2)?
+                );
                 audit.breaches.push(Breach { task: task_id(row, 0)?, what });
             }
             for row in &answers[7] {

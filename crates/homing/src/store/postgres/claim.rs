@@ -162,8 +162,10 @@ pub(super) struct Candidates<'c> {
 impl<'c> Candidates<'c> {
     fn step(&self, sql: &'static str, last: super::pipeline::Value<'c>) -> Step<'c> {
         let Claim { queues, kinds, .. } = self.claim;
-        let (queues, kinds): (Vec<&str>, Vec<&str>) =
-            (queues.iter().map(String::as_str).collect(), kinds.iter().map(String::as_str).collect());
+        let (queues, kinds): (Vec<&str>, Vec<&str>) = (
+            queues.iter().map(String::as_str).collect(),
+            kinds.iter().map(String::as_str).collect(),
+        );
         let mut values = values![self.now, self.worker, queues, kinds];
         values.push(last);
         Step::new(sql, values)

@@ -40,7 +40,8 @@ const LOOK: &str = concat!(
     ARRAY(SELECT queue FROM homing.paused)"
 );
 
-const NOTICES: &str = "SELECT job, local, claim, told FROM homing.notices WHERE worker = $1 ORDER BY number";
+const NOTICES: &str =
+    "SELECT job, local, claim, told FROM homing.notices WHERE worker = $1 ORDER BY number";
 const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
 const TOLD: &str = "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
 
@@ -133,9 +134,8 @@ impl Shared {
         reach: Reach,
         effects: &mut Effects,
     ) -> Result<(Reply, bool)> {
-        let turn = self.transaction(async |session| {
-            Talk { exchange, units, reach, session }.run().await
-        });
+        let turn =
+            self.transaction(async |session| Talk { exchange, units, reach, session }.run().await);
         let turn = turn.await?;
         effects.extend(turn.effects);
         Ok((turn.reply, turn.upkeep))
@@ -287,14 +287,10 @@ impl Talk<'_, '_> {
 
     /// Puts what the worker is to be told into the reply. Returns for whom and under which number it is
     /// told, if notices are to be written.
-    fn tell_notices(
-        &self,
-        seen: &Seen,
-        scene: &Scene<'_>,
-        reply: &mut Reply,
-    ) -> Option<bool> {
+    fn tell_notices(&self, seen: &Seen, scene: &Scene<'_>, reply: &mut Reply) -> Option<bool> {
         let Exchange { worker, acknowledged, .. } = self.exchange;
-        let untold = seen.notices.iter().filter(|(.., told)| told.is_none_or(|n| n > *acknowledged));
+        let untold =
+            seen.notices.iter().filter(|(.., told)| told.is_none_or(|n| n > *acknowledged));
         reply.cancelled.extend(untold.map(|(task, token, _)| (*task, *token)));
         let own = scene.notices.iter().filter(|(_, token)| token.worker == *worker);
         reply.cancelled.extend(own.copied());
@@ -327,7 +323,8 @@ impl Talk<'_, '_> {
         if passing && !steps.is_empty() {
             steps.insert(0, Step::plain(claim::PASSING));
         }
-        let (details, due) = (steps.len(), steps.len() + usize::from(!turn.reply.claimed.is_empty()));
+        let (details, due) =
+            (steps.len(), steps.len() + usize::from(!turn.reply.claimed.is_empty()));
         if !turn.reply.claimed.is_empty() {
             steps.push(claim::details(&turn.reply.claimed));
         }

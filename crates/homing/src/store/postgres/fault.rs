@@ -20,6 +20,14 @@ pub(super) enum Fault {
     Exhausted,
     /// The server did not answer a new connection in time.
     Unreachable,
+    /// A caller's own driver said no.
+    #[cfg(feature = "sqlx")]
+    Foreign {
+        /// The server's code, if the server spoke.
+        code: Option<SqlState>,
+        /// What was said.
+        reason: String,
+    },
     /// A row holds what nobody wrote, or the store cannot be used as it is.
     Other(String),
 }
@@ -59,6 +67,8 @@ impl std::fmt::Display for Fault {
                 );
             }
             Self::Unreachable => return f.write_str("the server does not answer"),
+            #[cfg(feature = "sqlx")]
+            Self::Foreign { reason, .. } => return f.write_str(reason),
             Self::Other(reason) => return f.write_str(reason),
         };
         if let Some(told) = error.as_db_error() {
@@ -77,33 +87,32 @@ impl std::fmt::Display for Fault {
 impl Fault {
     /// The server's code, if the server spoke.
     pub(super) fn code(&self) -> Option<&SqlState> {
-        let Self::Database(error) = self else { return None };
-        error.code()
+        match self {
+            Self::Database(error) => error.code(),
+            #[cfg(feature = "sqlx")]
+            Self::Foreign { code, .. } => code.as_ref(),
+            _ => None,
+        }
     }
 
     /// Whether the connection broke or could not be made, so that nobody knows whether a commit that was
     /// on its way has happened.
     pub(super) fn is_of_the_connection(&self) -> bool {
-        match self {
-            Self::Unreachable => true,
-            Self::Database(error) => {
-                error.is_closed()
-                    || error.source().is_some_and(<dyn StdError>::is::<io::Error>)
-                    || error.code().is_some_and(|code| {
-                        code.code().starts_with("08")
-                            || [
-                                SqlState::ADMIN_SHUTDOWN,
-                                SqlState::CRASH_SHUTDOWN,
-                                SqlState::CANNOT_CONNECT_NOW,
-                                SqlState::DATABASE_DROPPED,
-                                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-                                SqlState::IDLE_SESSION_TIMEOUT,
-                            ]
-                            .contains(code)
-                    })
-            }
-            Self::Exhausted | Self::Other(_) => false,
+        if let Self::Database(error) = self
+            && (error.is_closed() || error.source().is_some_and(<dyn StdError>::is::<io::Error>))
+        {
+            return true;
         }
+        let codes = [
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::DATABASE_DROPPED,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            SqlState::IDLE_SESSION_TIMEOUT,
+        ];
+        matches!(self, Self::Unreachable)
+            || self.code().is_some_and(|code| code.code().starts_with("08") || codes.contains(code))
     }
 
     /// Whether the transaction lost to another and is to be run again whole, at once. Whoever inserts has
@@ -139,10 +148,11 @@ impl Fault {
 
     /// Whether the fault lies in the data of one request, so that a smaller part of it may pass.
     pub(super) fn is_of_the_data(&self) -> bool {
-        !self.is_conflict() && self.code().is_some_and(|code| {
-            // Data exceptions, broken constraints, limits such as the size of an index entry.
-            ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
-        })
+        !self.is_conflict()
+            && self.code().is_some_and(|code| {
+                // Data exceptions, broken constraints, limits such as the size of an index entry.
+                ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
+            })
     }
 
     /// Whether the role may not do what was asked.

@@ -101,8 +101,9 @@ impl Scene<'_> {
     /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
-            let concerned =
-                |row: &super::task::Task| row.state == State::Waiting && wait::concerns(&row.waits, set);
+            let concerned = |row: &super::task::Task| {
+                row.state == State::Waiting && wait::concerns(&row.waits, set)
+            };
             if self.task(parent).is_some_and(concerned) {
                 self.wake_if_satisfied(parent)?;
             }

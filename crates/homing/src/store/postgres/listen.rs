@@ -217,13 +217,17 @@ impl Talk {
     async fn session(&mut self, pause: &mut Duration) -> Result<()> {
         let (client, wire) = self.connector.connect().await?;
         let mut driver = Driver(tokio::spawn(drive(wire, Arc::clone(&self.shared))));
-        let listening = self.listen && self.listens(&client).await?;
+        let mut proofs = self.shared.proofs.subscribe();
+        // A pooler that lends a connection for one transaction takes the request and loses it: whether
+        // notifications come shows when one has come.
+        let (mut heard, mut hoping) = (false, self.listen && self.listen_on(&client).await?);
         *pause = PAUSE.0;
         // Whatever was said while nobody listened.
         self.shared.hints.say_changed();
         let mut clock = tokio::time::interval(CLOCK);
-        let poll = self.poll.filter(|_| !listening);
-        let mut look = tokio::time::interval(poll.unwrap_or(CLOCK));
+        let mut look = tokio::time::interval(self.poll.unwrap_or(limits::POLL));
+        let patience = tokio::time::sleep(PROOF);
+        tokio::pin!(patience);
         loop {
             tokio::select! {
                 () = self.shared.more.notified() => {
@@ -231,31 +235,37 @@ impl Talk {
                     tokio::time::sleep(limits::POSTGRES_NOTIFY).await;
                 }
                 _ = clock.tick() => self.connector.look_at_clock(&client).await?,
-                _ = look.tick(), if poll.is_some() => self.shared.hints.say_changed(),
+                _ = look.tick(), if !heard && self.poll.is_some() => self.shared.hints.say_changed(),
+                _ = proofs.changed(), if hoping => {
+                    (heard, hoping, self.warned) = (true, false, false);
+                }
+                () = &mut patience, if hoping => {
+                    hoping = false;
+                    self.warn("LISTEN is accepted and brings nothing: is there a pooler that lends connections for one transaction?");
+                }
                 _ = &mut driver.0 => return Err(Fault::Unreachable),
             }
         }
     }
 
-    /// Asks for notifications and sees whether they come. A pooler that lends a connection for one
-    /// transaction takes the request and loses it.
-    async fn listens(&mut self, client: &Client) -> Result<bool> {
-        let mut proofs = self.shared.proofs.subscribe();
+    /// Asks for notifications, and for one to see whether they come. `false` if the server refuses.
+    async fn listen_on(&mut self, client: &Client) -> Result<bool> {
         let listening = client.batch_execute(&format!("LISTEN \"{}\"", self.channel)).await;
-        let reason = match listening.map_err(Fault::from) {
-            Err(fault) if fault.is_of_the_connection() => return Err(fault),
-            Err(fault) => fault.to_string(),
+        match listening.map_err(Fault::from) {
+            Err(fault) if fault.is_of_the_connection() => Err(fault),
+            Err(fault) => {
+                self.warn(&fault.to_string());
+                Ok(false)
+            }
             Ok(()) => {
                 self.notify(client, &format!("{} {PROVE}", self.shared.sender)).await?;
-                match tokio::time::timeout(PROOF, proofs.changed()).await {
-                    Ok(_) => {
-                        self.warned = false;
-                        return Ok(true);
-                    }
-                    Err(_) => "LISTEN is accepted and brings nothing: is there a pooler that lends connections for one transaction?".to_owned(),
-                }
+                Ok(true)
             }
-        };
+        }
+    }
+
+    /// Says that there are no notifications; once is enough, until there were some.
+    fn warn(&mut self, reason: &str) {
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 store = self.location,
@@ -263,7 +273,6 @@ impl Talk {
                 "no notifications: work of other processes is found by looking alone, every second or as `poll=` says"
             );
         }
-        Ok(false)
     }
 
     async fn send(&self, client: &Client) -> Result<()> {

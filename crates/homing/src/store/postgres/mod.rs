@@ -17,13 +17,14 @@ use self::scene::Effects;
 use self::schema::Schema;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
+pub use self::within::Within;
 use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow, Store,
-    Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow,
+    Store, Submitted, Verb,
 };
 use crate::clock::{Clock, ServerClock, Time};
 use crate::error::OpenError;
@@ -61,6 +62,7 @@ mod task;
 mod tests;
 mod tls;
 mod transactions;
+pub(crate) mod within;
 mod worker;
 mod write;
 
@@ -110,7 +112,8 @@ impl Postgres {
     /// Opens the schema that a URL names, or creates it.
     pub(crate) async fn open(url: &Url<'_>, clock: Clock) -> Result<Self, OpenError> {
         let options = Options::of(url)?;
-        let engine = Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
+        let engine =
+            Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
         let shared = engine.run(move || Shared::open(options, clock)).await??;
         Ok(Self { shared: Arc::new(shared), engine })
     }
@@ -246,7 +249,9 @@ impl Store for Postgres {
     }
 
     fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
-        self.verb(|s| async move { s.verb("exchange", async |s| s.exchange(&exchange).await).await })
+        self.verb(
+            |s| async move { s.verb("exchange", async |s| s.exchange(&exchange).await).await },
+        )
     }
 
     fn heartbeat(&self, told: Heartbeat) -> Verb<'_, bool> {
@@ -277,15 +282,15 @@ impl Store for Postgres {
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {
-        self.verb(move |s| async move {
-            s.verb("pause", async |s| s.pause(&queue, paused).await).await
-        })
+        self.verb(
+            move |s| async move { s.verb("pause", async |s| s.pause(&queue, paused).await).await },
+        )
     }
 
     fn sweep(&self, max_crashes: u32) -> Verb<'_, bool> {
-        self.verb(move |s| async move {
-            s.verb("sweep", async |s| s.keep_up(max_crashes).await).await
-        })
+        self.verb(
+            move |s| async move { s.verb("sweep", async |s| s.keep_up(max_crashes).await).await },
+        )
     }
 
     fn prune(&self, before: Time) -> Verb<'_, Pruned> {
@@ -304,6 +309,10 @@ impl Store for Postgres {
 
     fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    fn nudge(&self) {
+        self.shared.wake.tell(Said { ready: true, ..Said::default() });
     }
 
     fn transactions(&self) -> Option<&Transactions> {

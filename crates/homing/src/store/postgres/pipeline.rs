@@ -55,6 +55,11 @@ impl<'e> Step<'e> {
         Self::plain(BEGIN)
     }
 
+    /// The text, as it stands in the program, and the parameters.
+    pub(super) fn parts(&self) -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
+        (self.sql, self.borrowed())
+    }
+
     pub(super) fn plain(sql: &'static str) -> Self {
         Self::new(sql, Vec::new())
     }

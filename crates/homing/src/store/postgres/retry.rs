@@ -17,7 +17,8 @@ use crate::store::{CancelledBy, Cause};
 const HOLD: &str = "SELECT pruning FROM homing.jobs WHERE job = $1 FOR UPDATE";
 
 /// After the lock. No row: the root is open.
-const ROOT: &str = "SELECT e.state, t.key, EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = t.job)
+const ROOT: &str =
+    "SELECT e.state, t.key, EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = t.job)
   FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
   WHERE t.job = $1 AND t.local = $2";
 
@@ -44,7 +45,8 @@ const REOPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", dept
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local)
     JOIN homing.tasks AS t USING (job, local) JOIN homing.ended AS e USING (job, local)";
 
-const UNEND: &str = "DELETE FROM homing.ended AS e USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
+const UNEND: &str =
+    "DELETE FROM homing.ended AS e USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
   WHERE e.job = r.job AND e.local = r.local";
 
 /// After the rows are gone: the highest number that is left.
@@ -161,7 +163,9 @@ impl Shared {
             level = reopen(session, &level, now).await?;
         }
         let mut last = Vec::new();
-        if let Some(key) = answers[2].first().map_or(Ok(None), |row| row.try_get::<_, Option<String>>(1))? {
+        if let Some(key) =
+            answers[2].first().map_or(Ok(None), |row| row.try_get::<_, Option<String>>(1))?
+        {
             last.push(Step::new(TAKE_KEY, values![key, job]));
         }
         last.push(Step::plain("COMMIT"));

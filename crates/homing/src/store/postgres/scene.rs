@@ -151,8 +151,9 @@ impl<'e> Scene<'e> {
     }
 
     pub(super) fn has_open_children(&self, task: TaskId) -> bool {
-        let born_here =
-            |known: &Known| known.newborn && known.task.parent() == Some(task) && !known.task.state.is_ended();
+        let born_here = |known: &Known| {
+            known.newborn && known.task.parent() == Some(task) && !known.task.state.is_ended()
+        };
         self.above.contains(&task)
             || (!self.newborns.is_empty() && self.rows.values().any(born_here))
     }

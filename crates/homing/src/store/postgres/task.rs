@@ -220,7 +220,8 @@ pub(super) struct Ended {
     pub(super) outcome: String,
 }
 
-pub(super) const BEAR: &str = "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed,
+pub(super) const BEAR: &str =
+    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed,
     depth, kind, queue, priority, hash, created, key, policy, arguments)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
     $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::text[],
@@ -247,7 +248,8 @@ fn policy(policy: &Policy) -> Option<String> {
     (*policy != Policy::default()).then(|| crate::encode::json(policy))
 }
 
-pub(super) const ENTITLE: &str = "INSERT INTO homing.jobs (job, created, lines, pruning, origin_job,
+pub(super) const ENTITLE: &str =
+    "INSERT INTO homing.jobs (job, created, lines, pruning, origin_job,
     origin_local, title, tags)
   SELECT job, created, 0, false, origin_job, origin_local, title, tags::text[]
   FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])

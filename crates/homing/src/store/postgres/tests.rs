@@ -17,6 +17,7 @@ use crate::store::url::Url;
 #[path = "../../../tests/shared/server.rs"]
 mod server;
 
+mod encryption;
 mod hints;
 mod migrations;
 mod urls;

@@ -126,7 +126,12 @@ impl Transactions {
         Ok(found)
     }
 
-    fn told(&self, fault: &Fault) -> Error {
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// What a caller is told of a fault.
+    pub(super) fn told(&self, fault: &Fault) -> Error {
         fault.told(self.pool.location())
     }
 }

@@ -29,14 +29,17 @@ const TAKE: &str = "DELETE FROM homing.signals AS s
   USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (job, task, number)
   WHERE s.job = t.job AND s.task = t.task AND s.number = t.number";
 
-const FORGET: &str = "DELETE FROM homing.signals AS s USING unnest($1::uuid[], $2::uuid[]) AS t (job, task)
+const FORGET: &str =
+    "DELETE FROM homing.signals AS s USING unnest($1::uuid[], $2::uuid[]) AS t (job, task)
   WHERE s.job = t.job AND s.task = t.task";
 
-const FREE: &str = "DELETE FROM homing.keys AS k USING unnest($1::text[], $2::uuid[]) AS f (key, job)
+const FREE: &str =
+    "DELETE FROM homing.keys AS k USING unnest($1::text[], $2::uuid[]) AS f (key, job)
   WHERE k.key = f.key AND k.job = f.job";
 
 /// A key that another transaction took meanwhile is a conflict: the verb runs again and sees it.
-const HOLD: &str = "INSERT INTO homing.keys (key, job) SELECT * FROM unnest($1::text[], $2::uuid[])";
+const HOLD: &str =
+    "INSERT INTO homing.keys (key, job) SELECT * FROM unnest($1::text[], $2::uuid[])";
 
 const CASCADE: &str = "INSERT INTO homing.cascades (job, number, task, \"set\", below, by)
   SELECT job, nextval('homing.numbers'), task, \"set\", below, by FROM (
