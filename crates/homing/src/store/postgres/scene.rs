@@ -16,7 +16,7 @@ use crate::wait::SetCounts;
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Jobs that ended.
-    pub(super) ended: Vec<JobId>,
+    pub(super) ended: Vec<crate::store::Ended>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
     /// Whether a worker has news.
