@@ -31,7 +31,7 @@ struct Level {
 
 pub(crate) async fn run(args: &Args) -> Result<Vec<Report>> {
     let common = &args.common;
-    common.store.require_file("it keeps no history that could be seeded")?;
+    common.store.require_shared("it keeps no history that could be seeded")?;
     let tasks = common.tasks(20_000, 20_000);
     let mut levels = Vec::new();
     for rows in args.rows.iter().copied() {
@@ -42,9 +42,9 @@ pub(crate) async fn run(args: &Args) -> Result<Vec<Report>> {
         let limit = common.limit().await?;
         let mut first = None;
         for level in &mut levels {
-            let fresh = common.store.fresh()?;
+            let fresh = common.store.fresh().await?;
             let store = level.seeded.as_ref().unwrap_or(&fresh);
-            let mut figures = common.bounded(throughput::one(store, common, tasks, false)).await?;
+            let mut figures = common.bounded(throughput::one(store, common, tasks, 0)).await?;
             let rate = figures.first().map_or(f64::NAN, |(_, rate)| *rate);
             // Seconds per task over those of the first: rates the other way round.
             figures.push(("cost", *first.get_or_insert(rate) / rate));
@@ -66,12 +66,10 @@ async fn level(common: &Common, rows: u64, tasks: u64) -> Result<Level> {
         return Ok(Level { seeded: None, report });
     }
     progress(&format!("history: seeding {rows} rows"));
-    let fresh = common.store.fresh()?;
+    let fresh = common.store.fresh().await?;
     let begun = Instant::now();
     common.bounded(seed::template(&fresh)).await?;
-    let path = fresh.path()?.to_owned();
-    let deadline = begun + common.patience();
-    tokio::task::spawn_blocking(move || seed::multiply(&path, rows, deadline)).await??;
+    seed::multiply(&fresh, rows, begun + common.patience()).await?;
     let breaches = Homing::open(fresh.url()).await?.check().await?;
     if let Some(breach) = breaches.first() {
         return Err(format!("the seeded store is broken: {}", breach.what).into());

@@ -17,6 +17,7 @@ mod fanout;
 mod figure;
 mod history;
 mod limit;
+mod meter;
 mod parked;
 mod pickup;
 mod place;

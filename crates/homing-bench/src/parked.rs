@@ -52,7 +52,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         .setting("concurrency", common.concurrency)
         .note("growth of a process per parent, after as many no-op tasks; each measured in its own")
         .note("*_bytes: anonymous memory; *_rss_bytes: mapped pages of the database's file too");
-    if !common.store.is_file() {
+    if !common.store.is_shared() {
         report = report.note("a store in memory holds the rows here too, evicted or not");
     }
     let run = async |_: &Fresh| {
@@ -70,7 +70,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
 }
 
 async fn measure(common: &Common, tasks: u64, resident: usize) -> Result<Answer> {
-    let fresh = common.store.fresh()?;
+    let fresh = common.store.fresh().await?;
     let mut process = Process::start(&[
         "park".to_owned(),
         format!("--store={}", fresh.url()),

@@ -19,8 +19,10 @@ const IDLE: Duration = Duration::from_millis(5);
 
 pub(crate) async fn run(args: &Args) -> Result<Report> {
     let common = &args.common;
-    if args.processes > 1 {
-        return apart(common).await;
+    match args.processes {
+        1 => {}
+        2 => return apart(common).await,
+        _ => return Err("pickup has one worker: give --processes 1 or 2".into()),
     }
     let tasks = common.tasks(1000, 1000);
     let mut report = common
@@ -28,7 +30,7 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
         .setting("concurrency", common.concurrency)
         .note("p50, p99: the call of submit to the body's first line, two commits included")
         .note("acknowledged_*: the answer to submit to the body's first line; negative if it came later");
-    if common.store.is_file() {
+    if common.store.is_shared() {
         report =
             report.note("bare_commit_ms: one row in a transaction without homing, at the median");
     }
@@ -70,7 +72,7 @@ async fn one(fresh: &Fresh, common: &Common, tasks: u64) -> Result<Figures> {
 /// A worker in a process of its own: from the row's submission to its claim, and from the call of submit
 /// to its outcome, which the submitter hears of as the worker hears of the job.
 async fn apart(common: &Common) -> Result<Report> {
-    common.store.require_file("two processes need a store that they can share")?;
+    common.store.require_shared("two processes need a store that they can share")?;
     let tasks = common.tasks(300, 300);
     let report = common
         .report("pickup", Some(tasks), None)

@@ -1,13 +1,17 @@
 //! Where the stores of a bench lie: a fresh one for every run, gone when the run is.
 //!
 //! The file that `--store` names is never opened: each run has a sibling of its own, `PATH.run1`,
-//! `PATH.run2` and so on. Only what was created here is ever removed.
+//! `PATH.run2` and so on; in a PostgreSQL database each has a schema of its own. Only what was created
+//! here is ever removed.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_postgres::NoTls;
 
 use crate::Result;
 
@@ -17,8 +21,16 @@ const BESIDE: [&str; 3] = ["-wal", "-shm", ".workers"];
 /// What `--store` names.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    url: String,
-    files: Option<Files>,
+    /// As given, without a password.
+    shown: String,
+    backend: Backend,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Memory,
+    Sqlite(Files),
+    Postgres(Server),
 }
 
 /// Where the files of a SQLite store go.
@@ -29,73 +41,110 @@ struct Files {
     query: String,
 }
 
+/// A PostgreSQL database that schemas can be made in.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    /// The URL up to its options.
+    address: String,
+    /// homing's options.
+    query: String,
+}
+
 impl FromStr for Place {
     type Err = String;
 
     fn from_str(url: &str) -> std::result::Result<Self, String> {
-        let (address, query) = match url.find('?') {
-            Some(at) => url.split_at(at),
-            None => (url, ""),
-        };
-        let files = match address.split_once(':') {
-            Some(("memory", "")) => None,
+        let (address, query) = url.split_once('?').unwrap_or((url, ""));
+        let backend = match address.split_once(':') {
+            Some(("memory", "")) if query.is_empty() => Backend::Memory,
             Some(("sqlite", path)) => {
                 let unnamed = || format!("homing-bench-{}.db", std::process::id());
                 let prefix = match path {
                     "" => std::env::temp_dir().join(unnamed()),
                     path => PathBuf::from(path),
                 };
-                Some(Files { prefix, query: query.to_owned() })
+                let query = url[address.len()..].to_owned();
+                Backend::Sqlite(Files { prefix, query })
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                Backend::Postgres(Server { address: address.to_owned(), query: query.to_owned() })
             }
             _ => {
                 return Err(format!(
-                    "`{url}` names no store: give `memory:`, `sqlite:PATH`, or `sqlite:` for a file \
-                     in the directory for temporary files"
+                    "`{}` names no store: give `memory:`, `sqlite:PATH`, `sqlite:` for a file in the \
+                     directory for temporary files, or `postgres://USER@HOST:PORT/DATABASE`",
+                    without_password(url)
                 ));
             }
         };
-        Ok(Self { url: url.to_owned(), files })
+        let shown = match backend {
+            // Its options may hold a password too.
+            Backend::Postgres(_) => without_password(address),
+            Backend::Memory | Backend::Sqlite(_) => url.to_owned(),
+        };
+        Ok(Self { shown, backend })
     }
 }
 
+/// A URL that may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let Some((user, host)) = rest[..end].rsplit_once('@') else { return url.to_owned() };
+    let user = user.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}@{host}{}", &rest[end..])
+}
+
 impl Place {
-    /// What `--store` said.
+    /// What `--store` said, fit to be shown.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        &self.shown
     }
 
-    /// Whether the store is a file that several processes can share.
-    pub(crate) fn is_file(&self) -> bool {
-        self.files.is_some()
+    /// Whether several processes can share the store, which then outlives them.
+    pub(crate) fn is_shared(&self) -> bool {
+        !matches!(self.backend, Backend::Memory)
     }
 
     /// Refuses a store that lives and dies with its process.
-    pub(crate) fn require_file(&self, why: &str) -> Result<()> {
-        if self.is_file() {
+    pub(crate) fn require_shared(&self, why: &str) -> Result<()> {
+        if self.is_shared() {
             return Ok(());
         }
-        Err(format!("`{}` will not do: {why}; give `sqlite:PATH`", self.url).into())
+        Err(format!("`{}` will not do: {why}; give `sqlite:PATH` or `postgres://…`", self.shown)
+            .into())
     }
 
     /// Whether a commit waits for the disk.
     pub(crate) fn is_full(&self) -> bool {
-        self.files.as_ref().is_some_and(|files| !files.query.contains("synchronous=normal"))
+        match &self.backend {
+            Backend::Memory => false,
+            Backend::Sqlite(files) => !files.query.contains("synchronous=normal"),
+            Backend::Postgres(_) => true,
+        }
     }
 
     /// A store that nobody has used.
-    pub(crate) fn fresh(&self) -> Result<Fresh> {
-        let Some(files) = &self.files else {
-            return Ok(Fresh { url: self.url.clone(), path: None });
-        };
+    pub(crate) async fn fresh(&self) -> Result<Fresh> {
+        match &self.backend {
+            Backend::Memory => Ok(Fresh { url: self.shown.clone(), at: At::Memory }),
+            Backend::Sqlite(files) => files.fresh(),
+            Backend::Postgres(server) => server.fresh().await,
+        }
+    }
+}
+
+impl Files {
+    fn fresh(&self) -> Result<Fresh> {
         for number in 1_u32.. {
-            let path = with(&files.prefix, &format!(".run{number}"));
+            let path = with(&self.prefix, &format!(".run{number}"));
             if BESIDE.iter().any(|end| with(&path, end).exists()) {
                 continue;
             }
             match File::create_new(&path) {
                 Ok(_) => {
-                    let url = format!("sqlite:{}{}", path.display(), files.query);
-                    return Ok(Fresh { url, path: Some(path) });
+                    let url = format!("sqlite:{}{}", path.display(), self.query);
+                    return Ok(Fresh { url, at: At::File(path) });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -107,11 +156,56 @@ impl Place {
     }
 }
 
-/// A fresh store. Dropped, its files are removed.
+impl Server {
+    async fn fresh(&self) -> Result<Fresh> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("homing_bench_{}_{number}", std::process::id());
+        let client = self.connect().await?;
+        // Left behind by a process of the same number that was killed.
+        client.batch_execute(&format!("DROP SCHEMA IF EXISTS {name} CASCADE")).await?;
+        client.batch_execute(&format!("CREATE SCHEMA {name}")).await?;
+        let and = if self.query.is_empty() { "" } else { "&" };
+        let url = format!("{}?{}{and}schema={name}", self.address, self.query);
+        Ok(Fresh { url, at: At::Schema(Schema { server: self.clone(), name }) })
+    }
+
+    async fn connect(&self) -> Result<tokio_postgres::Client> {
+        let (client, connection) = tokio_postgres::connect(&self.address, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+}
+
+/// A fresh store. Dropped, it is removed.
 #[derive(Debug)]
 pub(crate) struct Fresh {
     url: String,
-    path: Option<PathBuf>,
+    at: At,
+}
+
+/// Where a fresh store is.
+#[derive(Debug)]
+enum At {
+    Memory,
+    File(PathBuf),
+    Schema(Schema),
+}
+
+/// A schema of a PostgreSQL database.
+#[derive(Debug, Clone)]
+pub(crate) struct Schema {
+    server: Server,
+    pub(crate) name: String,
+}
+
+impl Schema {
+    /// A connection that finds the schema's tables by their bare names.
+    pub(crate) async fn connect(&self) -> Result<tokio_postgres::Client> {
+        let client = self.server.connect().await?;
+        client.batch_execute(&format!("SET search_path = {}", self.name)).await?;
+        Ok(client)
+    }
 }
 
 impl Fresh {
@@ -120,24 +214,56 @@ impl Fresh {
     }
 
     /// Its file, for those who go around homing.
-    pub(crate) fn path(&self) -> Result<&Path> {
-        self.path.as_deref().ok_or_else(|| format!("`{}` has no file", self.url).into())
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.at {
+            At::File(path) => Some(path),
+            At::Memory | At::Schema(_) => None,
+        }
+    }
+
+    /// Its schema, for those who go around homing.
+    pub(crate) fn schema(&self) -> Option<&Schema> {
+        match &self.at {
+            At::Schema(schema) => Some(schema),
+            At::Memory | At::File(_) => None,
+        }
     }
 }
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        let Some(path) = &self.path else { return };
         // What cannot be removed is left: there is nobody to tell.
-        let _ = std::fs::remove_file(path);
-        for end in BESIDE {
-            let beside = with(path, end);
-            let _ = if beside.is_dir() {
-                std::fs::remove_dir_all(beside)
-            } else {
-                std::fs::remove_file(beside)
-            };
+        match &self.at {
+            At::Memory => {}
+            At::File(path) => remove(path),
+            At::Schema(schema) => {
+                let schema = schema.clone();
+                // A runtime may be blocked in a thread of its own only.
+                let _ = std::thread::spawn(move || schema.drop()).join();
+            }
         }
+    }
+}
+
+impl Schema {
+    fn drop(&self) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let drop = format!("DROP SCHEMA {} CASCADE", self.name);
+            Ok(self.server.connect().await?.batch_execute(&drop).await?)
+        })
+    }
+}
+
+fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    for end in BESIDE {
+        let beside = with(path, end);
+        let _ = if beside.is_dir() {
+            std::fs::remove_dir_all(beside)
+        } else {
+            std::fs::remove_file(beside)
+        };
     }
 }
 
@@ -159,13 +285,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_takes_no_file_that_exists_and_leaves_none_of_its_own() {
+    fn a_password_is_not_shown() {
+        let place: Place = "postgres://me:se:cr@et@db:5432/jobs?password=x".parse().unwrap();
+        assert_eq!(place.url(), "postgres://me@db:5432/jobs");
+        let error = Place::from_str("mysql://me:secret@db/jobs").unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_run_takes_no_file_that_exists_and_leaves_none_of_its_own() {
         let base = std::env::temp_dir().join(format!("homing-bench-test-{}", std::process::id()));
         let taken = with(&base, ".run1");
         std::fs::write(&taken, "mine").unwrap();
         let place: Place = format!("sqlite:{}?synchronous=normal", base.display()).parse().unwrap();
         assert!(!place.is_full());
-        let fresh = place.fresh().unwrap();
+        let fresh = place.fresh().await.unwrap();
         assert_eq!(fresh.path().unwrap(), with(&base, ".run2"));
         assert!(fresh.url().ends_with(".run2?synchronous=normal"));
         std::fs::create_dir(with(fresh.path().unwrap(), ".workers")).unwrap();

@@ -10,8 +10,8 @@ use crate::{Result, limit};
 /// What every bench is told.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
-    /// `memory:`, `sqlite:PATH` (each run uses a fresh file `PATH.runN`), or `sqlite:` for files
-    /// in the directory for temporary files.
+    /// `memory:`, `sqlite:PATH` (each run uses a fresh file `PATH.runN`), `sqlite:` for files in the
+    /// directory for temporary files, or `postgres://…` (each run uses a fresh schema).
     #[arg(long, value_name = "URL", default_value = "sqlite:")]
     pub(crate) store: Place,
     /// How many tasks, parents or samples; each bench has its own default.
@@ -45,7 +45,7 @@ fn slots(text: &str) -> std::result::Result<usize, String> {
 impl Common {
     /// `--tasks`, or a bench's own number: of a store in memory, of one on disk.
     pub(crate) fn tasks(&self, memory: u64, disk: u64) -> u64 {
-        self.tasks.unwrap_or(if self.store.is_file() { disk } else { memory })
+        self.tasks.unwrap_or(if self.store.is_shared() { disk } else { memory })
     }
 
     /// `--children`, or a bench's own number.
@@ -81,7 +81,7 @@ impl Common {
         } else if self.children.is_some() {
             report = report.note("--children means nothing here");
         }
-        if !self.store.is_file() {
+        if !self.store.is_shared() {
             report =
                 report.note("no raw limit: a store in memory writes nothing to hold it against");
         }
@@ -99,7 +99,7 @@ impl Common {
         for number in 0..warmups + runs {
             progress(&format!("{}: run {} of {}", report.bench(), number + 1, warmups + runs));
             let limit = self.limit().await?;
-            let fresh = self.store.fresh()?;
+            let fresh = self.store.fresh().await?;
             let figures = self.bounded(run(&fresh)).await?;
             if number >= warmups {
                 report.add(figures, limit);
@@ -110,24 +110,20 @@ impl Common {
 
     /// Tasks per second that the store could bear at most, as of now; `None` in memory.
     pub(crate) async fn limit(&self) -> Result<Option<f64>> {
-        if !self.store.is_file() {
+        if !self.store.is_shared() {
             return Ok(None);
         }
-        let (fresh, full) = (self.store.fresh()?, self.store.is_full());
-        let path = fresh.path()?.to_owned();
-        let measured = tokio::task::spawn_blocking(move || limit::beside(&path, full));
-        Ok(Some(measured.await??))
+        let fresh = self.store.fresh().await?;
+        Ok(Some(limit::beside(&fresh, self.store.is_full()).await?))
     }
 
     /// Milliseconds that a bare commit of one row takes here at the median; `None` in memory.
     pub(crate) async fn commit(&self) -> Result<Option<f64>> {
-        if !self.store.is_file() {
+        if !self.store.is_shared() {
             return Ok(None);
         }
-        let (fresh, full) = (self.store.fresh()?, self.store.is_full());
-        let path = fresh.path()?.to_owned();
-        let measured = tokio::task::spawn_blocking(move || limit::commit(&path, full));
-        Ok(Some(measured.await??))
+        let fresh = self.store.fresh().await?;
+        Ok(Some(limit::commit(&fresh, self.store.is_full()).await?))
     }
 
     /// Gives up on a run that takes too long.

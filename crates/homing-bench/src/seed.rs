@@ -9,8 +9,10 @@ use std::time::Duration;
 use homing::Homing;
 use rusqlite::Connection;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use crate::Result;
+use crate::place::{Fresh, Schema};
 use crate::tasks::{self, Bench};
 
 /// Rows of one transaction.
@@ -23,7 +25,7 @@ const TABLES: [(&str, &str); 2] = [("tasks", "job"), ("jobs", "id")];
 const TIMES: [&str; 4] = ["created", "started", "due", "ended"];
 
 /// Runs a task to its end, to be multiplied.
-pub(crate) async fn template(fresh: &crate::place::Fresh) -> Result<()> {
+pub(crate) async fn template(fresh: &Fresh) -> Result<()> {
     let homing = Homing::open(fresh.url()).await?;
     let worker = tasks::worker(&homing, &Bench::default(), 1, 0).start().await?;
     homing.submit(tasks::noop(tasks::text(0))).await?.outcome().await?;
@@ -32,7 +34,15 @@ pub(crate) async fn template(fresh: &crate::place::Fresh) -> Result<()> {
 }
 
 /// Makes `rows` finished tasks of the one that is there.
-pub(crate) fn multiply(path: &Path, rows: u64, deadline: Instant) -> Result<()> {
+pub(crate) async fn multiply(fresh: &Fresh, rows: u64, deadline: Instant) -> Result<()> {
+    if let Some(schema) = fresh.schema() {
+        return in_schema(schema, rows, deadline).await;
+    }
+    let path = fresh.path().ok_or("the store has no file")?.to_owned();
+    tokio::task::spawn_blocking(move || in_file(&path, rows, deadline)).await?
+}
+
+fn in_file(path: &Path, rows: u64, deadline: Instant) -> Result<()> {
     let mut db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(5))?;
     // Nobody else uses the file, and a crash would only cost the bench.
@@ -91,6 +101,74 @@ fn insert(db: &Connection, table: &str, id: &str) -> Result<String> {
     Ok(format!(
         "WITH RECURSIVE n(i) AS (VALUES (?1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
          INSERT INTO main.{table} (\"{}\") SELECT {} FROM n, template_{table} t",
+        columns.join("\", \""),
+        values.join(", ")
+    ))
+}
+
+/// As [`in_file`], in a schema of a PostgreSQL database: every table that holds a row of the job.
+async fn in_schema(schema: &Schema, rows: u64, deadline: Instant) -> Result<()> {
+    let client = schema.connect().await?;
+    // A crash would only cost the bench.
+    client.batch_execute("SET synchronous_commit = off").await?;
+    let with_jobs = "SELECT table_name::text FROM information_schema.columns
+      WHERE table_schema = $1 AND column_name = 'job'";
+    let mut inserts = Vec::new();
+    for row in client.query(with_jobs, &[&schema.name]).await? {
+        let table: &str = row.get(0);
+        let count = format!("SELECT count(*) FROM {table}");
+        match client.query_one(&count, &[]).await?.get(0) {
+            0_i64 => continue,
+            1 => {}
+            more => return Err(format!("expected one row in {table}, found {more}").into()),
+        }
+        let template = format!(
+            "CREATE TEMP TABLE template_{table} AS SELECT * FROM {table}; DELETE FROM {table}"
+        );
+        client.batch_execute(&template).await?;
+        inserts.push(client.prepare(&insert_in_schema(&client, schema, table).await?).await?);
+    }
+    let newest: i64 = client.query_one("SELECT ended FROM template_ended", &[]).await?.get(0);
+    let oldest = newest - (rows * APART) as i64;
+    let mut next = 0;
+    while next < rows {
+        if Instant::now() > deadline {
+            return Err(format!("{next} of {rows} rows are seeded; --timeout allows more").into());
+        }
+        let end = rows.min(next + BATCH);
+        for insert in &inserts {
+            client.execute(insert, &[&(next as i64), &(end as i64 - 1), &oldest]).await?;
+        }
+        next = end;
+    }
+    // What a server in use has long since done.
+    client.batch_execute("VACUUM ANALYZE").await?;
+    client.batch_execute("CHECKPOINT").await?;
+    Ok(())
+}
+
+/// As [`insert`], for PostgreSQL.
+async fn insert_in_schema(client: &Client, schema: &Schema, table: &str) -> Result<String> {
+    let columns = "SELECT column_name::text FROM information_schema.columns
+      WHERE table_schema = $1 AND table_name = $2";
+    let rows = client.query(columns, &[&schema.name, &table]).await?;
+    let columns: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    let at = format!("($3::bigint + n.i * {APART})");
+    let key = format!(
+        "(lpad(to_hex({at} / 1000), 12, '0') || '7' || lpad(to_hex(n.i & 4095), 3, '0') || '8'
+          || lpad(to_hex(n.i), 15, '0'))::uuid"
+    );
+    let value = |column: &&str| match *column {
+        "job" => key.clone(),
+        name if TIMES.contains(&name) => {
+            format!("CASE WHEN t.\"{name}\" IS NULL THEN NULL ELSE {at} END")
+        }
+        name => format!("t.\"{name}\""),
+    };
+    let values: Vec<String> = columns.iter().map(value).collect();
+    Ok(format!(
+        "INSERT INTO {table} (\"{}\") SELECT {}
+         FROM generate_series($1::bigint, $2::bigint) AS n (i), template_{table} t",
         columns.join("\", \""),
         values.join(", ")
     ))

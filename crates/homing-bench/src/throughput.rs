@@ -3,32 +3,38 @@
 //! Jobs are submitted in pages of 1,000 while the worker runs; every outcome is waited for, as a client
 //! would, and compared. With two processes the worker is in one of its own.
 
+use std::ops::Range;
+
 use homing::Homing;
 use homing::limits::PAGE;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 use crate::Result;
+use crate::meter::Meter;
 use crate::place::Fresh;
 use crate::process::Process;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
 
+/// Tasks of the program that submit side by side, so that one encodes while the other's page is committed.
+const PRODUCERS: u64 = 2;
+
 /// What `throughput` and `pickup` are told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// 1: producer and worker share a process. 2: each has its own.
-    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    /// 1: producer and worker share a process. More: the producer has one, each worker one of the rest.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) processes: u8,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<Report> {
     let common = &args.common;
     if args.processes > 1 {
-        common.store.require_file("two processes need a store that they can share")?;
+        common.store.require_shared("two processes need a store that they can share")?;
     }
     let tasks = common.tasks(100_000, 20_000);
     let report = common
@@ -36,42 +42,78 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
         .setting("processes", args.processes)
         .setting("concurrency", common.concurrency)
         .note("seconds: first submit to the last outcome known; submit_per_second: acknowledged");
-    let run = async |fresh: &Fresh| one(fresh, common, tasks, args.processes > 1).await;
+    let run = async |fresh: &Fresh| one(fresh, common, tasks, args.processes - 1).await;
     common.rounds(report, common.runs(5), run).await
 }
 
-/// One run on a store.
+/// One run on a store, with so many workers in processes of their own, or one in this.
 pub(crate) async fn one(
     fresh: &Fresh,
     common: &Common,
     tasks: u64,
-    apart: bool,
+    workers: u8,
 ) -> Result<Figures> {
     let homing = Homing::open(fresh.url()).await?;
     let (slots, resident) = (common.concurrency, common.resident);
-    if apart {
-        let process = Process::worker(fresh.url(), slots, resident, false).await?;
-        let figures = drain(&homing, tasks).await?;
-        process.end().await?;
-        return Ok(figures);
+    let mut processes = Vec::new();
+    for _ in 0..workers {
+        processes.push(Process::worker(fresh.url(), slots, resident, false).await?);
     }
-    let worker = tasks::worker(&homing, &Bench::default(), slots, resident).start().await?;
-    let figures = drain(&homing, tasks).await?;
-    worker.shutdown(Duration::from_secs(5)).await;
+    let bench = Bench::default();
+    let own = match workers {
+        0 => Some(tasks::worker(&homing, &bench, slots, resident).start().await?),
+        _ => None,
+    };
+    let meter = Meter::start(fresh).await?;
+    let mut figures = drain(&homing, tasks).await?;
+    figures.extend(meter.per_task(tasks).await?);
+    for process in processes {
+        process.end().await?;
+    }
+    if let Some(worker) = own {
+        worker.shutdown(Duration::from_secs(5)).await;
+    }
     Ok(figures)
 }
 
 /// Submits tasks and waits until the outcome of each is known.
 pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
     let begun = Instant::now();
+    let share = tasks.div_ceil(PRODUCERS);
+    let mut producers = JoinSet::new();
+    for producer in 0..PRODUCERS {
+        let numbers = tasks.min(producer * share)..tasks.min((producer + 1) * share);
+        producers.spawn(produce(homing.clone(), numbers, begun));
+    }
+    let (mut known, mut submitted) = (0, 0.0_f64);
+    while let Some(producer) = producers.join_next().await {
+        let (outcomes, seconds) = producer??;
+        known += outcomes;
+        submitted = submitted.max(seconds);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    if known != tasks {
+        return Err(format!("{known} of {tasks} outcomes are known").into());
+    }
+    let rate = |seconds: f64| tasks as f64 / seconds;
+    Ok(vec![
+        ("per_second", rate(seconds)),
+        ("seconds", seconds),
+        ("submit_per_second", rate(submitted)),
+    ])
+}
+
+/// Submits tasks page by page and waits for their outcomes. How many are known, and the seconds from
+/// `begun` to the last submission's acknowledgement.
+async fn produce(homing: Homing, numbers: Range<u64>, begun: Instant) -> Result<(u64, f64)> {
     let mut waiters = JoinSet::new();
-    let mut next = 0;
-    while next < tasks {
-        let numbers = next..tasks.min(next + PAGE as u64);
-        next = numbers.end;
-        let calls = numbers.clone().map(|number| tasks::noop(tasks::text(number)));
+    let mut next = numbers.start;
+    while next < numbers.end {
+        let page = next..numbers.end.min(next + PAGE as u64);
+        next = page.end;
+        let calls = page.clone().map(|number| tasks::noop(tasks::text(number)));
         let handles = homing.submit_all(calls).await?;
-        for (number, handle) in numbers.zip(handles) {
+        for (number, handle) in page.zip(handles) {
             waiters.spawn(async move {
                 Ok::<_, homing::OutcomeError>((number, handle.outcome().await?))
             });
@@ -86,14 +128,5 @@ pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
         }
         known += 1;
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    if known != tasks {
-        return Err(format!("{known} of {tasks} outcomes are known").into());
-    }
-    let rate = |seconds: f64| tasks as f64 / seconds;
-    Ok(vec![
-        ("per_second", rate(seconds)),
-        ("seconds", seconds),
-        ("submit_per_second", rate(submitted)),
-    ])
+    Ok((known, submitted))
 }

@@ -21,7 +21,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         .setting("resident", common.resident)
         .note("p50, p99: last line of the last child's body to the parent's next line")
         .note("so they hold the commit of the child's end and that of the parent's claim");
-    if common.store.is_file() {
+    if common.store.is_shared() {
         report =
             report.note("bare_commit_ms: one row in a transaction without homing, at the median");
     }

@@ -119,38 +119,32 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         format!("{}.await", self.cause.place)
     }
 
-    fn plan<'a>(&'a mut self, _: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+    async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
         let (set, child) = (self.cause.set, self.cause.child);
-        Box::pin(std::future::ready(child.map(|child| Condition::Child { set, child })))
+        child.map(|child| Condition::Child { set, child })
     }
 
-    fn settle<'a>(mut self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            settled.place.clone_into(&mut self.cause.place);
-            if settled.timed_out {
-                return Err(context.timed_out(&settled.place, self.cause).await);
-            }
-            let (task, local) = (context.task, self.cause.child.unwrap_or(self.cause.set));
-            let child =
-                context.fetch(move |store| async move { store.child(task, local).await }).await;
-            let Some(child) = child.filter(|child| child.state.is_ended()) else {
-                return context.drift(&settled.place, "expected an ended child, got none").await;
-            };
-            context.with_set(self.cause.set, |state| {
-                if state.singly.insert(local) {
-                    state.delivered += 1;
-                    if crate::join_set::is_lost(&child) {
-                        state.lost += 1;
-                        state.lost_singly.insert(local);
-                    }
-                    state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
+    async fn settle(mut self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        settled.place.clone_into(&mut self.cause.place);
+        if settled.timed_out {
+            return Err(context.timed_out(&settled.place, self.cause).await);
+        }
+        let (task, local) = (context.task, self.cause.child.unwrap_or(self.cause.set));
+        let child = context.fetch(move |store| async move { store.child(task, local).await }).await;
+        let Some(child) = child.filter(|child| child.state.is_ended()) else {
+            return context.drift(&settled.place, "expected an ended child, got none").await;
+        };
+        context.with_set(self.cause.set, |state| {
+            if state.singly.insert(local) {
+                state.delivered += 1;
+                if crate::join_set::is_lost(&child) {
+                    state.lost += 1;
+                    state.lost_singly.insert(local);
                 }
-            });
-            decode(context, &child, || self.cause)
-        })
+                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
+            }
+        });
+        decode(context, &child, || self.cause)
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {

@@ -41,22 +41,13 @@ impl Durable for Sleep {
         "sleep".to_owned()
     }
 
-    fn plan<'a>(
-        &'a mut self,
-        context: &'a Arc<Context>,
-        place: &'a str,
-    ) -> Boxed<'a, Option<Condition>> {
-        Box::pin(async move {
-            let time = context.deadline(place, self.duration).await;
-            Some(Condition::At { time })
-        })
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
+        let time = context.deadline(place, self.duration).await;
+        Some(Condition::At { time })
     }
 
-    fn settle<'a>(self, _: &'a Arc<Context>, _: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(std::future::ready(Ok(())))
+    async fn settle(self, _: &Arc<Context>, _: Settled) -> Self::Output {
+        Ok(())
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -89,24 +80,19 @@ impl<T: DeserializeOwned + Send> Durable for Signal<T> {
         format!("signal:{}", self.name)
     }
 
-    fn plan<'a>(&'a mut self, _: &'a Arc<Context>, _: &'a str) -> Boxed<'a, Option<Condition>> {
+    async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
         let name = self.name.clone();
-        Box::pin(std::future::ready(Some(Condition::Signal { name })))
+        Some(Condition::Signal { name })
     }
 
-    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            if settled.timed_out {
-                let cause = Cause { place: settled.place.clone(), set: Local::ROOT, child: None };
-                return Err(context.timed_out(&settled.place, cause).await);
-            }
-            let text = settled.value.unwrap_or_else(|| "null".to_owned());
-            let id = context.task;
-            crate::encode::parse(&text).map_err(|reason| JoinError::Undecodable { id, reason })
-        })
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        if settled.timed_out {
+            let cause = Cause { place: settled.place.clone(), set: Local::ROOT, child: None };
+            return Err(context.timed_out(&settled.place, cause).await);
+        }
+        let text = settled.value.unwrap_or_else(|| "null".to_owned());
+        let id = context.task;
+        crate::encode::parse(&text).map_err(|reason| JoinError::Undecodable { id, reason })
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {

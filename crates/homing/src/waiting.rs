@@ -34,15 +34,17 @@ pub trait Durable: Send {
         0
     }
     /// What to wait for; `None` if there is nothing to wait for.
-    fn plan<'a>(
-        &'a mut self,
-        context: &'a Arc<Context>,
-        place: &'a str,
-    ) -> Boxed<'a, Option<Condition>>;
+    fn plan(
+        &mut self,
+        context: &Arc<Context>,
+        place: &str,
+    ) -> impl Future<Output = Option<Condition>> + Send;
     /// Turns the answer into the output.
-    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a;
+    fn settle(
+        self,
+        context: &Arc<Context>,
+        settled: Settled,
+    ) -> impl Future<Output = Self::Output> + Send;
     /// The output when there is no task to wait in.
     fn misuse(self, misuse: Misuse) -> Self::Output;
 }
@@ -98,7 +100,7 @@ impl<W: Durable> Waiting<'_, W> {
         let members = self.wait.members(&context);
         let mut answer = Box::pin(context.answered(&place, members)).await;
         if answer.is_none()
-            && let Some(condition) = self.wait.plan(&context, &place).await
+            && let Some(condition) = Box::pin(self.wait.plan(&context, &place)).await
         {
             let mut arms = vec![condition];
             if let Some(after) = self.timeout {
@@ -109,7 +111,7 @@ impl<W: Durable> Waiting<'_, W> {
         }
         // The futures above live only until they are done; what is parked is the wait itself.
         let (arm, value) = answer.map_or((0, None), |answer| (answer.arm, answer.value));
-        self.wait.settle(&context, Settled { place, timed_out: arm > 0, value }).await
+        Box::pin(self.wait.settle(&context, Settled { place, timed_out: arm > 0, value })).await
     }
 }
 
@@ -241,7 +243,7 @@ impl<W: Durable> Arm for Waiting<'_, W> {
         Box::pin(async move {
             // Nothing to wait for is satisfied at once; the winner is recorded all the same.
             let nothing = Condition::All { of: Vec::new() };
-            let mut arms = vec![self.wait.plan(context, place).await.unwrap_or(nothing)];
+            let mut arms = vec![Box::pin(self.wait.plan(context, place)).await.unwrap_or(nothing)];
             if let Some(after) = self.timeout {
                 arms.push(Condition::At { time: context.deadline(place, after).await });
             }
@@ -272,7 +274,7 @@ impl Winner {
     /// What the winning arm brings.
     pub async fn settle<W: Durable>(self, arm: Waiting<'_, W>) -> W::Output {
         match self.settled {
-            Ok((context, settled)) => arm.wait.settle(&context, settled).await,
+            Ok((context, settled)) => Box::pin(arm.wait.settle(&context, settled)).await,
             Err(misuse) => arm.wait.misuse(misuse),
         }
     }

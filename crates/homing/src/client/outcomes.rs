@@ -13,7 +13,7 @@ use crate::clock::monotonic;
 use crate::id::JobId;
 use crate::limits;
 use crate::store::read::Settled;
-use crate::store::{Error, Store};
+use crate::store::{Ended, Error, Store};
 
 /// How often those who have stopped waiting are forgotten, unless [`FEW`] wait.
 const FORGET: Duration = Duration::from_secs(1);
@@ -35,6 +35,15 @@ struct Waiting {
     /// Asked for and not yet looked up.
     new: HashSet<JobId>,
     watched: bool,
+}
+
+impl Waiting {
+    fn answer(&mut self, job: JobId, answer: &Result<Settled, Error>) {
+        for asked in self.jobs.remove(&job).into_iter().flatten() {
+            // Whoever has stopped waiting needs no answer.
+            let _ = asked.send(answer.clone());
+        }
+    }
 }
 
 impl Outcomes {
@@ -109,8 +118,14 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
             () = asked.notified() => {}
             jobs = ended.recv() => match jobs {
                 Ok(jobs) => {
-                    let waiting = guard();
-                    look.extend(jobs.iter().filter(|job| waiting.jobs.contains_key(job)));
+                    let mut waiting = guard();
+                    for Ended { job, settled } in &*jobs {
+                        match settled {
+                            Some(settled) => waiting.answer(*job, &Ok(settled.clone())),
+                            None if waiting.jobs.contains_key(job) => look.push(*job),
+                            None => {}
+                        }
+                    }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => look = everything(),
                 Err(broadcast::error::RecvError::Closed) => break,
@@ -140,10 +155,7 @@ fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Sett
             Some(settled) => Ok(settled.clone()),
             None => Err(Error::Unknown { id: job.root() }),
         };
-        for asked in waiting.jobs.remove(job).into_iter().flatten() {
-            // Whoever has stopped waiting needs no answer.
-            let _ = asked.send(answer.clone());
-        }
+        waiting.answer(*job, &answer);
     }
 }
 

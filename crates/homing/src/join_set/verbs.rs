@@ -11,7 +11,7 @@ use crate::error::{JoinError, Misuse};
 use crate::limits;
 use crate::store::{Cause, Child};
 use crate::wait::Condition;
-use crate::waiting::{Boxed, Durable, Settled};
+use crate::waiting::{Durable, Settled};
 
 /// See [`JoinSet::join_next`].
 pub struct JoinNext<'s, T> {
@@ -85,47 +85,36 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(
-        &'a mut self,
-        context: &'a Arc<Context>,
-        _: &'a str,
-    ) -> Boxed<'a, Option<Condition>> {
-        Box::pin(async move {
-            let set = self.set.set;
-            if self.set.is_empty() || context.next_end(set, false).await {
-                return None;
-            }
-            let past = Some(context.with_set(set, |state| state.watermark));
-            Some(Condition::Set { set, ended: None, lost: None, succeeded: None, past })
-        })
+    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
+        let set = self.set.set;
+        if self.set.is_empty() || context.next_end(set, false).await {
+            return None;
+        }
+        let past = Some(context.with_set(set, |state| state.watermark));
+        Some(Condition::Set { set, ended: None, lost: None, succeeded: None, past })
     }
 
-    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
-            if settled.timed_out {
-                return Some(Err(context.timed_out(&settled.place, cause).await));
-            }
-            if self.set.is_empty() {
-                return None;
-            }
-            context.next_end(set, true).await;
-            let child = context.with_set(set, |state| {
-                let child = state.page.pop_front()?;
-                state.watermark = child.end.unwrap_or(state.watermark);
-                state.delivered += 1;
-                state.lost += u64::from(super::collect::is_lost(&child));
-                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
-                Some(child)
-            });
-            match child {
-                Some(child) => Some(decode(context, &child, || cause)),
-                None => context.drift(&settled.place, "expected an ended child, got none").await,
-            }
-        })
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        if settled.timed_out {
+            return Some(Err(context.timed_out(&settled.place, cause).await));
+        }
+        if self.set.is_empty() {
+            return None;
+        }
+        context.next_end(set, true).await;
+        let child = context.with_set(set, |state| {
+            let child = state.page.pop_front()?;
+            state.watermark = child.end.unwrap_or(state.watermark);
+            state.delivered += 1;
+            state.lost += u64::from(super::collect::is_lost(&child));
+            state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
+            Some(child)
+        });
+        match child {
+            Some(child) => Some(decode(context, &child, || cause)),
+            None => context.drift(&settled.place, "expected an ended child, got none").await,
+        }
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -172,62 +161,52 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(
-        &'a mut self,
-        context: &'a Arc<Context>,
-        _: &'a str,
-    ) -> Boxed<'a, Option<Condition>> {
+    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
         let policy = self.set.policy;
         let too_many = self.set.too_many(context, "join_all").is_some();
         let lost = context.with_set(self.set.set, |state| {
             state.lost + policy.allowed(u64::from(state.issued), state.lost) + 1
         });
-        let condition = self.set.all(context, Some(lost)).filter(|_| !too_many);
-        Box::pin(std::future::ready(condition))
+        self.set.all(context, Some(lost)).filter(|_| !too_many)
     }
 
-    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
-            if let Some(error) = self.set.too_many(context, "join_all") {
-                return Err(error);
-            }
-            if settled.timed_out {
-                return Err(context.timed_out(&settled.place, cause).await);
-            }
-            let (spawned, before, succeeded) = context
-                .with_set(set, |state| (u64::from(state.issued), state.lost, state.succeeded));
-            let allowed = self.set.policy.allowed(spawned, before);
-            let mut children = Vec::new();
-            let tally = context
-                .tally(set, allowed, |child| {
-                    if child.state == crate::state::State::Succeeded {
-                        children.push(child);
-                    }
-                    true
-                })
-                .await;
-            if tally.breaking.is_some() {
-                abort(context, set, None, true);
-            }
-            self.set.turn(context, tally.breaking.is_none());
-            if let Some(child) = tally.breaking {
-                let failure = Box::new(failure_of(context, &child));
-                return Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) });
-            }
-            if let super::FailurePolicy::Require { successes: needed } = self.set.policy {
-                let succeeded = succeeded + tally.succeeded;
-                if succeeded < needed {
-                    let cause = Some(Box::new(cause));
-                    return Err(JoinError::TooFew { succeeded, spawned, needed, cause });
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        if let Some(error) = self.set.too_many(context, "join_all") {
+            return Err(error);
+        }
+        if settled.timed_out {
+            return Err(context.timed_out(&settled.place, cause).await);
+        }
+        let (spawned, before, succeeded) =
+            context.with_set(set, |state| (u64::from(state.issued), state.lost, state.succeeded));
+        let allowed = self.set.policy.allowed(spawned, before);
+        let mut children = Vec::new();
+        let tally = context
+            .tally(set, allowed, |child| {
+                if child.state == crate::state::State::Succeeded {
+                    children.push(child);
                 }
+                true
+            })
+            .await;
+        if tally.breaking.is_some() {
+            abort(context, set, None, true);
+        }
+        self.set.turn(context, tally.breaking.is_none());
+        if let Some(child) = tally.breaking {
+            let failure = Box::new(failure_of(context, &child));
+            return Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) });
+        }
+        if let super::FailurePolicy::Require { successes: needed } = self.set.policy {
+            let succeeded = succeeded + tally.succeeded;
+            if succeeded < needed {
+                let cause = Some(Box::new(cause));
+                return Err(JoinError::TooFew { succeeded, spawned, needed, cause });
             }
-            children.sort_by_key(|child| (child.number, child.local));
-            children.iter().map(|child| decode(context, child, || cause.clone())).collect()
-        })
+        }
+        children.sort_by_key(|child| (child.number, child.local));
+        children.iter().map(|child| decode(context, child, || cause.clone())).collect()
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -246,38 +225,28 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(
-        &'a mut self,
-        context: &'a Arc<Context>,
-        _: &'a str,
-    ) -> Boxed<'a, Option<Condition>> {
+    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
         let too_many = self.set.too_many(context, "join_settled").is_some();
-        let condition = self.set.all(context, None).filter(|_| !too_many);
-        Box::pin(std::future::ready(condition))
+        self.set.all(context, None).filter(|_| !too_many)
     }
 
-    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
-            if let Some(error) = self.set.too_many(context, "join_settled") {
-                return Err(error);
-            }
-            if settled.timed_out {
-                return Err(context.timed_out(&settled.place, cause).await);
-            }
-            let mut children = Vec::new();
-            let keep = |child| {
-                children.push(child);
-                true
-            };
-            context.tally(set, u64::MAX, keep).await;
-            self.set.turn(context, true);
-            children.sort_by_key(|child| (child.number, child.local));
-            Ok(children.iter().map(|child| decode(context, child, || cause.clone())).collect())
-        })
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        if let Some(error) = self.set.too_many(context, "join_settled") {
+            return Err(error);
+        }
+        if settled.timed_out {
+            return Err(context.timed_out(&settled.place, cause).await);
+        }
+        let mut children = Vec::new();
+        let keep = |child| {
+            children.push(child);
+            true
+        };
+        context.tally(set, u64::MAX, keep).await;
+        self.set.turn(context, true);
+        children.sort_by_key(|child| (child.number, child.local));
+        Ok(children.iter().map(|child| decode(context, child, || cause.clone())).collect())
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -296,62 +265,52 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         self.set.issued(context)
     }
 
-    fn plan<'a>(
-        &'a mut self,
-        context: &'a Arc<Context>,
-        _: &'a str,
-    ) -> Boxed<'a, Option<Condition>> {
+    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
         let (set, count) = (self.set.set, self.count);
-        let condition = context.with_set(set, |state| {
+        context.with_set(set, |state| {
             let open = u64::from(state.issued) - state.delivered;
             let reachable = open >= count && count > 0;
             // More losses than this, and the successes can no longer be reached.
             let lost = Some((state.lost + open).saturating_sub(count) + 1);
             let (ended, succeeded) = (Some(u64::from(state.issued)), Some(state.succeeded + count));
             reachable.then_some(Condition::Set { set, ended, lost, succeeded, past: None })
-        });
-        Box::pin(std::future::ready(condition))
+        })
     }
 
-    fn settle<'a>(self, context: &'a Arc<Context>, settled: Settled) -> Boxed<'a, Self::Output>
-    where
-        Self: 'a,
-    {
-        Box::pin(async move {
-            let (set, cause) = (self.set.set, self.set.cause(&settled.place));
-            if settled.timed_out {
-                return Err(context.timed_out(&settled.place, cause).await);
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        if settled.timed_out {
+            return Err(context.timed_out(&settled.place, cause).await);
+        }
+        let spawned = self.set.issued(context);
+        let (mut values, mut lost) = (Vec::new(), None);
+        let keep = |child: Child| {
+            if child.state == crate::state::State::Succeeded {
+                values.push(child);
+            } else if super::collect::is_lost(&child) {
+                lost = Some(child);
             }
-            let spawned = self.set.issued(context);
-            let (mut values, mut lost) = (Vec::new(), None);
-            let keep = |child: Child| {
-                if child.state == crate::state::State::Succeeded {
-                    values.push(child);
-                } else if super::collect::is_lost(&child) {
-                    lost = Some(child);
-                }
-                (values.len() as u64) < self.count
-            };
-            if self.count > 0 {
-                context.tally(set, u64::MAX, keep).await;
+            (values.len() as u64) < self.count
+        };
+        if self.count > 0 {
+            context.tally(set, u64::MAX, keep).await;
+        }
+        let succeeded = values.len() as u64;
+        let values: Result<Vec<T>, _> =
+            values.iter().map(|child| decode(context, child, || cause.clone())).collect();
+        abort(context, set, None, true);
+        self.set.turn(context, false);
+        match ((self.finish)(values?).filter(|_| succeeded >= self.count), lost) {
+            (Some(result), _) => Ok(result),
+            (None, Some(child)) if self.count == 1 => {
+                let failure = Box::new(failure_of(context, &child));
+                Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) })
             }
-            let succeeded = values.len() as u64;
-            let values: Result<Vec<T>, _> =
-                values.iter().map(|child| decode(context, child, || cause.clone())).collect();
-            abort(context, set, None, true);
-            self.set.turn(context, false);
-            match ((self.finish)(values?).filter(|_| succeeded >= self.count), lost) {
-                (Some(result), _) => Ok(result),
-                (None, Some(child)) if self.count == 1 => {
-                    let failure = Box::new(failure_of(context, &child));
-                    Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) })
-                }
-                (None, _) => {
-                    let (needed, cause) = (self.count, Some(Box::new(cause)));
-                    Err(JoinError::TooFew { succeeded, spawned, needed, cause })
-                }
+            (None, _) => {
+                let (needed, cause) = (self.count, Some(Box::new(cause)));
+                Err(JoinError::TooFew { succeeded, spawned, needed, cause })
             }
-        })
+        }
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {

@@ -5,6 +5,36 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use crate::id::JobId;
+use crate::state::State;
+use crate::store::read::Settled;
+
+/// Bytes of an outcome that a hint carries at most: small ones need no look at the store.
+const CARRIED: usize = 1024;
+/// Messages that wait for a slow listener, who then looks for itself.
+const KEPT: usize = 64;
+
+/// A job that ended, and how, where that is short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The job.
+    pub job: JobId,
+    /// As committed. `None`: to be looked up.
+    pub settled: Option<Settled>,
+}
+
+impl Ended {
+    /// A job whose outcome is to be looked up.
+    pub fn unknown(job: JobId) -> Self {
+        Self { job, settled: None }
+    }
+
+    /// A job with its outcome, unless that is long.
+    pub fn new(job: JobId, state: State, outcome: &str) -> Self {
+        let short = outcome.len() <= CARRIED;
+        let settled = short.then(|| Settled { state, outcome: Some(outcome.to_owned()) });
+        Self { job, settled }
+    }
+}
 
 /// The channels on which a store's own process hears of commits.
 #[derive(Debug)]
@@ -12,7 +42,7 @@ pub struct Hints {
     ready: watch::Sender<u64>,
     noticed: watch::Sender<u64>,
     changed: watch::Sender<u64>,
-    ended: broadcast::Sender<Arc<[JobId]>>,
+    ended: broadcast::Sender<Arc<[Ended]>>,
 }
 
 impl Default for Hints {
@@ -21,7 +51,7 @@ impl Default for Hints {
             ready: watch::Sender::new(0),
             noticed: watch::Sender::new(0),
             changed: watch::Sender::new(0),
-            ended: broadcast::Sender::new(256),
+            ended: broadcast::Sender::new(KEPT),
         }
     }
 }
@@ -44,7 +74,7 @@ impl Hints {
     }
 
     /// The jobs that ended in this process, one message per commit.
-    pub fn ended(&self) -> broadcast::Receiver<Arc<[JobId]>> {
+    pub fn ended(&self) -> broadcast::Receiver<Arc<[Ended]>> {
         self.ended.subscribe()
     }
 
@@ -66,7 +96,7 @@ impl Hints {
     }
 
     /// Says that jobs ended.
-    pub fn say_ended(&self, jobs: Vec<JobId>) {
+    pub fn say_ended(&self, jobs: Vec<Ended>) {
         if !jobs.is_empty() {
             // An error means that nobody listens.
             let _ = self.ended.send(jobs.into());

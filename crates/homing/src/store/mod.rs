@@ -29,7 +29,7 @@ pub mod sqlite;
 mod url;
 
 pub use error::Error;
-pub use hints::Hints;
+pub use hints::{Ended, Hints};
 pub use read::Read;
 pub use url::Migration;
 pub(crate) use url::{known, migrate, open};
@@ -182,7 +182,7 @@ pub struct Exchange {
     /// keeps its number.
     pub number: u64,
     /// The number of the last exchange whose reply arrived. Tasks claimed under later ones are handed
-    /// out again.
+    /// out again, and cancellations told by later ones told again.
     pub acknowledged: u64,
     /// What happened, each task's events in program order.
     /// Shared, so that an exchange kept for resending copies none of them.
@@ -405,7 +405,8 @@ pub struct Reply {
     pub ready: Vec<(TaskId, Vec<Answer>)>,
     /// Tasks claimed, under the exchange's token.
     pub claimed: Vec<Claimed>,
-    /// Tasks of this worker that were ended by somebody else.
+    /// Tasks of this worker that were ended by somebody else; said again until an exchange acknowledges
+    /// a reply that said so.
     pub cancelled: Vec<(TaskId, Token)>,
     /// When the next thing falls due that this worker could act on, if nothing happens before.
     pub next_due: Option<Time>,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::body::Driver;
 use super::mailbox::{Mail, Mailbox};
 use super::outbox::Posting;
-use super::{Phase, Shared};
+use super::{Phase, Shared, Slot};
 use crate::clock::{Time, monotonic};
 use crate::error::{Failure, Reason};
 use crate::id::{TaskId, WorkerId};
@@ -52,6 +52,8 @@ struct Conversation {
     /// Whether to speak even without a free slot: there may be news, or a second has passed.
     speak: bool,
     due: Option<Time>,
+    /// Claimed by the last reply, with their slots, and not begun yet.
+    claimed: Vec<(Claimed, Arc<Slot>)>,
     /// When a shutdown's patience ends.
     patience: Option<std::time::Instant>,
 }
@@ -68,6 +70,7 @@ impl Conversation {
             look: true,
             speak: false,
             due: None,
+            claimed: Vec::new(),
             patience: None,
         }
     }
@@ -81,6 +84,7 @@ impl Conversation {
         match phase {
             Phase::Running => {}
             Phase::Draining { patience } => {
+                self.shared.begin(std::mem::take(&mut self.claimed));
                 if self.drain(patience).await {
                     return false;
                 }
@@ -96,6 +100,7 @@ impl Conversation {
         let overdue = self.due.is_some_and(|due| due <= self.shared.store.clock().now());
         let something = overdue || self.speak || (self.look && free > 0);
         if postings.is_empty() && !something {
+            self.shared.begin(std::mem::take(&mut self.claimed));
             self.wait(running).await;
             return true;
         }
@@ -142,7 +147,11 @@ impl Conversation {
             },
         };
         point::worker("before_exchange");
-        let Some(reply) = self.send(exchange).await else { return };
+        // The store works on this exchange while what the last one claimed is begun.
+        let (shared, claimed) = (Arc::clone(&self.shared), std::mem::take(&mut self.claimed));
+        let (reply, ()) =
+            tokio::join!(biased; self.send(exchange), async { shared.begin(claimed) });
+        let Some(reply) = reply else { return };
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
@@ -178,9 +187,9 @@ impl Conversation {
         }
     }
 
-    /// Tells every body what became of its units, then begins and resumes what was claimed. The order
-    /// matters: a task may be parked, woken and claimed again by one exchange.
-    fn dispatch(&self, postings: Vec<Posting>, reply: Reply, worker: WorkerId) {
+    /// Tells every body what became of its units, then takes what was claimed. The order matters: a
+    /// task may be parked, woken and claimed again by one exchange.
+    fn dispatch(&mut self, postings: Vec<Posting>, reply: Reply, worker: WorkerId) {
         let mut refused: HashMap<TaskId, Refusal> = reply.refused.into_iter().collect();
         let mut ready: HashMap<TaskId, _> = reply.ready.into_iter().collect();
         for posting in postings {
@@ -212,7 +221,8 @@ impl Conversation {
         }
         for claimed in reply.claimed {
             debug_assert_eq!(claimed.token.worker, worker);
-            self.shared.begin(claimed);
+            let slot = self.shared.take_slot(claimed.crashes >= limits::SUSPECT);
+            self.claimed.push((claimed, slot));
         }
     }
 
@@ -239,6 +249,7 @@ impl Conversation {
 
     /// The store has given this worker up: everything is dropped and a new id taken.
     async fn start_afresh(&mut self) {
+        self.claimed.clear();
         self.shared.drop_bodies();
         self.shared.identity.send_replace(WorkerId::fresh());
         (self.number, self.acknowledged, self.look, self.due) = (1, 0, true, None);
@@ -259,19 +270,21 @@ impl Conversation {
 }
 
 impl Shared {
-    /// A task was claimed: its future goes on if it is here, else it is replayed from its record.
-    fn begin(self: &Arc<Self>, claimed: Claimed) {
-        let (task, token) = (claimed.task, claimed.token);
-        let slot = self.take_slot(claimed.crashes >= limits::SUSPECT);
-        let resident = self.residents().resume(task, claimed.parked);
-        if let Some(mailbox) = resident {
+    /// Tasks were claimed: the future of each goes on if it is here, else it is replayed from its
+    /// record.
+    fn begin(self: &Arc<Self>, claimed: Vec<(Claimed, Arc<Slot>)>) {
+        for (claimed, slot) in claimed {
+            let (task, token) = (claimed.task, claimed.token);
+            let resident = self.residents().resume(task, claimed.parked);
+            if let Some(mailbox) = resident {
+                self.bodies().insert(task, (token, Arc::clone(&mailbox)));
+                mailbox.put(Mail::Resumed(Box::new(claimed), slot));
+                continue;
+            }
+            let mailbox = Arc::new(Mailbox::default());
             self.bodies().insert(task, (token, Arc::clone(&mailbox)));
-            mailbox.put(Mail::Resumed(Box::new(claimed), slot));
-            return;
+            tokio::spawn(Driver::new(Arc::clone(self), claimed, mailbox, slot).run());
         }
-        let mailbox = Arc::new(Mailbox::default());
-        self.bodies().insert(task, (token, Arc::clone(&mailbox)));
-        tokio::spawn(Driver::new(Arc::clone(self), claimed, mailbox, slot).run());
     }
 
     /// A park was committed: the body holds no token any more.

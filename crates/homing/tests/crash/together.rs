@@ -28,6 +28,10 @@ fn stop(world: &World, process: &Process) {
     let other = rusqlite::Connection::open(world.path().join("jobs.db")).unwrap();
     loop {
         process.signal("STOP");
+        // A thread in a system call stops at its end, and may get the lock in it.
+        while !process.has_stopped() {
+            std::thread::yield_now();
+        }
         if other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok() {
             return;
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Cascade, Data, Task, stored};
+use super::{Cascade, Data, Notice, Task, stored};
 use crate::clock::Time;
-use crate::id::{Local, TaskId};
+use crate::id::{Local, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
@@ -28,7 +28,7 @@ impl Data {
         self.wake_parents(now);
         reply.more = self.sweep(exchange.claim.max_crashes, now);
         self.wake_parents(now);
-        reply.cancelled = self.notices.remove(&exchange.worker).unwrap_or_default();
+        reply.cancelled = self.notices(exchange.worker, exchange.number, exchange.acknowledged);
         // A worker that was given up must not take tasks under a dead id.
         if self.workers.contains_key(&exchange.worker) {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply);
@@ -36,6 +36,22 @@ impl Data {
         }
         reply.next_due = self.next_due(exchange.worker, &exchange.claim, now);
         reply
+    }
+
+    /// Tasks that ended under the worker's hands, until a reply that says so has arrived.
+    fn notices(
+        &mut self,
+        worker: WorkerId,
+        number: u64,
+        acknowledged: u64,
+    ) -> Vec<(TaskId, Token)> {
+        let Some(notices) = self.notices.get_mut(&worker) else { return Vec::new() };
+        notices.retain(|notice| notice.told.is_none_or(|told| told > acknowledged));
+        let told = |notice: &mut Notice| {
+            notice.told.get_or_insert(number);
+            (notice.task, notice.token)
+        };
+        notices.iter_mut().map(told).collect()
     }
 
     /// Applies a unit whole or, with a refusal, not at all. Answers come back from a park that is

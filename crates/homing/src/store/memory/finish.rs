@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 
-use super::{Cascade, Data};
+use super::{Cascade, Data, Notice};
 use crate::clock::Time;
 use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::state::State;
-use crate::store::CancelledBy;
+use crate::store::{CancelledBy, Ended};
 use crate::wait::{self, Facts, SetCounts};
 
 impl Data {
@@ -33,7 +33,7 @@ impl Data {
         row.holder = None;
         let birth = row.parent.zip(row.set);
         if let Some(token) = row.token.take() {
-            self.notices.entry(token.worker).or_default().push((task, token));
+            self.notices.entry(token.worker).or_default().push(Notice { task, token, told: None });
         }
         self.signals.retain(|(owner, _), _| *owner != task);
         if state != State::Succeeded && self.spawned(task) > 0 {
@@ -79,7 +79,7 @@ impl Data {
     fn end_job(&mut self, root: TaskId) {
         // After a job's retry the key may be another open job's.
         self.keys.retain(|_, holder| *holder != root.job);
-        self.ended.push(root.job);
+        self.ended.push(Ended::unknown(root.job));
     }
 
     /// Looks once at each parent whose children ended, and wakes it if that satisfies it.

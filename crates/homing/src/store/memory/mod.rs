@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::log::Line;
 use crate::state::State;
-use crate::store::{CancelledBy, Cause};
+use crate::store::{CancelledBy, Cause, Ended};
 use crate::wait::{SetCounts, Wait};
 
 mod cancel;
@@ -92,6 +92,15 @@ struct Job {
     errors: bool,
 }
 
+/// What a worker is to be told: a task of its was ended by somebody else.
+#[derive(Debug, Clone)]
+struct Notice {
+    task: TaskId,
+    token: Token,
+    /// The exchange whose reply said so first.
+    told: Option<u64>,
+}
+
 /// Children still to be cancelled: all of a task's, or those of one set below a number.
 #[derive(Debug, Clone, Copy)]
 struct Cascade {
@@ -124,13 +133,13 @@ struct Data {
     workers: BTreeMap<WorkerId, Worker>,
     kinds: BTreeMap<String, Vec<String>>,
     paused: BTreeSet<String>,
-    notices: BTreeMap<WorkerId, Vec<(TaskId, Token)>>,
+    notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
     /// Parents and sets whose children ended in this transaction.
     touched: BTreeSet<(TaskId, Local)>,
     /// Jobs that ended in this transaction.
-    ended: Vec<JobId>,
+    ended: Vec<Ended>,
     /// Whether this transaction made a task claimable.
     ready: bool,
     /// Whether this transaction has news for a worker.

@@ -52,7 +52,7 @@ impl Shared {
         } else {
             wanted.tasks.push((task, false));
         }
-        let mut steps = vec![Step::plain("BEGIN")];
+        let mut steps = vec![Step::begin()];
         let whats = wanted.steps(&mut steps);
         steps.push(Step::new(CLOCK, values![self.manual_now()]));
         steps.push(Step::new(EXISTS, values![task.job, task.local]));

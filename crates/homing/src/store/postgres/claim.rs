@@ -153,6 +153,8 @@ pub(super) const DETAILS: &str = "SELECT t.job, t.local, t.arguments, t.policy,
 pub(super) struct Candidates<'c> {
     pub(super) worker: WorkerId,
     pub(super) claim: &'c Claim,
+    /// How many of them the units beside the claim may take away.
+    pub(super) aborted: usize,
     /// The time, where it is not the server's.
     pub(super) now: Option<Time>,
 }
@@ -170,7 +172,7 @@ impl<'c> Candidates<'c> {
     }
 
     pub(super) fn ready(&self) -> Step<'c> {
-        self.step(READY, Box::new(super::columns::limit(self.claim.tasks)))
+        self.step(READY, Box::new(super::columns::limit(self.claim.tasks + self.aborted)))
     }
 
     pub(super) fn suspect(&self) -> Step<'c> {

@@ -67,17 +67,26 @@ struct Turn {
 
 impl Shared {
     pub(super) async fn exchange(&self, exchange: &Exchange) -> Result<Reply> {
+        let mut effects = Effects::default();
+        let done = self.talk(exchange, &mut effects).await;
+        // Last, so that whoever is told of a job's end finds its tasks ended too.
+        self.tell(effects);
+        done
+    }
+
+    async fn talk(&self, exchange: &Exchange, effects: &mut Effects) -> Result<Reply> {
         let units: Vec<&Unit> = exchange.units.iter().map(|unit| &**unit).collect();
-        let (mut reply, upkeep) = match self.turn(exchange, &units, Reach::UnitsAndClaim).await {
+        let whole = self.turn(exchange, &units, Reach::UnitsAndClaim, effects).await;
+        let (mut reply, upkeep) = match whole {
             Ok(done) => done,
             Err(fault) if fault.is_of_the_data() && !units.is_empty() => {
-                (self.apart(exchange, &units).await?, true)
+                (self.apart(exchange, &units, effects).await?, true)
             }
             Err(fault) => return Err(fault),
         };
         if upkeep {
             reply.more = self.keep_up(exchange.claim.max_crashes).await?;
-            let (claimed, _) = self.turn(exchange, &[], Reach::Claim).await?;
+            let (claimed, _) = self.turn(exchange, &[], Reach::Claim, effects).await?;
             reply.claimed = claimed.claimed;
             reply.cancelled = claimed.cancelled;
             reply.next_due = claimed.next_due;
@@ -87,11 +96,16 @@ impl Shared {
 
     /// Applies units so that only those are lost which the database cannot hold: halves what fails
     /// until the unit at fault stands alone.
-    async fn apart(&self, exchange: &Exchange, units: &[&Unit]) -> Result<Reply> {
+    async fn apart(
+        &self,
+        exchange: &Exchange,
+        units: &[&Unit],
+        effects: &mut Effects,
+    ) -> Result<Reply> {
         let mut reply = Reply::default();
         let mut parts = vec![units];
         while let Some(part) = parts.pop() {
-            match self.turn(exchange, part, Reach::Units).await {
+            match self.turn(exchange, part, Reach::Units, effects).await {
                 Ok((some, _)) => {
                     reply.refused.extend(some.refused);
                     reply.ready.extend(some.ready);
@@ -118,12 +132,13 @@ impl Shared {
         exchange: &Exchange,
         units: &[&Unit],
         reach: Reach,
+        effects: &mut Effects,
     ) -> Result<(Reply, bool)> {
         let turn =
             self.transaction(async |session| Talk { exchange, units, reach, session }.run().await);
-        let Turn { reply, effects, upkeep } = turn.await?;
-        self.tell(effects);
-        Ok((reply, upkeep))
+        let turn = turn.await?;
+        effects.extend(turn.effects);
+        Ok((turn.reply, turn.upkeep))
     }
 }
 
@@ -177,7 +192,7 @@ impl Talk<'_, '_> {
     async fn look(&self, scene: &mut Scene<'_>) -> Result<Seen> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
         let wanted = Wanted::by(self.units);
-        let mut steps = vec![Step::plain("BEGIN"), worker::share(*worker)];
+        let mut steps = vec![Step::begin(), worker::share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let killed = self.session.shared.killed();
@@ -188,7 +203,8 @@ impl Talk<'_, '_> {
             steps.push(Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]));
             steps.push(Step::new(NOTICES, values![*worker]));
         }
-        let candidates = Candidates { worker: *worker, claim, now: manual };
+        let aborted = wanted.aborted;
+        let candidates = Candidates { worker: *worker, claim, aborted, now: manual };
         let some = claims && claim.tasks > 0;
         if some {
             steps.push(candidates.ready());
@@ -313,7 +329,8 @@ impl Talk<'_, '_> {
             steps.push(claim::details(&turn.reply.claimed));
         }
         if goes_on {
-            steps.push(Candidates { worker: *worker, claim, now: Some(scene.now) }.next_due());
+            let now = Some(scene.now);
+            steps.push(Candidates { worker: *worker, claim, aborted: 0, now }.next_due());
         }
         steps.push(Step::plain("COMMIT"));
         super::point("exchange", crate::point::Moment::Applied);

@@ -45,7 +45,7 @@ impl Scene<'_> {
         let end = match task.parent().zip(task.set) {
             Some((parent, set)) => Some(self.tell_parent(parent, set, &ending)),
             None => {
-                self.end_job(&task.key, id);
+                self.end_job(&task.key, id, &ending);
                 None
             }
         };
@@ -88,14 +88,15 @@ impl Scene<'_> {
         end
     }
 
-    fn end_job(&mut self, key: &Option<String>, root: TaskId) {
+    fn end_job(&mut self, key: &Option<String>, root: TaskId, ending: &Ending) {
         if let Some(key) = key {
             if self.holders.get(key) == Some(&root.job) {
                 self.holders.remove(key);
             }
             self.freed.push((key.clone(), root.job));
         }
-        self.effects.ended.push(root.job);
+        let ended = crate::store::Ended::new(root.job, ending.state, &ending.outcome);
+        self.effects.ended.push(ended);
     }
 
     /// Looks once at each parent whose children ended, and wakes it if that satisfies it.

@@ -19,9 +19,8 @@ use uuid::Uuid;
 use super::connect::{Connector, Wire};
 use super::fault::{Fault, Result};
 use super::options::Options;
-use crate::id::JobId;
 use crate::limits;
-use crate::store::Hints;
+use crate::store::{Ended, Hints};
 
 /// Jobs named in one notification; a payload has less than 8,000 bytes. More of them are "anything".
 const JOBS: usize = 200;
@@ -40,7 +39,7 @@ pub(super) struct Said {
     /// A worker has news: somebody ended a task that it runs.
     pub(super) noticed: bool,
     /// Jobs that ended.
-    pub(super) ended: Vec<JobId>,
+    pub(super) ended: Vec<Ended>,
 }
 
 impl Said {
@@ -65,7 +64,7 @@ impl Said {
         payload.push('-');
         payload.extend(self.ready.then_some('r'));
         payload.extend(self.noticed.then_some('n'));
-        for job in &self.ended {
+        for Ended { job, .. } in &self.ended {
             // Writing to a string cannot fail.
             let _ = write!(payload, " {job}");
         }
@@ -163,7 +162,8 @@ impl Shared {
         if flags == PROVE {
             return;
         }
-        let ended: std::result::Result<Vec<JobId>, _> = words.map(str::parse).collect();
+        let ended = words.map(|word| word.parse().map(Ended::unknown));
+        let ended: std::result::Result<Vec<Ended>, _> = ended.collect();
         match ended {
             Ok(ended) if flags.starts_with('-') => {
                 self.say(Said { ready: flags.contains('r'), noticed: flags.contains('n'), ended });

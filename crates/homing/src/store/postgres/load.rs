@@ -26,6 +26,8 @@ pub(super) struct Wanted<'e> {
     listening: bool,
     /// Tasks that may fall, and everything below them with them.
     falling: Vec<TaskId>,
+    /// Children that units abort one by one.
+    pub(super) aborted: usize,
     spawns: Vec<(TaskId, &'e NewChild)>,
     detached: Vec<&'e NewJob>,
     lines: Vec<(TaskId, &'e str)>,
@@ -54,6 +56,7 @@ impl<'e> Wanted<'e> {
             Event::Detach(job) => self.detached.push(job),
             Event::Abort(abort) => {
                 if let Some(local) = abort.child {
+                    self.aborted += 1;
                     self.ending([TaskId { job: task.job, local }]);
                 }
             }

@@ -10,11 +10,22 @@ use std::task::Poll;
 use deadpool_postgres::Client;
 use futures_util::future::{Either, ready};
 use futures_util::poll;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 use super::Shared;
 use super::fault::Result;
+
+/// Begins a transaction that writes. [`PLANS`] follows it.
+pub(super) const BEGIN: &str = "BEGIN";
+
+/// How statements are planned in it: once, by their indexes. What a statement is given is never more
+/// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes
+/// longer than to make it. For the transaction alone: the connection may be a pooler's.
+const PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+  set_config('jit', 'off', true)";
 
 /// A parameter.
 pub(super) type Value<'e> = Box<dyn ToSql + Sync + Send + 'e>;
@@ -38,6 +49,10 @@ impl<'e> Step<'e> {
 
     fn borrowed(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
+    }
+
+    pub(super) fn begin() -> Self {
+        Self::plain(BEGIN)
     }
 
     /// The text, as it stands in the program, and the parameters.
@@ -86,14 +101,15 @@ impl<'s> Session<'s> {
 
     /// Runs statements in one round trip. The first error is the one that made the others.
     pub(super) async fn run(&self, steps: Vec<Step<'_>>) -> Result<Vec<Vec<Row>>> {
-        let mut prepared = Vec::with_capacity(steps.len());
+        let mut prepared = Vec::with_capacity(steps.len() + 1);
         for step in &steps {
-            let text = self.shared.text(step.sql);
-            prepared.push(self.client.prepare_cached(&text).await?);
+            prepared.push((self.statement(step.sql).await?, step.borrowed()));
+            if step.sql == BEGIN {
+                prepared.push((self.statement(PLANS).await?, Vec::new()));
+            }
         }
-        let values: Vec<Vec<&(dyn ToSql + Sync)>> = steps.iter().map(Step::borrowed).collect();
-        let mut sent = Vec::with_capacity(steps.len());
-        for (statement, values) in prepared.iter().zip(&values) {
+        let mut sent = Vec::with_capacity(prepared.len());
+        for (statement, values) in &prepared {
             // The first poll sends. What cannot even be sent must not be followed by a commit.
             let mut query = Box::pin(self.client.query(statement, values));
             match poll!(&mut query) {
@@ -106,7 +122,14 @@ impl<'s> Session<'s> {
         for answer in sent {
             answers.push(answer.await?);
         }
+        if let Some(begin) = steps.iter().position(|step| step.sql == BEGIN) {
+            answers.remove(begin + 1);
+        }
         Ok(answers)
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement> {
+        Ok(self.client.prepare_cached(&self.shared.text(sql)).await?)
     }
 
     /// Runs one statement.

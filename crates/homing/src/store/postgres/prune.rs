@@ -75,7 +75,7 @@ async fn prune(session: &Session<'_>, before: Time) -> Result<Pruned> {
     }
     let answers = session
         .run(vec![
-            Step::plain("BEGIN"),
+            Step::begin(),
             Step::new(HOLD, values![old.clone(), limit(limits::PRUNE_ROWS)]),
             Step::new(OVER, values![old, before]),
         ])

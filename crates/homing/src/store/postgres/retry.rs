@@ -133,7 +133,7 @@ impl Shared {
     async fn try_retry(&self, session: &Session<'_>, job: JobId) -> Result<Retried> {
         let answers = session
             .run(vec![
-                Step::plain("BEGIN"),
+                Step::begin(),
                 Step::new(HOLD, values![job]),
                 Step::new(ROOT, values![job, Local::ROOT]),
                 Step::new(CLOCK, values![self.manual_now()]),

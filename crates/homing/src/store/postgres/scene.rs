@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId, Token};
-use crate::state::State;
 use crate::store::{CancelledBy, Entry, NewJob};
 use crate::wait::SetCounts;
 
@@ -17,11 +16,19 @@ use crate::wait::SetCounts;
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Jobs that ended.
-    pub(super) ended: Vec<JobId>,
+    pub(super) ended: Vec<crate::store::Ended>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
     /// Whether a worker has news.
     pub(super) noticed: bool,
+}
+
+impl Effects {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.ended.extend(more.ended);
+        self.ready |= more.ready;
+        self.noticed |= more.noticed;
+    }
 }
 
 /// A row, and what becomes of it.
@@ -167,10 +174,5 @@ impl<'e> Scene<'e> {
         rows.retain(|task| !task.state.is_ended());
         rows.sort_unstable_by_key(|task| task.id);
         rows
-    }
-
-    /// Whether the state of a task is this one.
-    pub(super) fn is(&self, id: TaskId, state: State) -> bool {
-        self.task(id).is_some_and(|task| task.state == state)
     }
 }

@@ -19,7 +19,7 @@ impl Shared {
         let done = self.transaction(async |session| {
             let all: Vec<&NewJob> = jobs.iter().collect();
             let wanted = Wanted::submitting(&all);
-            let mut steps = vec![Step::plain("BEGIN")];
+            let mut steps = vec![Step::begin()];
             let whats = wanted.steps(&mut steps);
             steps.push(Step::new(CLOCK, values![self.manual_now()]));
             let known = arrays!(jobs, job =>

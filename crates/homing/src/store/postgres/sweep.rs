@@ -88,7 +88,7 @@ impl Shared {
             values.push(Box::new(worker));
             let answers = session
                 .run(vec![
-                    Step::plain("BEGIN"),
+                    Step::begin(),
                     Step::new(worker::TRY_ALONE, values![worker::lock(worker)]),
                     Step::new(STILL_DEAD, values),
                     Step::new(HELD, values![worker]),
@@ -145,14 +145,14 @@ impl Shared {
         let rung = self.transaction(async |session| {
             let answers = session
                 .run(vec![
-                    Step::plain("BEGIN"),
+                    Step::begin(),
                     Step::new(ONE_AT_A_TIME, values![self.schema_name()]),
                     Step::new(RUNG, values![self.manual_now(), limit(RING)]),
                 ])
                 .await?;
             let mut tasks = ids(&answers[2])?;
             if !is_locked(&answers[1])? || tasks.is_empty() {
-                session.leave().await?;
+                session.roll_back().await;
                 return Ok(None);
             }
             tasks.sort_unstable();
@@ -201,13 +201,13 @@ impl Shared {
     ) -> Result<Option<(usize, bool, super::scene::Effects)>> {
         let answers = session
             .run(vec![
-                Step::plain("BEGIN"),
+                Step::begin(),
                 Step::new(ONE_AT_A_TIME, values![self.schema_name()]),
                 Step::new(CASCADING, values![limit(CASCADES)]),
             ])
             .await?;
         if !is_locked(&answers[1])? || answers[2].is_empty() {
-            session.leave().await?;
+            session.roll_back().await;
             return Ok(None);
         }
         let mut cascades = Vec::new();

@@ -93,7 +93,7 @@ impl Shared {
             let arguments: Vec<String> = arguments.map(|names| words(names)).collect();
             session
                 .run(vec![
-                    Step::plain("BEGIN"),
+                    Step::begin(),
                     Step::new(ANNOUNCE, values()),
                     Step::new(LEARN, values![told.kinds.to_vec(), arguments]),
                     Step::plain("COMMIT"),
@@ -109,7 +109,7 @@ impl Shared {
         self.transaction(async |session| {
             session
                 .run(vec![
-                    Step::plain("BEGIN"),
+                    Step::begin(),
                     Step::new(ALONE, values![lock(worker)]),
                     Step::new(FORGET, values![worker]),
                     Step::new(FORGET_NOTICES, values![worker]),

@@ -2,7 +2,7 @@
 
 use super::fault::Result;
 use super::log;
-use super::pipeline::{Session, Step, arrays, values};
+use super::pipeline::{Session, Step, arrays};
 use super::scene::{Counted, Effects, Scene};
 use super::task;
 use crate::id::{Local, TaskId, WorkerId};
@@ -163,12 +163,4 @@ impl<'e> Scene<'e> {
         session.run(steps).await?;
         Ok(self.effects)
     }
-}
-
-/// Begins a transaction and reads the clock.
-pub(super) const BEGIN: &str = "BEGIN";
-
-/// A step that begins a transaction.
-pub(super) fn begin<'e>() -> Step<'e> {
-    Step::new(BEGIN, values![])
 }

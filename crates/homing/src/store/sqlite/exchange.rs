@@ -34,7 +34,7 @@ impl Tx<'_> {
         reply.more = self.sweep(exchange.claim.max_crashes)?;
         self.wake_parents()?;
         self.write_counts()?;
-        reply.cancelled = self.take_notices(exchange.worker)?;
+        reply.cancelled = self.notices(exchange.worker, exchange.number, exchange.acknowledged)?;
         // A worker that was given up must not take tasks under a dead id.
         if self.knows(exchange.worker)? {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply)?;
@@ -259,24 +259,29 @@ impl Tx<'_> {
         }
     }
 
-    /// Tasks that ended under the worker's hands since it was last told.
-    fn take_notices(&self, worker: WorkerId) -> Result<Vec<(TaskId, Token)>> {
+    /// Tasks that ended under the worker's hands, until a reply that says so has arrived.
+    fn notices(
+        &self,
+        worker: WorkerId,
+        number: u64,
+        acknowledged: u64,
+    ) -> Result<Vec<(TaskId, Token)>> {
+        // Mostly there are none, and a look costs less than two writes of nothing.
+        let mut any = self.sql("SELECT EXISTS (SELECT 1 FROM notices WHERE worker = ?1)")?;
+        if !any.query_row([worker], |row| row.get(0))? {
+            return Ok(Vec::new());
+        }
+        self.sql("DELETE FROM notices WHERE worker = ?1 AND told <= ?2")?
+            .execute(params![worker, acknowledged as i64])?;
+        self.sql("UPDATE notices SET told = ?2 WHERE worker = ?1 AND told IS NULL")?
+            .execute(params![worker, number as i64])?;
         let mut read =
             self.sql("SELECT job, local, claim FROM notices WHERE worker = ?1 ORDER BY number")?;
         let rows = read.query_map([worker], |row| {
             let claim = row.get::<_, i64>(2)? as u64;
             Ok((task_id(row, 0)?, Token { worker, claim }))
         })?;
-        let notices = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        if !notices.is_empty() {
-            self.forget_notices(worker)?;
-        }
-        Ok(notices)
-    }
-
-    pub(super) fn forget_notices(&self, worker: WorkerId) -> Result<()> {
-        self.sql("DELETE FROM notices WHERE worker = ?1")?.execute([worker])?;
-        Ok(())
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Time;
 use crate::id::{Local, TaskId, Token};
 use crate::limits;
 use crate::state::State;
-use crate::store::{CancelledBy, End, Event, Unit};
+use crate::store::{CancelledBy, End, Ended, Event, Unit};
 use crate::wait::{self, Facts, SetCounts, Wait};
 
 const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
@@ -45,7 +45,9 @@ impl Tx<'_> {
         if unit.task.is_root() {
             let values = params![job, local, worker, claim as i64, value, now];
             let ended = self.kept(DONE_ROOT)?.execute(values)? == 1;
-            self.effects.ended.extend(ended.then_some(job));
+            if ended {
+                self.effects.ended.push(Ended::new(job, State::Succeeded, value));
+            }
             return Ok(ended);
         }
         let birth: Option<(Local, Local, i64)> = self
@@ -89,7 +91,7 @@ impl Tx<'_> {
         let end = if let Some((parent, (set, _))) = row.parent().zip(row.set) {
             Some(self.tell_parent(parent, set, state, by)?)
         } else {
-            self.end_job(row)?;
+            self.end_job(row, outcome)?;
             None
         };
         self.sql(END)?.execute(params![
@@ -151,12 +153,12 @@ impl Tx<'_> {
         Ok(counts.last_end)
     }
 
-    fn end_job(&mut self, root: &Task) -> Result<()> {
+    fn end_job(&mut self, root: &Task, outcome: &str) -> Result<()> {
         if let Some(key) = &root.key {
             let mut free = self.sql("DELETE FROM keys WHERE \"key\" = ?1 AND job = ?2")?;
             free.execute(params![key, root.id.job])?;
         }
-        self.effects.ended.push(root.id.job);
+        self.effects.ended.push(Ended::new(root.id.job, root.state, outcome));
         Ok(())
     }
 

@@ -155,13 +155,14 @@ CREATE TABLE workers (
   heartbeat INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Tasks that were ended under a worker's hands, until it is told.
+-- Tasks that were ended under a worker's hands, until it says that it heard of it.
 CREATE TABLE notices (
   worker BLOB NOT NULL,
   number INTEGER NOT NULL,
   job BLOB NOT NULL,
   local BLOB NOT NULL,
   claim INTEGER NOT NULL,
+  told INTEGER,                  -- the exchange whose reply said so first
   PRIMARY KEY (worker, number)
 ) STRICT, WITHOUT ROWID;
 

@@ -12,14 +12,15 @@ use super::Shared;
 use super::columns::count;
 use super::fault::Result;
 use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::id::{Local, TaskId, WorkerId};
+use crate::store::Ended;
 use crate::wait::SetCounts;
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     /// Jobs that ended.
-    pub(super) ended: Vec<JobId>,
+    pub(super) ended: Vec<Ended>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
     /// Whether a worker has news.

@@ -67,7 +67,7 @@ impl Tx<'_> {
     /// Removes a worker's row and what it was to be told; its lock goes after the commit.
     pub(super) fn forget_worker(&mut self, worker: WorkerId) -> Result<()> {
         self.sql("DELETE FROM workers WHERE id = ?1")?.execute([worker])?;
-        self.forget_notices(worker)?;
+        self.sql("DELETE FROM notices WHERE worker = ?1")?.execute([worker])?;
         self.effects.gone.push(worker);
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Lab;
+use super::by_hand::{ByHand, ending};
 use super::children;
-use super::records::{ByHand, ending};
 use super::waits::{children_when, failing, gated, leaf};
 use crate::id::{Local, TaskId};
 use crate::store::{Event, NewChild, NewTask, Policy, Refusal, Unit};
@@ -96,6 +96,22 @@ pub async fn g08_the_first_terminal_write_wins(lab: Lab) {
     worker.exchange(&["leaf"], vec![ending(claimed.task, claimed.token, "2")]).await;
     assert!(!job.cancel().await.unwrap());
     assert_eq!(job.outcome().await.unwrap(), 2);
+    lab.store().kill(worker.worker);
+    lab.close([]).await;
+}
+
+/// A cancellation told in a reply that is lost is told again, until a reply has arrived; then no more.
+pub async fn g08_a_lost_reply_loses_no_cancellation(lab: Lab) {
+    let job = lab.homing.submit(leaf(1)).await.unwrap();
+    let mut worker = ByHand::new(&lab).await;
+    let claimed = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    assert!(job.cancel().await.unwrap());
+    let told = [(claimed.task, claimed.token)];
+    let arrived = worker.acknowledged;
+    assert_eq!(worker.exchange(&[], Vec::new()).await.cancelled, told);
+    worker.acknowledged = arrived;
+    assert_eq!(worker.exchange(&[], Vec::new()).await.cancelled, told, "the reply was lost");
+    assert!(worker.exchange(&[], Vec::new()).await.cancelled.is_empty(), "the reply arrived");
     lab.store().kill(worker.worker);
     lab.close([]).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Lab;
-use super::records::ByHand;
+use super::by_hand::ByHand;
 use super::waits::{children_when, gated, leaf};
 use crate::testing::Probe;
 use crate::{JoinSet, Reason, Result, State, TaskState, limits, step, step_blocking, task};

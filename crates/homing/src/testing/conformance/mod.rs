@@ -15,6 +15,7 @@ use crate::testing::Probe;
 use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
+mod by_hand;
 pub mod cancelling;
 pub mod crashes;
 pub mod drift;
@@ -232,7 +233,8 @@ macro_rules! __conformance {
                     two_workers_share_the_work, g07_answers_replay_the_same,
                     g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;
                 cancelling: g08_cancellation_goes_down_the_tree, g08_a_body_sees_its_cancellation,
-                    g08_the_first_terminal_write_wins, g09_a_task_ends_after_its_children,
+                    g08_the_first_terminal_write_wins, g08_a_lost_reply_loses_no_cancellation,
+                    g09_a_task_ends_after_its_children,
                     g09_a_failed_child_fails_the_closing_join, g09_failure_aborts_the_rest,
                     g09_a_retry_aborts_nothing, g09_a_late_spawn_does_not_survive,
                     aborted_children_are_no_losses, abort_spares_later_children,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::by_hand::{ByHand, ending};
 use super::waits::{failing, gated, leaf};
 use super::{Lab, children};
-use crate::id::{Token, WorkerId};
-use crate::store::{Claim, End, Event, Exchange, Heartbeat, Refusal, Unit};
+use crate::store::Refusal;
 use crate::testing::{Probe, faulty::Faulty};
 use crate::{
     Homing, JobFilter, JobId, JoinSet, Result, State, Status, TaskState, limits, log, step, task,
@@ -52,59 +52,6 @@ pub async fn g01_lost_replies_lose_nothing(lab: Lab) {
         assert_eq!(job.view().await.unwrap().counts.succeeded, 13);
     }
     lab.close([worker]).await;
-}
-
-/// A worker of the suite's own hand.
-pub(super) struct ByHand<'a> {
-    lab: &'a Lab,
-    pub(super) worker: WorkerId,
-    number: u64,
-}
-
-impl<'a> ByHand<'a> {
-    pub(super) async fn new(lab: &'a Lab) -> Self {
-        let worker = WorkerId::fresh();
-        let told = Heartbeat {
-            worker,
-            first: true,
-            lease: limits::LEASE,
-            name: "by hand".to_owned(),
-            kinds: Arc::new([]),
-            arguments: Arc::new([]),
-            queues: Arc::new([]),
-            slots: 1,
-            running: 0,
-            resident: 0,
-        };
-        assert!(lab.store().heartbeat(told).await.unwrap());
-        Self { lab, worker, number: 0 }
-    }
-
-    pub(super) async fn exchange(
-        &mut self,
-        kinds: &[&str],
-        units: Vec<Unit>,
-    ) -> crate::store::Reply {
-        self.number += 1;
-        let claim = Claim {
-            tasks: 1,
-            queues: Arc::new(["default".to_owned()]),
-            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
-            suspect: true,
-            max_crashes: limits::MAX_CRASHES,
-        };
-        let acknowledged = self.number - 1;
-        let (worker, number) = (self.worker, self.number);
-        let units = units.into_iter().map(Arc::new).collect();
-        let exchange = Exchange { worker, number, acknowledged, units, claim };
-        self.lab.store().exchange(exchange).await.unwrap()
-    }
-}
-
-/// A unit that ends a task.
-pub(super) fn ending(task: crate::TaskId, token: Token, value: &str) -> Unit {
-    let events = vec![Event::End(End::Succeeded(value.to_owned()))];
-    Unit { task, token, renew: false, events }
 }
 
 /// The token fences a frozen worker, at the same attempt: what it says after its tasks were given to
@@ -246,12 +193,16 @@ pub async fn a_replay_repeats_no_log_line(lab: Lab) {
 
 #[task]
 async fn chatting_branches() -> Result<()> {
-    let branch = async |n: u64| {
+    // The second branch has more to replay: it is still at it when the first one ends.
+    let branch = async |n: u64, before: u64| {
+        for n in 0..before {
+            crate::spawn(leaf(n)).await?.await?;
+        }
         crate::spawn(gated(n)).await?.await?;
         log!("joined {n}");
         Ok::<_, crate::Error>(())
     };
-    let (one, two) = crate::join!(branch(1), branch(2));
+    let (one, two) = crate::join!(branch(1, 0), branch(2, 8));
     one?;
     two?;
     Ok(())
@@ -259,10 +210,10 @@ async fn chatting_branches() -> Result<()> {
 
 /// The last line of a branch was lost when the branch ended while another was still being replayed.
 pub async fn branches_lose_no_log_line(lab: Lab) {
-    let builder = lab.worker().register(chatting_branches).register(gated);
+    let builder = lab.worker().register(chatting_branches).register(gated).register(leaf);
     let first = builder.start().await.unwrap();
     let job = lab.homing.submit(chatting_branches()).await.unwrap();
-    let all = super::waits::children_when(&lab, job.id().root(), 2).await;
+    let all = super::waits::children_when(&lab, job.id().root(), 2 + 8).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
     first.kill().await;
     // Both children end before anybody can resume the parent, so one claim answers both waits.

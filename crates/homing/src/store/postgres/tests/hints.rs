@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::JobId;
+use crate::store::Ended;
 
 fn wake(url: &str) -> Wake {
     let options = options(url).unwrap();
@@ -40,7 +41,7 @@ async fn what_one_process_commits_another_hears() {
     let own = here.hints().ended();
     let mut ready = there.hints().ready();
     let other = elsewhere.hints().ended();
-    let jobs: Vec<JobId> = (0..3).map(|n| JobId::named(&n.to_string())).collect();
+    let jobs: Vec<Ended> = (0..3).map(|n| Ended::unknown(JobId::named(&n.to_string()))).collect();
     ready.mark_unchanged();
     here.tell(Said { ready: true, noticed: false, ended: jobs.clone() });
     assert_eq!(&*ended.recv().await.unwrap(), jobs);
@@ -57,7 +58,7 @@ async fn more_than_fits_is_anything() {
     listening(&url, &[&here, &there]).await;
     let mut changed = there.hints().changed();
     changed.mark_unchanged();
-    let ended = (0..100_000).map(|_| JobId::fresh()).collect();
+    let ended = (0..100_000).map(|_| Ended::unknown(JobId::fresh())).collect();
     here.tell(Said { ended, ..Said::default() });
     changed.changed().await.unwrap();
 }
@@ -68,13 +69,13 @@ async fn what_is_said_while_one_is_on_its_way_shares_the_next() {
     let (here, there) = (wake(&url), wake(&url));
     listening(&url, &[&here, &there]).await;
     let mut ended = there.hints().ended();
-    let jobs: Vec<JobId> = (0..100).map(|_| JobId::fresh()).collect();
+    let jobs: Vec<Ended> = (0..100).map(|_| Ended::unknown(JobId::fresh())).collect();
     for job in &jobs {
-        here.tell(Said { ended: vec![*job], ..Said::default() });
+        here.tell(Said { ended: vec![job.clone()], ..Said::default() });
     }
     let (mut heard, mut messages) = (Vec::new(), 0);
     while heard.len() < jobs.len() {
-        heard.extend(ended.recv().await.unwrap().iter().copied());
+        heard.extend(ended.recv().await.unwrap().iter().cloned());
         messages += 1;
     }
     assert_eq!(heard, jobs);
@@ -98,7 +99,7 @@ async fn a_lost_connection_is_made_again_and_anything_may_have_happened() {
     changed.changed().await.unwrap();
     listening(&url, &[&here, &there]).await;
     let mut ended = there.hints().ended();
-    here.tell(Said { ended: vec![JobId::named("a")], ..Said::default() });
+    here.tell(Said { ended: vec![Ended::unknown(JobId::named("a"))], ..Said::default() });
     ended.recv().await.unwrap();
 }
 

@@ -1,12 +1,5 @@
-//! The raw limit: what the bare writes of a task cost, without homing.
-//!
-//! Bundled SQLite through rusqlite, WAL, `synchronous=FULL` (NORMAL if the store's URL says so), and the
-//! cache and checkpoint settings that homing uses. One table, its rows about as wide as homing's for the
-//! same task, its keys and payload those of `throughput` ([`SCHEMA`]).
-//!
-//! A task is three writes: insert; claim (read the oldest by the index, update each by its key);
-//! complete (update with the outcome). A thousand tasks go through all three before the next thousand,
-//! each phase of a batch in one transaction.
+//! The raw limit of SQLite: bundled, through rusqlite, WAL, `synchronous=FULL` (NORMAL if the store's URL
+//! says so), and the cache and checkpoint settings that homing uses.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,8 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, Statement, params};
 use tokio::time::Instant;
 
-use crate::report::{Figures, Report};
-use crate::rounds::Common;
+use super::{BATCH, READY, RUNNING, fresh_id};
 use crate::{Result, figure, tasks};
 
 /// What any queue keeps of a task, and the one index that finds the next.
@@ -47,55 +39,8 @@ const CLAIM: &str = "UPDATE tasks SET state = 1, worker = ?2, started = ?3 WHERE
 const COMPLETE: &str =
     "UPDATE tasks SET state = 2, worker = NULL, ended = ?2, outcome = ?3 WHERE id = ?1";
 
-const BATCH: u64 = 1000;
-/// Tasks of the measurement beside each run of another bench.
-const BESIDE: u64 = 50_000;
-/// Tasks of the measurement with one row per transaction.
-const SINGLE: u64 = 2000;
-
-/// `limit`: the limit itself, and what fewer writes or smaller transactions would make of it.
-pub(crate) async fn run(common: &Common) -> Result<Report> {
-    common.store.require_file("a store in memory has no raw limit")?;
-    let tasks = common.tasks(BESIDE, 2 * BESIDE);
-    let full = common.store.is_full();
-    let mut report = common
-        .report("limit", Some(tasks), None)
-        .setting("batch", BATCH)
-        .setting("synchronous", if full { "full" } else { "normal" })
-        .setting("single_tasks", SINGLE.min(tasks))
-        .note("per_second: three writes a task; two_write: inserted as already running")
-        .note("single: three transactions of one row a task");
-    for number in 0..=common.runs(5) {
-        // Kept here, so that the files go when the run is given up.
-        let stores = [common.store.fresh()?, common.store.fresh()?, common.store.fresh()?];
-        let [three, two, single] = stores.each_ref().map(|fresh| fresh.path().map(Path::to_owned));
-        let (three, two, single) = (three?, two?, single?);
-        let measured = tokio::task::spawn_blocking(move || -> Result<Figures> {
-            let per_second = batches(&three, full, tasks, true)?;
-            Ok(vec![
-                ("per_second", per_second),
-                ("seconds", tasks as f64 / per_second),
-                ("two_write_per_second", batches(&two, full, tasks, false)?),
-                ("single_per_second", singly(&single, full, SINGLE.min(tasks))?),
-                ("single_commit_p50_ms", commit(&single, full)?),
-            ])
-        });
-        let figures = common.bounded(async { measured.await? }).await?;
-        if number > 0 {
-            let limit = figures.first().map(|(_, per_second)| *per_second);
-            report.add(figures, limit);
-        }
-    }
-    Ok(report)
-}
-
-/// Tasks per second as three writes, measured beside another bench.
-pub(crate) fn beside(path: &Path, full: bool) -> Result<f64> {
-    batches(path, full, BESIDE, true)
-}
-
 /// Milliseconds of a transaction that inserts one row, at the median.
-pub(crate) fn commit(path: &Path, full: bool) -> Result<f64> {
+pub(super) fn commit(path: &Path, full: bool) -> Result<f64> {
     let mut table = Table::open(path, full)?;
     let mut samples = Vec::new();
     for number in 0..500 {
@@ -106,7 +51,8 @@ pub(crate) fn commit(path: &Path, full: bool) -> Result<f64> {
     figure::percentile(&samples, 50.0).ok_or_else(|| "no commit was measured".into())
 }
 
-fn batches(path: &Path, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
+/// Tasks per second in batches: as three writes, or as two, inserted as already running.
+pub(super) fn batches(path: &Path, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
     let mut table = Table::open(path, full)?;
     let begun = Instant::now();
     let mut next = 0;
@@ -127,7 +73,8 @@ fn batches(path: &Path, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
     Ok(tasks as f64 / seconds)
 }
 
-fn singly(path: &Path, full: bool, tasks: u64) -> Result<f64> {
+/// Tasks per second as three transactions of one row.
+pub(super) fn singly(path: &Path, full: bool, tasks: u64) -> Result<f64> {
     let mut table = Table::open(path, full)?;
     let begun = Instant::now();
     for number in 0..tasks {
@@ -141,9 +88,6 @@ fn singly(path: &Path, full: bool, tasks: u64) -> Result<f64> {
 }
 
 type Id = [u8; 16];
-
-const READY: i64 = 0;
-const RUNNING: i64 = 1;
 
 /// A queue as bare as it gets. Its clock is a counter as wide as ours, in microseconds.
 struct Table {
@@ -228,9 +172,4 @@ impl Table {
         }
         Err(format!("the limit is wrong: {ended} of {tasks} tasks were completed").into())
     }
-}
-
-/// A key as homing makes them.
-fn fresh_id() -> Id {
-    homing::JobId::fresh().uuid().into_bytes()
 }

@@ -1,0 +1,104 @@
+//! The raw limit: what the bare writes of a task cost, without homing.
+//!
+//! One table, its rows about as wide as homing's for the same task, its keys and payload those of
+//! `throughput`. A task is three writes: insert; claim (find the oldest by the index, update each);
+//! complete (update with the outcome). A thousand tasks go through all three before the next thousand,
+//! each phase of a batch in one transaction.
+
+use crate::Result;
+use crate::place::Fresh;
+use crate::report::{Figures, Report};
+use crate::rounds::Common;
+
+mod postgres;
+mod sqlite;
+
+const BATCH: u64 = 1000;
+/// Tasks of the measurement beside each run of another bench.
+const BESIDE: u64 = 50_000;
+/// Tasks of the measurement with one row per transaction.
+const SINGLE: u64 = 2000;
+
+const READY: i64 = 0;
+const RUNNING: i64 = 1;
+
+/// `limit`: the limit itself, and what fewer writes or smaller transactions would make of it.
+pub(crate) async fn run(common: &Common) -> Result<Report> {
+    common.store.require_shared("a store in memory has no raw limit")?;
+    let tasks = common.tasks(BESIDE, 2 * BESIDE);
+    let full = common.store.is_full();
+    let mut report = common
+        .report("limit", Some(tasks), None)
+        .setting("batch", BATCH)
+        .setting("synchronous", if full { "full" } else { "normal" })
+        .setting("single_tasks", SINGLE.min(tasks))
+        .note("per_second: three writes a task; two_write: inserted as already running")
+        .note("single: three transactions of one row a task");
+    for number in 0..=common.runs(5) {
+        let figures = common.bounded(figures(common, full, tasks)).await?;
+        if number > 0 {
+            let limit = figures.first().map(|(_, per_second)| *per_second);
+            report.add(figures, limit);
+        }
+    }
+    Ok(report)
+}
+
+async fn figures(common: &Common, full: bool, tasks: u64) -> Result<Figures> {
+    let single = SINGLE.min(tasks);
+    let (three, two, one) =
+        (common.store.fresh().await?, common.store.fresh().await?, common.store.fresh().await?);
+    let per_second = batches(&three, full, tasks, true).await?;
+    let mut figures = vec![
+        ("per_second", per_second),
+        ("seconds", tasks as f64 / per_second),
+        ("two_write_per_second", batches(&two, full, tasks, false).await?),
+        ("single_per_second", singly(&one, full, single).await?),
+        ("single_commit_p50_ms", commit(&one, full).await?),
+    ];
+    if let Some(schema) = common.store.fresh().await?.schema() {
+        let alone = postgres::batches(schema, 1, tasks, true).await?;
+        figures.push(("one_connection_per_second", alone));
+    }
+    Ok(figures)
+}
+
+/// Tasks per second as three writes, measured beside another bench.
+pub(crate) async fn beside(fresh: &Fresh, full: bool) -> Result<f64> {
+    batches(fresh, full, BESIDE, true).await
+}
+
+async fn batches(fresh: &Fresh, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
+    match fresh.schema() {
+        Some(schema) => postgres::batches(schema, postgres::CONNECTIONS, tasks, claimed).await,
+        None => on_file(fresh, move |path| sqlite::batches(path, full, tasks, claimed)).await,
+    }
+}
+
+async fn singly(fresh: &Fresh, full: bool, tasks: u64) -> Result<f64> {
+    match fresh.schema() {
+        Some(schema) => postgres::singly(schema, tasks).await,
+        None => on_file(fresh, move |path| sqlite::singly(path, full, tasks)).await,
+    }
+}
+
+/// Milliseconds of a transaction that inserts one row, at the median.
+pub(crate) async fn commit(fresh: &Fresh, full: bool) -> Result<f64> {
+    match fresh.schema() {
+        Some(schema) => postgres::commit(schema).await,
+        None => on_file(fresh, move |path| sqlite::commit(path, full)).await,
+    }
+}
+
+async fn on_file(
+    fresh: &Fresh,
+    measure: impl FnOnce(&std::path::Path) -> Result<f64> + Send + 'static,
+) -> Result<f64> {
+    let path = fresh.path().ok_or("the store has no file")?.to_owned();
+    tokio::task::spawn_blocking(move || measure(&path)).await?
+}
+
+/// A key as homing makes them.
+fn fresh_id() -> [u8; 16] {
+    homing::JobId::fresh().uuid().into_bytes()
+}

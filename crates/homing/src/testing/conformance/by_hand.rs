@@ -1,0 +1,64 @@
+//! A worker of the suite's own hand: the conversation spoken line by line.
+
+use std::sync::Arc;
+
+use super::Lab;
+use crate::id::{Token, WorkerId};
+use crate::limits;
+use crate::store::{Claim, End, Event, Exchange, Heartbeat, Unit};
+
+/// A worker of the suite's own hand.
+pub(super) struct ByHand<'a> {
+    lab: &'a Lab,
+    pub(super) worker: WorkerId,
+    number: u64,
+    /// What the next exchange acknowledges.
+    pub(super) acknowledged: u64,
+}
+
+impl<'a> ByHand<'a> {
+    pub(super) async fn new(lab: &'a Lab) -> Self {
+        let worker = WorkerId::fresh();
+        let told = Heartbeat {
+            worker,
+            first: true,
+            lease: limits::LEASE,
+            name: "by hand".to_owned(),
+            kinds: Arc::new([]),
+            arguments: Arc::new([]),
+            queues: Arc::new([]),
+            slots: 1,
+            running: 0,
+            resident: 0,
+        };
+        assert!(lab.store().heartbeat(told).await.unwrap());
+        Self { lab, worker, number: 0, acknowledged: 0 }
+    }
+
+    pub(super) async fn exchange(
+        &mut self,
+        kinds: &[&str],
+        units: Vec<Unit>,
+    ) -> crate::store::Reply {
+        self.number += 1;
+        let claim = Claim {
+            tasks: 1,
+            queues: Arc::new(["default".to_owned()]),
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            suspect: true,
+            max_crashes: limits::MAX_CRASHES,
+        };
+        let acknowledged = self.acknowledged;
+        self.acknowledged = self.number;
+        let (worker, number) = (self.worker, self.number);
+        let units = units.into_iter().map(Arc::new).collect();
+        let exchange = Exchange { worker, number, acknowledged, units, claim };
+        self.lab.store().exchange(exchange).await.unwrap()
+    }
+}
+
+/// A unit that ends a task.
+pub(super) fn ending(task: crate::TaskId, token: Token, value: &str) -> Unit {
+    let events = vec![Event::End(End::Succeeded(value.to_owned()))];
+    Unit { task, token, renew: false, events }
+}
