@@ -43,7 +43,7 @@ const MAX_CRASHES: u32 = 1_000;
 #[derive(Debug, Parser)]
 #[command(name = "import")]
 struct Options {
-    /// Where tasks live: memory:, sqlite:PATH or, with the feature `postgres`, postgres://HOST/DATABASE
+    /// Where tasks live: memory:, sqlite:PATH or, where built with it, `postgres://HOST/DATABASE`
     #[arg(long, value_name = "URL", default_value = "sqlite:import.db")]
     store: String,
     /// The SQLite file to import into [default: beside the store; in PostgreSQL, in its database]

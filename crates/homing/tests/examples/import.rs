@@ -84,12 +84,11 @@ async fn kill_9_and_the_same_command_again_on_postgres() {
     let store = server::common_schema();
     let arguments = arguments(&["--store", &store]);
     let homing = Homing::open(&store).await.unwrap();
-    for moment in 0..4 {
-        let mut program = place.start(&arguments);
-        let job = newest(&homing).await;
-        until_ended(&homing, job.id, 10 + moment * 15, &mut program).await;
-        program.kill();
-    }
+    // Once: what the dead process held is taken back when its lease has run out.
+    let mut program = place.start(&arguments);
+    let job = newest(&homing).await;
+    until_ended(&homing, job.id, 35, &mut program).await;
+    program.kill();
     assert_eq!(place.last_line(&arguments), LAST);
     let job = newest(&homing).await;
     assert_eq!((job.status, job.counts.spawned()), (Status::Completed, TASKS));

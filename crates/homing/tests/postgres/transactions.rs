@@ -161,7 +161,7 @@ async fn a_cancelled_task_commits_nothing() {
 #[task(retries = 0)]
 async fn parks_between(State(world): State<World>) -> homing::Result<i64> {
     let first = write(&world, 1).await?;
-    homing::sleep(Duration::from_millis(1)).await;
+    homing::sleep(Duration::from_millis(1)).await?;
     let (second, third) =
         homing::join!(write(&world, 2), step("beside", || async { Ok::<_, homing::Error>(3) }));
     Ok(first + second? + third?)

@@ -85,8 +85,7 @@ async fn upwards(
     cut: Arc<Cut>,
 ) {
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let bytes = &mut buffer[..count];
         if bytes == b"Q\0\0\0\x0bCOMMIT\0" {
             if take(&tricks.stop_commits) {
