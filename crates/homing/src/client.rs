@@ -27,6 +27,8 @@ mod job;
 mod outcomes;
 mod tree;
 mod why;
+#[cfg(feature = "postgres")]
+mod within;
 
 pub use job::{JobHandle, Log};
 use outcomes::Outcomes;
@@ -46,6 +48,8 @@ impl Homing {
     /// - `memory:` forgets everything with the process; for tests and trials.
     /// - `sqlite:PATH` is one file, shared by any number of processes of one machine. Options:
     ///   see `docs/concepts/storage.md`.
+    /// - `postgres://HOST/DATABASE` is a schema of a database, shared by any number of machines; with the
+    ///   feature `postgres`. Options: see `docs/guides/postgres.md`.
     ///
     /// # Errors
     /// An unknown store or option, a schema newer than this program, a file that is no store.
@@ -77,8 +81,10 @@ impl Homing {
         store::inspect(url).await
     }
 
-    /// Creates the store that a URL names or brings its schema up to date, and does nothing else, as
-    /// [`open`](Self::open) does beforehand.
+    /// Creates the store that a URL names or brings its schema up to date, and does nothing else.
+    ///
+    /// [`open`](Self::open) does so too where it may. On PostgreSQL the role that workers use need not be
+    /// allowed to: then this is run beforehand with one that is.
     ///
     /// # Errors
     /// As [`open`](Self::open).

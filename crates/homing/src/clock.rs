@@ -4,6 +4,7 @@
 //! and locks do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub enum Clock {
     System,
     /// A clock that a test turns.
     Manual(ManualClock),
+    /// The clock of the server that all of a store's processes have in common.
+    Server(ServerClock),
 }
 
 impl Clock {
@@ -70,6 +73,7 @@ impl Clock {
         match self {
             Self::System => system_now(),
             Self::Manual(clock) => *clock.now.borrow(),
+            Self::Server(clock) => clock.now(),
         }
     }
 
@@ -81,14 +85,30 @@ impl Clock {
                 // The sender lives in the clock that is borrowed here, so the channel cannot close.
                 let _ = clock.now.subscribe().wait_for(|now| *now >= time).await;
             }
+            Self::Server(clock) => {
+                // What is known of the server's clock may change meanwhile.
+                while clock.now() < time {
+                    tokio::time::sleep(time.since(clock.now())).await;
+                }
+            }
         }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
 fn system_now() -> Time {
-    SystemTime::now().into()
+    let now = Time::from(SystemTime::now());
+    #[cfg(feature = "testing")]
+    let now = Time(now.0.saturating_add(*AHEAD));
+    now
 }
+
+/// By how many microseconds a test lets this machine's clock be wrong: `HOMING_CLOCK_AHEAD`, in seconds.
+#[cfg(feature = "testing")]
+static AHEAD: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
+    let seconds = std::env::var("HOMING_CLOCK_AHEAD").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(0, |seconds: i64| seconds.saturating_mul(1_000_000))
+});
 
 /// A stopwatch for intervals that concern this process alone.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
@@ -128,5 +148,57 @@ impl Default for ManualClock {
     /// A clock that shows the first instant of 2026.
     fn default() -> Self {
         Self::starting_at(Time(1_767_225_600_000_000))
+    }
+}
+
+/// A server's clock, followed from here.
+///
+/// It goes on with this process's stopwatch from the last reading of the server's clock, so the machine's
+/// own clock has no part in it: it may be wrong by years, and may jump. It differs from the server's by
+/// no more than one round trip, and by the drift of two oscillators since the last reading.
+#[derive(Debug, Clone)]
+pub struct ServerClock {
+    base: std::time::Instant,
+    /// What the server's clock showed at `base`.
+    shown: Arc<AtomicI64>,
+}
+
+impl ServerClock {
+    /// A clock that has not been read yet: it shows this machine's time.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for stores with a server"))]
+    pub(crate) fn unread() -> Self {
+        Self { base: monotonic(), shown: Arc::new(AtomicI64::new(system_now().0)) }
+    }
+
+    fn now(&self) -> Time {
+        Time(self.shown.load(Ordering::Relaxed)).after(self.base.elapsed())
+    }
+
+    /// Takes a reading: what the server showed at some moment between two of this process's. The clock is
+    /// moved only as far as the reading proves it wrong, so that it does not tremble.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for stores with a server"))]
+    pub(crate) fn read(&self, asked: std::time::Instant, heard: std::time::Instant, server: Time) {
+        let earliest = server.before(heard.saturating_duration_since(self.base)).0;
+        let latest = server.before(asked.saturating_duration_since(self.base)).0;
+        let shown = self.shown.load(Ordering::Relaxed);
+        self.shown.store(shown.clamp(earliest, latest), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_clock_is_moved_only_as_far_as_it_is_wrong() {
+        let clock = ServerClock::unread();
+        let (asked, heard) = (clock.base, clock.base + Duration::from_millis(10));
+        clock.read(asked, heard, Time(1_000_000));
+        let shown = || clock.shown.load(Ordering::Relaxed);
+        assert_eq!(shown(), 1_000_000, "a machine that is ahead");
+        clock.read(asked, heard, Time(1_005_000));
+        assert_eq!(shown(), 1_000_000, "within what the round trip leaves open");
+        clock.read(asked, heard, Time(2_000_000));
+        assert_eq!(shown(), 1_990_000, "a machine that is behind");
     }
 }

@@ -67,6 +67,8 @@ pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+#[cfg(feature = "postgres")]
+mod transaction;
 mod verbs;
 #[doc(hidden)]
 pub mod wait;
@@ -91,12 +93,16 @@ pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
 pub use store::Migration;
+#[cfg(feature = "postgres")]
+pub use store::postgres::Within;
 pub use store::read::{
     Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
     TaskView, WorkerView,
 };
 pub use task::State;
 pub use trace::{LogLayer, log_layer};
+#[cfg(feature = "postgres")]
+pub use transaction::transaction;
 pub use verbs::{
     Detach, Signal, Sleep, cancelled, detach, id, now, progress, signal, sleep, try_id,
 };

@@ -71,3 +71,14 @@ pub const GRACE: Duration = Duration::from_secs(5);
 pub const POLL: Duration = Duration::from_secs(1);
 /// Longest pause before a task stopped by drift is tried again.
 pub const STALL_MAX: Duration = Duration::from_mins(5);
+/// PostgreSQL: connections of one open store at most, the listening one aside.
+pub const POSTGRES_POOL: usize = 8;
+/// PostgreSQL: how long a verb waits for a connection, attempts to connect included.
+pub const POSTGRES_POOL_TIMEOUT: Duration = Duration::from_secs(10);
+/// PostgreSQL: how long one attempt to connect may take.
+pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// PostgreSQL: how long a transaction may stand idle, its process frozen say, before the server ends it
+/// and frees its locks.
+pub const POSTGRES_IDLE: Duration = Duration::from_secs(15);
+/// PostgreSQL: shortest pause between two notifications of one process; what happens meanwhile shares one.
+pub const POSTGRES_NOTIFY: Duration = Duration::from_millis(5);

@@ -7,6 +7,10 @@ use homing::conformance;
 use homing::store::{Store, memory::Memory};
 use homing::testing::conformance::Factory;
 
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;
+
 struct InMemory;
 
 type Opening<'a> =
@@ -39,5 +43,38 @@ impl Factory for OnSqlite {
     }
 }
 
+/// Each store in a schema of its own, removed with the test.
+#[cfg(feature = "postgres")]
+struct OnPostgres {
+    url: String,
+    options: &'static str,
+}
+
+#[cfg(feature = "postgres")]
+impl OnPostgres {
+    fn new(options: &'static str) -> Self {
+        Self { url: server::common_schema(), options }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Factory for OnPostgres {
+    fn open(&self, clock: Clock) -> Opening<'_> {
+        Box::pin(async move {
+            let url = format!("{}{}", self.url, self.options);
+            Ok(Arc::clone(homing::Homing::open_with(&url, clock).await?.store()))
+        })
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Drop for OnPostgres {
+    fn drop(&mut self) {
+        server::drop_schema(&self.url);
+    }
+}
+
 conformance!(memory, InMemory);
 conformance!(sqlite, OnSqlite::new());
+#[cfg(feature = "postgres")]
+conformance!(postgres, OnPostgres::new("&pool=4"));

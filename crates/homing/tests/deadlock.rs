@@ -10,6 +10,10 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;
+
 use homing::{Homing, JoinSet, Result, task};
 
 #[task]
@@ -84,4 +88,20 @@ async fn a_thousand_parents_on_sqlite() {
 async fn a_chain_of_ten_thousand_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     on_one_slot(&url(&directory), 10_000, a_chain_of_ten_thousand).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_thousand_parents_on_postgres() {
+    let url = server::common_schema();
+    on_one_slot(&url, 10_000, a_thousand_parents).await;
+    server::drop_schema(&url);
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_chain_of_ten_thousand_on_postgres() {
+    let url = server::common_schema();
+    on_one_slot(&url, 10_000, a_chain_of_ten_thousand).await;
+    server::drop_schema(&url);
 }

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 
 use homing::testing::histories;
 
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -19,19 +23,33 @@ fn directory(name: &str) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-#[tokio::test]
-async fn sqlite_equals_memory() {
-    let directory = directory("histories").unwrap();
+/// Runs every history on a store of its own, which `url` names and `forget` removes.
+async fn equals_memory(url: impl Fn(u64) -> String, forget: impl Fn(&str)) {
     let first = number("HOMING_SIM_SEED");
     let runs = first.map_or(number("HOMING_SIM_RUNS").unwrap_or(20), |_| 1);
     let steps = number("HOMING_SIM_STEPS").unwrap_or(150) as usize;
     for seed in first.unwrap_or(0)..first.unwrap_or(0) + runs {
-        // No power is cut here, so no commit needs to wait for the disk.
-        let url = format!("sqlite:{}/{seed}.db?synchronous=normal", directory.display());
+        let url = url(seed);
         let every = if first.is_some() { 1 } else { 10 };
-        if let Err(divergence) = histories::run(seed, steps, every, &url).await {
+        let done = histories::run(seed, steps, every, &url).await;
+        forget(&url);
+        if let Err(divergence) = done {
             panic!("{divergence}");
         }
     }
+}
+
+#[tokio::test]
+async fn sqlite_equals_memory() {
+    let directory = directory("histories").unwrap();
+    // No power is cut here, so no commit needs to wait for the disk.
+    let url = |seed| format!("sqlite:{}/{seed}.db?synchronous=normal", directory.display());
+    equals_memory(url, |_| {}).await;
     let _ = std::fs::remove_dir_all(directory);
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn postgres_equals_memory() {
+    equals_memory(|_| format!("{}&pool=2", server::common_schema()), server::drop_schema).await;
 }

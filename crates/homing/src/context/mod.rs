@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Time;
 use crate::error::Misuse;
-use crate::id::{Local, TaskId};
+use crate::id::{Local, TaskId, Token};
 use crate::replay::{Look, Recall, drift_reason};
+#[cfg(feature = "postgres")]
+use crate::store::Unit;
 use crate::store::{Claimed, Entry, Error, Event, Store};
 use crate::wait::{Answer, Wait};
 
@@ -47,6 +49,13 @@ pub(crate) fn refuse_inside(verb: &'static str) -> Result<(), Misuse> {
     Err(misuse)
 }
 
+/// As [`refuse_inside`], but for a verb that is one with the body's own transaction.
+#[cfg(feature = "postgres")]
+pub(crate) fn refuse_beside_transaction(verb: &'static str) -> Result<(), Misuse> {
+    let transacting = CURRENT.try_with(|context| context.lock().transactions > 0);
+    if transacting.unwrap_or(false) { Ok(()) } else { refuse_inside(verb) }
+}
+
 /// Runs `poll` as the task whose context this is.
 pub(crate) fn scope<T>(context: &Arc<Context>, poll: impl FnOnce() -> T) -> T {
     CURRENT.sync_scope(Arc::clone(context), poll)
@@ -72,12 +81,17 @@ pub(crate) enum Halt {
     Misuse(Misuse),
     Drift(String),
     Store(Error),
+    /// The task is no longer this worker's: nothing more is said.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "bodies commit there"))]
+    Lost,
 }
 
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
 pub(crate) struct Inner {
+    /// The claim under which the body runs: another after each park.
+    token: Option<Token>,
     /// Events not yet handed to the worker.
     events: Vec<Event>,
     bytes: usize,
@@ -106,6 +120,9 @@ pub(crate) struct Inner {
     awaiting: usize,
     /// Steps whose plain work runs.
     executing: usize,
+    /// Transactions of the body's own that are open.
+    #[cfg(feature = "postgres")]
+    transactions: usize,
     /// The body asks to be polled again at once, after its events were handed over.
     yielding: bool,
     pub(crate) halt: Option<Halt>,
@@ -135,6 +152,7 @@ pub(crate) enum Needs {
 impl Context {
     pub(crate) fn new(claimed: &Claimed, store: Arc<dyn Store>) -> Self {
         let inner = Inner {
+            token: Some(claimed.token),
             renewable: claimed.failures + claimed.crashes + claimed.stalls > 0,
             failures: claimed.failures,
             next_seq: claimed.records,
@@ -160,6 +178,11 @@ impl Context {
 
     pub(crate) fn now(&self) -> Time {
         self.store.clock().now()
+    }
+
+    /// The body goes on under another claim.
+    pub(crate) fn hold_token(&self, token: Token) {
+        self.lock().token = Some(token);
     }
 
     /// Gives the body a slot, or takes it away.
@@ -341,6 +364,37 @@ impl Context {
         inner.recall.is_past();
         inner.renews();
         inner.push(Event::Record { seq, place: place.to_owned(), entry });
+    }
+
+    /// What is to be remembered at a place by a commit that the worker has no part in. Everything said
+    /// before must be committed.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn record_elsewhere(&self, place: &str, entry: Entry) -> Option<Unit> {
+        let mut inner = self.lock();
+        inner.next_seq += 1;
+        let record = Event::Record { seq: inner.next_seq, place: place.to_owned(), entry };
+        let (token, renew) = (inner.token?, inner.renewable);
+        Some(Unit { task: self.task, token, renew, events: vec![record] })
+    }
+
+    /// That commit has happened.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn recorded_elsewhere(&self) {
+        let mut inner = self.lock();
+        inner.recall.is_past();
+        (inner.renewable, inner.failures) = (false, 0);
+    }
+
+    /// Marks that a transaction of the body's own is open.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn transacting(&self) -> Counted<'_> {
+        Counted::new(self, |inner| &mut inner.transactions)
+    }
+
+    /// The store, for what the worker has no part in.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// Sends an event with the next commit.

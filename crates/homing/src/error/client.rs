@@ -9,9 +9,9 @@ use crate::store;
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL names no store.
-    #[error("`{url}` names no store: use `memory:` or `sqlite:PATH`")]
+    #[error("`{url}` names no store: {}", store::known())]
     UnknownStore {
-        /// The URL.
+        /// The URL, without credentials.
         url: String,
     },
     /// The URL has an option the store does not know.
@@ -31,6 +31,22 @@ pub enum OpenError {
         value: String,
         /// What is allowed.
         expected: &'static str,
+    },
+    /// The URL of a server cannot be read.
+    #[error("`{url}` is not the URL of a store: {reason}")]
+    InvalidUrl {
+        /// The URL, without credentials.
+        url: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// What an option names cannot be used: a file that is missing, say.
+    #[error("the option `{option}` of the store URL cannot be used: {reason}")]
+    UnusableOption {
+        /// The option.
+        option: &'static str,
+        /// Why.
+        reason: String,
     },
     /// The store itself says no.
     #[error(transparent)]

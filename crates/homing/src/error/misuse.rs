@@ -68,6 +68,11 @@ pub enum Misuse {
         /// The id.
         id: JobId,
     },
+    /// A transaction of the body's own on a store that is not in PostgreSQL.
+    #[error(
+        "`transaction` needs a store in PostgreSQL: elsewhere write in a `step`, under `homing::id()`, so that writing twice is writing once"
+    )]
+    NoTransactions,
     /// A name, place or value that cannot be kept.
     #[error(transparent)]
     Refused(#[from] Invalid),

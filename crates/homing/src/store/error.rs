@@ -19,10 +19,20 @@ pub enum Error {
         reason: String,
     },
     /// The database cannot be written.
-    #[error("the store is read-only: check the permissions of `{path}` and its directory")]
+    #[error("the store `{store}` is read-only: {reason}")]
     ReadOnly {
         /// The database.
-        path: String,
+        store: String,
+        /// What to look at.
+        reason: String,
+    },
+    /// The server does not let the role in, or not do what it must.
+    #[error("the store `{store}` refuses this role: {reason}")]
+    Refused {
+        /// The database.
+        store: String,
+        /// What the database said.
+        reason: String,
     },
     /// The schema is newer than this program.
     #[error(
@@ -52,10 +62,10 @@ pub enum Error {
         /// Where it was looked for.
         path: String,
     },
-    /// The file is not a store.
+    /// The database is not a store.
     #[error("`{path}` is not a homing store: {reason}")]
     NotAStore {
-        /// The file.
+        /// The database.
         path: String,
         /// What is wrong.
         reason: String,

@@ -21,6 +21,8 @@ use crate::wait::{Answer, SetCounts, Wait};
 mod error;
 mod hints;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod read;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -30,7 +32,7 @@ pub use error::Error;
 pub use hints::{Ended, Hints};
 pub use read::Read;
 pub use url::Migration;
-pub(crate) use url::{inspect, migrate, open};
+pub(crate) use url::{inspect, known, migrate, open};
 
 /// What a verb returns.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -85,6 +87,18 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
 
     /// The store's clock.
     fn clock(&self) -> &Clock;
+
+    /// Says here and elsewhere that tasks may have become claimable.
+    #[cfg(feature = "postgres")]
+    fn nudge(&self) {
+        self.hints().say_ready();
+    }
+
+    /// The way to transactions of a caller's own, if the store has them.
+    #[cfg(feature = "postgres")]
+    fn transactions(&self) -> Option<&postgres::Transactions> {
+        None
+    }
 }
 
 /// A task's options that a call may set and its worker obeys; `None` is the kind's default.

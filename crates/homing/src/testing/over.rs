@@ -62,6 +62,14 @@ macro_rules! over {
             fn clock(&self) -> &$crate::clock::Clock {
                 self.inner.clock()
             }
+            #[cfg(feature = "postgres")]
+            fn nudge(&self) {
+                self.inner.nudge();
+            }
+            #[cfg(feature = "postgres")]
+            fn transactions(&self) -> Option<&$crate::store::postgres::Transactions> {
+                self.inner.transactions()
+            }
         }
 
         impl $crate::store::Read for $name {

@@ -214,8 +214,10 @@ impl Driver {
                 }))
                 .map_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))), |poll| poll.map(Ok))
             });
-            if let Some(halt) = context.lock().halt.take() {
-                return Some(Stop::Halted(halt));
+            match context.lock().halt.take() {
+                Some(Halt::Lost) => return Some(Stop::Dropped),
+                Some(halt) => return Some(Stop::Halted(halt)),
+                None => {}
             }
             let plain = match polled {
                 (Poll::Ready(Ok(result)), _) => return Some(Stop::Returned(result)),
@@ -304,6 +306,7 @@ impl Driver {
                 }
                 Mail::Resumed(claimed, slot) => {
                     self.context.hold_slot(Some(slot));
+                    self.context.hold_token(claimed.token);
                     self.context.answer(claimed.answers.clone());
                     self.claimed = claimed;
                     return Parked::Resumed;

@@ -52,6 +52,7 @@ impl Shared {
             }
             Halt::Drift(reason) => self.stall(claimed, reason),
             Halt::Store(error) => self.stall(claimed, &error.to_string()),
+            Halt::Lost => Event::HandBack,
         }
     }
 

@@ -68,13 +68,19 @@ impl Fault {
         )
     }
 
+    /// What a caller is told of a database that takes no writes.
+    pub(super) fn read_only(store: String) -> Error {
+        let reason = "check the permissions of the file and its directory".to_owned();
+        Error::ReadOnly { store, reason }
+    }
+
     /// What the caller is told.
     pub(super) fn told(&self, path: &str) -> Error {
         let (path, reason) = (path.to_owned(), self.to_string());
         match self.code() {
             _ if self.is_busy() => Error::Busy { reason },
             Some(ErrorCode::DiskFull) => Error::Full { reason },
-            Some(ErrorCode::ReadOnly) => Error::ReadOnly { path },
+            Some(ErrorCode::ReadOnly) => Self::read_only(path),
             Some(ErrorCode::NotADatabase) => Error::NotAStore { path, reason },
             _ => Error::Failed { reason },
         }

@@ -37,7 +37,7 @@ pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error
     }
     let db = connect(options).map_err(told)?;
     if db.is_readonly("main").map_err(Fault::from).map_err(told)? {
-        return Err(Error::ReadOnly { path });
+        return Err(Fault::read_only(path));
     }
     let found = check(&db, &path)?;
     if !options.migrate {

@@ -129,7 +129,7 @@ impl Sqlite {
         let options = Options::of(url)?;
         let bytes = std::fs::metadata(&options.path).ok().map(|file| file.len());
         let version = aside(move || migrate::version(&options)).await?;
-        let url = url.text.to_owned();
+        let url = url.shown();
         Ok(StoreView { url, version, known: migrate::NEWEST, bytes })
     }
 

@@ -41,7 +41,7 @@ impl Options {
 
     pub(super) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
         if url.path.is_empty() {
-            return Err(OpenError::UnknownStore { url: url.text.to_owned() });
+            return Err(OpenError::UnknownStore { url: url.shown() });
         }
         let mut options = Self::at(url.path);
         for &(option, value) in &url.options {

@@ -1,0 +1,191 @@
+//! The audit: every breach of an invariant that a scan finds. Slow, for tests and the curious.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Shared;
+use super::cancel::CLOCK;
+use super::columns::{set_counts, task_id};
+use super::fault::Result;
+use super::finish::View;
+use super::pipeline::{Step, arrays, values};
+use super::scene::{Counted, Scene};
+use super::task::{Task, columns, named};
+use crate::id::{Local, TaskId};
+use crate::state::State;
+use crate::store::read::Breach;
+use crate::wait;
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+const OPEN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", o.timer, EXISTS (SELECT FROM homing.ended AS u WHERE u.job = o.job AND u.local = o.parent)
+  FROM homing.open AS o ORDER BY o.job, o.local"
+);
+
+const SETS: &str =
+    "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
+  FROM homing.sets";
+
+const SIGNALS: &str = "SELECT job, task, number, name, value FROM homing.signals";
+
+const CASCADES: &str = "SELECT job, task FROM homing.cascades";
+
+const OVER: &str = "SELECT e.job, e.local
+  FROM unnest($1::uuid[], $2::uuid[]) AS w (job, local) JOIN homing.ended AS e USING (job, local)";
+
+/// Sets whose counts differ from their rows. Jobs that are being pruned have lost some.
+const MISCOUNTED: &str = "SELECT s.job, s.task, s.\"set\" FROM homing.sets AS s
+    LEFT JOIN (SELECT t.job, t.\"set\", count(*) AS spawned,
+        count(*) FILTER (WHERE e.state = 3) AS succeeded, count(*) FILTER (WHERE e.state = 4) AS failed,
+        count(*) FILTER (WHERE e.state = 5 AND e.cancelled_by NOT IN (2, 3)) AS cancelled,
+        count(*) FILTER (WHERE e.state = 5 AND e.cancelled_by IN (2, 3)) AS aborted
+      FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
+      WHERE t.\"set\" IS NOT NULL GROUP BY t.job, t.\"set\") AS c USING (job, \"set\")
+    JOIN homing.jobs AS j USING (job)
+  WHERE NOT j.pruning AND (s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted) IS DISTINCT FROM
+    (coalesce(c.spawned, 0), coalesce(c.succeeded, 0), coalesce(c.failed, 0), coalesce(c.cancelled, 0),
+      coalesce(c.aborted, 0))
+  ORDER BY s.job, s.task, s.\"set\"";
+
+/// A task has a row as an open or as an ended one, and only one.
+const ASTRAY: &str = "SELECT job, local FROM homing.tasks AS t
+  WHERE EXISTS (SELECT FROM homing.open AS o WHERE o.job = t.job AND o.local = t.local)
+    = EXISTS (SELECT FROM homing.ended AS e WHERE e.job = t.job AND e.local = t.local)
+  ORDER BY job, local";
+
+impl Shared {
+    pub(super) async fn audit(&self) -> Result<Vec<Breach>> {
+        self.transaction(async |session| {
+            let answers = session
+                .run(vec![
+                    Step::plain(BEGIN),
+                    Step::new(CLOCK, values![self.manual_now()]),
+                    Step::plain(OPEN),
+                    Step::plain(SETS),
+                    Step::plain(SIGNALS),
+                    Step::plain(CASCADES),
+                    Step::plain(MISCOUNTED),
+                    Step::plain(ASTRAY),
+                ])
+                .await?;
+            let mut audit = Audit::default();
+            if let Some(row) = answers[1].first() {
+                audit.scene.now = row.try_get(0)?;
+            }
+            audit.read(&answers)?;
+            let over = session.one(OVER, audit.named()).await?;
+            session.run(vec![Step::plain("COMMIT")]).await?;
+            for row in &over {
+                audit.scene.over.insert(task_id(row, 0)?);
+            }
+            audit.look()?;
+            for row in &answers[6] {
+                let what = format!(
+                    "the counts of set {} differ from its rows",
+                    row.try_get::<_, Local>(2)?
+                );
+                audit.breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+            for row in &answers[7] {
+                let what = "both open and ended, or neither".to_owned();
+                audit.breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+            Ok(audit.breaches)
+        })
+        .await
+    }
+}
+
+#[derive(Default)]
+struct Audit {
+    scene: Scene<'static>,
+    open: Vec<TaskId>,
+    /// Tasks below ended parents.
+    orphans: HashSet<TaskId>,
+    cascades: HashSet<TaskId>,
+    timers: HashMap<TaskId, crate::clock::Time>,
+    breaches: Vec<Breach>,
+}
+
+impl Audit {
+    fn read(&mut self, answers: &[Vec<tokio_postgres::Row>]) -> Result<()> {
+        for row in &answers[2] {
+            let task = Task::of(row)?;
+            if let Some(timer) = row.try_get(32)? {
+                self.timers.insert(task.id, timer);
+            }
+            if row.try_get(33)? {
+                self.orphans.insert(task.id);
+            }
+            self.open.push(task.id);
+            self.scene.add(task);
+        }
+        for row in &answers[3] {
+            let counts = set_counts(row, 3)?;
+            let key = (task_id(row, 0)?, row.try_get(2)?);
+            self.scene.sets.insert(key, Counted { counts, changed: false });
+        }
+        for row in &answers[4] {
+            let key = (task_id(row, 0)?, row.try_get(2)?);
+            self.scene.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
+        }
+        for row in &answers[5] {
+            self.cascades.insert(task_id(row, 0)?);
+        }
+        Ok(())
+    }
+
+    /// The children that waits name.
+    fn named(&self) -> Vec<super::pipeline::Value<'static>> {
+        let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
+        let named: Vec<TaskId> = rows
+            .flat_map(|row| {
+                let (_, children) = named(&row.waits);
+                children.into_iter().map(|local| TaskId { job: row.id.job, local })
+            })
+            .collect();
+        arrays!(named, id => id.job, id.local)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        for id in std::mem::take(&mut self.open) {
+            let Some(row) = self.scene.task(id).cloned() else { continue };
+            let mut breach = |what: &str| {
+                self.breaches.push(Breach { task: id, what: what.to_owned() });
+            };
+            if (row.state == State::Running) != row.token.is_some() {
+                breach("running without a token, or a token without running");
+            }
+            if self.timers.get(&id).copied() != row.timer() {
+                breach("its timer is not the earliest of its instants");
+            }
+            let overdue = row.timer().is_some_and(|time| time <= self.scene.now);
+            if row.state == State::Waiting
+                && !overdue
+                && wait::satisfied(&row.waits, &mut View { scene: &mut self.scene, task: id })?
+            {
+                breach("waiting, yet satisfied");
+            }
+            if self.orphans.contains(&id) && !self.is_falling(&row) {
+                self.breaches
+                    .push(Breach { task: id, what: "open below an ended parent".to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a cancellation on its way down will reach the task. Open parents are here; an ended one
+    /// that is above an open child is the top of what falls, or below another such.
+    fn is_falling(&self, row: &Task) -> bool {
+        let mut next = row.parent();
+        while let Some(parent) = next {
+            if self.cascades.contains(&parent) {
+                return true;
+            }
+            next = self.scene.task(parent).and_then(Task::parent);
+        }
+        false
+    }
+}

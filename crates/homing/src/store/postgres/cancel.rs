@@ -1,0 +1,120 @@
+//! `cancel`, `signal` and `pause`: words from outside.
+
+use super::Shared;
+use super::fault::Result;
+use super::load::Wanted;
+use super::pipeline::{Session, Step, values};
+use super::scene::Scene;
+use crate::id::TaskId;
+use crate::state::State;
+use crate::store::CancelledBy;
+
+pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
+
+const EXISTS: &str = "SELECT FROM homing.tasks WHERE job = $1 AND local = $2";
+
+const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
+  VALUES ($1, $2, nextval('homing.numbers'), $3, $4)";
+
+const MARK: &str = "UPDATE homing.open SET signalled = true WHERE job = $1 AND local = $2";
+
+const PAUSE: &str = "INSERT INTO homing.paused (queue) VALUES ($1) ON CONFLICT DO NOTHING";
+const RESUME: &str = "DELETE FROM homing.paused WHERE queue = $1";
+
+impl Shared {
+    /// `None` if the task is unknown.
+    pub(super) async fn cancel(&self, task: TaskId) -> Result<Option<bool>> {
+        let ended = self.transaction(async |session| {
+            let Some(mut scene) = self.with(session, task, true).await? else {
+                session.roll_back().await;
+                return Ok(None);
+            };
+            let first = scene.cancel_as(task, CancelledBy::User);
+            scene.wake_parents()?;
+            Ok(Some((first, scene.commit(session).await?)))
+        });
+        let Some((first, effects)) = ended.await? else { return Ok(None) };
+        self.tell(effects);
+        self.cascade().await?;
+        Ok(Some(first))
+    }
+
+    /// Begins a transaction with the row of one task, if it is open. `None` if it is unknown.
+    async fn with<'e>(
+        &self,
+        session: &Session<'_>,
+        task: TaskId,
+        ends: bool,
+    ) -> Result<Option<Scene<'e>>> {
+        let mut wanted = Wanted::default();
+        if ends {
+            wanted.ending([task]);
+        } else {
+            wanted.tasks.push((task, false));
+        }
+        let mut steps = vec![Step::begin()];
+        let whats = wanted.steps(&mut steps);
+        steps.push(Step::new(CLOCK, values![self.manual_now()]));
+        steps.push(Step::new(EXISTS, values![task.job, task.local]));
+        let answers = session.run(steps).await?;
+        let (clock, exists) = (&answers[answers.len() - 2], &answers[answers.len() - 1]);
+        if exists.is_empty() {
+            return Ok(None);
+        }
+        let mut scene = Scene::default();
+        for (what, rows) in whats.iter().zip(&answers[1..]) {
+            what.absorb(rows, &mut scene)?;
+        }
+        if let Some(row) = clock.first() {
+            scene.now = row.try_get(0)?;
+        }
+        Ok(Some(scene))
+    }
+
+    /// `None` if the task is unknown.
+    pub(super) async fn signal(
+        &self,
+        task: TaskId,
+        name: &str,
+        value: &str,
+    ) -> Result<Option<bool>> {
+        let sent = self.transaction(async |session| {
+            let known = self.with(session, task, false).await?;
+            let Some((mut scene, row)) = known.and_then(|scene| {
+                let row = scene.task(task).cloned();
+                Some((scene, row))
+            }) else {
+                session.roll_back().await;
+                return Ok(None);
+            };
+            let Some(row) = row else {
+                session.roll_back().await;
+                return Ok(Some((false, Default::default())));
+            };
+            let send = values![task.job, task.local, name, value];
+            let mark = values![task.job, task.local];
+            session.run(vec![Step::new(SEND, send), Step::new(MARK, mark)]).await?;
+            if let Some(row) = scene.change(task) {
+                row.signalled = true;
+            }
+            if row.state == State::Waiting {
+                let mut wanted = Wanted::default();
+                wanted.tasks.push((task, false));
+                wanted.waiting(task, &row.waits);
+                wanted.load(session, &mut scene).await?;
+                scene.wake_if_satisfied(task)?;
+            }
+            Ok(Some((true, scene.commit(session).await?)))
+        });
+        let Some((open, effects)) = sent.await? else { return Ok(None) };
+        self.tell(effects);
+        Ok(Some(open))
+    }
+
+    pub(super) async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
+        let sql = if paused { PAUSE } else { RESUME };
+        self.transaction(async |session| session.one(sql, values![queue]).await).await?;
+        self.tell(super::scene::Effects { ready: !paused, ..Default::default() });
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! The claim: what a worker is given.
+//!
+//! Every lane (a queue and a kind) is probed by itself in the index of ready tasks, and every priority
+//! of it, so that no row is passed over that this worker could not take: not those of other kinds or
+//! paused queues, nor those due later. Rows that another worker is just taking are skipped.
+
+use tokio_postgres::Row;
+
+use super::columns::{count, task_id};
+use super::fault::Result;
+use super::pipeline::{Step, arrays, values};
+use super::scene::Scene;
+use super::task::{Task, columns};
+use crate::clock::Time;
+use crate::id::{TaskId, Token, WorkerId};
+use crate::limits;
+use crate::state::State;
+use crate::store::{Claim, Claimed, Policy};
+
+/// The schema's indexes of ready and suspect tasks say so too.
+const _: () = assert!(limits::SUSPECT == 2);
+
+/// Lanes that are served, and the priorities there are ready tasks of. `$2` is the worker, `$3` its
+/// queues, `$4` its kinds.
+macro_rules! levels {
+    () => {
+        "lanes AS (SELECT DISTINCT q.queue, k.kind
+      FROM unnest($3::text[]) AS q (queue) CROSS JOIN unnest($4::text[]) AS k (kind)
+      WHERE NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = q.queue)),
+    levels AS (
+      SELECT l.queue, l.kind, o.priority FROM lanes AS l CROSS JOIN LATERAL (
+        SELECT o.priority FROM homing.open AS o
+        WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
+        ORDER BY o.priority DESC LIMIT 1) AS o
+      UNION ALL
+      SELECT l.queue, l.kind, o.priority FROM levels AS l CROSS JOIN LATERAL (
+        SELECT o.priority FROM homing.open AS o
+        WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
+          AND o.priority < l.priority
+        ORDER BY o.priority DESC LIMIT 1) AS o)"
+    };
+}
+
+/// Whether resumed work is nobody else's.
+macro_rules! free {
+    () => {
+        concat!(
+            "(o.holder IS NULL OR o.holder = $2 OR o.held_until IS NULL OR o.held_until <= ",
+            super::now!(),
+            " OR NOT EXISTS (SELECT FROM homing.workers AS w WHERE w.id = o.holder))"
+        )
+    };
+}
+
+/// The ready tasks of a level, in the order of the index.
+macro_rules! of_level {
+    () => {
+        concat!(
+            "homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
+          AND o.kind = l.kind AND o.priority = l.priority AND o.due <= ",
+            super::now!(),
+            " AND ",
+            free!(),
+            " ORDER BY o.due, o.job, o.local"
+        )
+    };
+}
+
+/// First how many of each level would be taken if nobody else took any, then so many are locked: never
+/// more than are asked for, though there be many lanes.
+pub(super) const READY: &str = concat!(
+    "WITH RECURSIVE ",
+    levels!(),
+    ", front AS (
+      SELECT l.queue, l.kind, l.priority FROM levels AS l CROSS JOIN LATERAL (
+        SELECT o.due, o.job, o.local FROM ",
+    of_level!(),
+    " LIMIT $5) AS o
+      ORDER BY l.priority DESC, o.due, o.job, o.local LIMIT $5),
+    shares AS (SELECT queue, kind, priority, count(*) AS tasks FROM front
+      GROUP BY queue, kind, priority)
+  SELECT ",
+    columns!(),
+    " FROM shares AS l CROSS JOIN LATERAL (
+    SELECT o.* FROM ",
+    of_level!(),
+    " LIMIT l.tasks FOR UPDATE OF o SKIP LOCKED) AS o"
+);
+
+/// A worker runs one suspect at a time, so one is enough.
+pub(super) const SUSPECT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM homing.open AS o WHERE o.state = 0 AND o.crashes >= 2 AND o.queue = ANY ($3::text[])
+    AND o.kind = ANY ($4::text[]) AND o.due <= ",
+    super::now!(),
+    " AND ",
+    free!(),
+    " AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)
+  ORDER BY o.priority DESC, o.due, o.job, o.local LIMIT $5 FOR UPDATE OF o SKIP LOCKED"
+);
+
+/// The next instant at which there may be something to do.
+pub(super) const NEXT: &str = concat!(
+    "WITH RECURSIVE ",
+    levels!(),
+    " SELECT min(next.time) FROM (
+    (SELECT o.timer AS time FROM homing.open AS o WHERE o.timer > ",
+    super::now!(),
+    " ORDER BY o.timer LIMIT 1)
+    UNION ALL SELECT o.due FROM levels AS l CROSS JOIN LATERAL (
+      SELECT o.due FROM homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
+        AND o.kind = l.kind AND o.priority = l.priority AND o.due > ",
+    super::now!(),
+    " AND ",
+    free!(),
+    " ORDER BY o.due LIMIT 1) AS o
+    UNION ALL SELECT min(o.due) FROM homing.open AS o WHERE $5 AND o.state = 0 AND o.crashes >= 2
+      AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND o.due > ",
+    super::now!(),
+    " AND ",
+    free!(),
+    " AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)
+    UNION ALL SELECT min(o.held_until) FROM homing.open AS o WHERE o.state = 0
+      AND o.holder IS NOT NULL AND o.held_until > ",
+    super::now!(),
+    " AND NOT ",
+    free!(),
+    " AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND (o.crashes < 2 OR $5)
+      AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)) AS next"
+);
+
+pub(super) const AGAIN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM homing.open AS o WHERE o.state = 1 AND o.worker = $1 AND o.claim > $2
+  ORDER BY o.job, o.local"
+);
+
+/// For a transaction whose loss would be no loss.
+pub(super) const PASSING: &str = "SELECT set_config('synchronous_commit', 'off', true)";
+
+/// After the writes, so that what this transaction recorded and spawned is counted.
+pub(super) const DETAILS: &str = "SELECT t.job, t.local, t.arguments, t.policy,
+    coalesce((SELECT max(r.seq) FROM homing.records AS r
+      WHERE r.job = t.job AND r.task = t.local), 0),
+    coalesce((SELECT sum(s.spawned) FROM homing.sets AS s
+      WHERE s.job = t.job AND s.task = t.local), 0)::bigint
+  FROM unnest($1::uuid[], $2::uuid[]) AS c (job, local) JOIN homing.tasks AS t USING (job, local)";
+
+/// What a claim asks the database for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidates<'c> {
+    pub(super) worker: WorkerId,
+    pub(super) claim: &'c Claim,
+    /// How many of them the units beside the claim may take away.
+    pub(super) aborted: usize,
+    /// The time, where it is not the server's.
+    pub(super) now: Option<Time>,
+}
+
+impl<'c> Candidates<'c> {
+    fn step(&self, sql: &'static str, last: super::pipeline::Value<'c>) -> Step<'c> {
+        let Claim { queues, kinds, .. } = self.claim;
+        let (queues, kinds): (Vec<&str>, Vec<&str>) = (
+            queues.iter().map(String::as_str).collect(),
+            kinds.iter().map(String::as_str).collect(),
+        );
+        let mut values = values![self.now, self.worker, queues, kinds];
+        values.push(last);
+        Step::new(sql, values)
+    }
+
+    pub(super) fn ready(&self) -> Step<'c> {
+        self.step(READY, Box::new(super::columns::limit(self.claim.tasks + self.aborted)))
+    }
+
+    pub(super) fn suspect(&self) -> Step<'c> {
+        self.step(SUSPECT, Box::new(i64::from(self.claim.suspect)))
+    }
+
+    pub(super) fn next_due(&self) -> Step<'c> {
+        if self.claim.tasks == 0 {
+            return Step::new(TIMER, values![self.now]);
+        }
+        self.step(NEXT, Box::new(self.claim.suspect))
+    }
+}
+
+const TIMER: &str = concat!("SELECT min(timer) FROM homing.open WHERE timer > ", super::now!());
+
+impl Scene<'_> {
+    /// The tasks of the scene that a worker takes, best first, at most `free`.
+    pub(super) fn to_claim(
+        &self,
+        worker: WorkerId,
+        claim: &Claim,
+        paused: &[String],
+        free: usize,
+    ) -> Vec<TaskId> {
+        let now = self.now;
+        let is_free = |row: &Task| {
+            let other = row.holder.is_some_and(|holder| holder != worker) && row.holder_lives;
+            !other || row.held_until.is_none_or(|until| until <= now)
+        };
+        let may = |row: &&Task| {
+            row.state == State::Pending
+                && row.due <= now
+                && claim.queues.contains(&row.queue)
+                && claim.kinds.contains(&row.kind)
+                && !paused.contains(&row.queue)
+                && is_free(row)
+        };
+        let mut ready: Vec<_> = self
+            .rows
+            .values()
+            .map(|known| &known.task)
+            .filter(may)
+            .map(|row| (-i32::from(row.priority), row.due, row.id, row.crashes))
+            .collect();
+        ready.sort_unstable();
+        let mut suspect = claim.suspect;
+        ready.retain(|(.., crashes)| {
+            *crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
+        });
+        ready.truncate(free);
+        ready.into_iter().map(|(_, _, id, _)| id).collect()
+    }
+
+    /// Gives a task to a worker, with the answers to its waits.
+    pub(super) fn take(&mut self, id: TaskId, token: Token) -> Result<Option<Claimed>> {
+        let now = self.now;
+        let Some(row) = self.change(id) else { return Ok(None) };
+        let waits = std::mem::take(&mut row.waits);
+        let answers = self.answer(id, &waits)?;
+        let Some(row) = self.change(id) else { return Ok(None) };
+        if !answers.is_empty() {
+            // An answer is progress.
+            row.renew();
+        }
+        let mut claimed = claimed(row, token);
+        claimed.answers = answers;
+        row.state = State::Running;
+        row.token = Some(token);
+        (row.holder, row.held_until) = (None, None);
+        row.started = row.started.or(Some(now));
+        Ok(Some(claimed))
+    }
+}
+
+/// A task as its worker gets it; [`complete`] adds what other tables hold.
+pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
+    Claimed {
+        task: row.id,
+        parent: row.parent(),
+        token,
+        kind: row.kind.clone(),
+        arguments: String::new(),
+        queue: row.queue.clone(),
+        priority: row.priority,
+        policy: Policy::default(),
+        attempt: row.attempt,
+        failures: row.failures,
+        crashes: row.crashes,
+        stalls: row.stalls,
+        records: 0,
+        spawned: 0,
+        answers: Vec::new(),
+        parked: row.parked,
+    }
+}
+
+/// The statement that reads what other tables hold of claimed tasks.
+pub(super) fn details<'e>(claimed: &[Claimed]) -> Step<'e> {
+    Step::new(DETAILS, arrays!(claimed, c => c.task.job, c.task.local))
+}
+
+/// Adds what other tables hold of claimed tasks.
+pub(super) fn complete(claimed: &mut [Claimed], rows: &[Row]) -> Result<()> {
+    let mut found = std::collections::HashMap::with_capacity(rows.len());
+    for row in rows {
+        found.insert(task_id(row, 0)?, row);
+    }
+    for claimed in claimed {
+        let Some(row) = found.get(&claimed.task) else { continue };
+        claimed.arguments = row.try_get(2)?;
+        if let Some(policy) = row.try_get::<_, Option<&str>>(3)? {
+            claimed.policy = serde_json::from_str(policy)?;
+        }
+        (claimed.records, claimed.spawned) = (count(row, 4)?, count(row, 5)?);
+    }
+    Ok(())
+}

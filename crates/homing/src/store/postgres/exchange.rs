@@ -1,0 +1,524 @@
+//! `exchange`: units first, then upkeep, then the claim.
+//!
+//! One transaction of two round trips: lock and read, decide, write and commit. A third where a claim
+//! resumes tasks whose waits are to be answered, one where there is nothing to write. Where upkeep is
+//! due, units, upkeep and claim are transactions of their own: each is harmless if the next is lost.
+
+use super::Shared;
+use super::claim::{self, Candidates};
+use super::fault::Result;
+use super::finish::Ending;
+use super::load::Wanted;
+use super::pipeline::{Session, Step, values};
+use super::scene::{Cascade, Effects, Known, Scene};
+use super::task::{Birth, Newborn, Task};
+use super::worker;
+use crate::clock::Time;
+use crate::id::{TaskId, Token};
+use crate::limits;
+use crate::state::State;
+use crate::store::{
+    Abort, CancelledBy, End, Event, Exchange, NewChild, NewJob, Refusal, Reply, Unit,
+};
+use crate::wait::Wait;
+
+/// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
+type Applied = std::result::Result<Option<Vec<crate::wait::Answer>>, Refusal>;
+
+/// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant
+/// has come, a cancellation is on its way, or a worker is dead.
+const LOOK: &str = concat!(
+    "SELECT ",
+    super::now!(),
+    ", EXISTS (SELECT FROM homing.workers WHERE id = $2),
+    EXISTS (SELECT FROM homing.open WHERE timer <= ",
+    super::now!(),
+    ") OR EXISTS (SELECT FROM homing.cascades)
+    OR EXISTS (SELECT FROM homing.workers WHERE heartbeat + lease < ",
+    super::now!(),
+    " OR id = ANY ($3::uuid[])),
+    ARRAY(SELECT queue FROM homing.paused)"
+);
+
+const NOTICES: &str =
+    "SELECT job, local, claim, told FROM homing.notices WHERE worker = $1 ORDER BY number";
+const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
+const TOLD: &str = "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
+
+/// How far an exchange goes in one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Units alone: upkeep or a claim follows.
+    Units,
+    /// Units, and the claim unless upkeep is due.
+    UnitsAndClaim,
+    /// The claim: upkeep has been done.
+    Claim,
+}
+
+/// What a transaction has come to.
+#[derive(Debug, Default)]
+struct Turn {
+    reply: Reply,
+    effects: Effects,
+    /// Whether upkeep must be done before tasks are claimed.
+    upkeep: bool,
+}
+
+impl Shared {
+    pub(super) async fn exchange(&self, exchange: &Exchange) -> Result<Reply> {
+        let mut effects = Effects::default();
+        let done = self.talk(exchange, &mut effects).await;
+        // Last, so that whoever is told of a job's end finds its tasks ended too.
+        self.tell(effects);
+        done
+    }
+
+    async fn talk(&self, exchange: &Exchange, effects: &mut Effects) -> Result<Reply> {
+        let units: Vec<&Unit> = exchange.units.iter().map(|unit| &**unit).collect();
+        let whole = self.turn(exchange, &units, Reach::UnitsAndClaim, effects).await;
+        let (mut reply, upkeep) = match whole {
+            Ok(done) => done,
+            Err(fault) if fault.is_of_the_data() && !units.is_empty() => {
+                (self.apart(exchange, &units, effects).await?, true)
+            }
+            Err(fault) => return Err(fault),
+        };
+        if upkeep {
+            reply.more = self.keep_up(exchange.claim.max_crashes).await?;
+            let (claimed, _) = self.turn(exchange, &[], Reach::Claim, effects).await?;
+            reply.claimed = claimed.claimed;
+            reply.cancelled = claimed.cancelled;
+            reply.next_due = claimed.next_due;
+        }
+        Ok(reply)
+    }
+
+    /// Applies units so that only those are lost which the database cannot hold: halves what fails
+    /// until the unit at fault stands alone.
+    async fn apart(
+        &self,
+        exchange: &Exchange,
+        units: &[&Unit],
+        effects: &mut Effects,
+    ) -> Result<Reply> {
+        let mut reply = Reply::default();
+        let mut parts = vec![units];
+        while let Some(part) = parts.pop() {
+            match self.turn(exchange, part, Reach::Units, effects).await {
+                Ok((some, _)) => {
+                    reply.refused.extend(some.refused);
+                    reply.ready.extend(some.ready);
+                }
+                Err(fault) if fault.is_of_the_data() => match part {
+                    [] => {}
+                    [unit] => {
+                        reply.refused.push((unit.task, Refusal::Unfit(fault.to_string())));
+                    }
+                    _ => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                },
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(reply)
+    }
+
+    /// One transaction of an exchange, again while it loses to others.
+    async fn turn(
+        &self,
+        exchange: &Exchange,
+        units: &[&Unit],
+        reach: Reach,
+        effects: &mut Effects,
+    ) -> Result<(Reply, bool)> {
+        let turn =
+            self.transaction(async |session| Talk { exchange, units, reach, session }.run().await);
+        let turn = turn.await?;
+        effects.extend(turn.effects);
+        Ok((turn.reply, turn.upkeep))
+    }
+}
+
+/// One transaction of an exchange.
+struct Talk<'t, 's> {
+    exchange: &'t Exchange,
+    units: &'t [&'t Unit],
+    reach: Reach,
+    session: &'t Session<'s>,
+}
+
+/// What the first round trip brings beside the scene.
+#[derive(Debug, Default)]
+struct Seen {
+    known: bool,
+    upkeep: bool,
+    paused: Vec<String>,
+    /// Tasks claimed under exchanges whose replies never arrived.
+    again: Vec<TaskId>,
+    notices: Vec<(TaskId, Token, Option<u64>)>,
+    next_due: Option<Time>,
+    /// Candidates whose waits are to be answered, and nothing is known of what they wait for.
+    unread: Vec<TaskId>,
+}
+
+impl Talk<'_, '_> {
+    async fn run(&self) -> Result<Turn> {
+        let mut scene = Scene::default();
+        let mut seen = self.look(&mut scene).await?;
+        let mut turn = Turn::default();
+        for unit in self.units {
+            match scene.apply(unit)? {
+                Ok(None) => {}
+                Ok(Some(answers)) => turn.reply.ready.push((unit.task, answers)),
+                Err(refusal) => turn.reply.refused.push((unit.task, refusal)),
+            }
+        }
+        scene.wake_parents()?;
+        turn.upkeep = self.reach == Reach::UnitsAndClaim && (seen.upkeep || scene.needs_upkeep());
+        let goes_on = self.reach != Reach::Units && !turn.upkeep;
+        if goes_on && seen.known {
+            self.answer_unread(&mut seen, &mut scene).await?;
+            self.claim(&seen, &mut scene, &mut turn.reply)?;
+        }
+        let told = goes_on.then(|| self.tell_notices(&seen, &scene, &mut turn.reply)).flatten();
+        self.write(scene, seen, &mut turn, told).await?;
+        Ok(turn)
+    }
+
+    /// The first round trip.
+    async fn look(&self, scene: &mut Scene<'_>) -> Result<Seen> {
+        let Exchange { worker, acknowledged, claim, .. } = self.exchange;
+        let wanted = Wanted::by(self.units);
+        let mut steps = vec![Step::begin(), worker::share(*worker)];
+        let whats = wanted.steps(&mut steps);
+        let manual = self.session.shared.manual_now();
+        let killed = self.session.shared.killed();
+        steps.push(Step::new(LOOK, values![manual, *worker, killed]));
+        let mut last = steps.len();
+        let claims = self.reach != Reach::Units;
+        if claims {
+            steps.push(Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]));
+            steps.push(Step::new(NOTICES, values![*worker]));
+        }
+        let aborted = wanted.aborted;
+        let candidates = Candidates { worker: *worker, claim, aborted, now: manual };
+        let some = claims && claim.tasks > 0;
+        if some {
+            steps.push(candidates.ready());
+            steps.push(candidates.suspect());
+        }
+        if self.units.is_empty() {
+            steps.push(candidates.next_due());
+        }
+        let answers = self.session.run(steps).await?;
+        for (what, rows) in whats.iter().zip(&answers[2..]) {
+            what.absorb(rows, scene)?;
+        }
+        let mut seen = Seen::default();
+        if let Some(row) = answers[last - 1].first() {
+            scene.now = row.try_get(0)?;
+            (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
+            seen.paused = row.try_get(3)?;
+        }
+        if claims {
+            for row in &answers[last] {
+                let task = Task::of(row)?;
+                seen.again.push(task.id);
+                scene.add(task);
+            }
+            for row in &answers[last + 1] {
+                let claim = super::columns::count(row, 2)?;
+                let token = Token { worker: *worker, claim };
+                let told = super::columns::maybe(row, 3)?;
+                seen.notices.push((super::columns::task_id(row, 0)?, token, told));
+            }
+            last += 2;
+        }
+        if some {
+            for row in answers[last..last + 2].iter().flatten() {
+                let task = Task::of(row)?;
+                if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
+                    seen.unread.push(task.id);
+                }
+                scene.add(task);
+            }
+            last += 2;
+        }
+        if self.units.is_empty()
+            && let Some(row) = answers[last].first()
+        {
+            seen.next_due = row.try_get(0)?;
+        }
+        Ok(seen)
+    }
+
+    /// Reads what the waits of candidates depend on. Their rows are locked, so it will not change.
+    async fn answer_unread(&self, seen: &mut Seen, scene: &mut Scene<'_>) -> Result<()> {
+        let mut wanted = Wanted::default();
+        for task in seen.unread.drain(..) {
+            wanted.tasks.push((task, false));
+            if let Some(row) = scene.task(task) {
+                wanted.waiting(task, &row.waits);
+            }
+        }
+        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(self.session, scene).await }
+    }
+
+    fn claim(&self, seen: &Seen, scene: &mut Scene<'_>, reply: &mut Reply) -> Result<()> {
+        let Exchange { worker, number, acknowledged, claim, .. } = self.exchange;
+        for task in &seen.again {
+            if let Some(row) = scene.task(*task)
+                && let Some(token) = row.token.filter(|token| token.worker == *worker)
+                && token.claim > *acknowledged
+            {
+                reply.claimed.push(claim::claimed(row, token));
+            }
+        }
+        let free = claim.tasks.saturating_sub(reply.claimed.len());
+        let token = Token { worker: *worker, claim: *number };
+        for task in scene.to_claim(*worker, claim, &seen.paused, free) {
+            reply.claimed.extend(scene.take(task, token)?);
+        }
+        Ok(())
+    }
+
+    /// Puts what the worker is to be told into the reply. Returns for whom and under which number it is
+    /// told, if notices are to be written.
+    fn tell_notices(&self, seen: &Seen, scene: &Scene<'_>, reply: &mut Reply) -> Option<bool> {
+        let Exchange { worker, acknowledged, .. } = self.exchange;
+        let untold =
+            seen.notices.iter().filter(|(.., told)| told.is_none_or(|n| n > *acknowledged));
+        reply.cancelled.extend(untold.map(|(task, token, _)| (*task, *token)));
+        let own = scene.notices.iter().filter(|(_, token)| token.worker == *worker);
+        reply.cancelled.extend(own.copied());
+        (!seen.notices.is_empty()).then_some(true)
+    }
+
+    /// The last round trip.
+    async fn write(
+        &self,
+        mut scene: Scene<'_>,
+        seen: Seen,
+        turn: &mut Turn,
+        told: Option<bool>,
+    ) -> Result<()> {
+        let Exchange { worker, number, acknowledged, claim, .. } = self.exchange;
+        let goes_on = self.reach != Reach::Units && !turn.upkeep;
+        // A notice is told by this exchange only if its reply carries it.
+        let mut steps = scene.steps(goes_on.then_some((*worker, *number)));
+        if told.is_some() {
+            steps.push(Step::new(KNOWN, values![*worker, *acknowledged as i64]));
+            steps.push(Step::new(TOLD, values![*worker, *number as i64]));
+        }
+        if steps.is_empty() && turn.reply.claimed.is_empty() && self.units.is_empty() {
+            turn.reply.next_due = seen.next_due;
+            return self.session.leave().await;
+        }
+        // A claim lost with the server's memory is no loss: the row is pending again, and the token that
+        // the worker minted holds nothing. Answers are different: the body sees them.
+        let passing = self.units.is_empty() && told.is_none() && scene.answers.is_empty();
+        if passing && !steps.is_empty() {
+            steps.insert(0, Step::plain(claim::PASSING));
+        }
+        let (details, due) =
+            (steps.len(), steps.len() + usize::from(!turn.reply.claimed.is_empty()));
+        if !turn.reply.claimed.is_empty() {
+            steps.push(claim::details(&turn.reply.claimed));
+        }
+        if goes_on {
+            let now = Some(scene.now);
+            steps.push(Candidates { worker: *worker, claim, aborted: 0, now }.next_due());
+        }
+        steps.push(Step::plain("COMMIT"));
+        super::point("exchange", crate::point::Moment::Applied);
+        let answers = self.session.run(steps).await?;
+        if due > details {
+            claim::complete(&mut turn.reply.claimed, &answers[details])?;
+        }
+        if goes_on && let Some(row) = answers[due].first() {
+            turn.reply.next_due = row.try_get(0)?;
+        }
+        scene.effects.ready = scene.rows.values().any(Known::is_to_be_claimed);
+        turn.effects = scene.effects;
+        Ok(())
+    }
+}
+
+impl<'e> Scene<'e> {
+    /// Applies a unit whole or, with a refusal, not at all. Whatever may refuse it is looked at first.
+    fn apply(&mut self, unit: &'e Unit) -> Result<Applied> {
+        let holds = |row: &Task| row.state == State::Running && row.token == Some(unit.token);
+        if !self.task(unit.task).is_some_and(holds) {
+            return Ok(Err(Refusal::Lost));
+        }
+        for event in &unit.events {
+            if let Event::Spawn(child) = event
+                && let Some(refusal) = self.drift(unit.task, child)
+            {
+                return Ok(Err(refusal));
+            }
+        }
+        if unit.renew
+            && let Some(row) = self.change(unit.task)
+        {
+            row.renew();
+        }
+        let mut answers = None;
+        for event in &unit.events {
+            answers = self.happen(unit.task, event)?;
+        }
+        Ok(Ok(answers))
+    }
+
+    /// Whether a child exists at the place with another call.
+    fn drift(&self, task: TaskId, child: &NewChild) -> Option<Refusal> {
+        let id = TaskId { job: task.job, local: child.local };
+        let old = self.siblings.get(&id)?;
+        let new = &child.task;
+        if old.kind == new.kind && old.hash == new.hash {
+            return None;
+        }
+        let arguments = old.arguments.as_deref().unwrap_or_default();
+        let text = crate::replay::drift_text(&old.kind, arguments, &new.kind, &new.arguments);
+        Some(Refusal::Drift(text))
+    }
+
+    fn happen(
+        &mut self,
+        task: TaskId,
+        event: &'e Event,
+    ) -> Result<Option<Vec<crate::wait::Answer>>> {
+        let now = self.now;
+        match event {
+            Event::Record { seq, place, entry } => {
+                let known = self.records.contains_key(&(task, *seq));
+                if !known {
+                    self.entries.push((task, *seq, place, entry));
+                }
+            }
+            Event::Spawn(child) => self.spawn(task, child),
+            Event::Detach(job) => drop(self.submit(job)),
+            Event::Abort(abort) => self.abort(task, *abort),
+            Event::Log(line) => self.say(task, line),
+            Event::Progress { done, total } => {
+                if let Some(row) = self.change(task) {
+                    row.progress = Some((*done, *total));
+                }
+            }
+            Event::Park { waits, resident } => return self.park(task, waits, *resident),
+            Event::End(end) => self.end(task, end),
+            Event::Retry { failure, due } => {
+                if let Some(row) = self.change(task) {
+                    row.attempt += 1;
+                    row.failures += 1;
+                    row.reason = Some(failure.to_string());
+                    row.release(*due);
+                }
+            }
+            Event::Stall { reason, due } => {
+                if let Some(row) = self.change(task) {
+                    row.stalls += 1;
+                    row.reason = Some(reason.clone());
+                    row.release(*due);
+                }
+            }
+            Event::HandBack => {
+                if let Some(row) = self.change(task) {
+                    row.release(now.before(limits::RESUMED_AGE));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, task: TaskId, end: &End) {
+        // The worker's own word needs no notice: it knows.
+        if let Some(row) = self.change(task) {
+            row.token = None;
+        }
+        let (state, outcome, cause) = match end {
+            End::Succeeded(value) => (State::Succeeded, value.clone(), None),
+            End::Failed { failure, cause } => {
+                let cause = cause.as_ref().map(crate::encode::json);
+                (State::Failed, crate::encode::json(failure), cause)
+            }
+        };
+        self.finish(task, Ending { state, outcome, by: None, cause });
+    }
+
+    fn spawn(&mut self, parent: TaskId, child: &'e NewChild) {
+        let id = TaskId { job: parent.job, local: child.local };
+        if self.siblings.contains_key(&id) || self.rows.contains_key(&id) {
+            return;
+        }
+        let depth = self.task(parent).map_or(0, |row| row.depth) + 1;
+        let (set, number) = (child.set, child.number);
+        let birth = Some(Birth { parent: parent.local, set, number, depth });
+        self.newborns.push(Newborn { id, birth, new: &child.task, key: None });
+        let task = Task::born(id, &child.task, birth, self.now);
+        self.rows.insert(id, Known { task, newborn: true, moved: true });
+        self.change_counts(parent, set).spawned += 1;
+    }
+
+    /// Whether a job to be is new.
+    pub(super) fn submit(&mut self, job: &'e NewJob) -> bool {
+        if !self.roots.insert(job.id) {
+            return false;
+        }
+        if let Some(key) = &job.key {
+            if self.holders.contains_key(key) {
+                self.roots.remove(&job.id);
+                return false;
+            }
+            self.holders.insert(key.clone(), job.id);
+        }
+        let id = job.id.root();
+        self.newborns.push(Newborn { id, birth: None, new: &job.task, key: job.key.as_deref() });
+        let mut task = Task::born(id, &job.task, None, self.now);
+        task.key.clone_from(&job.key);
+        self.rows.insert(id, Known { task, newborn: true, moved: true });
+        self.jobs.push(job);
+        true
+    }
+
+    fn abort(&mut self, task: TaskId, abort: Abort) {
+        let by = if abort.policy { CancelledBy::Policy } else { CancelledBy::Abort };
+        match abort.child {
+            Some(local) => drop(self.cancel_as(TaskId { job: task.job, local }, by)),
+            None => {
+                let (set, below) = (Some(abort.set), abort.below);
+                self.cascades.push(Cascade { task, set, below, by });
+            }
+        }
+    }
+
+    fn park(
+        &mut self,
+        task: TaskId,
+        waits: &[Wait],
+        resident: bool,
+    ) -> Result<Option<Vec<crate::wait::Answer>>> {
+        let answers = self.answer(task, waits)?;
+        if !answers.is_empty() {
+            return Ok(Some(answers));
+        }
+        if let Some(row) = self.change(task) {
+            row.state = State::Waiting;
+            row.waits = waits.to_vec();
+            row.parked = row.token.take();
+            row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
+            row.held_until = None;
+        }
+        Ok(None)
+    }
+}
+
+impl Known {
+    /// Whether this transaction leaves the task to be claimed by somebody.
+    fn is_to_be_claimed(&self) -> bool {
+        self.moved && self.task.state == State::Pending
+    }
+}

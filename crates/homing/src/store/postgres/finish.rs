@@ -1,0 +1,185 @@
+//! The end of a task, and the wake-up of its parent in the same transaction.
+
+use super::fault::{Fault, Result};
+use super::scene::{Cascade, Scene};
+use super::task::Ended;
+use crate::clock::Time;
+use crate::error::{Failure, Reason};
+use crate::id::{Local, TaskId};
+use crate::limits;
+use crate::state::State;
+use crate::store::{CancelledBy, Entry};
+use crate::wait::{self, Answer, Facts, SetCounts, Wait};
+
+/// How a task ends.
+pub(super) struct Ending {
+    pub(super) state: State,
+    pub(super) outcome: String,
+    pub(super) by: Option<CancelledBy>,
+    pub(super) cause: Option<String>,
+}
+
+impl Scene<'_> {
+    /// Ends a task that is open. The first terminal write wins.
+    pub(super) fn finish(&mut self, id: TaskId, ending: Ending) -> bool {
+        let falls = ending.state != State::Succeeded && self.has_open_children(id);
+        let Some(row) = self.change(id) else { return false };
+        debug_assert!(row.state.may_become(ending.state), "{} -> {}", row.state, ending.state);
+        row.state = ending.state;
+        row.waits.clear();
+        row.holder = None;
+        let token = row.token.take();
+        let signalled = std::mem::take(&mut row.signalled);
+        let task = row.clone();
+        if let Some(token) = token {
+            self.notices.push((id, token));
+            self.effects.noticed = true;
+        }
+        if signalled {
+            self.taken.push((id, i64::MAX));
+        }
+        if falls {
+            let by = CancelledBy::Parent;
+            self.cascades.push(Cascade { task: id, set: None, below: u32::MAX, by });
+        }
+        let end = match task.parent().zip(task.set) {
+            Some((parent, set)) => Some(self.tell_parent(parent, set, &ending)),
+            None => {
+                self.end_job(&task.key, id, &ending);
+                None
+            }
+        };
+        let Ending { outcome, by, cause, .. } = ending;
+        self.ended.push(Ended { task, end, by, cause, outcome });
+        true
+    }
+
+    /// Ends a task from outside its body.
+    pub(super) fn fail(
+        &mut self,
+        id: TaskId,
+        reason: Reason,
+        text: &str,
+        by: Option<CancelledBy>,
+    ) -> bool {
+        let Some(row) = self.task(id) else { return false };
+        let failure = Failure::new(&row.kind, id, row.attempt, reason, text);
+        let state = if by.is_some() { State::Cancelled } else { State::Failed };
+        let outcome = crate::encode::json(&failure);
+        self.finish(id, Ending { state, outcome, by, cause: None })
+    }
+
+    pub(super) fn cancel_as(&mut self, id: TaskId, by: CancelledBy) -> bool {
+        self.fail(id, Reason::Cancelled, crate::state::cancelled_text(by), Some(by))
+    }
+
+    /// Counts the end. Returns its number.
+    fn tell_parent(&mut self, parent: TaskId, set: Local, ending: &Ending) -> u64 {
+        let counts = self.change_counts(parent, set);
+        match ending.state {
+            State::Succeeded => counts.succeeded += 1,
+            State::Failed => counts.failed += 1,
+            _ if ending.by.is_some_and(CancelledBy::is_parent) => counts.aborted += 1,
+            _ => counts.cancelled += 1,
+        }
+        counts.last_end += 1;
+        let end = counts.last_end;
+        self.touched.insert((parent, set));
+        end
+    }
+
+    fn end_job(&mut self, key: &Option<String>, root: TaskId, ending: &Ending) {
+        if let Some(key) = key {
+            if self.holders.get(key) == Some(&root.job) {
+                self.holders.remove(key);
+            }
+            self.freed.push((key.clone(), root.job));
+        }
+        let ended = crate::store::Ended::new(root.job, ending.state, &ending.outcome);
+        self.effects.ended.push(ended);
+    }
+
+    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    pub(super) fn wake_parents(&mut self) -> Result<()> {
+        for (parent, set) in std::mem::take(&mut self.touched) {
+            let concerned = |row: &super::task::Task| {
+                row.state == State::Waiting && wait::concerns(&row.waits, set)
+            };
+            if self.task(parent).is_some_and(concerned) {
+                self.wake_if_satisfied(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a waiting task runnable if its waits are satisfied.
+    pub(super) fn wake_if_satisfied(&mut self, task: TaskId) -> Result<()> {
+        let waits = self.task(task).map(|row| row.waits.clone()).unwrap_or_default();
+        if !wait::satisfied(&waits, &mut View { scene: self, task })? {
+            return Ok(());
+        }
+        let now = self.now;
+        if let Some(row) = self.change(task) {
+            row.state = State::Pending;
+            row.due = now.before(limits::RESUMED_AGE);
+            row.held_until = row.holder.map(|_| now.after(limits::HOLD));
+        }
+        self.effects.ready = true;
+        Ok(())
+    }
+
+    /// Answers what is satisfied, and keeps the answers to be recorded. A wait may have been answered
+    /// already, in a reply that never arrived: then that answer stands, and no second signal is taken.
+    pub(super) fn answer(&mut self, task: TaskId, waits: &[Wait]) -> Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        for wait in waits {
+            if let Some((place, Entry::Answer(answer))) = self.records.get(&(task, wait.seq))
+                && *place == wait.place
+            {
+                answers.push(answer.clone());
+                continue;
+            }
+            let view = &mut View { scene: self, task };
+            for answer in wait::answers(std::slice::from_ref(wait), view)? {
+                self.answers.push((task, answer.clone()));
+                answers.push(answer);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+/// A task's view of the scene.
+pub(super) struct View<'s, 'e> {
+    pub(super) scene: &'s mut Scene<'e>,
+    pub(super) task: TaskId,
+}
+
+impl Facts for View<'_, '_> {
+    type Error = Fault;
+
+    fn set(&mut self, set: Local) -> Result<SetCounts> {
+        Ok(self.scene.counts(self.task, set))
+    }
+
+    fn child_ended(&mut self, child: Local) -> Result<bool> {
+        let id = TaskId { job: self.task.job, local: child };
+        let ends_here = self.scene.rows.get(&id).is_some_and(|known| known.task.state.is_ended());
+        Ok(ends_here || self.scene.over.contains(&id))
+    }
+
+    fn signal(&mut self, name: &str, take: bool) -> Result<Option<String>> {
+        let mut sent = self.scene.signals.range((self.task, 0)..=(self.task, i64::MAX));
+        let found = sent.find(|(_, (own, _))| own == name);
+        let found = found.map(|(key, (_, value))| (*key, value.clone()));
+        if let Some((key, _)) = found.as_ref().filter(|_| take) {
+            self.scene.signals.remove(key);
+            self.scene.taken.push(*key);
+        }
+        Ok(found.map(|(_, value)| value))
+    }
+
+    fn now(&self) -> Time {
+        self.scene.now
+    }
+}

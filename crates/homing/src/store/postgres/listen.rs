@@ -1,0 +1,317 @@
+//! Hints between processes: `NOTIFY` after commits, `LISTEN` on a connection of its own.
+//!
+//! A hint may be lost; the store is the truth, and workers look at it every second whatever they hear.
+//! A notification is never part of a write: a commit that notifies takes a lock on the whole database.
+//! It is sent afterwards by the one task here, and what is said while one is on its way shares the next.
+//! Where the server or a pooler keeps notifications away, everything goes on by looking alone.
+
+use std::fmt::Write as _;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Client};
+use uuid::Uuid;
+
+use super::connect::{Connector, Wire};
+use super::fault::{Fault, Result};
+use super::options::Options;
+use crate::limits;
+use crate::store::{Ended, Hints};
+
+/// Jobs named in one notification; a payload has less than 8,000 bytes. More of them are "anything".
+const JOBS: usize = 200;
+/// How long a session's first notification may take to come back.
+const PROOF: Duration = Duration::from_secs(5);
+/// How often the server's clock is read again, which also shows a connection that died silently.
+const CLOCK: Duration = Duration::from_secs(30);
+/// Shortest and longest pause before the connection is made again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What a commit has done that others may wait for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Tasks may have become claimable.
+    pub(super) ready: bool,
+    /// A worker has news: somebody ended a task that it runs.
+    pub(super) noticed: bool,
+    /// Jobs that ended.
+    pub(super) ended: Vec<Ended>,
+}
+
+impl Said {
+    fn is_nothing(&self) -> bool {
+        !self.ready && !self.noticed && self.ended.is_empty()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.ready |= other.ready;
+        self.noticed |= other.noticed;
+        // One more than fits says that there were more.
+        let room = (JOBS + 1).saturating_sub(self.ended.len());
+        self.ended.extend(other.ended.into_iter().take(room));
+    }
+
+    fn payload(&self, sender: &str) -> String {
+        let mut payload = format!("{sender} ");
+        if self.ended.len() > JOBS {
+            payload.push('*');
+            return payload;
+        }
+        payload.push('-');
+        payload.extend(self.ready.then_some('r'));
+        payload.extend(self.noticed.then_some('n'));
+        for Ended { job, .. } in &self.ended {
+            // Writing to a string cannot fail.
+            let _ = write!(payload, " {job}");
+        }
+        payload
+    }
+}
+
+/// What tells this process and the others of commits. Ends its task when it is dropped.
+#[derive(Debug)]
+pub(super) struct Wake {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    hints: Hints,
+    /// Who speaks: a process need not hear itself.
+    sender: String,
+    unsent: Mutex<Said>,
+    more: Notify,
+    /// How often this process has heard its own proof.
+    proofs: watch::Sender<u64>,
+}
+
+impl Wake {
+    /// Starts the task. It makes its connection by itself, now and whenever it was lost.
+    pub(super) fn start(options: &Options, connector: Connector) -> Self {
+        let shared = Arc::new(Shared {
+            hints: Hints::default(),
+            sender: Uuid::now_v7().simple().to_string(),
+            unsent: Mutex::default(),
+            more: Notify::new(),
+            proofs: watch::Sender::new(0),
+        });
+        let talk = Talk {
+            shared: Arc::clone(&shared),
+            connector,
+            channel: options.schema.channel(),
+            listen: options.listen,
+            poll: (options.poll < limits::POLL).then_some(options.poll),
+            location: options.location.clone(),
+            warned: !options.listen,
+        };
+        Self { shared, task: tokio::spawn(talk.run()) }
+    }
+
+    /// The hints of this process.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.shared.hints
+    }
+
+    /// Tells of a commit: this process now, the others as soon as the way is free.
+    pub(super) fn tell(&self, said: Said) {
+        if said.is_nothing() {
+            return;
+        }
+        self.shared.unsent().add(said.clone());
+        self.shared.more.notify_one();
+        self.shared.say(said);
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn unsent(&self) -> MutexGuard<'_, Said> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, said: Said) {
+        self.hints.say_ended(said.ended);
+        if said.ready {
+            self.hints.say_ready();
+        }
+        if said.noticed {
+            self.hints.say_noticed();
+        }
+    }
+
+    /// A notification came. What cannot be read is "anything": a newer homing may say more.
+    fn hear(&self, payload: &str) {
+        let mut words = payload.split(' ');
+        let (sender, flags) = (words.next(), words.next().unwrap_or_default());
+        if sender == Some(&self.sender) {
+            if flags == PROVE {
+                self.proofs.send_modify(|proofs| *proofs += 1);
+            }
+            return;
+        }
+        if flags == PROVE {
+            return;
+        }
+        let ended = words.map(|word| word.parse().map(Ended::unknown));
+        let ended: std::result::Result<Vec<Ended>, _> = ended.collect();
+        match ended {
+            Ok(ended) if flags.starts_with('-') => {
+                self.say(Said { ready: flags.contains('r'), noticed: flags.contains('n'), ended });
+            }
+            _ => self.hints.say_changed(),
+        }
+    }
+}
+
+/// What a process says to hear whether it hears itself.
+const PROVE: &str = "?";
+
+/// The task's side.
+struct Talk {
+    shared: Arc<Shared>,
+    connector: Connector,
+    channel: String,
+    listen: bool,
+    poll: Option<Duration>,
+    location: String,
+    /// Whether it has been said that there are no notifications; once is enough.
+    warned: bool,
+}
+
+impl Talk {
+    async fn run(mut self) {
+        let mut pause = PAUSE.0;
+        loop {
+            let connected = self.session(&mut pause).await;
+            if let Err(fault) = connected {
+                tracing::debug!(store = self.location, %fault, ?pause, "no hints for now");
+            }
+            self.look_for(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Without a connection: looks now and then.
+    async fn look_for(&self, pause: Duration) {
+        let looking = async {
+            loop {
+                tokio::time::sleep(self.poll.unwrap_or(limits::POLL)).await;
+                self.shared.hints.say_changed();
+            }
+        };
+        // The time is up, which is what this waits for.
+        let _ = tokio::time::timeout(pause, looking).await;
+    }
+
+    /// One connection, from its making to its end.
+    async fn session(&mut self, pause: &mut Duration) -> Result<()> {
+        let (client, wire) = self.connector.connect().await?;
+        let mut driver = Driver(tokio::spawn(drive(wire, Arc::clone(&self.shared))));
+        let mut proofs = self.shared.proofs.subscribe();
+        // A pooler that lends a connection for one transaction takes the request and loses it: whether
+        // notifications come shows when one has come.
+        let (mut heard, mut hoping) = (false, self.listen && self.listen_on(&client).await?);
+        *pause = PAUSE.0;
+        // Whatever was said while nobody listened.
+        self.shared.hints.say_changed();
+        let mut clock = tokio::time::interval(CLOCK);
+        let mut look = tokio::time::interval(self.poll.unwrap_or(limits::POLL));
+        let patience = tokio::time::sleep(PROOF);
+        tokio::pin!(patience);
+        loop {
+            tokio::select! {
+                () = self.shared.more.notified() => {
+                    self.send(&client).await?;
+                    tokio::time::sleep(limits::POSTGRES_NOTIFY).await;
+                }
+                _ = clock.tick() => self.connector.look_at_clock(&client).await?,
+                _ = look.tick(), if !heard && self.poll.is_some() => self.shared.hints.say_changed(),
+                _ = proofs.changed(), if hoping => {
+                    (heard, hoping, self.warned) = (true, false, false);
+                }
+                () = &mut patience, if hoping => {
+                    hoping = false;
+                    self.warn("LISTEN is accepted and brings nothing: is there a pooler that lends connections for one transaction?");
+                }
+                _ = &mut driver.0 => return Err(Fault::Unreachable),
+            }
+        }
+    }
+
+    /// Asks for notifications, and for one to see whether they come. `false` if the server refuses.
+    async fn listen_on(&mut self, client: &Client) -> Result<bool> {
+        let listening = client.batch_execute(&format!("LISTEN \"{}\"", self.channel)).await;
+        match listening.map_err(Fault::from) {
+            Err(fault) if fault.is_of_the_connection() => Err(fault),
+            Err(fault) => {
+                self.warn(&fault.to_string());
+                Ok(false)
+            }
+            Ok(()) => {
+                self.notify(client, &format!("{} {PROVE}", self.shared.sender)).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Says that there are no notifications; once is enough, until there were some.
+    fn warn(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                store = self.location,
+                reason,
+                "no notifications: work of other processes is found by looking alone, every second or as `poll=` says"
+            );
+        }
+    }
+
+    async fn send(&self, client: &Client) -> Result<()> {
+        let said = std::mem::take(&mut *self.shared.unsent());
+        if said.is_nothing() {
+            return Ok(());
+        }
+        self.notify(client, &said.payload(&self.shared.sender)).await
+    }
+
+    /// One notification. A server that takes none, a standby say, is no reason to give up listening.
+    async fn notify(&self, client: &Client, payload: &str) -> Result<()> {
+        let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+            [(&self.channel, Type::TEXT), (&payload, Type::TEXT)];
+        match client.query_typed("SELECT pg_notify($1, $2)", &parameters).await.map_err(Fault::from)
+        {
+            Err(fault) if fault.is_of_the_connection() => Err(fault),
+            Err(fault) => {
+                tracing::debug!(store = self.location, %fault, "a notification was not sent");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// Drives a connection; ends with it, or with this.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn drive(mut wire: Wire, shared: Arc<Shared>) {
+    while let Some(Ok(message)) = poll_fn(|cx| wire.poll_message(cx)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            shared.hear(notification.payload());
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Locking and reading: the first round trip of every verb that moves tasks.
+//!
+//! Rows are locked once, by one statement, in the order of depth and id: those of the verb's own tasks
+//! and, where a task may end, its parent's. What is decided upon is read by later statements, which see
+//! all that the locks' last holders committed. The parent's lock guards the counts of its sets.
+
+use tokio_postgres::Row;
+
+use super::columns::{Hash, count, set_counts, task_id};
+use super::fault::Result;
+use super::pipeline::{Session, Step, arrays, values};
+use super::scene::{Counted, Scene, Sibling};
+use super::task::{Task, columns, named};
+use crate::id::{Local, TaskId};
+use crate::store::{Event, NewChild, NewJob, Unit};
+use crate::wait::Wait;
+
+/// What is to be locked and read.
+#[derive(Debug, Default)]
+pub(super) struct Wanted<'e> {
+    /// Tasks, and whether each may end.
+    pub(super) tasks: Vec<(TaskId, bool)>,
+    sets: Vec<(TaskId, Local)>,
+    children: Vec<TaskId>,
+    waits: Vec<(TaskId, u64)>,
+    listening: bool,
+    /// Tasks that may fall, and everything below them with them.
+    falling: Vec<TaskId>,
+    /// Children that units abort one by one.
+    pub(super) aborted: usize,
+    spawns: Vec<(TaskId, &'e NewChild)>,
+    detached: Vec<&'e NewJob>,
+    lines: Vec<(TaskId, &'e str)>,
+}
+
+impl<'e> Wanted<'e> {
+    /// What units need.
+    pub(super) fn by(units: &[&'e Unit]) -> Self {
+        let mut wanted = Self::default();
+        for unit in units {
+            let ends = unit.events.iter().any(|event| matches!(event, Event::End(_)));
+            wanted.tasks.push((unit.task, ends));
+            for event in &unit.events {
+                wanted.look(unit.task, event);
+            }
+        }
+        wanted
+    }
+
+    fn look(&mut self, task: TaskId, event: &'e Event) {
+        match event {
+            Event::Spawn(child) => {
+                self.sets.push((task, child.set));
+                self.spawns.push((task, child));
+            }
+            Event::Detach(job) => self.detached.push(job),
+            Event::Abort(abort) => {
+                if let Some(local) = abort.child {
+                    self.aborted += 1;
+                    self.ending([TaskId { job: task.job, local }]);
+                }
+            }
+            Event::Log(line) => self.lines.push((task, &line.key)),
+            Event::Park { waits, .. } => self.waiting(task, waits),
+            Event::End(crate::store::End::Failed { .. }) => self.falling.push(task),
+            _ => {}
+        }
+    }
+
+    /// What the answer to waits depends on.
+    pub(super) fn waiting(&mut self, task: TaskId, waits: &[Wait]) {
+        let (sets, children) = named(waits);
+        self.sets.extend(sets.into_iter().map(|set| (task, set)));
+        self.children.extend(children.into_iter().map(|local| TaskId { job: task.job, local }));
+        self.waits.extend(waits.iter().map(|wait| (task, wait.seq)));
+        self.listening = true;
+    }
+
+    /// Tasks that somebody else than their body may end.
+    pub(super) fn ending(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+        for task in tasks {
+            self.tasks.push((task, true));
+            self.falling.push(task);
+        }
+    }
+
+    /// Jobs to be, with nothing else.
+    pub(super) fn submitting(jobs: &[&'e NewJob]) -> Self {
+        Self { detached: jobs.to_vec(), ..Self::default() }
+    }
+
+    /// The statements, as many as are needed.
+    pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Vec<What> {
+        let mut whats = Vec::new();
+        let ends = self.tasks.iter().any(|(_, ends)| *ends);
+        let mut add = |needed: bool, what, sql, more: Vec<_>| {
+            if needed {
+                let own = matches!(what, What::Rows | What::Sets | What::Over | What::Signals);
+                let mut values = if own { self.keys() } else { Vec::new() };
+                values.extend(more);
+                steps.push(Step::new(sql, values));
+                whats.push(what);
+            }
+        };
+        add(!self.tasks.is_empty(), What::Rows, LOCK, vec![]);
+        let sets = arrays!(self.sets, (task, set) => task.job, task.local, *set);
+        add(ends || !self.sets.is_empty(), What::Sets, SETS, sets);
+        let children = arrays!(self.children, child => child.job, child.local);
+        add(ends || !self.children.is_empty(), What::Over, OVER, children);
+        add(ends || self.listening, What::Signals, SIGNALS, vec![]);
+        let waits = arrays!(self.waits, (task, seq) => task.job, task.local, *seq as i64);
+        add(!self.waits.is_empty(), What::Records, RECORDS, waits);
+        let falling = arrays!(self.falling, task => task.job, task.local);
+        add(!self.falling.is_empty(), What::Above, ABOVE, falling);
+        let spawns = arrays!(self.spawns, (task, child) =>
+            task.job, task.local, child.set, child.local, child.task.kind.as_str(),
+            Hash(child.task.hash));
+        add(!self.spawns.is_empty(), What::Siblings, SIBLINGS, spawns);
+        let detached = arrays!(self.detached, job => job.id);
+        add(!self.detached.is_empty(), What::Roots, ROOTS, detached);
+        let keys: Vec<&str> = self.detached.iter().filter_map(|job| job.key.as_deref()).collect();
+        add(!keys.is_empty(), What::Holders, HOLDERS, values![keys.clone()]);
+        let lines = arrays!(self.lines, (task, key) => task.job, task.local, *key);
+        add(!self.lines.is_empty(), What::Said, SAID, lines);
+        whats
+    }
+
+    fn keys(&self) -> Vec<super::pipeline::Value<'e>> {
+        arrays!(self.tasks, (task, ends) => task.job, task.local, *ends)
+    }
+
+    /// Locks and reads in a round trip of its own.
+    pub(super) async fn load(&self, session: &Session<'_>, scene: &mut Scene<'_>) -> Result<()> {
+        let mut steps = Vec::new();
+        let whats = self.steps(&mut steps);
+        let answers = session.run(steps).await?;
+        for (what, rows) in whats.iter().zip(answers) {
+            what.absorb(&rows, scene)?;
+        }
+        Ok(())
+    }
+}
+
+/// The verb's own tasks, and the parents of those that may end.
+macro_rules! keys {
+    () => {
+        "WITH own AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[])
+             AS own (job, local, ends)),
+           up AS MATERIALIZED (SELECT DISTINCT o.job, o.parent AS local, o.\"set\"
+             FROM own JOIN homing.open AS o USING (job, local)
+             WHERE own.ends AND o.parent IS NOT NULL),
+           keys AS (SELECT job, local FROM own UNION SELECT job, local FROM up) "
+    };
+}
+
+const LOCK: &str = concat!(
+    keys!(),
+    "SELECT ",
+    columns!(),
+    " FROM keys JOIN homing.open AS o USING (job, local)
+  ORDER BY o.depth, o.job, o.local FOR UPDATE OF o"
+);
+
+/// After the rows of tasks, so that these are locked first everywhere. An ended parent has no row:
+/// then this is the only lock.
+const SETS: &str = concat!(
+    keys!(),
+    ", wanted (job, task, \"set\") AS (
+      SELECT * FROM unnest($4::uuid[], $5::uuid[], $6::uuid[])
+      UNION SELECT job, local, \"set\" FROM up
+      UNION SELECT p.job, p.local, w.\"set\" FROM up JOIN homing.open AS p USING (job, local)
+        CROSS JOIN LATERAL unnest(p.wait_sets) AS w (\"set\"))
+  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end
+  FROM wanted AS w JOIN homing.sets AS s
+    ON s.job = w.job AND s.task = w.task AND s.\"set\" = w.\"set\"
+  ORDER BY s.job, s.task, s.\"set\" FOR UPDATE OF s"
+);
+
+const OVER: &str = concat!(
+    keys!(),
+    ", wanted (job, local) AS (
+      SELECT * FROM unnest($4::uuid[], $5::uuid[])
+      UNION SELECT p.job, w.local FROM up JOIN homing.open AS p USING (job, local)
+        CROSS JOIN LATERAL unnest(p.wait_children) AS w (local))
+  SELECT e.job, e.local FROM wanted JOIN homing.ended AS e USING (job, local)"
+);
+
+/// More than one of a name only for branches that wait for the same signal at the same time.
+const SIGNALS: &str = concat!(
+    keys!(),
+    "SELECT s.job, s.task, s.number, s.name, s.value
+  FROM (SELECT o.job, o.local FROM keys JOIN homing.open AS o USING (job, local)
+      WHERE o.signalled OFFSET 0) AS o
+    CROSS JOIN LATERAL (SELECT g.job, g.task, g.number, g.name, g.value,
+        row_number() OVER (PARTITION BY g.name ORDER BY g.number) AS turn
+      FROM homing.signals AS g WHERE g.job = o.job AND g.task = o.local) AS s
+  WHERE s.turn <= 8"
+);
+
+const RECORDS: &str = "SELECT r.job, r.task, r.seq, r.place, r.entry
+  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS w (job, task, seq)
+    JOIN homing.records AS r USING (job, task, seq)";
+
+const ABOVE: &str = "SELECT f.job, f.local FROM unnest($1::uuid[], $2::uuid[]) AS f (job, local)
+  WHERE EXISTS (SELECT FROM homing.sets AS s WHERE s.job = f.job AND s.task = f.local
+    AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted)";
+
+/// The first children of a set need no look.
+const SIBLINGS: &str = "SELECT t.job, t.local, t.kind, t.hash,
+    CASE WHEN t.kind <> n.kind OR t.hash <> n.hash THEN t.arguments END
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[])
+      AS n (job, task, \"set\", local, kind, hash)
+    JOIN homing.sets AS s USING (job, task, \"set\")
+    JOIN homing.tasks AS t ON t.job = n.job AND t.local = n.local";
+
+const ROOTS: &str = "SELECT job FROM homing.tasks
+  WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'";
+
+const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
+
+const SAID: &str = "WITH w AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
+  SELECT job, task, key FROM w JOIN homing.logs USING (job, task, key)
+  UNION ALL SELECT job, task, key FROM w JOIN homing.unsaid USING (job, task, key)";
+
+/// What a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Rows,
+    Sets,
+    Over,
+    Signals,
+    Records,
+    Above,
+    Siblings,
+    Roots,
+    Holders,
+    Said,
+}
+
+impl What {
+    /// Puts what was read into the scene. What the scene knows already stays: it may have changed there.
+    pub(super) fn absorb(self, rows: &[Row], scene: &mut Scene<'_>) -> Result<()> {
+        for row in rows {
+            match self {
+                Self::Rows => scene.add(Task::of(row)?),
+                Self::Sets => {
+                    let counts = set_counts(row, 3)?;
+                    let key = (task_id(row, 0)?, row.try_get(2)?);
+                    scene.sets.entry(key).or_insert(Counted { counts, changed: false });
+                }
+                Self::Over => drop(scene.over.insert(task_id(row, 0)?)),
+                Self::Signals => {
+                    let key = (task_id(row, 0)?, row.try_get(2)?);
+                    scene.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
+                }
+                Self::Records => {
+                    let entry = serde_json::from_str(row.try_get(4)?)?;
+                    let key = (task_id(row, 0)?, count(row, 2)?);
+                    scene.records.insert(key, (row.try_get(3)?, entry));
+                }
+                Self::Above => drop(scene.above.insert(task_id(row, 0)?)),
+                Self::Siblings => {
+                    let (kind, arguments) = (row.try_get(2)?, row.try_get(4)?);
+                    let hash = row.try_get::<_, Hash>(3)?.0;
+                    scene.siblings.insert(task_id(row, 0)?, Sibling { kind, hash, arguments });
+                }
+                Self::Roots => drop(scene.roots.insert(row.try_get(0)?)),
+                Self::Holders => drop(scene.holders.insert(row.try_get(0)?, row.try_get(1)?)),
+                Self::Said => drop(scene.said.insert((task_id(row, 0)?, row.try_get(2)?))),
+            }
+        }
+        Ok(())
+    }
+}

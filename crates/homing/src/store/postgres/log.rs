@@ -1,0 +1,92 @@
+//! A job's log: lines are written once, whatever is replayed, and capped per task.
+//!
+//! Lines are numbered in the order of commits, so that a reader who pages by number misses none: whoever
+//! writes lines holds the job's row until the commit. Only transactions with lines for the job do.
+
+use std::collections::BTreeMap;
+
+use super::pipeline::{Step, arrays, values};
+use super::scene::{Said, Scene};
+use crate::id::{JobId, TaskId};
+use crate::limits;
+use crate::log::Level;
+use crate::store::LogLine;
+
+/// The key of the line that counts the dropped; no key of a body's line begins like this.
+const DROPPED: &str = "\u{1}";
+
+const HOLD: &str = "SELECT FROM homing.jobs WHERE job = ANY ($1::uuid[]) ORDER BY job FOR UPDATE";
+
+const WRITE: &str = "WITH head AS (
+    UPDATE homing.jobs AS j SET lines = j.lines + n.lines
+    FROM unnest($1::uuid[], $2::bigint[]) AS n (job, lines) WHERE j.job = n.job
+    RETURNING j.job, j.lines - n.lines AS before)
+  INSERT INTO homing.logs (job, number, task, key, time, level, message)
+  SELECT job, head.before + l.turn, l.task, l.key, l.time, l.level, l.message
+  FROM unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[], $8::smallint[],
+    $9::text[]) AS l (job, turn, task, key, time, level, message) JOIN head USING (job)";
+
+const COUNT: &str = "INSERT INTO homing.unsaid (job, task, key)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])";
+
+const RECOUNT: &str = "UPDATE homing.logs AS l SET message = d.message
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS d (job, task, message)
+  WHERE l.job = d.job AND l.task = d.task AND l.key = $4";
+
+impl<'e> Scene<'e> {
+    /// Writes a line that was not written before.
+    pub(super) fn say(&mut self, task: TaskId, line: &'e LogLine) {
+        if !self.said.insert((task, line.key.clone())) {
+            return;
+        }
+        let Some(row) = self.change(task) else { return };
+        if row.lines < limits::LOG_LINES {
+            row.lines += 1;
+            let written = (line.time, line.level, line.message.clone());
+            self.lines.push(Said { task, key: &line.key, line: Some(written) });
+            return;
+        }
+        row.dropped += 1;
+        let dropped = row.dropped;
+        self.lines.push(Said { task, key: &line.key, line: None });
+        let message = format!("{dropped} more lines of this task were dropped");
+        if dropped == 1 {
+            let written = (line.time, Level::Warn, message);
+            self.lines.push(Said { task, key: DROPPED, line: Some(written) });
+        } else {
+            self.dropped.insert(task, message);
+        }
+    }
+}
+
+/// The statements that write a scene's lines.
+pub(super) fn write<'s>(scene: &'s Scene<'_>, steps: &mut Vec<Step<'s>>) {
+    let mut heads: BTreeMap<JobId, i64> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for said in &scene.lines {
+        if let Some(line) = &said.line {
+            let turn = heads.entry(said.task.job).or_default();
+            *turn += 1;
+            lines.push((said, *turn, line));
+        }
+    }
+    if !lines.is_empty() {
+        let jobs: Vec<JobId> = heads.keys().copied().collect();
+        let mut values = values![jobs.clone(), heads.into_values().collect::<Vec<_>>()];
+        values.extend(arrays!(lines, (said, turn, (time, level, message)) =>
+            said.task.job, *turn, said.task.local, said.key, *time, *level as i16, message.as_str()));
+        steps.push(Step::new(HOLD, values![jobs]));
+        steps.push(Step::new(WRITE, values));
+    }
+    let counted: Vec<_> = scene.lines.iter().filter(|said| said.line.is_none()).collect();
+    if !counted.is_empty() {
+        let values = arrays!(counted, said => said.task.job, said.task.local, said.key);
+        steps.push(Step::new(COUNT, values));
+    }
+    if !scene.dropped.is_empty() {
+        let mut values = arrays!(scene.dropped, (task, message) =>
+            task.job, task.local, message.as_str());
+        values.extend(values![DROPPED]);
+        steps.push(Step::new(RECOUNT, values));
+    }
+}

@@ -1,0 +1,383 @@
+//! The PostgreSQL store: any number of processes on any number of machines.
+//!
+//! Verbs run on a thread of the store's own, which drives its connections: a heartbeat then depends on
+//! no busy body and on nobody's runtime. Every verb is a function of one or a few transactions, in a file
+//! named as in the memory store. Values are always parameters; no statement is made of data.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use self::connect::{Connector, Pool};
+use self::engine::Engine;
+use self::listen::{Said, Wake};
+use self::options::Options;
+use self::pipeline::{Session, Value};
+use self::scene::Effects;
+use self::schema::Schema;
+pub(crate) use self::transactions::Commit;
+pub use self::transactions::Transactions;
+pub use self::within::Within;
+use super::read::{
+    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, StoreView, TaskView, WorkerView,
+};
+use super::url::Url;
+use super::{
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow,
+    Store, Submitted, Verb,
+};
+use crate::clock::{Clock, ServerClock, Time};
+use crate::error::OpenError;
+use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::log::Line;
+use crate::point::{self, Moment};
+use crate::state::State;
+use crate::wait::SetCounts;
+
+mod audit;
+mod cancel;
+mod claim;
+mod columns;
+mod connect;
+mod engine;
+mod exchange;
+mod fault;
+mod finish;
+mod listen;
+mod load;
+mod log;
+mod migrate;
+mod options;
+mod passwords;
+mod people;
+mod pipeline;
+mod prune;
+mod replay;
+mod retry;
+mod scene;
+mod schema;
+mod submit;
+mod sweep;
+mod task;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transactions;
+pub(crate) mod within;
+mod worker;
+mod write;
+
+/// How often a transaction that loses to another is run again.
+const TRIES: u32 = 20;
+
+/// The one expression that reads the time: the server's, unless a test says otherwise in `$1`.
+macro_rules! now {
+    () => {
+        "coalesce($1::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"
+    };
+}
+
+use now;
+
+/// Brings the schema of the database that a URL names up to date.
+pub(crate) async fn migrate(url: &Url<'_>) -> Result<Migration, OpenError> {
+    let options = Options::of(url)?;
+    let pool = Pool::new(&options, Connector::new(&options, ServerClock::unread())?)?;
+    let mut client = pool.get().await?;
+    let (schema, location) = (&options.schema, &options.location);
+    Ok(migrate::run(&mut client, schema, migrate::STEPS, true, location).await?)
+}
+
+/// What there is at a URL, without changing it.
+pub(crate) async fn inspect(url: &Url<'_>) -> Result<StoreView, OpenError> {
+    let options = Options::of(url)?;
+    let pool = Pool::new(&options, Connector::new(&options, ServerClock::unread())?)?;
+    let client = pool.get().await?;
+    let told = |fault: fault::Fault| fault.told(&options.location);
+    let version = migrate::version(&client, &options.schema).await.map_err(told)?;
+    let bytes = migrate::bytes(&client, &options.schema).await.map_err(told)?;
+    let known = migrate::STEPS.len() as i64;
+    let (version, bytes) = (Some(version).filter(|version| *version > 0), Some(bytes));
+    Ok(StoreView { url: url.shown(), version, known, bytes })
+}
+
+/// A store in a schema of a database.
+#[derive(Debug)]
+pub struct Postgres {
+    shared: Arc<Shared>,
+    engine: Engine,
+}
+
+/// What the verbs of a store object have in common.
+#[derive(Debug)]
+struct Shared {
+    pool: Pool,
+    schema: Schema,
+    clock: Clock,
+    wake: Wake,
+    transactions: Transactions,
+    /// Statements as they are sent, by where their texts stand in the program.
+    texts: RwLock<HashMap<(usize, usize), Arc<str>>>,
+    /// Workers that tests have declared dead.
+    killed: Mutex<HashSet<WorkerId>>,
+}
+
+impl Postgres {
+    /// Opens the schema that a URL names, or creates it. Without `migrate` it must be there and up to
+    /// date.
+    pub(crate) async fn open(
+        url: &Url<'_>,
+        clock: Clock,
+        migrate: bool,
+    ) -> Result<Self, OpenError> {
+        let options = Options::of(url)?;
+        let engine =
+            Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
+        let shared = engine.run(move || Shared::open(options, clock, migrate)).await??;
+        Ok(Self { shared: Arc::new(shared), engine })
+    }
+
+    /// Runs a verb on the store's thread, to its end even if nobody waits for it any more.
+    fn verb<T, F>(&self, verb: impl FnOnce(Arc<Shared>) -> F + Send + 'static) -> Verb<'_, T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { self.engine.run(move || verb(shared)).await? })
+    }
+}
+
+impl Shared {
+    async fn open(options: Options, clock: Clock, migrate: bool) -> Result<Self, OpenError> {
+        let server = ServerClock::unread();
+        let connector = Connector::new(&options, server.clone())?;
+        let pool = Pool::new(&options, connector.clone())?;
+        let mut client = pool.get().await?;
+        let (schema, location) = (&options.schema, &options.location);
+        if migrate {
+            migrate::run(&mut client, schema, migrate::STEPS, options.migrate, location).await?;
+        } else {
+            migrate::as_it_is(&client, schema, location).await?;
+        }
+        let clock = match clock {
+            Clock::System => Clock::Server(server),
+            given => given,
+        };
+        Ok(Self {
+            transactions: Transactions::new(&options, connector.clone())?,
+            wake: Wake::start(&options, connector),
+            pool,
+            schema: options.schema,
+            clock,
+            texts: RwLock::default(),
+            killed: Mutex::default(),
+        })
+    }
+
+    /// A verb by its name: passes the points of tests, and says what went wrong.
+    async fn verb<T>(
+        &self,
+        name: &'static str,
+        verb: impl AsyncFnOnce(&Self) -> fault::Result<T>,
+    ) -> Result<T, Error> {
+        point::verb(name, Moment::Before);
+        let done = verb(self).await.map_err(|fault| fault.told(self.pool.location()))?;
+        point::verb(name, Moment::Committed);
+        Ok(done)
+    }
+
+    /// Runs a transaction on a connection of its own, and again while it loses to others.
+    async fn transaction<T>(
+        &self,
+        work: impl AsyncFn(&Session<'_>) -> fault::Result<T>,
+    ) -> fault::Result<T> {
+        let mut tries = 1;
+        loop {
+            let session = Session::new(self, self.pool.lend().await?);
+            let fault = match work(&session).await {
+                Ok(done) => return Ok(done),
+                Err(fault) => fault,
+            };
+            session.roll_back().await;
+            if !fault.is_conflict() || tries == TRIES {
+                return Err(fault);
+            }
+            drop(session);
+            tracing::debug!(%fault, tries, "a transaction lost to another and is run again");
+            tokio::time::sleep(Duration::from_millis(u64::from(tries))).await;
+            tries += 1;
+        }
+    }
+
+    /// One statement that reads.
+    async fn read(
+        &self,
+        sql: &'static str,
+        values: Vec<Value<'_>>,
+    ) -> fault::Result<Vec<tokio_postgres::Row>> {
+        Session::new(self, self.pool.lend().await?).one(sql, values).await
+    }
+
+    /// A statement as it is sent.
+    fn text(&self, sql: &'static str) -> Arc<str> {
+        let key = (sql.as_ptr() as usize, sql.len());
+        let known = self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let text: Arc<str> = self.schema.render(sql).into();
+            let mut texts = self.texts.write().unwrap_or_else(PoisonError::into_inner);
+            texts.insert(key, Arc::clone(&text));
+            text
+        })
+    }
+
+    fn schema_name(&self) -> String {
+        self.schema.name().to_owned()
+    }
+
+    /// The time, where a test has taken it in hand.
+    fn manual_now(&self) -> Option<Time> {
+        matches!(self.clock, Clock::Manual(_)).then(|| self.clock.now())
+    }
+
+    fn killed(&self) -> Vec<WorkerId> {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// A worker has spoken, or is gone for good: it is no longer declared dead.
+    fn revive(&self, worker: WorkerId) {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker);
+    }
+
+    fn tell(&self, effects: Effects) {
+        let Effects { ended, ready, noticed } = effects;
+        self.wake.tell(Said { ready, noticed, ended });
+    }
+}
+
+/// Passes a point of a verb.
+fn point(name: &str, moment: Moment) {
+    point::verb(name, moment);
+}
+
+/// A verb's answer about a task that must be known.
+fn known(task: TaskId, answer: Option<bool>) -> Result<bool, Error> {
+    answer.ok_or(Error::Unknown { id: task })
+}
+
+impl Store for Postgres {
+    fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
+        self.verb(|s| async move { s.verb("submit", async |s| s.submit(&jobs).await).await })
+    }
+
+    fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
+        self.verb(
+            |s| async move { s.verb("exchange", async |s| s.exchange(&exchange).await).await },
+        )
+    }
+
+    fn heartbeat(&self, told: Heartbeat) -> Verb<'_, bool> {
+        self.verb(|s| async move { s.verb("heartbeat", async |s| s.heartbeat(&told).await).await })
+    }
+
+    fn leave(&self, worker: WorkerId) -> Verb<'_, ()> {
+        self.verb(move |s| async move { s.verb("leave", async |s| s.leave(worker).await).await })
+    }
+
+    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
+        self.verb(move |s| async move {
+            known(task, s.verb("cancel", async |s| s.cancel(task).await).await?)
+        })
+    }
+
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
+        self.verb(move |s| async move {
+            let sent = s.verb("signal", async |s| s.signal(task, &name, &value).await);
+            known(task, sent.await?)
+        })
+    }
+
+    fn retry(&self, job: JobId) -> Verb<'_, bool> {
+        self.verb(move |s| async move {
+            known(job.root(), s.verb("retry", async |s| s.retry(job).await).await?)
+        })
+    }
+
+    fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {
+        self.verb(
+            move |s| async move { s.verb("pause", async |s| s.pause(&queue, paused).await).await },
+        )
+    }
+
+    fn sweep(&self, max_crashes: u32) -> Verb<'_, bool> {
+        self.verb(
+            move |s| async move { s.verb("sweep", async |s| s.keep_up(max_crashes).await).await },
+        )
+    }
+
+    fn prune(&self, before: Time) -> Verb<'_, Pruned> {
+        self.verb(move |s| async move { s.verb("prune", async |s| s.prune(before).await).await })
+    }
+
+    #[cfg(feature = "testing")]
+    fn kill(&self, worker: WorkerId) {
+        self.shared.killed.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
+        self.hints().say_ready();
+    }
+
+    fn hints(&self) -> &Hints {
+        self.shared.wake.hints()
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    fn nudge(&self) {
+        self.shared.wake.tell(Said { ready: true, ..Said::default() });
+    }
+
+    fn transactions(&self) -> Option<&Transactions> {
+        Some(&self.shared.transactions)
+    }
+}
+
+/// The reading verbs: the same names, the same arguments.
+macro_rules! reads {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty = |$s:ident| $read:expr;)+) => {
+        impl Read for Postgres {
+            $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
+                self.verb(move |s| async move {
+                    s.verb(stringify!($name), async |$s| $read.await).await
+                })
+            })+
+        }
+    };
+}
+
+reads! {
+    record(task: TaskId, after: u64, limit: usize) -> Vec<(u64, String, Entry)>
+        = |s| s.record(task, after, limit);
+    children(task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child>
+        = |s| s.children(task, set, from, limit);
+    ends(task: TaskId, set: Local, after: u64, limit: usize) -> Vec<Child>
+        = |s| s.ends(task, set, after, limit);
+    child(task: TaskId, child: Local) -> Option<Child>
+        = |s| s.child(TaskId { job: task.job, local: child });
+    set(task: TaskId, set: Local) -> SetCounts = |s| s.set(task, set);
+    sets(task: TaskId, after: Option<Local>, limit: usize) -> Vec<SetRow>
+        = |s| s.sets(task, after, limit);
+    task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
+    outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
+    holder(key: String) -> Option<JobId> = |s| s.holder(&key);
+    job(job: JobId) -> Option<JobView> = |s| s.job_view(job);
+    jobs(filter: JobFilter) -> Vec<JobView> = |s| s.jobs(&filter);
+    log(job: JobId, after: u64, limit: usize) -> Vec<Line> = |s| s.log(job, after, limit);
+    last_line(job: JobId) -> u64 = |s| s.last_line(job);
+    children_in(task: TaskId, state: State, limit: usize) -> Vec<TaskId>
+        = |s| s.children_in(task, state, limit);
+    queues() -> Vec<QueueView> = |s| s.queues();
+    workers() -> Vec<WorkerView> = |s| s.workers();
+    kinds() -> Vec<KindView> = |s| s.kinds();
+    audit() -> Vec<Breach> = |s| s.audit();
+}

@@ -1,0 +1,353 @@
+//! What people watch.
+//!
+//! The counts of a job come from the counts of its sets and from the rows of open tasks: a job of a
+//! million ended tasks is as quick to show as one of ten.
+
+use tokio_postgres::Row;
+
+use super::Shared;
+use super::columns::{above, count, limit, progress, small, task_id};
+use super::fault::Result;
+use super::pipeline::values;
+use super::task::decode;
+use crate::clock::Time;
+use crate::id::{JobId, Local, TaskId};
+use crate::log::{Level, Line};
+use crate::state::State;
+use crate::store::read::{
+    ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
+    WorkerView,
+};
+
+const TASK: &str = "SELECT t.parent, t.\"set\", t.number, t.kind, t.arguments, t.queue, t.priority,
+    coalesce(o.state, e.state), coalesce(o.attempt, e.attempt), coalesce(o.failures, e.failures),
+    coalesce(o.crashes, e.crashes), coalesce(o.due, e.due), t.created,
+    coalesce(o.started, e.started), e.ended, o.worker, o.waits, coalesce(o.reason, e.reason),
+    e.outcome, coalesce(o.progress_done, e.progress_done),
+    coalesce(o.progress_total, e.progress_total), coalesce(o.stalls, e.stalls), t.expires,
+    t.deadline, c.spawned, c.succeeded, c.failed, c.cancelled
+  FROM homing.tasks AS t
+    LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
+    CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,
+        coalesce(sum(succeeded), 0)::bigint AS succeeded, coalesce(sum(failed), 0)::bigint AS failed,
+        coalesce(sum(cancelled + aborted), 0)::bigint AS cancelled
+      FROM homing.sets AS s WHERE s.job = t.job AND s.task = t.local) AS c
+  WHERE t.job = $1 AND t.local = $2";
+
+/// Each by its key. A root has one row of the two; none of them is no job.
+const OUTCOMES: &str = "SELECT asked.job, one.state, one.outcome
+  FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (job, turn)
+    CROSS JOIN LATERAL (
+      SELECT o.state, NULL AS outcome FROM homing.open AS o
+        WHERE o.job = asked.job AND o.local = $2
+      UNION ALL SELECT e.state, e.outcome FROM homing.ended AS e
+        WHERE e.job = asked.job AND e.local = $2 OFFSET 0) AS one
+  ORDER BY asked.turn";
+
+/// Jobs with all that is shown of them. `$1` is the key of roots.
+macro_rules! jobs {
+    ($which:literal) => {
+        concat!(
+            "WITH running AS MATERIALIZED (
+      SELECT job, count(*) AS tasks FROM homing.open WHERE state = 1 GROUP BY job)
+  SELECT j.job, t.kind, j.title, t.key, j.tags, t.queue, coalesce(o.state, e.state),
+    EXISTS (SELECT FROM homing.sets AS f WHERE f.job = j.job AND f.failed > 0),
+    s.spawned, s.succeeded, s.failed, s.cancelled, w.tasks, coalesce(r.tasks, 0),
+    j.origin_job, j.origin_local, t.created, coalesce(o.started, e.started), e.ended,
+    CASE WHEN e.state IN (4, 5) THEN e.outcome END,
+    coalesce(o.progress_done, e.progress_done), coalesce(o.progress_total, e.progress_total)
+  FROM homing.jobs AS j JOIN homing.tasks AS t ON t.job = j.job AND t.local = $1
+    LEFT JOIN homing.open AS o ON o.job = j.job AND o.local = $1
+    LEFT JOIN homing.ended AS e ON e.job = j.job AND e.local = $1
+    LEFT JOIN running AS r ON r.job = j.job
+    CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,
+        coalesce(sum(succeeded), 0)::bigint AS succeeded, coalesce(sum(failed), 0)::bigint AS failed,
+        coalesce(sum(cancelled + aborted), 0)::bigint AS cancelled
+      FROM homing.sets AS s WHERE s.job = j.job) AS s
+    CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM homing.open AS w
+      WHERE w.state = 2 AND w.job = j.job) AS w ",
+            $which
+        )
+    };
+}
+
+const JOB: &str = jobs!("WHERE j.job = $2");
+
+/// A page of a list. What a filter asks of the status is asked of the root's state and the job's losses.
+pub(super) const JOBS: &str = jobs!(
+    "WHERE j.created >= $2 AND j.created < $3 AND (j.created, j.job) < ($4, $5)
+    AND ($6::text IS NULL OR t.kind = $6) AND ($7::text IS NULL OR t.queue = $7)
+    AND ($8::text IS NULL OR strpos(translate(coalesce(j.title, ''), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
+      'abcdefghijklmnopqrstuvwxyz'), $8) > 0)
+    AND ($9::text IS NULL OR $9 = ANY (j.tags))
+    AND ($10::smallint IS NULL OR coalesce(o.state, e.state) BETWEEN $10 AND $11::smallint)
+    AND ($12::boolean IS NULL
+      OR $12 = EXISTS (SELECT FROM homing.sets AS f WHERE f.job = j.job AND f.failed > 0))
+  ORDER BY j.created DESC, j.job DESC LIMIT $13"
+);
+
+const LOG: &str = "SELECT number, time, level, task, message FROM homing.logs
+  WHERE job = $1 AND number > $2 ORDER BY number LIMIT $3";
+
+const QUEUES: &str = concat!(
+    "WITH clock AS MATERIALIZED (SELECT ",
+    super::now!(),
+    " AS now)
+  SELECT coalesce(q.queue, p.queue) COLLATE \"C\" AS name, coalesce(q.ready, 0),
+    coalesce(q.scheduled, 0), q.oldest, p.queue IS NOT NULL
+  FROM (SELECT o.queue, count(*) FILTER (WHERE o.due <= c.now) AS ready,
+      count(*) FILTER (WHERE o.due > c.now) AS scheduled,
+      min(o.due) FILTER (WHERE o.due <= c.now) AS oldest
+    FROM homing.open AS o CROSS JOIN clock AS c WHERE o.state = 0 GROUP BY o.queue) AS q
+    FULL JOIN homing.paused AS p ON p.queue = q.queue
+  ORDER BY name"
+);
+
+const WORKERS: &str = concat!(
+    "SELECT id, name, kinds, queues, slots,
+    (SELECT count(*) FROM homing.open AS o WHERE o.state = 1 AND o.worker = w.id)::integer, resident,
+    started, heartbeat, ended, heartbeat + lease >= ",
+    super::now!(),
+    " AND id <> ALL ($2::uuid[])
+  FROM homing.workers AS w ORDER BY id"
+);
+
+/// Open children in a state. A job's open rows are neighbours.
+const OPEN_CHILDREN: &str = "SELECT local FROM homing.open
+  WHERE job = $1 AND parent = $2 AND state = $3 LIMIT $4";
+
+/// Ended children in a state, set by set.
+const ENDED_CHILDREN: &str = "SELECT e.local FROM homing.sets AS s CROSS JOIN LATERAL (
+    SELECT e.local FROM homing.ended AS e
+      WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.state = $3 AND e.\"end\" IS NOT NULL
+      LIMIT $4) AS e
+  WHERE s.job = $1 AND s.task = $2 LIMIT $4";
+
+/// Those that failed or were cancelled: an index holds nothing else.
+const FALLEN_CHILDREN: &str = "SELECT e.local FROM homing.sets AS s CROSS JOIN LATERAL (
+    SELECT e.local FROM homing.ended AS e
+      WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.state = $3 AND e.state >= 4
+        AND e.\"set\" IS NOT NULL
+      LIMIT $4) AS e
+  WHERE s.job = $1 AND s.task = $2 LIMIT $4";
+
+const LAST_LINE: &str = "SELECT coalesce(max(number), 0) FROM homing.logs WHERE job = $1";
+
+const KINDS: &str = "SELECT name, arguments FROM homing.kinds ORDER BY name COLLATE \"C\"";
+
+const HOLDER: &str = "SELECT job FROM homing.keys WHERE key = $1";
+
+impl Shared {
+    pub(super) async fn task_view(&self, id: TaskId) -> Result<Option<TaskView>> {
+        let rows = self.read(TASK, values![id.job, id.local]).await?;
+        rows.first().map(|row| task_view(row, id)).transpose()
+    }
+
+    pub(super) async fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
+        let rows = self.read(OUTCOMES, values![jobs.to_vec(), Local::ROOT]).await?;
+        let settled = |row: &Row| {
+            Ok((row.try_get(0)?, Settled { state: row.try_get(1)?, outcome: row.try_get(2)? }))
+        };
+        rows.iter().map(settled).collect()
+    }
+
+    pub(super) async fn job_view(&self, id: JobId) -> Result<Option<JobView>> {
+        let rows = self.read(JOB, values![Local::ROOT, id]).await?;
+        rows.first().map(job_view).transpose()
+    }
+
+    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>> {
+        let (states, errors) = match filter.status {
+            None => (None, None),
+            Some(Status::InProgress) => (Some((State::Pending, State::Waiting)), None),
+            Some(Status::Completed) => (Some((State::Succeeded, State::Succeeded)), Some(false)),
+            Some(Status::CompletedWithErrors) => {
+                (Some((State::Succeeded, State::Succeeded)), Some(true))
+            }
+            Some(Status::Failed) => (Some((State::Failed, State::Failed)), None),
+            Some(Status::Cancelled) => (Some((State::Cancelled, State::Cancelled)), None),
+        };
+        let (from, to) = states.unzip();
+        let highest = (Time::NEVER, JobId::from_bytes([0xff; 16]));
+        let after = filter.after.unwrap_or(highest);
+        let values = values![
+            Local::ROOT,
+            filter.since.unwrap_or(Time(i64::MIN)),
+            filter.until.unwrap_or(Time::NEVER).min(Time(after.0.0.saturating_add(1))),
+            after.0,
+            after.1,
+            filter.kind.as_deref(),
+            filter.queue.as_deref(),
+            filter.title.as_ref().map(|title| title.to_ascii_lowercase()),
+            filter.tag.as_deref(),
+            from,
+            to,
+            errors,
+            limit(filter.rows())
+        ];
+        self.read(JOBS, values).await?.iter().map(job_view).collect()
+    }
+
+    pub(super) async fn log(&self, job: JobId, after: u64, rows: usize) -> Result<Vec<Line>> {
+        let lines = self.read(LOG, values![job, above(after), limit(rows)]).await?;
+        let line = |row: &Row| {
+            Ok(Line {
+                number: count(row, 0)?,
+                time: row.try_get(1)?,
+                level: Level::from_code(i64::from(row.try_get::<_, i16>(2)?)),
+                task: TaskId { job, local: row.try_get(3)? },
+                message: row.try_get(4)?,
+            })
+        };
+        lines.iter().map(line).collect()
+    }
+
+    pub(super) async fn last_line(&self, job: JobId) -> Result<u64> {
+        let rows = self.read(LAST_LINE, values![job]).await?;
+        rows.first().map_or(Ok(0), |row| count(row, 0))
+    }
+
+    pub(super) async fn children_in(
+        &self,
+        task: TaskId,
+        state: State,
+        rows: usize,
+    ) -> Result<Vec<TaskId>> {
+        let sql = match state {
+            State::Pending | State::Running | State::Waiting => OPEN_CHILDREN,
+            State::Succeeded => ENDED_CHILDREN,
+            State::Failed | State::Cancelled => FALLEN_CHILDREN,
+        };
+        let rows = self.read(sql, values![task.job, task.local, state, limit(rows)]).await?;
+        rows.iter().map(|row| Ok(TaskId { job: task.job, local: row.try_get(0)? })).collect()
+    }
+
+    pub(super) async fn queues(&self) -> Result<Vec<QueueView>> {
+        let rows = self.read(QUEUES, values![self.manual_now()]).await?;
+        let view = |row: &Row| {
+            Ok(QueueView {
+                name: row.try_get(0)?,
+                ready: count(row, 1)?,
+                scheduled: count(row, 2)?,
+                oldest: row.try_get(3)?,
+                paused: row.try_get(4)?,
+            })
+        };
+        rows.iter().map(view).collect()
+    }
+
+    pub(super) async fn workers(&self) -> Result<Vec<WorkerView>> {
+        let rows = self.read(WORKERS, values![self.manual_now(), self.killed()]).await?;
+        let view = |row: &Row| {
+            Ok(WorkerView {
+                id: row.try_get(0)?,
+                name: row.try_get(1)?,
+                kinds: row.try_get(2)?,
+                queues: row.try_get(3)?,
+                slots: small(row, 4)?,
+                running: small(row, 5)?,
+                resident: small(row, 6)?,
+                started: row.try_get(7)?,
+                heartbeat: row.try_get(8)?,
+                ended: count(row, 9)?,
+                alive: row.try_get(10)?,
+            })
+        };
+        rows.iter().map(view).collect()
+    }
+
+    pub(super) async fn kinds(&self) -> Result<Vec<KindView>> {
+        let rows = self.read(KINDS, values![]).await?;
+        let view = |row: &Row| Ok(KindView { name: row.try_get(0)?, arguments: row.try_get(1)? });
+        rows.iter().map(view).collect()
+    }
+
+    pub(super) async fn holder(&self, key: &str) -> Result<Option<JobId>> {
+        let rows = self.read(HOLDER, values![key]).await?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+    }
+}
+
+fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
+    let parent: Option<Local> = row.try_get(0)?;
+    let number: Option<i64> = row.try_get(2)?;
+    let state: State = row.try_get(7)?;
+    let outcome: Option<String> = row.try_get(18)?;
+    let (value, failure) = match state {
+        State::Succeeded => (outcome, None),
+        _ => (None, outcome.and_then(|text| serde_json::from_str(&text).ok())),
+    };
+    let waits = if state == State::Waiting { decode(row.try_get(16)?)? } else { Vec::new() };
+    Ok(TaskView {
+        id,
+        parent: parent.map(|local| TaskId { job: id.job, local }),
+        set: row.try_get::<_, Option<Local>>(1)?.zip(number.map(|number| number as u32)),
+        kind: row.try_get(3)?,
+        arguments: row.try_get(4)?,
+        queue: row.try_get(5)?,
+        priority: row.try_get(6)?,
+        state,
+        attempt: small(row, 8)?,
+        failures: small(row, 9)?,
+        crashes: small(row, 10)?,
+        due: row.try_get(11)?,
+        created: row.try_get(12)?,
+        started: row.try_get(13)?,
+        ended: row.try_get(14)?,
+        worker: row.try_get(15)?,
+        waits,
+        reason: row.try_get(17)?,
+        value,
+        failure,
+        progress: progress(row, 19)?,
+        stalls: small(row, 21)?,
+        expires: row.try_get(22)?,
+        deadline: row.try_get(23)?,
+        children: ChildCounts {
+            spawned: count(row, 24)?,
+            succeeded: count(row, 25)?,
+            failed: count(row, 26)?,
+            cancelled: count(row, 27)?,
+        },
+    })
+}
+
+fn job_view(row: &Row) -> Result<JobView> {
+    let root: State = row.try_get(6)?;
+    let mut counts = Counts {
+        succeeded: count(row, 9)?,
+        failed: count(row, 10)?,
+        cancelled: count(row, 11)?,
+        ..Counts::default()
+    };
+    match root {
+        State::Succeeded => counts.succeeded += 1,
+        State::Failed => counts.failed += 1,
+        State::Cancelled => counts.cancelled += 1,
+        State::Pending | State::Running | State::Waiting => {}
+    }
+    let open = (count(row, 8)? + 1).saturating_sub(counts.ended());
+    (counts.waiting, counts.running) = (count(row, 12)?.min(open), count(row, 13)?.min(open));
+    counts.pending = open.saturating_sub(counts.waiting + counts.running);
+    let origin: Option<JobId> = row.try_get(14)?;
+    let failure: Option<&str> = row.try_get(19)?;
+    Ok(JobView {
+        id: row.try_get(0)?,
+        kind: row.try_get(1)?,
+        title: row.try_get(2)?,
+        key: row.try_get(3)?,
+        tags: row.try_get(4)?,
+        queue: row.try_get(5)?,
+        status: Status::of(root, row.try_get(7)?),
+        progress: crate::state::progress(root, progress(row, 20)?, &counts),
+        counts,
+        origin: match origin {
+            Some(_) => Some(task_id(row, 14)?),
+            None => None,
+        },
+        created: row.try_get(16)?,
+        started: row.try_get(17)?,
+        ended: row.try_get(18)?,
+        failure: failure.and_then(|text| serde_json::from_str(text).ok()),
+    })
+}

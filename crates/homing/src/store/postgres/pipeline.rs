@@ -1,0 +1,158 @@
+//! Statements sent one after another without waiting: as many as there are, in one round trip.
+//!
+//! A value is always a parameter. Each statement sees what the one before it did and, under READ
+//! COMMITTED, what others have committed up to its own start: that is why whatever is locked is locked
+//! by one statement and read by a later one.
+
+use std::fmt;
+use std::task::Poll;
+
+use deadpool_postgres::Client;
+use futures_util::future::{Either, ready};
+use futures_util::poll;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
+
+use super::Shared;
+use super::fault::Result;
+
+/// Begins a transaction that writes. [`PLANS`] follows it.
+pub(super) const BEGIN: &str = "BEGIN";
+
+/// How statements are planned in it: once, by their indexes. What a statement is given is never more
+/// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes
+/// longer than to make it. For the transaction alone: the connection may be a pooler's.
+const PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+  set_config('jit', 'off', true)";
+
+/// A parameter.
+pub(super) type Value<'e> = Box<dyn ToSql + Sync + Send + 'e>;
+
+/// One statement and its parameters.
+pub(super) struct Step<'e> {
+    sql: &'static str,
+    values: Vec<Value<'e>>,
+}
+
+impl fmt::Debug for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sql)
+    }
+}
+
+impl<'e> Step<'e> {
+    pub(super) fn new(sql: &'static str, values: Vec<Value<'e>>) -> Self {
+        Self { sql, values }
+    }
+
+    fn borrowed(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
+    }
+
+    pub(super) fn begin() -> Self {
+        Self::plain(BEGIN)
+    }
+
+    /// The text, as it stands in the program, and the parameters.
+    pub(super) fn parts(&self) -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
+        (self.sql, self.borrowed())
+    }
+
+    pub(super) fn plain(sql: &'static str) -> Self {
+        Self::new(sql, Vec::new())
+    }
+}
+
+/// One array per column over the rows of a list: `arrays!(rows, row => row.id, row.name)`.
+macro_rules! arrays {
+    ($rows:expr, $row:pat => $($value:expr),+ $(,)?) => {
+        vec![$({
+            let mut column = Vec::new();
+            #[allow(unused_variables, reason = "a column needs but a part of the row")]
+            for $row in $rows.iter() {
+                column.push($value);
+            }
+            Box::new(column) as $crate::store::postgres::pipeline::Value<'_>
+        }),+]
+    };
+}
+
+/// Parameters as they are: `values![worker, number]`.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => {
+        vec![$(Box::new($value) as $crate::store::postgres::pipeline::Value<'_>),*]
+    };
+}
+
+pub(super) use {arrays, values};
+
+/// A connection that is lent for one verb.
+pub(super) struct Session<'s> {
+    pub(super) shared: &'s Shared,
+    client: Client,
+}
+
+impl<'s> Session<'s> {
+    pub(super) fn new(shared: &'s Shared, client: Client) -> Self {
+        Self { shared, client }
+    }
+
+    /// Runs statements in one round trip. The first error is the one that made the others.
+    pub(super) async fn run(&self, steps: Vec<Step<'_>>) -> Result<Vec<Vec<Row>>> {
+        let mut prepared = Vec::with_capacity(steps.len() + 1);
+        for step in &steps {
+            prepared.push((self.statement(step.sql).await?, step.borrowed()));
+            if step.sql == BEGIN {
+                prepared.push((self.statement(PLANS).await?, Vec::new()));
+            }
+        }
+        let mut sent = Vec::with_capacity(prepared.len());
+        for (statement, values) in &prepared {
+            // The first poll sends. What cannot even be sent must not be followed by a commit.
+            let mut query = Box::pin(self.client.query(statement, values));
+            match poll!(&mut query) {
+                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Ready(Ok(rows)) => sent.push(Either::Left(ready(Ok(rows)))),
+                Poll::Pending => sent.push(Either::Right(query)),
+            }
+        }
+        let mut answers = Vec::with_capacity(sent.len());
+        for answer in sent {
+            answers.push(answer.await?);
+        }
+        if let Some(begin) = steps.iter().position(|step| step.sql == BEGIN) {
+            answers.remove(begin + 1);
+        }
+        Ok(answers)
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement> {
+        Ok(self.client.prepare_cached(&self.shared.text(sql)).await?)
+    }
+
+    /// Runs one statement.
+    pub(super) async fn one(&self, sql: &'static str, values: Vec<Value<'_>>) -> Result<Vec<Row>> {
+        let answers = self.run(vec![Step::new(sql, values)]).await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Ends a transaction that has written nothing, without waiting for it: the next one on the
+    /// connection follows it.
+    pub(super) async fn leave(&self) -> Result<()> {
+        let statement = self.client.prepare_cached("COMMIT").await?;
+        let mut commit = Box::pin(self.client.query(&statement, &[]));
+        match poll!(&mut commit) {
+            Poll::Ready(Err(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a transaction that is given up; a connection that is broken has ended it.
+    pub(super) async fn roll_back(&self) {
+        if let Err(error) = self.client.batch_execute("ROLLBACK").await {
+            tracing::debug!(%error, "a transaction ended with its connection");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `prune`: finished jobs go for good.
+//!
+//! A transaction removes a bounded number of rows, so a large job takes several. Its root goes last: until
+//! then the job is still there, with its counts, and its id is not free.
+
+use super::Shared;
+use super::columns::limit;
+use super::fault::Result;
+use super::pipeline::{Session, Step, values};
+use crate::clock::Time;
+use crate::id::JobId;
+use crate::limits;
+use crate::store::Pruned;
+
+pub(super) const OLD: &str = "SELECT e.job FROM homing.ended AS e
+  WHERE e.\"set\" IS NULL AND e.ended < $1
+    AND NOT EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = e.job)
+  ORDER BY e.ended, e.job LIMIT $2";
+
+/// A job that somebody retries meanwhile is skipped. How many rows each has, as far as that matters.
+const HOLD: &str = "SELECT j.job,
+    (SELECT count(*) FROM (SELECT FROM homing.tasks AS t WHERE t.job = j.job LIMIT $2) AS t)
+    + (SELECT count(*) FROM (SELECT FROM homing.logs AS l WHERE l.job = j.job LIMIT $2) AS l)
+    + (SELECT count(*) FROM (SELECT FROM homing.records AS r WHERE r.job = j.job LIMIT $2) AS r)
+    + (SELECT count(*) FROM (SELECT FROM homing.unsaid AS u WHERE u.job = j.job LIMIT $2) AS u)
+  FROM homing.jobs AS j
+  WHERE j.job = ANY ($1::uuid[]) ORDER BY j.job FOR UPDATE OF j SKIP LOCKED";
+
+/// Under the lock: whether the jobs are still over.
+const OVER: &str = "SELECT e.job FROM homing.ended AS e
+  WHERE e.job = ANY ($1::uuid[]) AND e.\"set\" IS NULL AND e.ended < $2
+  ORDER BY e.ended, e.job";
+
+/// Removes jobs whole.
+const WHOLE: [&str; 8] = [
+    "DELETE FROM homing.tasks WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.ended WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.sets WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.records WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.signals WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.logs WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.unsaid WHERE job = ANY ($1::uuid[])",
+    "DELETE FROM homing.jobs WHERE job = ANY ($1::uuid[])",
+];
+
+const MARK: &str = "UPDATE homing.jobs SET pruning = true WHERE job = $1 AND NOT pruning";
+
+/// Removes rows of a large job, at most `$2` of each table.
+const SOME: [&str; 4] = [
+    "WITH gone AS (DELETE FROM homing.tasks WHERE job = $1 AND local IN
+       (SELECT local FROM homing.tasks WHERE job = $1 AND parent IS NOT NULL LIMIT $2)
+       RETURNING job, local)
+     DELETE FROM homing.ended AS e USING gone AS g WHERE e.job = g.job AND e.local = g.local",
+    "DELETE FROM homing.logs WHERE job = $1 AND number IN
+       (SELECT number FROM homing.logs WHERE job = $1 LIMIT $2)",
+    "DELETE FROM homing.records WHERE job = $1 AND (task, seq) IN
+       (SELECT task, seq FROM homing.records WHERE job = $1 LIMIT $2)",
+    "DELETE FROM homing.unsaid WHERE job = $1 AND (task, key) IN
+       (SELECT task, key FROM homing.unsaid WHERE job = $1 LIMIT $2)",
+];
+
+impl Shared {
+    pub(super) async fn prune(&self, before: Time) -> Result<Pruned> {
+        self.transaction(async |session| prune(session, before).await).await
+    }
+}
+
+async fn prune(session: &Session<'_>, before: Time) -> Result<Pruned> {
+    let old = session.one(OLD, values![before, limit(limits::PRUNE_JOBS + 1)]).await?;
+    let mut old = old.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<JobId>>>()?;
+    let mut pruned = Pruned { jobs: 0, more: old.len() > limits::PRUNE_JOBS };
+    old.truncate(limits::PRUNE_JOBS);
+    if old.is_empty() {
+        return Ok(pruned);
+    }
+    let answers = session
+        .run(vec![
+            Step::begin(),
+            Step::new(HOLD, values![old.clone(), limit(limits::PRUNE_ROWS)]),
+            Step::new(OVER, values![old, before]),
+        ])
+        .await?;
+    let mut rows = std::collections::HashMap::new();
+    for row in &answers[1] {
+        rows.insert(row.try_get::<_, JobId>(0)?, row.try_get::<_, i64>(1)?);
+    }
+    let (mut whole, mut large, mut left) = (Vec::new(), None, limit(limits::PRUNE_ROWS));
+    for row in &answers[2] {
+        let job: JobId = row.try_get(0)?;
+        let Some(rows) = rows.get(&job) else { continue };
+        if *rows > left {
+            pruned.more = true;
+            large = Some(job).filter(|_| left > 0);
+            break;
+        }
+        left -= rows;
+        whole.push(job);
+    }
+    pruned.jobs = whole.len() as u64;
+    let mut steps = Vec::new();
+    if !whole.is_empty() {
+        steps.extend(WHOLE.iter().map(|sql| Step::new(sql, values![whole.clone()])));
+    }
+    if let Some(job) = large {
+        steps.push(Step::new(MARK, values![job]));
+        let part = left / SOME.len() as i64 + 1;
+        steps.extend(SOME.iter().map(|sql| Step::new(sql, values![job, part])));
+    }
+    steps.push(Step::plain("COMMIT"));
+    session.run(steps).await?;
+    Ok(pruned)
+}

@@ -1,0 +1,130 @@
+//! What replays page through.
+
+use tokio_postgres::Row;
+
+use super::Shared;
+use super::columns::{Hash, above, count, limit, maybe, set_counts};
+use super::fault::Result;
+use super::pipeline::values;
+use crate::id::{Local, TaskId};
+use crate::store::{Child, Entry, SetRow};
+use crate::wait::SetCounts;
+
+const RECORD: &str = "SELECT seq, place, entry FROM homing.records
+  WHERE job = $1 AND task = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+
+macro_rules! child {
+    () => {
+        "t.number, t.local, t.kind, t.hash, coalesce(o.state, e.state), e.\"end\", e.cancelled_by,
+    e.outcome"
+    };
+}
+
+/// Numbered children are a range of the key; those with a place of their own are found through a small
+/// index.
+const CHILDREN: &str = concat!(
+    "SELECT ",
+    child!(),
+    " FROM (
+    (SELECT * FROM homing.tasks WHERE job = $1 AND local BETWEEN $3 AND $4 AND NOT placed
+      ORDER BY local LIMIT $6)
+    UNION ALL
+    (SELECT * FROM homing.tasks WHERE job = $1 AND \"set\" = $2 AND placed AND number >= $5
+      ORDER BY number, local LIMIT $6)) AS t
+    LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
+  ORDER BY t.number, t.local LIMIT $6"
+);
+
+pub(super) const ENDS: &str = "SELECT t.number, t.local, t.kind, t.hash, e.state, e.\"end\",
+    e.cancelled_by, e.outcome
+  FROM homing.ended AS e JOIN homing.tasks AS t USING (job, local)
+  WHERE e.job = $1 AND e.\"set\" = $2 AND e.\"end\" > $3 ORDER BY e.\"end\" LIMIT $4";
+
+const CHILD: &str = concat!(
+    "SELECT ",
+    child!(),
+    " FROM homing.tasks AS t
+    LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
+  WHERE t.job = $1 AND t.local = $2 AND t.number IS NOT NULL"
+);
+
+const SETS: &str = "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
+  FROM homing.sets WHERE job = $1 AND task = $2 AND ($3::uuid IS NULL OR \"set\" > $3)
+  ORDER BY \"set\" LIMIT $4";
+
+const SET: &str = "SELECT spawned, succeeded, failed, cancelled, aborted, last_end FROM homing.sets
+  WHERE job = $1 AND task = $2 AND \"set\" = $3";
+
+impl Shared {
+    pub(super) async fn record(
+        &self,
+        task: TaskId,
+        after: u64,
+        rows: usize,
+    ) -> Result<Vec<(u64, String, Entry)>> {
+        let values = values![task.job, task.local, above(after), limit(rows)];
+        let mut entries = Vec::new();
+        for row in self.read(RECORD, values).await? {
+            let entry = serde_json::from_str(row.try_get(2)?)?;
+            entries.push((count(&row, 0)?, row.try_get(1)?, entry));
+        }
+        Ok(entries)
+    }
+
+    pub(super) async fn children(
+        &self,
+        task: TaskId,
+        set: Local,
+        from: u32,
+        rows: usize,
+    ) -> Result<Vec<Child>> {
+        let (first, last) = (set.numbered(from), set.numbered(u32::MAX));
+        let values = values![task.job, set, first, last, i64::from(from), limit(rows)];
+        self.read(CHILDREN, values).await?.iter().map(child).collect()
+    }
+
+    pub(super) async fn ends(
+        &self,
+        task: TaskId,
+        set: Local,
+        after: u64,
+        rows: usize,
+    ) -> Result<Vec<Child>> {
+        let values = values![task.job, set, above(after), limit(rows)];
+        self.read(ENDS, values).await?.iter().map(child).collect()
+    }
+
+    pub(super) async fn child(&self, id: TaskId) -> Result<Option<Child>> {
+        let rows = self.read(CHILD, values![id.job, id.local]).await?;
+        rows.first().map(child).transpose()
+    }
+
+    pub(super) async fn set(&self, task: TaskId, set: Local) -> Result<SetCounts> {
+        let rows = self.read(SET, values![task.job, task.local, set]).await?;
+        rows.first().map_or(Ok(SetCounts::default()), |row| set_counts(row, 0))
+    }
+
+    pub(super) async fn sets(
+        &self,
+        task: TaskId,
+        after: Option<Local>,
+        rows: usize,
+    ) -> Result<Vec<SetRow>> {
+        let rows = self.read(SETS, values![task.job, task.local, after, limit(rows)]).await?;
+        let row = |row: &Row| Ok(SetRow { set: row.try_get(0)?, counts: set_counts(row, 1)? });
+        rows.iter().map(row).collect()
+    }
+}
+
+fn child(row: &Row) -> Result<Child> {
+    Ok(Child {
+        number: row.try_get::<_, i64>(0)? as u32,
+        local: row.try_get(1)?,
+        kind: row.try_get(2)?,
+        hash: row.try_get::<_, Hash>(3)?.0,
+        state: row.try_get(4)?,
+        end: maybe(row, 5)?,
+        cancelled_by: row.try_get(6)?,
+        outcome: row.try_get(7)?,
+    })
+}

@@ -1,0 +1,178 @@
+//! What a transaction has locked and read, and what it is about to write.
+//!
+//! Every verb that moves tasks works alike: it locks and reads ([`load`](super::load)), the functions
+//! over the scene decide, and all is written at once ([`write`](super::write)). Deciding is pure, so a
+//! verb costs the same round trips whatever it decides about.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::task::{Ended, Newborn, Task};
+use crate::clock::Time;
+use crate::id::{JobId, Local, TaskId, Token};
+use crate::store::{CancelledBy, Entry, NewJob};
+use crate::wait::SetCounts;
+
+/// What is to be said after the commit.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Jobs that ended.
+    pub(super) ended: Vec<crate::store::Ended>,
+    /// Whether a task was made claimable.
+    pub(super) ready: bool,
+    /// Whether a worker has news.
+    pub(super) noticed: bool,
+}
+
+impl Effects {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.ended.extend(more.ended);
+        self.ready |= more.ready;
+        self.noticed |= more.noticed;
+    }
+}
+
+/// A row, and what becomes of it.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) task: Task,
+    /// Whether it is born in this transaction: then there is no row yet.
+    pub(super) newborn: bool,
+    /// Whether the row is to be written.
+    pub(super) moved: bool,
+}
+
+/// Counts as they will be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    pub(super) counts: SetCounts,
+    pub(super) changed: bool,
+}
+
+/// Children to cancel in transactions to come: all of a task's, or those of one set below a number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cascade {
+    pub(super) task: TaskId,
+    pub(super) set: Option<Local>,
+    pub(super) below: u32,
+    pub(super) by: CancelledBy,
+}
+
+/// A line of a job's log, or the identity of one beyond the limit.
+#[derive(Debug)]
+pub(super) struct Said<'e> {
+    pub(super) task: TaskId,
+    pub(super) key: &'e str,
+    /// What is written; `None` if the line is only counted.
+    pub(super) line: Option<(Time, crate::log::Level, String)>,
+}
+
+/// The child's side of a call that is held against a row: another kind or other arguments.
+#[derive(Debug)]
+pub(super) struct Sibling {
+    pub(super) kind: String,
+    pub(super) hash: [u8; 16],
+    /// Absent where kind and hash are those that were asked for.
+    pub(super) arguments: Option<String>,
+}
+
+/// Locked, read, and about to be written.
+#[derive(Debug, Default)]
+pub(super) struct Scene<'e> {
+    pub(super) now: Time,
+    pub(super) rows: HashMap<TaskId, Known>,
+    pub(super) sets: HashMap<(TaskId, Local), Counted>,
+    /// Children named by waits that have ended.
+    pub(super) over: HashSet<TaskId>,
+    /// Signals of the tasks here, by their numbers.
+    pub(super) signals: BTreeMap<(TaskId, i64), (String, String)>,
+    /// Entries of records that waits may have been answered by already.
+    pub(super) records: HashMap<(TaskId, u64), (String, Entry)>,
+    /// Tasks with open children: their fall is a cascade.
+    pub(super) above: HashSet<TaskId>,
+    /// Children that exist where this transaction would spawn.
+    pub(super) siblings: HashMap<TaskId, Sibling>,
+    /// Roots that exist where this transaction would detach.
+    pub(super) roots: HashSet<JobId>,
+    /// Who holds the keys that this transaction would take.
+    pub(super) holders: HashMap<String, JobId>,
+    /// Lines that were said before.
+    pub(super) said: HashSet<(TaskId, String)>,
+
+    pub(super) newborns: Vec<Newborn<'e>>,
+    pub(super) jobs: Vec<&'e NewJob>,
+    pub(super) ended: Vec<Ended>,
+    pub(super) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
+    pub(super) answers: Vec<(TaskId, crate::wait::Answer)>,
+    pub(super) taken: Vec<(TaskId, i64)>,
+    pub(super) cascades: Vec<Cascade>,
+    pub(super) notices: Vec<(TaskId, Token)>,
+    pub(super) lines: Vec<Said<'e>>,
+    /// The text of the line that counts a task's dropped lines.
+    pub(super) dropped: HashMap<TaskId, String>,
+    pub(super) freed: Vec<(String, JobId)>,
+    /// Parents and sets whose children ended.
+    pub(super) touched: BTreeSet<(TaskId, Local)>,
+    pub(super) effects: Effects,
+}
+
+impl<'e> Scene<'e> {
+    /// The row of an open task.
+    pub(super) fn task(&self, id: TaskId) -> Option<&Task> {
+        self.rows.get(&id).map(|known| &known.task).filter(|task| !task.state.is_ended())
+    }
+
+    /// The row of an open task, which is to be written.
+    pub(super) fn change(&mut self, id: TaskId) -> Option<&mut Task> {
+        let known = self.rows.get_mut(&id).filter(|known| !known.task.state.is_ended())?;
+        known.moved = true;
+        Some(&mut known.task)
+    }
+
+    pub(super) fn add(&mut self, task: Task) {
+        // A row that was locked before is the truth.
+        self.rows.entry(task.id).or_insert(Known { task, newborn: false, moved: false });
+    }
+
+    /// The counts of a set; zero if it has never had a child.
+    pub(super) fn counts(&self, task: TaskId, set: Local) -> SetCounts {
+        self.sets.get(&(task, set)).map(|counted| counted.counts).unwrap_or_default()
+    }
+
+    pub(super) fn change_counts(&mut self, task: TaskId, set: Local) -> &mut SetCounts {
+        let counted = self.sets.entry((task, set)).or_default();
+        counted.changed = true;
+        &mut counted.counts
+    }
+
+    /// Whether something is to be done that only upkeep does, in transactions that follow.
+    pub(super) fn needs_upkeep(&self) -> bool {
+        let due = |task: &Task| task.timer().is_some_and(|time| time <= self.now);
+        !self.cascades.is_empty() || self.rows.values().any(|known| due(&known.task))
+    }
+
+    pub(super) fn has_open_children(&self, task: TaskId) -> bool {
+        let born_here = |known: &Known| {
+            known.newborn && known.task.parent() == Some(task) && !known.task.state.is_ended()
+        };
+        self.above.contains(&task)
+            || (!self.newborns.is_empty() && self.rows.values().any(born_here))
+    }
+
+    /// The rows that are to be updated, in the order of their ids.
+    pub(super) fn moved(&self) -> Vec<&Task> {
+        self.written(|known| known.moved && !known.newborn)
+    }
+
+    /// The rows that are to be inserted, in the order of their ids.
+    pub(super) fn opened(&self) -> Vec<&Task> {
+        self.written(|known| known.newborn)
+    }
+
+    fn written(&self, wanted: impl Fn(&Known) -> bool) -> Vec<&Task> {
+        let rows = self.rows.values().filter(|known| wanted(known));
+        let mut rows: Vec<&Task> = rows.map(|known| &known.task).collect();
+        rows.retain(|task| !task.state.is_ended());
+        rows.sort_unstable_by_key(|task| task.id);
+        rows
+    }
+}

@@ -1,0 +1,76 @@
+//! `submit`: jobs come into being.
+
+use super::Shared;
+use super::cancel::CLOCK;
+use super::fault::Result;
+use super::load::Wanted;
+use super::pipeline::{Step, arrays, values};
+use super::scene::Scene;
+use crate::id::JobId;
+use crate::store::{NewJob, Submitted};
+
+/// What is known of the jobs that ids belong to.
+/// Each by its key: nothing but the id limits the rows, so a join might as well read the table.
+const KNOWN: &str = "SELECT n.job, t.same FROM unnest($1::uuid[], $2::text[], $3::uuid[])
+    AS n (job, kind, hash)
+  CROSS JOIN LATERAL (SELECT t.kind = n.kind AND t.hash = n.hash AS same FROM homing.tasks AS t
+    WHERE t.job = n.job AND t.local = '00000000-0000-0000-0000-000000000000' OFFSET 0) AS t";
+
+impl Shared {
+    pub(super) async fn submit(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
+        let done = self.transaction(async |session| {
+            let all: Vec<&NewJob> = jobs.iter().collect();
+            let wanted = Wanted::submitting(&all);
+            let mut steps = vec![Step::begin()];
+            let whats = wanted.steps(&mut steps);
+            steps.push(Step::new(CLOCK, values![self.manual_now()]));
+            let known = arrays!(jobs, job =>
+                job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
+            steps.push(Step::new(KNOWN, known));
+            let answers = session.run(steps).await?;
+            let mut scene = Scene::default();
+            for (what, rows) in whats.iter().zip(&answers[1..]) {
+                what.absorb(rows, &mut scene)?;
+            }
+            let (clock, known) = (&answers[answers.len() - 2], &answers[answers.len() - 1]);
+            if let Some(row) = clock.first() {
+                scene.now = row.try_get(0)?;
+            }
+            let mut same = std::collections::HashMap::new();
+            for row in known {
+                same.insert(row.try_get::<_, JobId>(0)?, row.try_get::<_, bool>(1)?);
+            }
+            let submitted = jobs.iter().map(|job| scene.answer_to(job, &same)).collect::<Vec<_>>();
+            let effects = scene.commit(session).await?;
+            Ok((submitted, effects))
+        });
+        let (submitted, mut effects) = done.await?;
+        effects.ready = submitted.iter().any(|one| matches!(one, Submitted::New(_)));
+        self.tell(effects);
+        Ok(submitted)
+    }
+}
+
+impl<'e> Scene<'e> {
+    fn answer_to(
+        &mut self,
+        job: &'e NewJob,
+        known: &std::collections::HashMap<JobId, bool>,
+    ) -> Submitted {
+        if self.roots.contains(&job.id) {
+            let before = || self.jobs.iter().find(|other| other.id == job.id);
+            let same = known.get(&job.id).copied().unwrap_or_else(|| {
+                before().is_some_and(|other| {
+                    other.task.kind == job.task.kind && other.task.hash == job.task.hash
+                })
+            });
+            return if same { Submitted::Existing(job.id) } else { Submitted::Conflict(job.id) };
+        }
+        let holder = job.key.as_ref().and_then(|key| self.holders.get(key)).copied();
+        if let Some(holder) = holder {
+            return Submitted::Existing(holder);
+        }
+        Scene::submit(self, job);
+        Submitted::New(job.id)
+    }
+}

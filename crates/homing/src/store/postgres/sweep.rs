@@ -1,0 +1,302 @@
+//! Upkeep: dead workers, due instants, cancellations on their way down.
+//!
+//! Each is a transaction of its own, bounded, and done by one process at a time: the others go on without.
+
+use super::Shared;
+use super::cancel::CLOCK;
+use super::columns::{limit, task_id};
+use super::fault::Result;
+use super::load::Wanted;
+use super::pipeline::{Session, Step, values};
+use super::scene::{Cascade, Scene};
+use super::worker;
+use crate::error::Reason;
+use crate::id::{TaskId, WorkerId};
+use crate::limits;
+use crate::state::State;
+
+/// Instants acted on by one transaction.
+const RING: usize = 1000;
+/// Cancellations carried further by one transaction.
+const CASCADES: usize = 100;
+
+macro_rules! dead {
+    () => {
+        concat!("(heartbeat + lease < ", super::now!(), " OR id = ANY ($2::uuid[]))")
+    };
+}
+
+const DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " ORDER BY id");
+
+/// Under the worker's lock: it may have spoken meanwhile.
+const STILL_DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " AND id = $3");
+
+const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worker = $1";
+
+const ONE_AT_A_TIME: &str =
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('homing upkeep ' || $1, 0))";
+
+pub(super) const RUNG: &str = concat!(
+    "SELECT job, local FROM homing.open WHERE timer <= ",
+    super::now!(),
+    " ORDER BY timer LIMIT $2"
+);
+
+const CASCADING: &str =
+    "SELECT number, job, task, \"set\", below, by FROM homing.cascades ORDER BY number LIMIT $1";
+
+/// The open children of a task, in the order of their sets and numbers. Those with a number are a range
+/// of the key.
+pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROSS JOIN LATERAL (
+    (SELECT o.job, o.local,
+        ('x' || right(o.local::text, 8))::bit(32)::bigint AS number
+      FROM homing.open AS o
+      WHERE o.job = s.job AND o.\"set\" = s.\"set\" AND o.local >= s.\"set\"
+        AND o.local < (left(s.\"set\"::text, 28) || lpad(to_hex($4::bigint), 8, '0'))::uuid
+      ORDER BY o.local LIMIT $5)
+    UNION ALL
+    (SELECT o.job, o.local, t.number FROM homing.tasks AS t JOIN homing.open AS o USING (job, local)
+      WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed AND t.number < $4
+      ORDER BY t.number, t.local LIMIT $5)) AS c
+  WHERE s.job = $1 AND s.task = $2 AND ($3::uuid IS NULL OR s.\"set\" = $3)
+    AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted
+  ORDER BY s.\"set\", c.number, c.local LIMIT $5";
+
+const DONE: &str = "DELETE FROM homing.cascades WHERE job = $1 AND number = $2";
+
+impl Shared {
+    /// `true` if there is more to do now.
+    pub(super) async fn keep_up(&self, max_crashes: u32) -> Result<bool> {
+        self.bury(max_crashes).await?;
+        let rung = self.ring().await?;
+        Ok(self.cascade().await? || rung)
+    }
+
+    /// Gives up workers whose lease has run out, and takes back what they held.
+    async fn bury(&self, max_crashes: u32) -> Result<()> {
+        let values = || values![self.manual_now(), self.killed()];
+        let dead = self.transaction(async |session| session.one(DEAD, values()).await).await?;
+        for row in dead {
+            self.bury_one(row.try_get(0)?, max_crashes).await?;
+        }
+        Ok(())
+    }
+
+    async fn bury_one(&self, worker: WorkerId, max_crashes: u32) -> Result<()> {
+        let buried = self.transaction(async |session| {
+            let mut values = values![self.manual_now(), self.killed()];
+            values.push(Box::new(worker));
+            let answers = session
+                .run(vec![
+                    Step::begin(),
+                    Step::new(worker::TRY_ALONE, values![worker::lock(worker)]),
+                    Step::new(STILL_DEAD, values),
+                    Step::new(HELD, values![worker]),
+                ])
+                .await?;
+            if !is_locked(&answers[1])? || answers[2].is_empty() {
+                session.roll_back().await;
+                return Ok(None);
+            }
+            let tasks = ids(&answers[3])?;
+            let first = vec![
+                Step::new(worker::FORGET, values![worker]),
+                Step::new(worker::FORGET_NOTICES, values![worker]),
+            ];
+            let mut scene = self.ending(session, first, &tasks).await?;
+            for task in tasks {
+                scene.crash(task, worker, max_crashes);
+            }
+            scene.wake_parents()?;
+            Ok(Some(scene.commit(session).await?))
+        });
+        if let Some(effects) = buried.await? {
+            self.revive(worker);
+            self.tell(effects);
+        }
+        Ok(())
+    }
+
+    /// Locks and reads tasks that may end.
+    async fn ending<'e>(
+        &self,
+        session: &Session<'_>,
+        mut steps: Vec<Step<'e>>,
+        tasks: &[TaskId],
+    ) -> Result<Scene<'e>> {
+        let before = steps.len();
+        let mut wanted = Wanted::default();
+        wanted.ending(tasks.iter().copied());
+        let whats = wanted.steps(&mut steps);
+        steps.push(Step::new(CLOCK, values![self.manual_now()]));
+        let answers = session.run(steps).await?;
+        let mut scene = Scene::default();
+        for (what, rows) in whats.iter().zip(&answers[before..]) {
+            what.absorb(rows, &mut scene)?;
+        }
+        if let Some(row) = answers.last().and_then(|rows| rows.first()) {
+            scene.now = row.try_get(0)?;
+        }
+        Ok(scene)
+    }
+
+    /// Acts on instants that have come. `true` if there may be more.
+    async fn ring(&self) -> Result<bool> {
+        let rung = self.transaction(async |session| {
+            let answers = session
+                .run(vec![
+                    Step::begin(),
+                    Step::new(ONE_AT_A_TIME, values![self.schema_name()]),
+                    Step::new(RUNG, values![self.manual_now(), limit(RING)]),
+                ])
+                .await?;
+            let mut tasks = ids(&answers[2])?;
+            if !is_locked(&answers[1])? || tasks.is_empty() {
+                session.roll_back().await;
+                return Ok(None);
+            }
+            tasks.sort_unstable();
+            let mut scene = self.ending(session, Vec::new(), &tasks).await?;
+            let mut wanted = Wanted::default();
+            for row in tasks.iter().filter_map(|task| scene.task(*task)) {
+                if row.state == State::Waiting {
+                    wanted.tasks.push((row.id, false));
+                    wanted.waiting(row.id, &row.waits);
+                }
+            }
+            if !wanted.tasks.is_empty() {
+                wanted.load(session, &mut scene).await?;
+            }
+            for task in &tasks {
+                scene.ring_for(*task)?;
+            }
+            scene.wake_parents()?;
+            Ok(Some((tasks.len() == RING, scene.commit(session).await?)))
+        });
+        let Some((more, effects)) = rung.await? else { return Ok(false) };
+        self.tell(effects);
+        Ok(more)
+    }
+
+    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
+    pub(super) async fn cascade(&self) -> Result<bool> {
+        let mut left = limits::CASCADE;
+        loop {
+            let fallen = self.transaction(async |session| self.descend(session, left).await);
+            let Some((cancelled, more, effects)) = fallen.await? else { return Ok(false) };
+            self.tell(effects);
+            left -= cancelled;
+            if more {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Carries the first cancellations one step down, within `left` children. `None` if there are none;
+    /// else how many were cancelled, and whether there are more children than that.
+    async fn descend(
+        &self,
+        session: &Session<'_>,
+        left: usize,
+    ) -> Result<Option<(usize, bool, super::scene::Effects)>> {
+        let answers = session
+            .run(vec![
+                Step::begin(),
+                Step::new(ONE_AT_A_TIME, values![self.schema_name()]),
+                Step::new(CASCADING, values![limit(CASCADES)]),
+            ])
+            .await?;
+        if !is_locked(&answers[1])? || answers[2].is_empty() {
+            session.roll_back().await;
+            return Ok(None);
+        }
+        let mut cascades = Vec::new();
+        for row in &answers[2] {
+            let below: i64 = row.try_get(4)?;
+            cascades.push((
+                row.try_get::<_, i64>(0)?,
+                Cascade {
+                    task: task_id(row, 1)?,
+                    set: row.try_get(3)?,
+                    below: below as u32,
+                    by: row.try_get(5)?,
+                },
+            ));
+        }
+        let below = |cascade: &Cascade| {
+            values![
+                cascade.task.job,
+                cascade.task.local,
+                cascade.set,
+                i64::from(cascade.below),
+                limit(left + 1)
+            ]
+        };
+        let steps = cascades.iter().map(|(_, cascade)| Step::new(BELOW, below(cascade)));
+        let found = session.run(steps.collect()).await?;
+        let mut falling = Vec::new();
+        let mut done = Vec::new();
+        let mut more = false;
+        for ((number, cascade), rows) in cascades.iter().zip(&found) {
+            let mut children = ids(rows)?;
+            let room = left - falling.len();
+            more = children.len() > room;
+            children.truncate(room);
+            falling.extend(children.into_iter().map(|child| (child, cascade.by)));
+            if more {
+                break;
+            }
+            done.push(Step::new(DONE, values![cascade.task.job, *number]));
+        }
+        let tasks: Vec<TaskId> = falling.iter().map(|(task, _)| *task).collect();
+        let mut scene = self.ending(session, done, &tasks).await?;
+        for (task, by) in &falling {
+            scene.cancel_as(*task, *by);
+        }
+        scene.wake_parents()?;
+        Ok(Some((falling.len(), more, scene.commit(session).await?)))
+    }
+}
+
+impl Scene<'_> {
+    /// Takes a task back from a dead worker.
+    fn crash(&mut self, id: TaskId, worker: WorkerId, max_crashes: u32) {
+        let now = self.now;
+        let held = |row: &super::task::Task| row.token.is_some_and(|token| token.worker == worker);
+        if !self.task(id).is_some_and(held) {
+            return;
+        }
+        let Some(row) = self.change(id) else { return };
+        row.crashes += 1;
+        row.token = None;
+        let crashes = row.crashes;
+        if crashes < max_crashes {
+            row.release(now.before(limits::RESUMED_AGE));
+            self.effects.ready = true;
+            return;
+        }
+        self.fail(id, Reason::Crashed, &crate::state::crashed_text(crashes), None);
+    }
+
+    fn ring_for(&mut self, id: TaskId) -> Result<()> {
+        let now = self.now;
+        let Some(row) = self.task(id) else { return Ok(()) };
+        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
+        let late = row.deadline.is_some_and(|time| time <= now);
+        if expired || late {
+            let reason = if late { Reason::Deadline } else { Reason::Expired };
+            self.fail(id, reason, crate::state::overdue_text(reason), None);
+        } else if row.state == State::Waiting {
+            self.wake_if_satisfied(id)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_locked(rows: &[tokio_postgres::Row]) -> Result<bool> {
+    rows.first().map_or(Ok(false), |row| Ok(row.try_get(0)?))
+}
+
+pub(super) fn ids(rows: &[tokio_postgres::Row]) -> Result<Vec<TaskId>> {
+    rows.iter().map(|row| task_id(row, 0)).collect()
+}

@@ -1,0 +1,369 @@
+//! A task's moving row: how it is read, born and written. What moves it stands in the verbs.
+
+use tokio_postgres::Row;
+
+use super::columns::{Hash, count, progress, small, task_id, token};
+use super::fault::Result;
+use super::pipeline::{Step, arrays};
+use crate::clock::Time;
+use crate::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::state::State;
+use crate::store::{CancelledBy, NewJob, NewTask, Policy};
+use crate::wait::{Condition, Wait};
+
+/// What moves of an open task.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) parent: Option<Local>,
+    pub(super) set: Option<Local>,
+    pub(super) depth: u32,
+    pub(super) state: State,
+    pub(super) priority: i16,
+    pub(super) attempt: u32,
+    pub(super) failures: u32,
+    pub(super) crashes: u32,
+    pub(super) stalls: u32,
+    pub(super) lines: u32,
+    pub(super) due: Time,
+    pub(super) token: Option<Token>,
+    pub(super) started: Option<Time>,
+    pub(super) expires: Option<Time>,
+    pub(super) deadline: Option<Time>,
+    pub(super) parked: Option<Token>,
+    pub(super) held_until: Option<Time>,
+    pub(super) holder: Option<WorkerId>,
+    pub(super) dropped: u64,
+    pub(super) progress: Option<(u64, u64)>,
+    pub(super) signalled: bool,
+    pub(super) queue: String,
+    pub(super) kind: String,
+    pub(super) key: Option<String>,
+    pub(super) waits: Vec<Wait>,
+    pub(super) reason: Option<String>,
+    /// Whether the store knows the holder: who is gone keeps nothing.
+    pub(super) holder_lives: bool,
+}
+
+/// The columns that [`Task::of`] reads, of a table called `o`.
+macro_rules! columns {
+    () => {
+        "o.job, o.local, o.parent, o.\"set\", o.depth, o.state, o.priority, o.attempt, o.failures, \
+         o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
+         o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
+         o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
+         EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
+    };
+}
+
+pub(super) use columns;
+
+impl Task {
+    /// Reads a row.
+    pub(super) fn of(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: task_id(row, 0)?,
+            parent: row.try_get(2)?,
+            set: row.try_get(3)?,
+            depth: small(row, 4)?,
+            state: row.try_get(5)?,
+            priority: row.try_get(6)?,
+            attempt: small(row, 7)?,
+            failures: small(row, 8)?,
+            crashes: small(row, 9)?,
+            stalls: small(row, 10)?,
+            lines: small(row, 11)?,
+            due: row.try_get(12)?,
+            token: token(row, 13)?,
+            started: row.try_get(15)?,
+            expires: row.try_get(16)?,
+            deadline: row.try_get(17)?,
+            parked: token(row, 18)?,
+            held_until: row.try_get(20)?,
+            holder: row.try_get(21)?,
+            dropped: count(row, 22)?,
+            progress: progress(row, 23)?,
+            signalled: row.try_get(25)?,
+            queue: row.try_get(26)?,
+            kind: row.try_get(27)?,
+            key: row.try_get(28)?,
+            waits: decode(row.try_get(29)?)?,
+            reason: row.try_get(30)?,
+            holder_lives: row.try_get(31)?,
+        })
+    }
+
+    /// The row of a task that is born.
+    pub(super) fn born(id: TaskId, new: &NewTask, birth: Option<Birth>, now: Time) -> Self {
+        Self {
+            id,
+            parent: birth.map(|birth| birth.parent),
+            set: birth.map(|birth| birth.set),
+            depth: birth.map_or(0, |birth| birth.depth),
+            state: State::Pending,
+            priority: new.priority,
+            attempt: 1,
+            failures: 0,
+            crashes: 0,
+            stalls: 0,
+            lines: 0,
+            due: new.due.unwrap_or(now),
+            token: None,
+            started: None,
+            expires: new.expires,
+            deadline: new.deadline,
+            parked: None,
+            held_until: None,
+            holder: None,
+            dropped: 0,
+            progress: None,
+            signalled: false,
+            queue: new.queue.clone(),
+            kind: new.kind.clone(),
+            key: None,
+            waits: Vec::new(),
+            reason: None,
+            holder_lives: false,
+        }
+    }
+
+    pub(super) fn parent(&self) -> Option<TaskId> {
+        self.parent.map(|local| TaskId { job: self.id.job, local })
+    }
+
+    /// The earliest instant at which the task must be looked at without a claim.
+    pub(super) fn timer(&self) -> Option<Time> {
+        if self.state.is_ended() {
+            return None;
+        }
+        let expires = self.expires.filter(|_| self.started.is_none());
+        let wake = crate::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
+        [expires, self.deadline, wake].into_iter().flatten().min()
+    }
+
+    /// A running task becomes pending.
+    pub(super) fn release(&mut self, due: Time) {
+        self.state = State::Pending;
+        self.token = None;
+        self.holder = None;
+        self.held_until = None;
+        self.due = due;
+    }
+
+    /// What a task recorded is progress: its budgets are whole again.
+    pub(super) fn renew(&mut self) {
+        (self.failures, self.crashes, self.stalls) = (0, 0, 0);
+    }
+
+    fn waits_as_text(&self) -> Option<String> {
+        (!self.waits.is_empty()).then(|| crate::encode::json(&self.waits))
+    }
+}
+
+/// Waits as they are stored.
+pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
+    waits.map_or_else(|| Ok(Vec::new()), |text| Ok(serde_json::from_str(text)?))
+}
+
+/// What waits name: sets, and single children.
+pub(super) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Local>) {
+    fn add(condition: &Condition, sets: &mut Vec<Local>, children: &mut Vec<Local>) {
+        match condition {
+            Condition::Set { set, .. } => sets.push(*set),
+            Condition::Child { child, .. } => children.push(*child),
+            Condition::All { of } => of.iter().for_each(|one| add(one, sets, children)),
+            Condition::Signal { .. } | Condition::At { .. } => {}
+        }
+    }
+    let (mut sets, mut children) = (Vec::new(), Vec::new());
+    let arms = waits.iter().flat_map(|wait| &wait.arms);
+    arms.for_each(|arm| add(arm, &mut sets, &mut children));
+    for names in [&mut sets, &mut children] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    (sets, children)
+}
+
+/// Keys as the text of an array: `unnest` makes one list of an array of arrays, so that those travel as
+/// texts.
+fn list(names: &[Local]) -> Option<String> {
+    let names: Vec<String> = names.iter().map(Local::to_string).collect();
+    (!names.is_empty()).then(|| format!("{{{}}}", names.join(",")))
+}
+
+/// Where a child stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth {
+    pub(super) parent: Local,
+    pub(super) set: Local,
+    pub(super) number: u32,
+    pub(super) depth: u32,
+}
+
+/// A task that is born in this transaction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newborn<'e> {
+    pub(super) id: TaskId,
+    pub(super) birth: Option<Birth>,
+    pub(super) new: &'e NewTask,
+    pub(super) key: Option<&'e str>,
+}
+
+/// A task that ends in this transaction.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) task: Task,
+    pub(super) end: Option<u64>,
+    pub(super) by: Option<CancelledBy>,
+    pub(super) cause: Option<String>,
+    pub(super) outcome: String,
+}
+
+pub(super) const BEAR: &str =
+    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed,
+    depth, kind, queue, priority, hash, created, expires, deadline, key, policy, arguments)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
+    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[],
+    $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::text[])";
+
+/// Writes what newborn tasks will always be.
+pub(super) fn bear<'e>(newborns: &[Newborn<'e>], now: Time) -> Step<'e> {
+    Step::new(
+        BEAR,
+        arrays!(newborns, n =>
+            n.id.job, n.id.local,
+            n.birth.map(|birth| birth.parent),
+            n.birth.map(|birth| birth.set),
+            n.birth.map(|birth| i64::from(birth.number)),
+            n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
+            n.birth.map_or(0, |birth| birth.depth as i32),
+            n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash), now,
+            n.new.expires, n.new.deadline, n.key,
+            policy(&n.new.policy), n.new.arguments.as_str()
+        ),
+    )
+}
+
+fn policy(policy: &Policy) -> Option<String> {
+    (*policy != Policy::default()).then(|| crate::encode::json(policy))
+}
+
+pub(super) const ENTITLE: &str =
+    "INSERT INTO homing.jobs (job, created, lines, pruning, origin_job,
+    origin_local, title, tags)
+  SELECT job, created, 0, false, origin_job, origin_local, title, tags::text[]
+  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
+    AS new (job, created, origin_job, origin_local, title, tags)";
+
+/// Writes what people ask of new jobs.
+pub(super) fn entitle<'e>(jobs: &[&'e NewJob], now: Time) -> Step<'e> {
+    Step::new(
+        ENTITLE,
+        arrays!(jobs, job =>
+            job.id, now, job.origin.map(|origin| origin.job), job.origin.map(|origin| origin.local),
+            job.title.as_deref(), words(&job.tags)
+        ),
+    )
+}
+
+/// Words as the text of an array, which is how lists of lists travel.
+pub(super) fn words(words: &[String]) -> String {
+    let quoted = words.iter().map(|word| {
+        let word = word.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{word}\"")
+    });
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
+}
+
+const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth, state, priority,
+    attempt, failures, crashes, stalls, lines, due, worker, claim, started, expires, deadline, timer,
+    dropped, signalled, queue, kind, key)
+  SELECT job, local, parent, \"set\", depth, state, priority, 1, 0, 0, 0, 0, due, worker, claim,
+    started, expires, deadline, timer, 0, false, queue, kind, key
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
+    $7::smallint[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[], $12::bigint[],
+    $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::text[])
+    AS new (job, local, parent, \"set\", depth, state, priority, due, worker, claim, started, expires,
+      deadline, timer, queue, kind, key)";
+
+/// Writes the moving rows of newborn tasks: pending, or claimed already.
+pub(super) fn open<'e>(tasks: &[&Task]) -> Step<'e> {
+    Step::new(
+        OPEN,
+        arrays!(tasks, t =>
+            t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.state, t.priority, t.due,
+            t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
+            t.expires, t.deadline, t.timer(), t.queue.clone(), t.kind.clone(), t.key.clone()
+        ),
+    )
+}
+
+const MOVE: &str = "UPDATE homing.open AS o SET state = m.state, attempt = m.attempt,
+    failures = m.failures, crashes = m.crashes, stalls = m.stalls, lines = m.lines, due = m.due,
+    worker = m.worker, claim = m.claim, started = m.started, timer = m.timer,
+    parked_worker = m.parked_worker, parked_claim = m.parked_claim, held_until = m.held_until,
+    holder = m.holder, dropped = m.dropped, progress_done = m.progress_done,
+    progress_total = m.progress_total, signalled = m.signalled, wait_sets = m.wait_sets::uuid[],
+    wait_children = m.wait_children::uuid[], waits = m.waits, reason = m.reason
+  FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::integer[], $5::integer[], $6::integer[],
+    $7::integer[], $8::integer[], $9::bigint[], $10::uuid[], $11::bigint[], $12::bigint[],
+    $13::bigint[], $14::uuid[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[],
+    $19::bigint[], $20::bigint[], $21::boolean[], $22::text[], $23::text[], $24::text[], $25::text[])
+    AS m (job, local, state, attempt, failures, crashes, stalls, lines, due, worker, claim, started,
+      timer, parked_worker, parked_claim, held_until, holder, dropped, progress_done, progress_total,
+      signalled, wait_sets, wait_children, waits, reason)
+  WHERE o.job = m.job AND o.local = m.local";
+
+/// Writes rows that have moved.
+pub(super) fn moved<'e>(tasks: &[&Task]) -> Step<'e> {
+    let names: Vec<_> = tasks.iter().map(|task| named(&task.waits)).collect();
+    let tasks: Vec<_> = tasks.iter().zip(&names).collect();
+    Step::new(
+        MOVE,
+        arrays!(tasks, (t, names) =>
+            t.id.job, t.id.local, t.state, t.attempt as i32, t.failures as i32, t.crashes as i32,
+            t.stalls as i32, t.lines as i32, t.due, t.token.map(|token| token.worker),
+            t.token.map(|token| token.claim as i64), t.started, t.timer(),
+            t.parked.map(|token| token.worker), t.parked.map(|token| token.claim as i64),
+            t.held_until, t.holder, t.dropped as i64, t.progress.map(|(done, _)| done as i64),
+            t.progress.map(|(_, total)| total as i64), t.signalled, list(&names.0), list(&names.1),
+            t.waits_as_text(), t.reason.clone()
+        ),
+    )
+}
+
+const CLOSE: &str = "DELETE FROM homing.open AS o
+  USING unnest($1::uuid[], $2::uuid[]) AS e (job, local)
+  WHERE o.job = e.job AND o.local = e.local";
+
+/// Removes the moving rows of tasks that end.
+pub(super) fn close<'e>(ended: &[Ended]) -> Step<'e> {
+    Step::new(CLOSE, arrays!(ended, e => e.task.id.job, e.task.id.local))
+}
+
+const END: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state, cancelled_by,
+    attempt, failures, crashes, lines, stalls, due, started, ended, dropped, progress_done,
+    progress_total, reason, cause, outcome)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[],
+    $6::smallint[], $7::integer[], $8::integer[], $9::integer[], $10::integer[], $11::integer[],
+    $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[],
+    $18::text[], $19::text[], $20::text[])";
+
+/// Writes how tasks ended.
+pub(super) fn end<'e>(ended: &'e [Ended], now: Time) -> Step<'e> {
+    let values = arrays!(ended, e =>
+        e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state, e.by,
+        e.task.attempt as i32, e.task.failures as i32, e.task.crashes as i32, e.task.lines as i32,
+        e.task.stalls as i32, e.task.due, e.task.started, now, e.task.dropped as i64,
+        e.task.progress.map(|(done, _)| done as i64),
+        e.task.progress.map(|(_, total)| total as i64), e.task.reason.as_deref(), e.cause.as_deref(),
+        e.outcome.as_str()
+    );
+    Step::new(END, values)
+}
+
+/// Names a job's ids for a statement.
+pub(super) fn ids(tasks: &[TaskId]) -> (Vec<JobId>, Vec<Local>) {
+    tasks.iter().map(|task| (task.job, task.local)).unzip()
+}

@@ -1,0 +1,37 @@
+//! What only this store has: its options, its connections, its hints, its migrations.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+use std::time::Duration;
+
+use self::server::{Server, Stop, common_schema, with_option};
+use super::connect::{Connector, Pool};
+use super::listen::{Said, Wake};
+use super::migrate;
+use super::options::Options;
+use crate::clock::ServerClock;
+use crate::error::OpenError;
+use crate::store::Error;
+use crate::store::url::Url;
+
+#[path = "../../../tests/shared/server.rs"]
+mod server;
+
+mod encryption;
+mod hints;
+mod migrations;
+mod urls;
+mod ways;
+
+fn options(url: &str) -> Result<Options, OpenError> {
+    Options::of(&Url::parse(url)?)
+}
+
+fn connector(options: &Options) -> Connector {
+    Connector::new(options, ServerClock::unread()).unwrap()
+}
+
+fn pool(url: &str) -> Pool {
+    let options = options(url).unwrap();
+    Pool::new(&options, connector(&options)).unwrap()
+}

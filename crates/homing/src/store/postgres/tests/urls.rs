@@ -1,0 +1,116 @@
+//! URLs: every option, every refusal, and no password anywhere.
+
+use super::*;
+
+const SECRET: &str = "s3cr:t/p%40ss";
+
+#[test]
+fn every_option_is_read() {
+    let options = options(
+        "postgresql://anna@db.example:5433/jobs?schema=shop&pool=3&pool_timeout=500ms&poll=20ms\
+         &listen=off&migrate=off&connect_timeout=7&application_name=shop%20worker&sslmode=disable",
+    )
+    .unwrap();
+    assert_eq!(options.schema.name(), "shop");
+    assert_eq!((options.pool, options.listen, options.migrate), (3, false, false));
+    assert_eq!(options.pool_timeout, Duration::from_millis(500));
+    assert_eq!(options.poll, Duration::from_millis(20));
+    assert_eq!(options.connect_timeout, Duration::from_secs(7));
+    assert_eq!(options.config.get_application_name(), Some("shop worker"));
+    assert_eq!(options.config.get_user(), Some("anna"));
+    assert_eq!(options.location, "postgres://db.example:5433/jobs?schema=shop");
+}
+
+#[test]
+fn an_unknown_option_is_named_with_the_known_ones() {
+    let error = options("postgres://h/d?polling=1s").unwrap_err();
+    assert!(matches!(error, OpenError::UnknownOption { .. }));
+    let text = error.to_string();
+    assert!(text.contains("`polling`") && text.contains("`poll=1s`") && text.contains("`sslmode`"));
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_with_what_does() {
+    for (option, wanted) in [
+        ("schema=Shop", "lower case"),
+        ("schema=a%22b", "lower case"),
+        ("pool=1", "2 to 1000"),
+        ("poll=2s", "`10ms` to `1s`"),
+        ("listen=yes", "`on` or `off`"),
+        ("sslmode=verify", "`verify-full`"),
+        ("connect_timeout=soon", "seconds"),
+        ("target_session_attrs=primary", "`read-write`"),
+        ("pool_timeout=1m", "`10s`"),
+    ] {
+        let error = options(&format!("postgres://h/d?{option}")).unwrap_err();
+        assert!(matches!(error, OpenError::InvalidOption { .. }), "{option}: {error}");
+        assert!(error.to_string().contains(wanted), "{option}: {error}");
+    }
+    let error = options("postgres:h/d").unwrap_err();
+    assert!(matches!(error, OpenError::InvalidUrl { .. }), "{error}");
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_refused_when_the_store_is_opened() {
+    for (option, wanted) in [
+        ("sslmode=verify-full&sslrootcert=/nowhere/root.crt", "/nowhere/root.crt"),
+        ("sslmode=verify-ca", "file of the authority"),
+        ("sslmode=verify-ca&sslrootcert=system", "verify-full"),
+        ("sslcert=/nowhere/a.crt", "`sslcert` needs it"),
+    ] {
+        let options = options(&format!("postgres://h/d?{option}")).unwrap();
+        let error = Connector::new(&options, ServerClock::unread()).unwrap_err();
+        assert!(matches!(error, OpenError::UnusableOption { .. }), "{option}: {error}");
+        assert!(error.to_string().contains(wanted), "{option}: {error}");
+    }
+}
+
+/// All texts that an opened, half opened or refused store can show of its URL.
+fn shown(url: &str) -> String {
+    match options(url) {
+        Err(error) => format!("{error} {error:?}"),
+        Ok(options) => {
+            let connector = connector(&options);
+            let pool = Pool::new(&options, connector.clone()).unwrap();
+            format!("{options:?} {connector:?} {pool:?} {}", options.location)
+        }
+    }
+}
+
+#[test]
+fn no_text_has_the_password() {
+    let encoded = SECRET.replace('%', "%25").replace('/', "%2F").replace(':', "%3A");
+    for url in [
+        format!("postgres://anna:{encoded}@h/d"),
+        format!("postgres://anna@h/d?password={encoded}"),
+        format!("postgres://anna:{encoded}@h/d?polling=1"),
+        format!("postgres://anna:{encoded}@h/d?pool=1"),
+        format!("postgres://anna:{encoded}@h:port/d"),
+        format!("postgres://anna:{encoded}"),
+        format!("postgres:anna:{encoded}@h/d"),
+        format!("postgres://anna@h/d?password={encoded}%ff"),
+    ] {
+        let text = shown(&url);
+        assert!(!text.contains("s3cr"), "{text}");
+    }
+    let shown: Vec<String> = ["postgre://anna:s3cr@h/d", "//anna:s3cr@h", "pg://h/d?password=s3cr"]
+        .iter()
+        .map(|url| Url::parse(url).map_or_else(|error| error.to_string(), |url| url.shown()))
+        .collect();
+    assert!(!shown.join(" ").contains("s3cr"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_refused_password_is_not_told() {
+    let server = Server::with("", "host all anna 127.0.0.1/32 scram-sha-256");
+    server.sql("CREATE ROLE anna LOGIN PASSWORD 'right'");
+    let url = server.url("anna").replace("anna@", "anna:s3cr@");
+    let error = pool(&url).get().await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }) && !error.is_transient(), "{error}");
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("anna") && !text.contains("s3cr"), "{text}");
+    let url = server.url("anna").replace("anna@", "anna:right@");
+    drop(pool(&url).get().await.unwrap());
+    let listed = server.sql("SELECT string_agg(application_name, ',') FROM pg_stat_activity");
+    assert!(!listed.contains("s3cr"));
+}

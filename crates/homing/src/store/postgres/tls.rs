@@ -1,0 +1,261 @@
+//! Encryption: libpq's modes over rustls.
+//!
+//! | mode | encrypted | the server's certificate |
+//! |---|---|---|
+//! | `disable` | never | |
+//! | `allow` | if the server insists | not looked at |
+//! | `prefer` | if the server can | not looked at |
+//! | `require` | always | not looked at; with `sslrootcert`, as `verify-ca` |
+//! | `verify-ca` | always | signed by `sslrootcert` |
+//! | `verify-full` | always | signed by `sslrootcert` or one of the system's, for this host |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::OpenError;
+
+/// libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    Disable,
+    Allow,
+    #[default]
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl Mode {
+    pub(super) const KNOWN: &str =
+        "expected `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`";
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "disable" => Self::Disable,
+            "allow" => Self::Allow,
+            "prefer" => Self::Prefer,
+            "require" => Self::Require,
+            "verify-ca" => Self::VerifyCa,
+            "verify-full" => Self::VerifyFull,
+            _ => return None,
+        })
+    }
+}
+
+/// How the connection is encrypted, and whom it trusts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tls {
+    pub(super) mode: Mode,
+    /// A file of certificates, or `system`.
+    pub(super) root: Option<String>,
+    /// The client's certificates.
+    pub(super) cert: Option<PathBuf>,
+    /// The key of the first of them.
+    pub(super) key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Makes connections encrypted as asked. Reads the files, so that what is wrong with them shows when
+    /// the store is opened.
+    pub(super) fn connector(&self) -> Result<MakeRustlsConnect, OpenError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = self.verifier(&provider)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| invalid("sslmode", "", &error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let config = match (&self.cert, &self.key) {
+            (None, None) => builder.with_no_client_auth(),
+            (Some(cert), Some(key)) => {
+                let chain = certificates("sslcert", cert)?;
+                let shown = key.display().to_string();
+                let key = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| invalid("sslkey", &shown, &error.to_string()))?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| invalid("sslkey", &shown, &error.to_string()))?
+            }
+            (Some(_), None) => return Err(invalid("sslkey", "", "`sslcert` needs it beside it")),
+            (None, Some(_)) => return Err(invalid("sslcert", "", "`sslkey` needs it beside it")),
+        };
+        Ok(MakeRustlsConnect::new(config))
+    }
+
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, OpenError> {
+        let root = self.root.as_deref();
+        let full = match self.mode {
+            Mode::VerifyFull => true,
+            Mode::VerifyCa => false,
+            Mode::Require if root.is_some() => false,
+            _ => return Ok(Arc::new(Anyone { provider: Arc::clone(provider) })),
+        };
+        let roots = match root {
+            None | Some("system") if full => system()?,
+            None => {
+                return Err(invalid(
+                    "sslrootcert",
+                    "",
+                    "`sslmode=verify-ca` needs the file of the authority's certificate",
+                ));
+            }
+            // Any host with any certificate at all would pass.
+            Some("system") => {
+                return Err(invalid("sslrootcert", "system", "it needs `sslmode=verify-full`"));
+            }
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("sslrootcert", Path::new(path))? {
+                    roots
+                        .add(certificate)
+                        .map_err(|error| invalid("sslrootcert", path, &error.to_string()))?;
+                }
+                roots
+            }
+        };
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                .build()
+                .map_err(|error| {
+                    invalid("sslrootcert", root.unwrap_or_default(), &error.to_string())
+                })?;
+        Ok(if full { verifier } else { Arc::new(AnyName { verifier }) })
+    }
+}
+
+fn invalid(option: &'static str, value: &str, reason: &str) -> OpenError {
+    let reason = if value.is_empty() { reason.to_owned() } else { format!("{value}: {reason}") };
+    OpenError::UnusableOption { option, reason }
+}
+
+fn certificates(
+    option: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, OpenError> {
+    let failed = |reason: &str| invalid(option, &path.display().to_string(), reason);
+    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
+    let certificates = read().map_err(|error| failed(&error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(failed("there is no certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn system() -> Result<RootCertStore, OpenError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let reason = "this system has no certificates: install them, or name a file";
+        return Err(invalid("sslrootcert", "system", reason));
+    }
+    Ok(roots)
+}
+
+/// Trusts every certificate: what libpq's modes below `verify-ca` ask for.
+#[derive(Debug)]
+struct Anyone {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Checks who signed the certificate, not for which host: `verify-ca`.
+#[derive(Debug)]
+struct AnyName {
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verified {
+            // The name is looked at last, when all else is in order.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,137 @@
+//! Transactions of callers: their writes, and what the store adds to them before the commit.
+//!
+//! What the store adds comes last and is fenced by the task's token, under the lock of the task's row that
+//! every exchange takes too: who holds the lock knows whether an earlier transaction was committed. The
+//! connections are not those of the verbs, so that slow callers delay no exchange and no heartbeat.
+
+use deadpool_postgres::{Client, Transaction};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::connect::{Connector, Pool};
+use super::fault::{Fault, Result};
+use super::options::Options;
+use super::schema::Schema;
+use crate::point::{self, Moment};
+use crate::store::{Error, Event, Unit};
+
+/// The way to transactions of callers.
+#[derive(Debug)]
+pub struct Transactions {
+    pool: Pool,
+    /// Callers wait for a connection as long as it takes: their slot is what is scarce.
+    permits: Semaphore,
+    schema: Schema,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// It has happened.
+    Done,
+    /// The task is no longer the caller's: everything was rolled back.
+    Refused,
+    /// The connection broke while it was on its way.
+    Unknown,
+}
+
+/// The lock of the task's row, if it is held under the token.
+const LOCK: &str = "SELECT FROM homing.open
+    WHERE job = $1 AND local = $2 AND state = 1 AND worker = $3 AND claim = $4 FOR UPDATE";
+
+/// The same, and the budget of retries and crashes begins anew.
+const RENEW: &str = "UPDATE homing.open SET failures = 0, crashes = 0, stalls = 0
+    WHERE job = $1 AND local = $2 AND state = 1 AND worker = $3 AND claim = $4";
+
+const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
+    VALUES ($1, $2, $3, $4, $5)";
+
+const ANY_LOCK: &str = "SELECT FROM homing.open WHERE job = $1 AND local = $2 FOR UPDATE";
+
+const FIND: &str = "SELECT FROM homing.records
+    WHERE job = $1 AND task = $2 AND seq = $3 AND place = $4";
+
+impl Transactions {
+    pub(super) fn new(options: &Options, connector: Connector) -> std::result::Result<Self, Error> {
+        let pool = Pool::verified(options, connector)?;
+        let permits = Semaphore::new(options.pool);
+        Ok(Self { pool, permits, schema: options.schema.clone() })
+    }
+
+    /// A connection, for as long as the permit is held.
+    pub(crate) async fn lend(&self) -> std::result::Result<(Client, SemaphorePermit<'_>), Error> {
+        let permit = self.permits.acquire().await.map_err(|_| Error::Closed)?;
+        Ok((self.pool.get().await?, permit))
+    }
+
+    /// Adds a unit's record to a transaction and commits it, if the task is held under the unit's token.
+    pub(crate) async fn commit(
+        &self,
+        tx: Transaction<'_>,
+        unit: &Unit,
+    ) -> std::result::Result<Commit, Error> {
+        if !self.add(&tx, unit).await.map_err(|fault| self.told(&fault))? {
+            // A connection that is broken has rolled back.
+            let _ = tx.rollback().await;
+            return Ok(Commit::Refused);
+        }
+        point::verb("transaction", Moment::Applied);
+        match tx.commit().await.map_err(Fault::from) {
+            Ok(()) => {
+                point::verb("transaction", Moment::Committed);
+                Ok(Commit::Done)
+            }
+            Err(fault) if fault.is_of_the_connection() => Ok(Commit::Unknown),
+            Err(fault) => Err(self.told(&fault)),
+        }
+    }
+
+    async fn add(&self, tx: &Transaction<'_>, unit: &Unit) -> Result<bool> {
+        let Unit { task, token, renew, events } = unit;
+        let lock = self.schema.render(if *renew { RENEW } else { LOCK });
+        let lock = tx.prepare_cached(&lock).await?;
+        let claim = token.claim as i64;
+        if tx.execute(&lock, &[&task.job, &task.local, &token.worker, &claim]).await? == 0 {
+            return Ok(false);
+        }
+        let record = tx.prepare_cached(&self.schema.render(RECORD)).await?;
+        for event in events {
+            if let Event::Record { seq, place, entry } = event {
+                let (seq, entry) = (*seq as i64, crate::encode::json(entry));
+                tx.execute(&record, &[&task.job, &task.local, &seq, place, &entry]).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a unit's record is there. Waits for a transaction that is about to write it: that one has
+    /// the lock of the task's row until it ends.
+    pub(crate) async fn find(&self, unit: &Unit) -> std::result::Result<bool, Error> {
+        self.look(unit).await.map_err(|fault| self.told(&fault))
+    }
+
+    async fn look(&self, unit: &Unit) -> Result<bool> {
+        let mut client = self.pool.lend().await?;
+        let tx = client.transaction().await?;
+        let task = unit.task;
+        tx.execute(&self.schema.render(ANY_LOCK), &[&task.job, &task.local]).await?;
+        let mut found = true;
+        for event in &unit.events {
+            if let Event::Record { seq, place, .. } = event {
+                let find = self.schema.render(FIND);
+                let seq = *seq as i64;
+                found &= tx.execute(&find, &[&task.job, &task.local, &seq, place]).await? == 1;
+            }
+        }
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// What a caller is told of a fault.
+    pub(super) fn told(&self, fault: &Fault) -> Error {
+        fault.told(self.pool.location())
+    }
+}

@@ -1,0 +1,129 @@
+//! `heartbeat` and `leave`: workers come and go. The lease, by the server's clock, says who lives.
+//!
+//! Every exchange of a worker holds a lock of the worker's, shared; whoever gives the worker up holds it
+//! alone. So no task is claimed for a worker that is just being forgotten. It is an advisory lock: a row's
+//! would be a write in every exchange. It is taken before any row's.
+
+use super::Shared;
+use super::fault::Result;
+use super::pipeline::{Step, values};
+use super::task::words;
+use crate::id::WorkerId;
+use crate::limits;
+use crate::store::Heartbeat;
+
+const RENEW: &str = concat!(
+    "UPDATE homing.workers SET heartbeat = ",
+    super::now!(),
+    ", lease = $3, slots = $4, running = $5, resident = $6, name = $7, kinds = $8, queues = $9, ended = $10
+  WHERE id = $2 RETURNING id"
+);
+
+const ANNOUNCE: &str = concat!(
+    "INSERT INTO homing.workers (id, heartbeat, started, lease, slots, running, resident, name,
+    kinds, queues, ended)
+  SELECT $2, time, time, $3, $4, $5, $6, $7, $8, $9, $10 FROM (SELECT ",
+    super::now!(),
+    " AS time) AS clock"
+);
+
+const LEARN: &str = "INSERT INTO homing.kinds AS k (name, arguments)
+  SELECT name, arguments::text[] FROM unnest($1::text[], $2::text[]) AS new (name, arguments)
+  ORDER BY name
+  ON CONFLICT (name) DO UPDATE SET arguments = excluded.arguments
+    WHERE k.arguments <> excluded.arguments";
+
+const SHARE: &str = "SELECT pg_advisory_xact_lock_shared($1)";
+const ALONE: &str = "SELECT pg_advisory_xact_lock($1)";
+pub(super) const TRY_ALONE: &str = "SELECT pg_try_advisory_xact_lock($1)";
+pub(super) const FORGET: &str = "DELETE FROM homing.workers WHERE id = $1";
+pub(super) const FORGET_NOTICES: &str = "DELETE FROM homing.notices WHERE worker = $1";
+
+/// In the order in which everybody locks rows.
+const LOCK: &str = "SELECT FROM homing.open WHERE state = 1 AND worker = $1
+  ORDER BY depth, job, local FOR UPDATE";
+
+const RELEASE: &str = concat!(
+    "UPDATE homing.open SET state = 0, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
+    due = ",
+    super::now!(),
+    " - $3 WHERE state = 1 AND worker = $2"
+);
+
+/// The number of a worker's lock. Two workers with the same would only wait for each other.
+pub(super) fn lock(worker: WorkerId) -> i64 {
+    let [high, low] = [0, 8].map(|at| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&worker.as_bytes()[at..at + 8]);
+        i64::from_be_bytes(half)
+    });
+    high.rotate_left(17) ^ low
+}
+
+/// Keeps the worker from being given up until the end of the transaction.
+pub(super) fn share<'e>(worker: WorkerId) -> Step<'e> {
+    Step::new(SHARE, values![lock(worker)])
+}
+
+impl Shared {
+    pub(super) async fn heartbeat(&self, told: &Heartbeat) -> Result<bool> {
+        self.transaction(async |session| {
+            let values = || {
+                let lease = i64::try_from(told.lease.as_micros()).unwrap_or(i64::MAX);
+                values![
+                    self.manual_now(),
+                    told.worker,
+                    lease.min(i64::MAX / 4),
+                    told.slots as i32,
+                    told.running as i32,
+                    told.resident as i32,
+                    told.name.as_str(),
+                    told.kinds.to_vec(),
+                    told.queues.to_vec(),
+                    i64::try_from(told.ended).unwrap_or(i64::MAX)
+                ]
+            };
+            self.revive(told.worker);
+            if !session.one(RENEW, values()).await?.is_empty() {
+                return Ok(true);
+            }
+            if !told.first {
+                return Ok(false);
+            }
+            let arguments = told.arguments.iter();
+            let arguments: Vec<String> = arguments.map(|names| words(names)).collect();
+            session
+                .run(vec![
+                    Step::begin(),
+                    Step::new(ANNOUNCE, values()),
+                    Step::new(LEARN, values![told.kinds.to_vec(), arguments]),
+                    Step::plain("COMMIT"),
+                ])
+                .await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    pub(super) async fn leave(&self, worker: WorkerId) -> Result<()> {
+        let age = i64::try_from(limits::RESUMED_AGE.as_micros()).unwrap_or(i64::MAX);
+        self.transaction(async |session| {
+            session
+                .run(vec![
+                    Step::begin(),
+                    Step::new(ALONE, values![lock(worker)]),
+                    Step::new(FORGET, values![worker]),
+                    Step::new(FORGET_NOTICES, values![worker]),
+                    Step::new(LOCK, values![worker]),
+                    Step::new(RELEASE, values![self.manual_now(), worker, age]),
+                    Step::plain("COMMIT"),
+                ])
+                .await?;
+            Ok(())
+        })
+        .await?;
+        self.revive(worker);
+        self.tell(super::scene::Effects { ready: true, ..Default::default() });
+        Ok(())
+    }
+}

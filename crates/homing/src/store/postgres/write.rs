@@ -1,0 +1,166 @@
+//! Writing: everything a scene has come to, a statement per table and not per task.
+
+use super::fault::Result;
+use super::log;
+use super::pipeline::{Session, Step, arrays};
+use super::scene::{Counted, Effects, Scene};
+use super::task;
+use crate::id::{Local, TaskId, WorkerId};
+use crate::store::Entry;
+use crate::wait::SetCounts;
+
+const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
+    cancelled, aborted, last_end)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
+    $7::bigint[], $8::bigint[], $9::bigint[])
+  ON CONFLICT (job, task, \"set\") DO UPDATE SET spawned = excluded.spawned,
+    succeeded = excluded.succeeded, failed = excluded.failed, cancelled = excluded.cancelled,
+    aborted = excluded.aborted, last_end = excluded.last_end";
+
+const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
+  ON CONFLICT DO NOTHING";
+
+const ANSWER: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
+  ON CONFLICT (job, task, seq) DO UPDATE SET place = excluded.place, entry = excluded.entry";
+
+const TAKE: &str = "DELETE FROM homing.signals AS s
+  USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (job, task, number)
+  WHERE s.job = t.job AND s.task = t.task AND s.number = t.number";
+
+const FORGET: &str =
+    "DELETE FROM homing.signals AS s USING unnest($1::uuid[], $2::uuid[]) AS t (job, task)
+  WHERE s.job = t.job AND s.task = t.task";
+
+const FREE: &str =
+    "DELETE FROM homing.keys AS k USING unnest($1::text[], $2::uuid[]) AS f (key, job)
+  WHERE k.key = f.key AND k.job = f.job";
+
+/// A key that another transaction took meanwhile is a conflict: the verb runs again and sees it.
+const HOLD: &str =
+    "INSERT INTO homing.keys (key, job) SELECT * FROM unnest($1::text[], $2::uuid[])";
+
+const CASCADE: &str = "INSERT INTO homing.cascades (job, number, task, \"set\", below, by)
+  SELECT job, nextval('homing.numbers'), task, \"set\", below, by FROM (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[])
+      WITH ORDINALITY AS new (job, task, \"set\", below, by, turn) ORDER BY turn) AS new";
+
+const NOTICE: &str = "INSERT INTO homing.notices (job, number, worker, local, claim, told)
+  SELECT job, nextval('homing.numbers'), worker, local, claim, told FROM (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])
+      WITH ORDINALITY AS new (job, local, worker, claim, told, turn) ORDER BY turn) AS new";
+
+impl<'e> Scene<'e> {
+    /// The statements that write all this. Notices for `told` are given in the reply to the exchange of
+    /// that number.
+    pub(super) fn steps<'s>(&'s self, told: Option<(WorkerId, u64)>) -> Vec<Step<'s>> {
+        let mut steps = Vec::new();
+        if !self.freed.is_empty() {
+            steps.push(Step::new(FREE, arrays!(self.freed, (key, job) => key.as_str(), *job)));
+        }
+        self.write_births(&mut steps);
+        let moved = self.moved();
+        if !moved.is_empty() {
+            steps.push(task::moved(&moved));
+        }
+        if !self.ended.is_empty() {
+            steps.push(task::close(&self.ended));
+            steps.push(task::end(&self.ended, self.now));
+        }
+        self.write_counts(&mut steps);
+        self.write_records(&mut steps);
+        self.write_signals(&mut steps);
+        if !self.cascades.is_empty() {
+            steps.push(Step::new(
+                CASCADE,
+                arrays!(self.cascades, c =>
+                    c.task.job, c.task.local, c.set, i64::from(c.below), c.by),
+            ));
+        }
+        if !self.notices.is_empty() {
+            let number = |worker| told.filter(|(own, _)| *own == worker).map(|(_, n)| n as i64);
+            steps.push(Step::new(
+                NOTICE,
+                arrays!(self.notices, (task, token) =>
+                    task.job, task.local, token.worker, token.claim as i64, number(token.worker)),
+            ));
+        }
+        log::write(self, &mut steps);
+        steps
+    }
+
+    fn write_births<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        if !self.newborns.is_empty() {
+            steps.push(task::bear(&self.newborns, self.now));
+        }
+        if !self.jobs.is_empty() {
+            steps.push(task::entitle(&self.jobs, self.now));
+            let keys = self.jobs.iter().filter_map(|job| Some((job.key.as_deref()?, job.id)));
+            let mut keys: Vec<_> = keys.collect();
+            keys.sort_unstable();
+            if !keys.is_empty() {
+                steps.push(Step::new(HOLD, arrays!(keys, (key, job) => *key, *job)));
+            }
+        }
+        let opened = self.opened();
+        if !opened.is_empty() {
+            steps.push(task::open(&opened));
+        }
+    }
+
+    fn write_counts<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        let changed = self.sets.iter().filter(|(_, counted)| counted.changed);
+        let mut changed: Vec<((TaskId, Local), SetCounts)> =
+            changed.map(|(key, Counted { counts, .. })| (*key, *counts)).collect();
+        if changed.is_empty() {
+            return;
+        }
+        changed.sort_unstable_by_key(|(key, _)| *key);
+        steps.push(Step::new(
+            COUNT,
+            arrays!(changed, ((task, set), counts) =>
+                task.job, task.local, *set, counts.spawned as i64, counts.succeeded as i64,
+                counts.failed as i64, counts.cancelled as i64, counts.aborted as i64,
+                counts.last_end as i64),
+        ));
+    }
+
+    fn write_records<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        if !self.entries.is_empty() {
+            steps.push(Step::new(
+                RECORD,
+                arrays!(self.entries, (task, seq, place, entry) =>
+                    task.job, task.local, *seq as i64, *place, crate::encode::json(*entry)),
+            ));
+        }
+        if !self.answers.is_empty() {
+            steps.push(Step::new(
+                ANSWER,
+                arrays!(self.answers, (task, answer) =>
+                    task.job, task.local, answer.seq as i64, answer.place.as_str(),
+                    crate::encode::json(&Entry::Answer(answer.clone()))),
+            ));
+        }
+    }
+
+    fn write_signals<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        let (all, some): (Vec<_>, Vec<_>) =
+            self.taken.iter().copied().partition(|(_, number)| *number == i64::MAX);
+        if !some.is_empty() {
+            let values = arrays!(some, (task, number) => task.job, task.local, *number);
+            steps.push(Step::new(TAKE, values));
+        }
+        if !all.is_empty() {
+            steps.push(Step::new(FORGET, arrays!(all, (task, _) => task.job, task.local)));
+        }
+    }
+
+    /// Writes everything and commits, in one round trip. Returns what is to be said of it.
+    pub(super) async fn commit(self, session: &Session<'_>) -> Result<Effects> {
+        let mut steps = self.steps(None);
+        steps.push(Step::plain("COMMIT"));
+        session.run(steps).await?;
+        Ok(self.effects)
+    }
+}

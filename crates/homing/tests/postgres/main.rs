@@ -1,0 +1,56 @@
+//! What a store in PostgreSQL has beyond the suite: transactions of the caller's own, and the faults of
+//! real servers. After each: nothing acknowledged is lost, nothing is recorded twice, and everything goes
+//! on by itself.
+
+#![cfg(all(feature = "postgres", feature = "testing", unix))]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "these are tests: a panic is how they fail"
+)]
+
+mod faults;
+mod load;
+mod pooler;
+mod process;
+#[path = "../shared/server.rs"]
+mod server;
+mod submit_in;
+mod transactions;
+mod wire;
+
+use std::time::Duration;
+
+use homing::Homing;
+use tokio_postgres::{Client, NoTls};
+
+/// A connection of the test's own to the database of a URL, and the schema of the store there.
+async fn connect(url: &str) -> Client {
+    let address = url.split('?').next().unwrap();
+    let (client, wire) = tokio_postgres::connect(address, NoTls).await.unwrap();
+    tokio::spawn(wire);
+    client
+}
+
+/// A store of one's own on the common server, a connection beside it, and its URL.
+async fn opened() -> (Homing, Client, String) {
+    let url = server::common_schema();
+    (Homing::open(&url).await.unwrap(), connect(&url).await, url)
+}
+
+/// Asks until it is so: a bound on hangs, never a measure.
+async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    for _ in 0..3000 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// No invariant of the store is broken.
+async fn sound(homing: &Homing) {
+    let breaches = homing.check().await.unwrap();
+    assert!(breaches.is_empty(), "{breaches:#?}");
+}
