@@ -67,7 +67,7 @@ pub(super) struct Said<'e> {
 }
 
 /// The child's side of a call that is held against a row: another kind or other arguments.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sibling {
     pub(super) kind: String,
     pub(super) hash: [u8; 16],
