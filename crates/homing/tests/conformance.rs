@@ -67,7 +67,9 @@ impl Factory for OnPostgres {
             if self.by_job {
                 let schema = self.url.split("schema=").nth(1).unwrap_or_default();
                 let sql = include_str!("../src/store/postgres/by_job.sql");
-                server::psql(&url, &sql.replace("= homing;", &format!("= {schema};")));
+                let sql =
+                    sql.replace("= homing;", &format!("= {schema};")).replace(":= 8;", ":= 3;");
+                server::psql(&url, &sql);
             }
             Ok(Arc::clone(homing.store()))
         })

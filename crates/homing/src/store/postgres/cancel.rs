@@ -31,6 +31,7 @@ impl Shared {
             };
             let first = scene.cancel_as(task, CancelledBy::User);
             scene.wake_parents()?;
+            super::applied("cancel");
             Ok(Some((first, scene.commit(session).await?)))
         });
         let Some((first, effects)) = ended.await? else { return Ok(None) };
@@ -104,6 +105,7 @@ impl Shared {
                 wanted.load(session, &mut scene).await?;
                 scene.wake_if_satisfied(task)?;
             }
+            super::applied("signal");
             Ok(Some((true, scene.commit(session).await?)))
         });
         let Some((open, effects)) = sent.await? else { return Ok(None) };
@@ -112,6 +114,7 @@ impl Shared {
     }
 
     pub(super) async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
+        super::applied("pause");
         let sql = if paused { PAUSE } else { RESUME };
         self.transaction(async |session| session.one(sql, values![queue]).await).await?;
         self.tell(super::scene::Effects { ready: !paused, ..Default::default() });

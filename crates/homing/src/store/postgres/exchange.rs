@@ -333,7 +333,7 @@ impl Talk<'_, '_> {
             steps.push(Candidates { worker: *worker, claim, aborted: 0, now }.next_due());
         }
         steps.push(Step::plain("COMMIT"));
-        super::point("exchange", crate::point::Moment::Applied);
+        super::applied("exchange");
         let answers = self.session.run(steps).await?;
         if due > details {
             claim::complete(&mut turn.reply.claimed, &answers[details])?;
