@@ -62,6 +62,7 @@ mod task;
 mod tests;
 mod tls;
 mod transactions;
+mod units;
 pub(crate) mod within;
 mod worker;
 mod write;

@@ -30,16 +30,16 @@ async fn eight_workers_end_the_children_of_one_parent() {
     let mut events: Vec<Event> = (0..CHILDREN).map(|n| spawn(set(task), n, "leaf")).collect();
     events.push(for_all(task));
     parent.say(vec![unit(&root, events)], 0).await;
-    let mut workers = tokio::task::JoinSet::new();
+    let mut processes = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let url = url.clone();
-        workers.spawn(async move {
+        processes.spawn(async move {
             let store = store(&url).await;
-            let mut talk = Talk::begin(&store, &["leaf", "root"]).await;
+            let mut peer = Talk::begin(&store, &["leaf", "root"]).await;
             let (mut units, mut woken) = (Vec::new(), 0);
             loop {
                 let spoke = !units.is_empty();
-                let reply = talk.say(std::mem::take(&mut units), 7).await;
+                let reply = peer.say(std::mem::take(&mut units), 7).await;
                 assert!(reply.refused.is_empty());
                 for claimed in &reply.claimed {
                     if claimed.kind == "root" {
@@ -56,7 +56,7 @@ async fn eight_workers_end_the_children_of_one_parent() {
             }
         });
     }
-    let woken = workers.join_all().await;
+    let woken = processes.join_all().await;
     assert_eq!(woken.iter().sum::<u32>(), 1, "{woken:?}");
     let ends = first.ends(task, set(task), 0, 1000).await.unwrap();
     let numbers: Vec<u64> = ends.iter().filter_map(|child| child.end).collect();
@@ -85,8 +85,8 @@ async fn rows_are_locked_in_one_order() {
     });
     parents.say(units.collect(), 0).await;
     let (mut x, mut y) = (Talk::begin(&store, &["x"]).await, Talk::begin(&store, &["y"]).await);
-    let of = async |talk: &mut Talk<'_>, first: crate::id::TaskId| {
-        let mut claimed = talk.say(Vec::new(), 2).await.claimed;
+    let of = async |peer: &mut Talk<'_>, first: crate::id::TaskId| {
+        let mut claimed = peer.say(Vec::new(), 2).await.claimed;
         claimed.sort_by_key(|child| child.parent != Some(first));
         assert_eq!(claimed.len(), 2);
         claimed.iter().map(|child| unit(child, vec![done()])).collect::<Vec<_>>()
@@ -120,8 +120,8 @@ async fn a_unit_that_does_not_fit_harms_no_neighbour() {
     let store = store(&url).await;
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     store.submit(names.iter().map(|name| new_job(name)).collect()).await.unwrap();
-    let mut talk = Talk::begin(&store, &["root"]).await;
-    let claimed = talk.say(Vec::new(), 10).await.claimed;
+    let mut peer = Talk::begin(&store, &["root"]).await;
+    let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = |place: &str| {
         let entry = Entry::Step("1".to_owned());
         Event::Record { seq: 1, place: place.to_owned(), entry }
@@ -130,7 +130,7 @@ async fn a_unit_that_does_not_fit_harms_no_neighbour() {
         let place = if at == 4 { "a\0byte" } else { "fine" };
         unit(claimed, vec![Event::Progress { done: 1, total: 2 }, record(place), done()])
     });
-    let reply = talk.say(units.collect(), 10).await;
+    let reply = peer.say(units.collect(), 10).await;
     assert_eq!(reply.refused.len(), 1, "{:?}", reply.refused);
     let (task, refusal) = &reply.refused[0];
     assert_eq!(*task, claimed[4].task);
