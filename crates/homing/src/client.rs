@@ -45,6 +45,8 @@ impl Homing {
     /// - `memory:` forgets everything with the process; for tests and trials.
     /// - `sqlite:PATH` is one file, shared by any number of processes of one machine. Options:
     ///   see `docs/concepts/storage.md`.
+    /// - `postgres://HOST/DATABASE` is a schema of a database, shared by any number of machines; with the
+    ///   feature `postgres`. Options: see `docs/guides/postgres.md`.
     ///
     /// # Errors
     /// An unknown store or option, a schema newer than this program, a file that is no store.

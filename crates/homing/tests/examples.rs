@@ -11,3 +11,6 @@ mod git_tree;
 mod import;
 #[path = "examples/program.rs"]
 mod program;
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;

@@ -10,7 +10,7 @@
 //! `tail -n +2 data/airports.csv | sha256sum`.
 //!
 //! `tasks.rs` is what you would write yourself. The rest plays the outside world: `feed.rs` is the
-//! client of the feed that `server.rs` serves, slowly and with failures, and `target.rs` the table.
+//! client of the feed that `server.rs` serves, slowly and with failures, and `target` the table.
 
 mod feed;
 #[path = "../shared/role.rs"]
@@ -43,10 +43,10 @@ const MAX_CRASHES: u32 = 1_000;
 #[derive(Debug, Parser)]
 #[command(name = "import")]
 struct Options {
-    /// Where tasks live: memory: or sqlite:PATH
+    /// Where tasks live: memory:, sqlite:PATH or, where built with it, `postgres://HOST/DATABASE`
     #[arg(long, value_name = "URL", default_value = "sqlite:import.db")]
     store: String,
-    /// The SQLite file to import into [default: beside the store]
+    /// The SQLite file to import into [default: beside the store; in PostgreSQL, in its database]
     #[arg(long, value_name = "PATH")]
     target: Option<PathBuf>,
     /// The job's id, or any name for it; a finished job is not run again [default: by page size]
@@ -96,9 +96,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 /// argument of a task: a task resumed after a crash is given the server of today.
 async fn start_worker(homing: &Homing, options: &Options) -> Result<Worker, Box<dyn Error>> {
     let address = server::start(&options.feed).await?;
-    let path = options.target.clone().or_else(|| target_beside(&options.store));
-    let target = Target::open(path.as_deref())?;
-    let into = path.map_or("memory".to_owned(), |path| path.display().to_string());
+    let (target, into) = Target::open(&options.store, options.target.as_deref())?;
     say(format_args!("the feed is http://{address}/, the table in {into}"));
     let worker = homing.worker().register(nightly).register(import).register(write_page);
     let worker = worker.register(check).state(Feed::new(address)).state(target);
@@ -115,7 +113,7 @@ async fn submit(homing: &Homing, options: &Options) -> Result<JobHandle<Report>,
         None => JobId::named(&format!("airports, {size} to a page")),
     };
     let job = homing.submit(nightly(size)).id(id).title("nightly import of airports").await?;
-    say(format_args!("job {id} in {}", options.store));
+    say(format_args!("job {id}"));
     match job.status().await? {
         Status::Failed | Status::Cancelled => {
             say("it had failed and is tried again");
@@ -125,10 +123,4 @@ async fn submit(homing: &Homing, options: &Options) -> Result<JobHandle<Report>,
         _ => say("it is finished, here is its outcome; give another --job to import afresh"),
     }
     Ok(job)
-}
-
-/// `jobs.airports.db` for `sqlite:jobs.db`; none, which is memory, for `memory:`.
-fn target_beside(store: &str) -> Option<PathBuf> {
-    let path = store.strip_prefix("sqlite:")?.split('?').next()?;
-    Some(PathBuf::from(path).with_extension("airports.db"))
 }

@@ -1,12 +1,12 @@
 //! The tasks: `nightly` runs `import`, which spawns a `write_page` for every page it finds, and then
 //! `check`.
 //!
-//! Nothing here knows of processes, crashes or retries, except that each page is written under its
-//! task's id: a task may run twice when its worker dies between its writing and its end.
+//! Nothing here knows of processes, crashes or retries: a task may run twice when its worker dies between
+//! its writing and its end, and it is `target` that writes each page once.
 
 use std::time::Duration;
 
-use homing::{JoinSet, State, log, step, step_blocking, task};
+use homing::{JoinSet, State, log, step, task};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -42,7 +42,11 @@ impl Report {
 
 /// The whole night: only when every page is written may the next thing happen.
 #[task]
-pub(crate) async fn nightly(page_size: u16) -> homing::Result<Report> {
+pub(crate) async fn nightly(
+    page_size: u16,
+    State(target): State<Target>,
+) -> homing::Result<Report> {
+    target.prepare().await?;
     let rows = homing::spawn(import(page_size)).await?.await?;
     log!("{rows} rows written, now they are checked");
     Ok(homing::spawn(check()).await?.await?)
@@ -70,8 +74,7 @@ pub(crate) async fn import(page_size: u16, State(feed): State<Feed>) -> homing::
 /// Writes one page. However often it runs, the page takes effect once.
 #[task(retries = 20, backoff = "20ms..1s")]
 pub(crate) async fn write_page(page: Page, State(target): State<Target>) -> homing::Result<u64> {
-    let id = homing::id();
-    Ok(tokio::task::spawn_blocking(move || target.write(id, &page)).await??)
+    target.write(page).await
 }
 
 /// Compares the table with its source.
@@ -81,8 +84,7 @@ pub(crate) async fn check(
     State(target): State<Target>,
 ) -> homing::Result<Report> {
     let source = step("source", || feed.summary()).await?;
-    let job = homing::id().job;
-    let table = step_blocking("table", move || target.summary(job)).await?;
+    let table = target.summary().await?;
     if table != source {
         let error = format!("the table is not its source: {table:?} instead of {source:?}");
         return Err(homing::Error::msg(error).fatal());

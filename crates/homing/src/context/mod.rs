@@ -121,6 +121,7 @@ pub(crate) struct Inner {
     /// Steps whose plain work runs.
     executing: usize,
     /// Transactions of the body's own that are open.
+    #[cfg(feature = "postgres")]
     transactions: usize,
     /// The body asks to be polled again at once, after its events were handed over.
     yielding: bool,

@@ -74,6 +74,33 @@ async fn kill_9_and_the_same_command_again() {
     assert_eq!(homing.check().await.unwrap(), []);
 }
 
+/// In PostgreSQL each page is one commit with the fact that it was written: a second writing would be an
+/// error, not the same again.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn kill_9_and_the_same_command_again_on_postgres() {
+    use crate::server;
+    let place = Place::new("import");
+    let store = server::common_schema();
+    let arguments = arguments(&["--store", &store]);
+    let homing = Homing::open(&store).await.unwrap();
+    // Once: what the dead process held is taken back when its lease has run out.
+    let mut program = place.start(&arguments);
+    let job = newest(&homing).await;
+    until_ended(&homing, job.id, 35, &mut program).await;
+    program.kill();
+    assert_eq!(place.last_line(&arguments), LAST);
+    let job = newest(&homing).await;
+    assert_eq!((job.status, job.counts.spawned()), (Status::Completed, TASKS));
+    let schema = store.rsplit("schema=").next().unwrap();
+    let query = format!(
+        "SELECT (SELECT count(*) FROM {schema}_import.pages), count(*), sum(writes)
+         FROM {schema}_import.airports"
+    );
+    assert_eq!(server::psql(&store, &query), "79|7813|7813");
+    assert_eq!(homing.check().await.unwrap(), []);
+}
+
 /// One process submits and watches, others work, and one of those is killed.
 #[tokio::test]
 async fn split_into_processes() {

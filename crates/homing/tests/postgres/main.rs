@@ -11,6 +11,7 @@
 
 mod faults;
 mod load;
+mod pooler;
 mod process;
 #[path = "../shared/server.rs"]
 mod server;

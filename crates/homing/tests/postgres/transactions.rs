@@ -15,8 +15,10 @@ use super::*;
 pub(crate) struct World {
     pub(crate) table: String,
     pub(crate) runs: Arc<AtomicUsize>,
+    /// Those who are inside a transaction; the first may go on, and those after it.
     inside: Arc<Semaphore>,
     go: Arc<Semaphore>,
+    go_on: Arc<Semaphore>,
 }
 
 impl World {
@@ -31,8 +33,9 @@ impl World {
     /// The same, made by another process.
     pub(crate) fn known(url: &str) -> Self {
         let schema = url.split("schema=").nth(1).unwrap().split('&').next().unwrap();
-        let (inside, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        Self { table: format!("{schema}.pages"), runs: Arc::default(), inside, go }
+        let gate = || Arc::new(Semaphore::new(0));
+        let (inside, go, go_on) = (gate(), gate(), gate());
+        Self { table: format!("{schema}.pages"), runs: Arc::default(), inside, go, go_on }
     }
 
     /// Pages that were written, and how many of them were written more than once.
@@ -112,9 +115,8 @@ async fn waits_inside(State(world): State<World>) -> homing::Result<i64> {
         tx.execute(&format!("INSERT INTO {} VALUES ('a', $1)", world.table), &[&(run as i64)])
             .await?;
         world.inside.add_permits(1);
-        if run == 0 {
-            world.go.acquire().await?.forget();
-        }
+        let go = if run == 0 { &world.go } else { &world.go_on };
+        go.acquire().await?.forget();
         Ok::<_, homing::Error>(run as i64)
     })
     .await
@@ -127,13 +129,16 @@ async fn a_task_that_was_taken_away_commits_nothing() {
     let frozen = homing.worker().register(waits_inside).state(world.clone()).start().await.unwrap();
     let job = homing.submit(waits_inside()).await.unwrap();
     world.inside.acquire().await.unwrap().forget();
-    // As if its lease had run out: another worker takes the task, and writes.
+    // As if its lease had run out: another worker takes the task, and has not recorded anything yet.
     let other = homing::Homing::open(&url).await.unwrap();
     other.store().kill(frozen.id());
     other.worker().register(waits_inside).state(world.clone()).start().await.unwrap();
-    assert_eq!(job.outcome().await.unwrap(), 1);
+    world.inside.acquire().await.unwrap().forget();
     world.go.add_permits(1);
     frozen.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(world.pages(&client).await, (0, 0), "the fence is the token");
+    world.go_on.add_permits(1);
+    assert_eq!(job.outcome().await.unwrap(), 1);
     assert_eq!(world.pages(&client).await, (1, 0));
     sound(&homing).await;
 }
@@ -156,7 +161,7 @@ async fn a_cancelled_task_commits_nothing() {
 #[task(retries = 0)]
 async fn parks_between(State(world): State<World>) -> homing::Result<i64> {
     let first = write(&world, 1).await?;
-    homing::sleep(Duration::from_millis(1)).await;
+    homing::sleep(Duration::from_millis(1)).await?;
     let (second, third) =
         homing::join!(write(&world, 2), step("beside", || async { Ok::<_, homing::Error>(3) }));
     Ok(first + second? + third?)
@@ -177,17 +182,25 @@ async fn each_claim_has_its_own_fence() {
 
 #[tokio::test]
 async fn a_lost_answer_to_the_commit_is_found_out() {
-    let (homing, client, url) = opened().await;
-    let world = World::new(&client, &url).await;
-    let wire = Wire::to(&url).await;
-    wire.tricks.lose_commits.store(3, Ordering::SeqCst);
-    let led = homing::Homing::open(&wire.through(&url)).await.unwrap();
-    led.worker().register(import).state(world.clone()).start().await.unwrap();
-    assert_eq!(homing.submit(import(5)).await.unwrap().outcome().await.unwrap(), 10);
-    assert_eq!(wire.tricks.lost.load(Ordering::SeqCst), 3);
-    assert_eq!(world.pages(&client).await, (5, 0));
-    assert_eq!(world.runs.load(Ordering::SeqCst), 2005, "none was run again");
-    sound(&homing).await;
+    for arrives in [true, false] {
+        let (homing, client, url) = opened().await;
+        let world = World::new(&client, &url).await;
+        let wire = Wire::to(&url).await;
+        let tricks = &wire.tricks;
+        let lose = if arrives { &tricks.lose_commits } else { &tricks.stop_commits };
+        lose.store(3, Ordering::SeqCst);
+        let led = homing::Homing::open(&wire.through(&url)).await.unwrap();
+        led.worker().register(import).state(world.clone()).start().await.unwrap();
+        let job = homing.submit(import(5)).await.unwrap();
+        assert_eq!(job.outcome().await.unwrap(), 10);
+        assert_eq!(tricks.lost.load(Ordering::SeqCst), 3);
+        assert_eq!(world.pages(&client).await, (5, 0));
+        // One that was committed is found and no failure; one that was not is written by a retry.
+        let (runs, attempts) = if arrives { (2005, 2) } else { (2008, 5) };
+        assert_eq!(world.runs.load(Ordering::SeqCst), runs);
+        assert_eq!(homing.task(job.id()).await.unwrap().attempt, attempts);
+        sound(&homing).await;
+    }
 }
 
 #[tokio::test]

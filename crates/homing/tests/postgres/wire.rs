@@ -13,11 +13,13 @@ use tokio::sync::Notify;
 pub(crate) struct Tricks {
     /// So many answers to a caller's `COMMIT` are lost with their connection.
     pub(crate) lose_commits: AtomicUsize,
+    /// So many a caller's `COMMIT` are lost with their connection.
+    pub(crate) stop_commits: AtomicUsize,
     /// Notifications are swallowed: as behind a pooler that lends a connection for one transaction.
     pub(crate) swallow: AtomicBool,
     /// `LISTEN` is an error.
     pub(crate) refuse_listen: AtomicBool,
-    /// How many answers were lost.
+    /// How many were lost.
     pub(crate) lost: AtomicUsize,
 }
 
@@ -83,11 +85,16 @@ async fn upwards(
     cut: Arc<Cut>,
 ) {
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let bytes = &mut buffer[..count];
-        if bytes == b"Q\0\0\0\x0bCOMMIT\0" && take(&tricks.lose_commits) {
-            cut.armed.store(true, Ordering::SeqCst);
+        if bytes == b"Q\0\0\0\x0bCOMMIT\0" {
+            if take(&tricks.stop_commits) {
+                tricks.lost.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+            if take(&tricks.lose_commits) {
+                cut.armed.store(true, Ordering::SeqCst);
+            }
         }
         if bytes.starts_with(b"Q")
             && tricks.refuse_listen.load(Ordering::SeqCst)

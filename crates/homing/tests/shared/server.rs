@@ -227,9 +227,7 @@ impl Server {
         let mut command = Command::new(binaries().join(program));
         command.stdin(Stdio::null()).current_dir(self.directory.path());
         command.env_remove("PGPASSWORD").env("LC_ALL", "C");
-        if let Some((user, group)) = other_user() {
-            command.uid(user).gid(group);
-        }
+        run_as_server(&mut command, self.directory.path());
         command
     }
 }
@@ -326,12 +324,21 @@ fn other_user() -> Option<(u32, u32)> {
     (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
 
+/// Lets a program run as a server does, in a directory that is its own.
+pub(crate) fn run_as_server(command: &mut Command, directory: &Path) {
+    if let Some((user, group)) = other_user() {
+        give_away(directory);
+        command.uid(user).gid(group);
+    }
+}
+
 fn give_away(path: &Path) {
     if let Some((user, group)) = other_user() {
         std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
     }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -183,6 +183,14 @@ impl Fault {
                 reason: "check for a standby or `default_transaction_read_only`; work goes on by itself once it takes writes".to_owned(),
             },
             _ if self.is_busy() => Error::Busy { reason: format!("{store}: {reason}") },
+            Some(
+                &SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT,
+            ) => Error::Failed {
+                reason: format!(
+                    "{store}: {reason}; a pooler that lends connections for one transaction must keep \
+                     prepared statements: PgBouncer from 1.21 with `max_prepared_statements`, or its session mode"
+                ),
+            },
             _ if self.is_refused() => Error::Refused { store, reason },
             _ => Error::Failed { reason: format!("{store}: {reason}") },
         }

@@ -63,8 +63,8 @@ fn columns(row: &tokio_postgres::Row) -> Result<Vec<Option<Vec<u8>>>> {
 impl Carry for &tokio_postgres::Transaction<'_> {
     fn carry<'a>(&'a mut self, text: String, values: Values<'a>) -> Boxed<'a, Result<Rows, Error>> {
         Box::pin(async move {
-            let rows = self.query(&text, &values).await.map_err(|error| told(error.into()))?;
-            rows.iter().map(columns).collect::<Result<_>>().map_err(told)
+            let rows = self.query(&text, &values).await.map_err(|error| told(&error.into()))?;
+            rows.iter().map(columns).collect::<Result<_>>().map_err(|fault| told(&fault))
         })
     }
 }
@@ -72,15 +72,17 @@ impl Carry for &tokio_postgres::Transaction<'_> {
 impl Carry for &deadpool_postgres::Transaction<'_> {
     fn carry<'a>(&'a mut self, text: String, values: Values<'a>) -> Boxed<'a, Result<Rows, Error>> {
         Box::pin(async move {
-            let statement = self.prepare_cached(&text).await.map_err(|error| told(error.into()))?;
-            let rows = self.query(&statement, &values).await.map_err(|error| told(error.into()))?;
-            rows.iter().map(columns).collect::<Result<_>>().map_err(told)
+            let statement =
+                self.prepare_cached(&text).await.map_err(|error| told(&error.into()))?;
+            let rows =
+                self.query(&statement, &values).await.map_err(|error| told(&error.into()))?;
+            rows.iter().map(columns).collect::<Result<_>>().map_err(|fault| told(&fault))
         })
     }
 }
 
 /// What a caller is told: where its connection leads is its own affair.
-fn told(fault: Fault) -> Error {
+fn told(fault: &Fault) -> Error {
     fault.told("the caller's transaction")
 }
 
@@ -175,5 +177,5 @@ fn column<'r, T: FromSql<'r>>(
     let value = T::from_sql(own, bytes);
     value
         .map(Some)
-        .map_err(|error| told(Fault::Other(format!("a column does not decode: {error}"))))
+        .map_err(|error| told(&Fault::Other(format!("a column does not decode: {error}"))))
 }

@@ -102,3 +102,14 @@ async fn the_servers_clock_counts() {
     let slack = Duration::from_millis(500);
     assert!(before.before(slack).0 <= shown && shown <= after.after(slack).0);
 }
+
+#[tokio::test]
+async fn a_pooler_that_loses_prepared_statements_is_told_of() {
+    let client = pool(&common_schema()).get().await.unwrap();
+    let lost = client.batch_execute("EXECUTE never_prepared").await.unwrap_err();
+    let error = Fault::from(lost).told("store");
+    assert!(
+        !error.is_transient() && error.to_string().contains("max_prepared_statements"),
+        "{error}"
+    );
+}

@@ -47,14 +47,14 @@ impl sqlx::Type<Postgres> for Bound {
 
 impl Carry for &mut PgConnection {
     fn carry<'a>(&'a mut self, text: String, values: Values<'a>) -> Boxed<'a, Result<Rows, Error>> {
-        Box::pin(async move { run(self, text, values).await.map_err(told) })
+        Box::pin(async move { run(self, text, values).await.map_err(|fault| told(&fault)) })
     }
 }
 
 async fn run(connection: &mut PgConnection, text: String, values: Values<'_>) -> Result<Rows> {
     let text = AssertSqlSafe(text).into_sql_str();
     let statement = connection.prepare(text).await?;
-    let parameters = statement.parameters().and_then(|known| known.left()).unwrap_or(&[]);
+    let parameters = statement.parameters().and_then(sqlx::Either::left).unwrap_or(&[]);
     let mut arguments = PgArguments::default();
     for (own, value) in parameters.iter().zip(values) {
         arguments.add(bound(own, value)?).map_err(Fault::foreign)?;

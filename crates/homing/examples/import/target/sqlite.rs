@@ -1,4 +1,4 @@
-//! The table to import into: a SQLite file of its own, or memory.
+//! The table in a SQLite file of its own, or in memory.
 //!
 //! A page and the id of the task that wrote it are committed together. A task that runs again finds
 //! its id and changes nothing, so each page takes effect once.
@@ -46,9 +46,9 @@ const READ_ROWS: &str = "
 
 /// The table. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Target(Arc<Mutex<Connection>>);
+pub(crate) struct Sqlite(Arc<Mutex<Connection>>);
 
-impl Target {
+impl Sqlite {
     /// Opens the file, or a table in memory.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         let connection = match path {
