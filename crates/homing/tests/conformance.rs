@@ -47,13 +47,14 @@ impl Factory for OnSqlite {
 #[cfg(feature = "postgres")]
 struct OnPostgres {
     url: String,
-    options: &'static str,
+    /// Whether its tables are partitions by job.
+    by_job: bool,
 }
 
 #[cfg(feature = "postgres")]
 impl OnPostgres {
-    fn new(options: &'static str) -> Self {
-        Self { url: server::common_schema(), options }
+    fn new(by_job: bool) -> Self {
+        Self { url: server::common_schema(), by_job }
     }
 }
 
@@ -61,8 +62,16 @@ impl OnPostgres {
 impl Factory for OnPostgres {
     fn open(&self, clock: Clock) -> Opening<'_> {
         Box::pin(async move {
-            let url = format!("{}{}", self.url, self.options);
-            Ok(Arc::clone(homing::Homing::open_with(&url, clock).await?.store()))
+            let url = server::with_option(&self.url, "pool=4");
+            let homing = homing::Homing::open_with(&url, clock).await?;
+            if self.by_job {
+                let schema = self.url.split("schema=").nth(1).unwrap_or_default();
+                let sql = include_str!("../src/store/postgres/by_job.sql");
+                let sql =
+                    sql.replace("= homing;", &format!("= {schema};")).replace(":= 8;", ":= 3;");
+                server::psql(&url, &sql);
+            }
+            Ok(Arc::clone(homing.store()))
         })
     }
 }
@@ -77,4 +86,6 @@ impl Drop for OnPostgres {
 conformance!(memory, InMemory);
 conformance!(sqlite, OnSqlite::new());
 #[cfg(feature = "postgres")]
-conformance!(postgres, OnPostgres::new("&pool=4"));
+conformance!(postgres, OnPostgres::new(false));
+#[cfg(feature = "postgres")]
+conformance!(postgres_by_job, OnPostgres::new(true));

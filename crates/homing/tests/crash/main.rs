@@ -13,6 +13,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test bounds its patience and measures pauses")]
 
 mod jumps;
+#[cfg(feature = "postgres")]
+#[path = "../shared/server.rs"]
+mod server;
 mod service;
 mod tasks;
 mod together;
@@ -61,9 +64,7 @@ fn points() -> Vec<String> {
 
 /// One store sees one process after another die, each at another point and in the middle of jobs of its
 /// own and its forerunners'. The last one finishes them all.
-#[tokio::test]
-async fn processes_killed_at_every_point_of_every_verb_lose_nothing() {
-    let world = World::new();
+async fn processes_killed_at_every_point_of_every_verb(world: World) {
     let mut rounds = Vec::new();
     for (n, point) in points().iter().enumerate() {
         let round = 2 * n as u64;
@@ -76,9 +77,7 @@ async fn processes_killed_at_every_point_of_every_verb_lose_nothing() {
 }
 
 /// A prune that is killed has removed whole jobs or none, and the next one removes the rest.
-#[tokio::test]
-async fn a_prune_killed_at_any_point_removes_jobs_whole() {
-    let world = World::new();
+async fn a_prune_killed_at_any_point(world: World) {
     world.finish(&[0], "jobs to prune").await;
     let homing = world.open().await;
     for moment in MOMENTS {
@@ -113,8 +112,7 @@ fn number(variable: &str) -> Option<u64> {
 
 /// A tree 40 deep, a fan of 300 and the rest of a round, under kills at random moments: of the process
 /// that serves the clients, of one that only works beside it, or of both.
-#[tokio::test]
-async fn processes_killed_at_random_moments_lose_nothing() {
+async fn processes_killed_at_random_moments(new_world: fn() -> World) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = number("HOMING_CRASH_SEED").unwrap_or(now);
     for run in 0..number("HOMING_CRASH_RUNS").unwrap_or(3) {
@@ -122,7 +120,7 @@ async fn processes_killed_at_random_moments_lose_nothing() {
         let context = format!("HOMING_CRASH_SEED={seed} HOMING_CRASH_RUNS=1");
         println!("{context}");
         let mut dice = Dice(seed);
-        let world = World::new();
+        let world = new_world();
         for _ in 0..2 + dice.roll(4) {
             let mut service = world.start("service", &[1], None);
             let mut worker = (dice.roll(2) == 0).then(|| world.start("worker", &[], None));
@@ -143,5 +141,40 @@ async fn processes_killed_at_random_moments_lose_nothing() {
             world.survives(&context).await;
         }
         world.finish(&[1], &context).await;
+    }
+}
+
+#[tokio::test]
+async fn processes_killed_at_every_point_of_every_verb_lose_nothing() {
+    processes_killed_at_every_point_of_every_verb(World::new()).await;
+}
+
+#[tokio::test]
+async fn a_prune_killed_at_any_point_removes_jobs_whole() {
+    a_prune_killed_at_any_point(World::new()).await;
+}
+
+#[tokio::test]
+async fn processes_killed_at_random_moments_lose_nothing() {
+    processes_killed_at_random_moments(World::new).await;
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::World;
+
+    #[tokio::test]
+    async fn processes_killed_at_every_point_of_every_verb_lose_nothing() {
+        super::processes_killed_at_every_point_of_every_verb(World::on_postgres()).await;
+    }
+
+    #[tokio::test]
+    async fn a_prune_killed_at_any_point_removes_jobs_whole() {
+        super::a_prune_killed_at_any_point(World::on_postgres()).await;
+    }
+
+    #[tokio::test]
+    async fn processes_killed_at_random_moments_lose_nothing() {
+        super::processes_killed_at_random_moments(World::on_postgres).await;
     }
 }

@@ -65,7 +65,11 @@ pub(crate) fn job(round: u64, name: &str) -> JobId {
     JobId::named(&format!("{round} {name}"))
 }
 
+/// The store of a world: a file beside its notes, unless it says otherwise.
 pub(crate) fn url(directory: &std::path::Path) -> String {
+    if let Ok(url) = std::fs::read_to_string(directory.join("url")) {
+        return url;
+    }
     format!("sqlite:{}", directory.join("jobs.db").display())
 }
 

@@ -90,6 +90,14 @@ impl World {
         Self { directory }
     }
 
+    /// A world whose store is a schema of its own on the server of the tests.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn on_postgres() -> Self {
+        let world = Self::new();
+        std::fs::write(world.path().join("url"), super::server::common_schema()).unwrap();
+        world
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -235,6 +243,15 @@ impl World {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        #[cfg(feature = "postgres")]
+        if let Ok(url) = std::fs::read_to_string(self.path().join("url")) {
+            super::server::drop_schema(&url);
         }
     }
 }

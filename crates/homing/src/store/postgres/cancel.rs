@@ -4,7 +4,7 @@ use super::Shared;
 use super::fault::Result;
 use super::load::Wanted;
 use super::pipeline::{Session, Step, values};
-use super::scene::Scene;
+use super::scene::{Effects, Scene};
 use crate::id::TaskId;
 use crate::state::State;
 use crate::store::CancelledBy;
@@ -31,6 +31,7 @@ impl Shared {
             };
             let first = scene.cancel_as(task, CancelledBy::User);
             scene.wake_parents()?;
+            super::applied("cancel");
             Ok(Some((first, scene.commit(session).await?)))
         });
         let Some((first, effects)) = ended.await? else { return Ok(None) };
@@ -80,16 +81,13 @@ impl Shared {
     ) -> Result<Option<bool>> {
         let sent = self.transaction(async |session| {
             let known = self.with(session, task, false).await?;
-            let Some((mut scene, row)) = known.and_then(|scene| {
-                let row = scene.task(task).cloned();
-                Some((scene, row))
-            }) else {
+            let Some(mut scene) = known else {
                 session.roll_back().await;
                 return Ok(None);
             };
-            let Some(row) = row else {
+            let Some(row) = scene.task(task).cloned() else {
                 session.roll_back().await;
-                return Ok(Some((false, Default::default())));
+                return Ok(Some((false, Effects::default())));
             };
             let send = values![task.job, task.local, name, value];
             let mark = values![task.job, task.local];
@@ -104,6 +102,7 @@ impl Shared {
                 wanted.load(session, &mut scene).await?;
                 scene.wake_if_satisfied(task)?;
             }
+            super::applied("signal");
             Ok(Some((true, scene.commit(session).await?)))
         });
         let Some((open, effects)) = sent.await? else { return Ok(None) };
@@ -112,9 +111,10 @@ impl Shared {
     }
 
     pub(super) async fn pause(&self, queue: &str, paused: bool) -> Result<()> {
+        super::applied("pause");
         let sql = if paused { PAUSE } else { RESUME };
         self.transaction(async |session| session.one(sql, values![queue]).await).await?;
-        self.tell(super::scene::Effects { ready: !paused, ..Default::default() });
+        self.tell(Effects { ready: !paused, ..Default::default() });
         Ok(())
     }
 }

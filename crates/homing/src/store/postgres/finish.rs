@@ -42,13 +42,11 @@ impl Scene<'_> {
             let by = CancelledBy::Parent;
             self.cascades.push(Cascade { task: id, set: None, below: u32::MAX, by });
         }
-        let end = match task.parent().zip(task.set) {
-            Some((parent, set)) => Some(self.tell_parent(parent, set, &ending)),
-            None => {
-                self.end_job(&task.key, id, &ending);
-                None
-            }
-        };
+        let end =
+            task.parent().zip(task.set).map(|(parent, set)| self.tell_parent(parent, set, &ending));
+        if end.is_none() {
+            self.end_job(task.key.as_ref(), id, &ending);
+        }
         let Ending { outcome, by, cause, .. } = ending;
         self.ended.push(Ended { task, end, by, cause, outcome });
         true
@@ -88,7 +86,7 @@ impl Scene<'_> {
         end
     }
 
-    fn end_job(&mut self, key: &Option<String>, root: TaskId, ending: &Ending) {
+    fn end_job(&mut self, key: Option<&String>, root: TaskId, ending: &Ending) {
         if let Some(key) = key {
             if self.holders.get(key) == Some(&root.job) {
                 self.holders.remove(key);

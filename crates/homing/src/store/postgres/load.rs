@@ -263,7 +263,11 @@ impl What {
                 Self::Siblings => {
                     let (kind, arguments) = (row.try_get(2)?, row.try_get(4)?);
                     let hash = row.try_get::<_, Hash>(3)?.0;
-                    scene.siblings.insert(task_id(row, 0)?, Sibling { kind, hash, arguments });
+                    let new = Sibling { kind, hash, arguments };
+                    // Asked for twice, by one call that fits and one that does not: this one is told.
+                    let known =
+                        scene.siblings.entry(task_id(row, 0)?).or_insert_with(|| new.clone());
+                    known.arguments = known.arguments.take().or(new.arguments);
                 }
                 Self::Roots => drop(scene.roots.insert(row.try_get(0)?)),
                 Self::Holders => drop(scene.holders.insert(row.try_get(0)?, row.try_get(1)?)),

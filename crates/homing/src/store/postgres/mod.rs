@@ -63,6 +63,7 @@ mod task;
 mod tests;
 mod tls;
 mod transactions;
+mod units;
 pub(crate) mod within;
 mod worker;
 mod write;
@@ -255,9 +256,10 @@ impl Shared {
     }
 }
 
-/// Passes a point of a verb.
-fn point(name: &str, moment: Moment) {
-    point::verb(name, moment);
+/// Passes the point before a verb's commit. The commit is sent with the last of the writes, so that is
+/// before those.
+fn applied(name: &str) {
+    point::verb(name, Moment::Applied);
 }
 
 /// A verb's answer about a task that must be known.
@@ -311,7 +313,7 @@ impl Store for Postgres {
 
     fn sweep(&self, max_crashes: u32) -> Verb<'_, bool> {
         self.verb(
-            move |s| async move { s.verb("sweep", async |s| s.keep_up(max_crashes).await).await },
+            move |s| async move { s.verb("sweep", async |s| s.sweep(max_crashes).await).await },
         )
     }
 

@@ -22,7 +22,7 @@ pub(super) const BEGIN: &str = "BEGIN";
 /// How statements are planned in it: once, by their indexes. What a statement is given is never more
 /// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes
 /// longer than to make it. For the transaction alone: the connection may be a pooler's.
-const PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+pub(super) const PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
   set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
   set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
   set_config('jit', 'off', true)";

@@ -106,6 +106,7 @@ async fn prune(session: &Session<'_>, before: Time) -> Result<Pruned> {
         let part = left / SOME.len() as i64 + 1;
         steps.extend(SOME.iter().map(|sql| Step::new(sql, values![job, part])));
     }
+    super::applied("prune");
     steps.push(Step::plain("COMMIT"));
     session.run(steps).await?;
     Ok(pruned)

@@ -168,6 +168,7 @@ impl Shared {
         {
             last.push(Step::new(TAKE_KEY, values![key, job]));
         }
+        super::applied("retry");
         last.push(Step::plain("COMMIT"));
         session.run(last).await?;
         Ok(Retried::Done(true))

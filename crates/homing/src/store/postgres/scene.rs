@@ -67,7 +67,7 @@ pub(super) struct Said<'e> {
 }
 
 /// The child's side of a call that is held against a row: another kind or other arguments.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sibling {
     pub(super) kind: String,
     pub(super) hash: [u8; 16],
@@ -115,7 +115,7 @@ pub(super) struct Scene<'e> {
     pub(super) effects: Effects,
 }
 
-impl<'e> Scene<'e> {
+impl Scene<'_> {
     /// The row of an open task.
     pub(super) fn task(&self, id: TaskId) -> Option<&Task> {
         self.rows.get(&id).map(|known| &known.task).filter(|task| !task.state.is_ended())

@@ -41,6 +41,7 @@ impl Shared {
                 same.insert(row.try_get::<_, JobId>(0)?, row.try_get::<_, bool>(1)?);
             }
             let submitted = jobs.iter().map(|job| scene.answer_to(job, &same)).collect::<Vec<_>>();
+            super::applied("submit");
             let effects = scene.commit(session).await?;
             Ok((submitted, effects))
         });

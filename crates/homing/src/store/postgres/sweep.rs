@@ -65,6 +65,12 @@ pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROS
 const DONE: &str = "DELETE FROM homing.cascades WHERE job = $1 AND number = $2";
 
 impl Shared {
+    /// Upkeep alone.
+    pub(super) async fn sweep(&self, max_crashes: u32) -> Result<bool> {
+        super::applied("sweep");
+        self.keep_up(max_crashes).await
+    }
+
     /// `true` if there is more to do now.
     pub(super) async fn keep_up(&self, max_crashes: u32) -> Result<bool> {
         self.bury(max_crashes).await?;

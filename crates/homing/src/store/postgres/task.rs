@@ -351,7 +351,7 @@ const END: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state
     $18::text[], $19::text[], $20::text[])";
 
 /// Writes how tasks ended.
-pub(super) fn end<'e>(ended: &'e [Ended], now: Time) -> Step<'e> {
+pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
     let values = arrays!(ended, e =>
         e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state, e.by,
         e.task.attempt as i32, e.task.failures as i32, e.task.crashes as i32, e.task.lines as i32,

@@ -20,6 +20,9 @@ mod server;
 mod encryption;
 mod hints;
 mod migrations;
+mod plans;
+mod talk;
+mod together;
 mod urls;
 mod ways;
 

@@ -84,6 +84,7 @@ impl Shared {
                 ]
             };
             self.revive(told.worker);
+            super::applied("heartbeat");
             if !session.one(RENEW, values()).await?.is_empty() {
                 return Ok(true);
             }
@@ -108,6 +109,7 @@ impl Shared {
     pub(super) async fn leave(&self, worker: WorkerId) -> Result<()> {
         let age = i64::try_from(limits::RESUMED_AGE.as_micros()).unwrap_or(i64::MAX);
         self.transaction(async |session| {
+            super::applied("leave");
             session
                 .run(vec![
                     Step::begin(),

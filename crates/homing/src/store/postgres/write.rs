@@ -51,10 +51,10 @@ const NOTICE: &str = "INSERT INTO homing.notices (job, number, worker, local, cl
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])
       WITH ORDINALITY AS new (job, local, worker, claim, told, turn) ORDER BY turn) AS new";
 
-impl<'e> Scene<'e> {
+impl Scene<'_> {
     /// The statements that write all this. Notices for `told` are given in the reply to the exchange of
     /// that number.
-    pub(super) fn steps<'s>(&'s self, told: Option<(WorkerId, u64)>) -> Vec<Step<'s>> {
+    pub(super) fn steps(&self, told: Option<(WorkerId, u64)>) -> Vec<Step<'_>> {
         let mut steps = Vec::new();
         if !self.freed.is_empty() {
             steps.push(Step::new(FREE, arrays!(self.freed, (key, job) => key.as_str(), *job)));

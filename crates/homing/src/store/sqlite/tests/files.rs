@@ -1,6 +1,7 @@
 //! Opening, and what a disk may do.
 
 use super::*;
+use crate::store::Migration;
 
 #[test]
 fn many_processes_may_create_it_at_once() {

@@ -1,0 +1,70 @@
+//! Hot statements use the index they were written for, on empty tables and on full ones.
+
+use super::super::{claim, pipeline, prune, replay, schema::Schema, sweep};
+use super::talk::store;
+use super::*;
+
+/// Finished and waiting work, and little that is ready, as in a store that has run for long.
+const FULL: &str = "
+    INSERT INTO homing.ended (job, local, attempt, failures, crashes, lines, due, ended, dropped, state,
+        outcome)
+      SELECT gen_random_uuid(), '00000000-0000-0000-0000-000000000000', 1, 0, 0, 0, 0, n, 0, 3, '1'
+      FROM generate_series(1, 20000) AS n;
+    INSERT INTO homing.open (job, local, depth, state, priority, attempt, failures, crashes, stalls,
+        lines, due, dropped, signalled, queue, kind)
+      SELECT gen_random_uuid(), gen_random_uuid(), 0, CASE WHEN n % 100 = 0 THEN 0 ELSE 2 END, 0, 1, 0,
+        0, 0, 0, n, 0, false, 'default', 'kind' || n % 3
+      FROM generate_series(1, 20000) AS n;
+    ANALYZE homing.ended; ANALYZE homing.open";
+
+const STATEMENTS: [(&str, &[&str]); 6] = [
+    (claim::READY, &["Index Only Scan using ready|Index Scan using ready"]),
+    (claim::NEXT, &["using ready", "using timers"]),
+    (claim::AGAIN, &["using running"]),
+    (sweep::RUNG, &["using timers"]),
+    (replay::ENDS, &["using ends"]),
+    (prune::OLD, &["using settled"]),
+];
+
+#[tokio::test]
+async fn hot_statements_use_their_index() {
+    let url = common_schema();
+    let options = options(&url).unwrap();
+    drop(store(&url).await);
+    let client = pool(&url).get().await.unwrap();
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute(pipeline::PLANS).await.unwrap();
+    for full in [false, true] {
+        if full {
+            client.batch_execute(&options.schema.render(FULL)).await.unwrap();
+        }
+        for (n, (sql, indexes)) in STATEMENTS.iter().enumerate() {
+            let plan = explain(&client, &options.schema, sql, &format!("p{n}{full}")).await;
+            for index in *indexes {
+                let used = index.split('|').any(|index| plan.contains(index));
+                assert!(used, "full: {full}\n{sql}\n{plan}");
+            }
+            for table in ["open", "ended", "tasks"] {
+                assert!(
+                    !plan.contains(&format!("Seq Scan on {table}")),
+                    "full: {full}\n{sql}\n{plan}"
+                );
+            }
+        }
+    }
+    client.batch_execute("ROLLBACK").await.unwrap();
+    server::drop_schema(&url);
+}
+
+async fn explain(
+    client: &deadpool_postgres::Client,
+    schema: &Schema,
+    sql: &str,
+    name: &str,
+) -> String {
+    client.batch_execute(&format!("PREPARE {name} AS {}", schema.render(sql))).await.unwrap();
+    let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
+    let nothing = vec!["NULL"; parameters].join(", ");
+    let rows = client.query(&format!("EXPLAIN EXECUTE {name} ({nothing})"), &[]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,178 @@
+//! What a unit's events do to the scene, in the order in which the body said them.
+
+use super::fault::Result;
+use super::finish::Ending;
+use super::scene::{Cascade, Known, Scene};
+use super::task::{Birth, Newborn, Task};
+use crate::id::TaskId;
+use crate::limits;
+use crate::state::State;
+use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Unit};
+use crate::wait::{Answer, Wait};
+
+/// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
+type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
+
+impl<'e> Scene<'e> {
+    /// Applies a unit whole or, with a refusal, not at all. Whatever may refuse it is looked at first.
+    pub(super) fn apply(&mut self, unit: &'e Unit) -> Result<Applied> {
+        let holds = |row: &Task| row.state == State::Running && row.token == Some(unit.token);
+        if !self.task(unit.task).is_some_and(holds) {
+            return Ok(Err(Refusal::Lost));
+        }
+        for event in &unit.events {
+            if let Event::Spawn(child) = event
+                && let Some(refusal) = self.drift(unit.task, child)
+            {
+                return Ok(Err(refusal));
+            }
+        }
+        if unit.renew
+            && let Some(row) = self.change(unit.task)
+        {
+            row.renew();
+        }
+        let mut answers = None;
+        for event in &unit.events {
+            answers = self.happen(unit.task, event)?;
+        }
+        Ok(Ok(answers))
+    }
+
+    /// Whether a child exists at the place with another call.
+    fn drift(&self, task: TaskId, child: &NewChild) -> Option<Refusal> {
+        let id = TaskId { job: task.job, local: child.local };
+        let old = self.siblings.get(&id)?;
+        let new = &child.task;
+        if old.kind == new.kind && old.hash == new.hash {
+            return None;
+        }
+        let arguments = old.arguments.as_deref().unwrap_or_default();
+        let text = crate::replay::drift_text(&old.kind, arguments, &new.kind, &new.arguments);
+        Some(Refusal::Drift(text))
+    }
+
+    fn happen(&mut self, task: TaskId, event: &'e Event) -> Result<Option<Vec<Answer>>> {
+        let now = self.now;
+        match event {
+            Event::Record { seq, place, entry } => {
+                let known = self.records.contains_key(&(task, *seq));
+                if !known {
+                    self.entries.push((task, *seq, place, entry));
+                }
+            }
+            Event::Spawn(child) => self.spawn(task, child),
+            Event::Detach(job) => drop(self.submit(job)),
+            Event::Abort(abort) => self.abort(task, *abort),
+            Event::Log(line) => self.say(task, line),
+            Event::Progress { done, total } => {
+                if let Some(row) = self.change(task) {
+                    row.progress = Some((*done, *total));
+                }
+            }
+            Event::Park { waits, resident } => return self.park(task, waits, *resident),
+            Event::End(end) => self.end(task, end),
+            Event::Retry { failure, due } => {
+                if let Some(row) = self.change(task) {
+                    row.attempt += 1;
+                    row.failures += 1;
+                    row.reason = Some(failure.to_string());
+                    row.release(*due);
+                }
+            }
+            Event::Stall { reason, due } => {
+                if let Some(row) = self.change(task) {
+                    row.stalls += 1;
+                    row.reason = Some(reason.clone());
+                    row.release(*due);
+                }
+            }
+            Event::HandBack => {
+                if let Some(row) = self.change(task) {
+                    row.release(now.before(limits::RESUMED_AGE));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, task: TaskId, end: &End) {
+        // The worker's own word needs no notice: it knows.
+        if let Some(row) = self.change(task) {
+            row.token = None;
+        }
+        let (state, outcome, cause) = match end {
+            End::Succeeded(value) => (State::Succeeded, value.clone(), None),
+            End::Failed { failure, cause } => {
+                let cause = cause.as_ref().map(crate::encode::json);
+                (State::Failed, crate::encode::json(failure), cause)
+            }
+        };
+        self.finish(task, Ending { state, outcome, by: None, cause });
+    }
+
+    fn spawn(&mut self, parent: TaskId, child: &'e NewChild) {
+        let id = TaskId { job: parent.job, local: child.local };
+        if self.siblings.contains_key(&id) || self.rows.contains_key(&id) {
+            return;
+        }
+        let depth = self.task(parent).map_or(0, |row| row.depth) + 1;
+        let (set, number) = (child.set, child.number);
+        let birth = Some(Birth { parent: parent.local, set, number, depth });
+        self.newborns.push(Newborn { id, birth, new: &child.task, key: None });
+        let task = Task::born(id, &child.task, birth, self.now);
+        self.rows.insert(id, Known { task, newborn: true, moved: true });
+        self.change_counts(parent, set).spawned += 1;
+    }
+
+    /// Whether a job to be is new.
+    pub(super) fn submit(&mut self, job: &'e NewJob) -> bool {
+        if !self.roots.insert(job.id) {
+            return false;
+        }
+        if let Some(key) = &job.key {
+            if self.holders.contains_key(key) {
+                self.roots.remove(&job.id);
+                return false;
+            }
+            self.holders.insert(key.clone(), job.id);
+        }
+        let id = job.id.root();
+        self.newborns.push(Newborn { id, birth: None, new: &job.task, key: job.key.as_deref() });
+        let mut task = Task::born(id, &job.task, None, self.now);
+        task.key.clone_from(&job.key);
+        self.rows.insert(id, Known { task, newborn: true, moved: true });
+        self.jobs.push(job);
+        true
+    }
+
+    fn abort(&mut self, task: TaskId, abort: Abort) {
+        let by = if abort.policy { CancelledBy::Policy } else { CancelledBy::Abort };
+        if let Some(local) = abort.child {
+            self.cancel_as(TaskId { job: task.job, local }, by);
+            return;
+        }
+        let (set, below) = (Some(abort.set), abort.below);
+        self.cascades.push(Cascade { task, set, below, by });
+    }
+
+    fn park(
+        &mut self,
+        task: TaskId,
+        waits: &[Wait],
+        resident: bool,
+    ) -> Result<Option<Vec<Answer>>> {
+        let answers = self.answer(task, waits)?;
+        if !answers.is_empty() {
+            return Ok(Some(answers));
+        }
+        if let Some(row) = self.change(task) {
+            row.state = State::Waiting;
+            row.waits = waits.to_vec();
+            row.parked = row.token.take();
+            row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
+            row.held_until = None;
+        }
+        Ok(None)
+    }
+}
