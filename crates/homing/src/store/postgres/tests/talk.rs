@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 pub(super) async fn store(url: &str) -> Postgres {
-    Postgres::open(&Url::parse(url).unwrap(), Clock::System).await.unwrap()
+    Postgres::open(&Url::parse(url).unwrap(), Clock::System, true).await.unwrap()
 }
 
 pub(super) fn new_task(kind: &str) -> NewTask {
@@ -71,6 +71,7 @@ impl<'s> Talk<'s> {
             slots: 10,
             running: 0,
             resident: 0,
+            ended: 0,
         };
         assert!(store.heartbeat(heartbeat).await.unwrap());
         Self { store, worker, number: 0, kinds }
