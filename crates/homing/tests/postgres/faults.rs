@@ -157,14 +157,14 @@ async fn statements_time_out() {
     let server = Server::start();
     server.sql(
         "CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app;
-         ALTER ROLE app SET statement_timeout = '100ms'",
+         ALTER ROLE app SET statement_timeout = '500ms'",
     );
     let load = Load::on(&server.url("app")).await;
     let mut blocker = connect(&server.url("postgres")).await;
-    for _ in 0..3 {
+    for _ in 0..2 {
         let lock = blocker.transaction().await.unwrap();
         lock.batch_execute("LOCK TABLE homing.open IN ACCESS EXCLUSIVE MODE").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         lock.rollback().await.unwrap();
         load.goes_on().await;
     }

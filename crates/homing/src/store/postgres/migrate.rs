@@ -64,6 +64,8 @@ async fn step(client: &mut Client, schema: &Schema, steps: &[&str]) -> Result<i6
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
     let exists: bool = client.query_one(sql, &[&schema.name()]).await?.try_get(0)?;
     let tx = client.transaction().await?;
+    // A step, and the wait for another process's, takes as long as it takes.
+    tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('homing:' || $1::text, 0))";
     tx.execute(lock, &[&schema.name()]).await?;
     if !exists {

@@ -45,6 +45,12 @@ async fn an_older_schema_is_led_on_from_where_it_is() {
 }
 
 #[tokio::test]
+async fn a_step_may_take_longer_than_a_statement() {
+    let url = with_option(&common_schema(), "options=-c%20statement_timeout%3D100");
+    assert_eq!(run(&url, STEPS, true).await.unwrap().from, 0);
+}
+
+#[tokio::test]
 async fn an_older_program_is_refused() {
     let url = common_schema();
     run(&url, STEPS, true).await.unwrap();

@@ -1,6 +1,7 @@
 //! Opening, and what a disk may do.
 
 use super::*;
+use crate::store::Migration;
 
 #[test]
 fn many_processes_may_create_it_at_once() {
@@ -17,6 +18,20 @@ fn many_processes_may_create_it_at_once() {
     let version: i64 =
         directory.other().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 1);
+}
+
+#[tokio::test]
+async fn migrating_says_what_it_did() {
+    let directory = Directory::new();
+    let url = format!("sqlite:{}", directory.options().path.display());
+    let first = crate::Homing::migrate(&url).await.unwrap();
+    assert_eq!(first, Migration { from: 0, to: 1 });
+    assert_eq!(crate::Homing::migrate(&url).await.unwrap(), Migration { from: 1, to: 1 });
+    directory.other().pragma_update(None, "user_version", 99).unwrap();
+    let error = crate::Homing::migrate(&url).await.unwrap_err().to_string();
+    assert!(error.contains("version 99"), "{error}");
+    let none = crate::Homing::migrate("memory:").await.unwrap();
+    assert_eq!(none, Migration { from: 0, to: 0 });
 }
 
 #[tokio::test]
