@@ -230,7 +230,9 @@ impl Scene<'_> {
     /// Gives a task to a worker, with the answers to its waits.
     pub(super) fn take(&mut self, id: TaskId, token: Token) -> Result<Option<Claimed>> {
         let now = self.now;
+        let untouched = self.rows.get(&id).is_some_and(|known| !known.moved);
         let Some(row) = self.change(id) else { return Ok(None) };
+        let first = untouched && row.started.is_none() && row.waits.is_empty();
         let waits = std::mem::take(&mut row.waits);
         let answers = self.answer(id, &waits)?;
         let Some(row) = self.change(id) else { return Ok(None) };
@@ -244,6 +246,9 @@ impl Scene<'_> {
         row.token = Some(token);
         (row.holder, row.held_until) = (None, None);
         row.started = row.started.or(Some(now));
+        if let Some(known) = self.rows.get_mut(&id).filter(|_| first) {
+            known.begun = true;
+        }
         Ok(Some(claimed))
     }
 }

@@ -92,7 +92,8 @@ impl<'e> Wanted<'e> {
     /// The statements, as many as are needed.
     pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Vec<What> {
         let mut whats = Vec::new();
-        let ends = self.tasks.iter().any(|(_, ends)| *ends);
+        // A root has no parent whose sets and waits it could touch.
+        let ends = self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
         let mut add = |needed: bool, what, sql, more: Vec<_>| {
             if needed {
                 let own = matches!(what, What::Rows | What::Sets | What::Over | What::Signals);

@@ -39,6 +39,8 @@ pub(super) struct Known {
     pub(super) newborn: bool,
     /// Whether the row is to be written.
     pub(super) moved: bool,
+    /// Whether all that moved it is its first claim: most claims are.
+    pub(super) begun: bool,
 }
 
 /// Counts as they will be.
@@ -125,12 +127,18 @@ impl Scene<'_> {
     pub(super) fn change(&mut self, id: TaskId) -> Option<&mut Task> {
         let known = self.rows.get_mut(&id).filter(|known| !known.task.state.is_ended())?;
         known.moved = true;
+        known.begun = false;
         Some(&mut known.task)
     }
 
     pub(super) fn add(&mut self, task: Task) {
         // A row that was locked before is the truth.
-        self.rows.entry(task.id).or_insert(Known { task, newborn: false, moved: false });
+        self.rows.entry(task.id).or_insert(Known {
+            task,
+            newborn: false,
+            moved: false,
+            begun: false,
+        });
     }
 
     /// The counts of a set; zero if it has never had a child.
@@ -160,7 +168,12 @@ impl Scene<'_> {
 
     /// The rows that are to be updated, in the order of their ids.
     pub(super) fn moved(&self) -> Vec<&Task> {
-        self.written(|known| known.moved && !known.newborn)
+        self.written(|known| known.moved && !known.begun && !known.newborn)
+    }
+
+    /// As [`moved`](Self::moved), of those that are claimed for the first time.
+    pub(super) fn begun(&self) -> Vec<&Task> {
+        self.written(|known| known.begun && !known.newborn)
     }
 
     /// The rows that are to be inserted, in the order of their ids.

@@ -333,6 +333,23 @@ pub(super) fn moved<'e>(tasks: &[&Task]) -> Step<'e> {
     )
 }
 
+const START: &str = "UPDATE homing.open AS o SET state = 1, worker = b.worker, claim = b.claim,
+    started = b.started, timer = b.timer
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[])
+    AS b (job, local, worker, claim, started, timer)
+  WHERE o.job = b.job AND o.local = b.local";
+
+/// Writes rows that are claimed for the first time: what else there is to a row is as it was born.
+pub(super) fn begun<'e>(tasks: &[&Task]) -> Step<'e> {
+    Step::new(
+        START,
+        arrays!(tasks, t =>
+            t.id.job, t.id.local, t.token.map(|token| token.worker),
+            t.token.map(|token| token.claim as i64), t.started, t.timer()
+        ),
+    )
+}
+
 const CLOSE: &str = "DELETE FROM homing.open AS o
   USING unnest($1::uuid[], $2::uuid[]) AS e (job, local)
   WHERE o.job = e.job AND o.local = e.local";

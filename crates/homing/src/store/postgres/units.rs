@@ -121,7 +121,7 @@ impl<'e> Scene<'e> {
         let birth = Some(Birth { parent: parent.local, set, number, depth });
         self.newborns.push(Newborn { id, birth, new: &child.task, key: None });
         let task = Task::born(id, &child.task, birth, self.now);
-        self.rows.insert(id, Known { task, newborn: true, moved: true });
+        self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });
         self.change_counts(parent, set).spawned += 1;
     }
 
@@ -141,7 +141,7 @@ impl<'e> Scene<'e> {
         self.newborns.push(Newborn { id, birth: None, new: &job.task, key: job.key.as_deref() });
         let mut task = Task::born(id, &job.task, None, self.now);
         task.key.clone_from(&job.key);
-        self.rows.insert(id, Known { task, newborn: true, moved: true });
+        self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });
         self.jobs.push(job);
         true
     }

@@ -64,6 +64,10 @@ impl Scene<'_> {
         if !moved.is_empty() {
             steps.push(task::moved(&moved));
         }
+        let begun = self.begun();
+        if !begun.is_empty() {
+            steps.push(task::begun(&begun));
+        }
         if !self.ended.is_empty() {
             steps.push(task::close(&self.ended));
             steps.push(task::end(&self.ended, self.now));
