@@ -28,7 +28,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let homing = Homing::open("memory:").await?; // or `sqlite:jobs.db`
+//! let homing = Homing::open("memory:").await?; // or `sqlite:jobs.db`, `postgres://HOST/DATABASE`
 //! homing.worker().register(import).register(write_page).start().await?;
 //! let sum = homing.submit(import(4)).title("nightly import").await?.outcome().await?;
 //! assert_eq!(sum, 18);
@@ -40,6 +40,10 @@
 //! [`join!`], [`join_all`], [`detach`], [`id`](fn@id), [`now`], [`progress`], [`log!`], [`cancelled`]. Outside:
 //! [`Homing`] and [`JobHandle`]. What a body may do, and why, is told in `docs/concepts/semantics.md` of
 //! the repository; every default and limit is in [`limits`].
+//!
+//! Features: `sqlite` (on by default) and `postgres` are the stores beside memory; with `postgres` come
+//! `Homing::submit_in` and `transaction`, and with `sqlx` the former takes sqlx's transactions too.
+//! `testing` has the conformance suite that every store passes.
 
 extern crate self as homing;
 

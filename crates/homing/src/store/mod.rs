@@ -2,7 +2,8 @@
 //!
 //! A store is the truth; everything a worker remembers is a cache of it. The contract of each verb is
 //! on the trait; the memory store is its executable form. Every verb is one transaction: it happens
-//! whole or not at all, and its future resolves after the commit.
+//! whole or not at all, and its future resolves after the commit. (On PostgreSQL an exchange with upkeep
+//! to do is several, each harmless without the next; so is a cancellation that goes down a tree, on all.)
 //!
 //! Sealed and hidden: the set of stores is ours, and this module may change in any release.
 
@@ -170,7 +171,8 @@ pub enum Submitted {
     Conflict(JobId),
 }
 
-/// One batch of a worker's conversation with the store, applied in one transaction.
+/// One batch of a worker's conversation with the store, applied in one transaction; in several where
+/// PostgreSQL has upkeep to do between the units and the claim.
 ///
 /// Units come first, then upkeep, then the claim, so that a worker is given what its own events made
 /// ready. A unit that is refused changes nothing and harms no other unit.

@@ -266,7 +266,8 @@ pub struct JobView {
     pub failure: Option<Failure>,
 }
 
-/// Which jobs to list.
+/// Which jobs to list. The list is read from the newest on until the page is full, and no index knows of
+/// status, kind, title, tag or queue: a filter that few jobs match reads past the others. `since` bounds that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// Only this status.

@@ -1,7 +1,8 @@
 //! The conversation with the store: one exchange at a time.
 //!
 //! While one exchange is in flight the next one gathers in the outbox, so batches form by themselves
-//! under load and latency stays one round trip without load. A failed exchange is sent again under the
+//! under load and latency stays one round trip without load. What a reply has claimed is begun once the
+//! next exchange is on its way, or at once if there is no reason for one. A failed exchange is sent again under the
 //! same number until it is answered; the store makes that harmless.
 
 use std::collections::HashMap;
