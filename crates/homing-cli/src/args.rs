@@ -29,7 +29,9 @@ Exit codes:
 pub(crate) struct Args {
     /// The store, such as sqlite:jobs.db or postgres://HOST/DATABASE
     #[arg(long, global = true, value_name = "URL", env = "HOMING_STORE", hide_env = true)]
-    #[arg(help = "The store, such as sqlite:jobs.db or postgres://HOST/DATABASE [env: HOMING_STORE]")]
+    #[arg(
+        help = "The store, such as sqlite:jobs.db or postgres://HOST/DATABASE [env: HOMING_STORE]"
+    )]
     pub(crate) store: Option<String>,
     /// Print JSON, one object per line, as docs/cli.schema.json describes it
     #[arg(long, global = true)]

@@ -6,9 +6,9 @@ use super::*;
 
 /// Finished and waiting work, and little that is ready, as in a store that has run for long.
 const FULL: &str = "
-    INSERT INTO homing.ended (job, local, attempt, failures, crashes, lines, due, ended, dropped, state,
-        outcome)
-      SELECT gen_random_uuid(), '00000000-0000-0000-0000-000000000000', 1, 0, 0, 0, 0, n, 0, 3, '1'
+    INSERT INTO homing.ended (job, local, attempt, failures, crashes, lines, stalls, due, ended,
+        dropped, state, outcome)
+      SELECT gen_random_uuid(), '00000000-0000-0000-0000-000000000000', 1, 0, 0, 0, 0, 0, n, 0, 3, '1'
       FROM generate_series(1, 20000) AS n;
     INSERT INTO homing.open (job, local, depth, state, priority, attempt, failures, crashes, stalls,
         lines, due, dropped, signalled, queue, kind)
