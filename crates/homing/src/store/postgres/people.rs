@@ -24,8 +24,8 @@ const TASK: &str = "SELECT t.parent, t.\"set\", t.number, t.kind, t.arguments, t
     coalesce(o.crashes, e.crashes), coalesce(o.due, e.due), t.created,
     coalesce(o.started, e.started), e.ended, o.worker, o.waits, coalesce(o.reason, e.reason),
     e.outcome, coalesce(o.progress_done, e.progress_done),
-    coalesce(o.progress_total, e.progress_total), coalesce(o.stalls, e.stalls), t.expires,
-    t.deadline, c.spawned, c.succeeded, c.failed, c.cancelled
+    coalesce(o.progress_total, e.progress_total), coalesce(o.stalls, e.stalls), coalesce(o.expires, e.expires),
+    coalesce(o.deadline, e.deadline), c.spawned, c.succeeded, c.failed, c.cancelled
   FROM homing.tasks AS t
     LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
     CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,

@@ -17,8 +17,6 @@ CREATE TABLE homing.tasks (
   priority smallint NOT NULL,
   hash uuid NOT NULL,
   created bigint NOT NULL,
-  expires bigint,
-  deadline bigint,
   key text,                      -- a root's: unique among open jobs
   policy text,
   arguments text NOT NULL,
@@ -93,6 +91,8 @@ CREATE TABLE homing.ended (
   stalls integer NOT NULL,
   due bigint NOT NULL,
   started bigint,
+  expires bigint,
+  deadline bigint,
   ended bigint NOT NULL,
   dropped bigint NOT NULL,
   progress_done bigint,

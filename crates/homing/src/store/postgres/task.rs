@@ -222,10 +222,10 @@ pub(super) struct Ended {
 
 pub(super) const BEAR: &str =
     "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed,
-    depth, kind, queue, priority, hash, created, expires, deadline, key, policy, arguments)
+    depth, kind, queue, priority, hash, created, key, policy, arguments)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
-    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[],
-    $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::text[])";
+    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::text[],
+    $14::text[], $15::text[])";
 
 /// Writes what newborn tasks will always be.
 pub(super) fn bear<'e>(newborns: &[Newborn<'e>], now: Time) -> Step<'e> {
@@ -238,8 +238,7 @@ pub(super) fn bear<'e>(newborns: &[Newborn<'e>], now: Time) -> Step<'e> {
             n.birth.map(|birth| i64::from(birth.number)),
             n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
             n.birth.map_or(0, |birth| birth.depth as i32),
-            n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash), now,
-            n.new.expires, n.new.deadline, n.key,
+            n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash), now, n.key,
             policy(&n.new.policy), n.new.arguments.as_str()
         ),
     )
@@ -360,19 +359,20 @@ pub(super) fn close<'e>(ended: &[Ended]) -> Step<'e> {
 }
 
 const END: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state, cancelled_by,
-    attempt, failures, crashes, lines, stalls, due, started, ended, dropped, progress_done,
-    progress_total, reason, cause, outcome)
+    attempt, failures, crashes, lines, stalls, due, started, expires, deadline, ended, dropped,
+    progress_done, progress_total, reason, cause, outcome)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[],
     $6::smallint[], $7::integer[], $8::integer[], $9::integer[], $10::integer[], $11::integer[],
     $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[],
-    $18::text[], $19::text[], $20::text[])";
+    $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::text[])";
 
 /// Writes how tasks ended.
 pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
     let values = arrays!(ended, e =>
         e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state, e.by,
         e.task.attempt as i32, e.task.failures as i32, e.task.crashes as i32, e.task.lines as i32,
-        e.task.stalls as i32, e.task.due, e.task.started, now, e.task.dropped as i64,
+        e.task.stalls as i32, e.task.due, e.task.started, e.task.expires,
+        e.task.deadline, now, e.task.dropped as i64,
         e.task.progress.map(|(done, _)| done as i64),
         e.task.progress.map(|(_, total)| total as i64), e.task.reason.as_deref(), e.cause.as_deref(),
         e.outcome.as_str()
