@@ -9,7 +9,7 @@ use crate::store;
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL names no store.
-    #[error("`{url}` names no store: {}", store::known())]
+    #[error("`{url}` names no store: use {}", store::known())]
     UnknownStore {
         /// The URL, without credentials.
         url: String,
