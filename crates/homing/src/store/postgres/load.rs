@@ -183,7 +183,8 @@ const OVER: &str = concat!(
       SELECT * FROM unnest($4::uuid[], $5::uuid[])
       UNION SELECT p.job, w.local FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_children) AS w (local))
-  SELECT e.job, e.local FROM wanted JOIN homing.ended AS e USING (job, local)"
+  SELECT w.job, w.local FROM wanted AS w CROSS JOIN LATERAL (
+      SELECT FROM homing.ended AS e WHERE e.job = w.job AND e.local = w.local OFFSET 0) AS e"
 );
 
 /// More than one of a name only for branches that wait for the same signal at the same time.
@@ -198,21 +199,26 @@ const SIGNALS: &str = concat!(
   WHERE s.turn <= 8"
 );
 
-const RECORDS: &str = "SELECT r.job, r.task, r.seq, r.place, r.entry
+/// Row by row by its key, here and below: what is asked for may be a small part of one large job, of
+/// which a join would read all.
+const RECORDS: &str = "SELECT w.job, w.task, w.seq, r.place, r.entry
   FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS w (job, task, seq)
-    JOIN homing.records AS r USING (job, task, seq)";
+    CROSS JOIN LATERAL (SELECT r.place, r.entry FROM homing.records AS r
+      WHERE r.job = w.job AND r.task = w.task AND r.seq = w.seq OFFSET 0) AS r";
 
 const ABOVE: &str = "SELECT f.job, f.local FROM unnest($1::uuid[], $2::uuid[]) AS f (job, local)
   WHERE EXISTS (SELECT FROM homing.sets AS s WHERE s.job = f.job AND s.task = f.local
     AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted)";
 
 /// The first children of a set need no look.
-const SIBLINGS: &str = "SELECT t.job, t.local, t.kind, t.hash,
+const SIBLINGS: &str = "SELECT n.job, n.local, t.kind, t.hash,
     CASE WHEN t.kind <> n.kind OR t.hash <> n.hash THEN t.arguments END
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[])
       AS n (job, task, \"set\", local, kind, hash)
-    JOIN homing.sets AS s USING (job, task, \"set\")
-    JOIN homing.tasks AS t ON t.job = n.job AND t.local = n.local";
+    CROSS JOIN LATERAL (SELECT FROM homing.sets AS s
+      WHERE s.job = n.job AND s.task = n.task AND s.\"set\" = n.\"set\" OFFSET 0) AS s
+    CROSS JOIN LATERAL (SELECT t.kind, t.hash, t.arguments FROM homing.tasks AS t
+      WHERE t.job = n.job AND t.local = n.local OFFSET 0) AS t";
 
 const ROOTS: &str = "SELECT job FROM homing.tasks
   WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'";
@@ -221,8 +227,12 @@ const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::tex
 
 const SAID: &str = "WITH w AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
-  SELECT job, task, key FROM w JOIN homing.logs USING (job, task, key)
-  UNION ALL SELECT job, task, key FROM w JOIN homing.unsaid USING (job, task, key)";
+  SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
+      SELECT FROM homing.logs AS l
+        WHERE l.job = w.job AND l.task = w.task AND l.key = w.key OFFSET 0) AS l
+  UNION ALL SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
+      SELECT FROM homing.unsaid AS u
+        WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
 
 /// What a statement reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
