@@ -177,7 +177,7 @@ async fn prolific(n: u64, State(probe): State<Probe>) -> Result<u64> {
 
 /// Spawns that wait for their commit are bounded: the next one waits.
 pub async fn many_spawns_are_held_back(lab: Lab) {
-    let worker = lab.worker().register(leaf).register(prolific).concurrency(8);
+    let worker = lab.worker().register(leaf).register(prolific).concurrency(256);
     let worker = worker.start().await.unwrap();
     let n = limits::UNFLUSHED_SPAWNS as u64 + 904;
     let job = lab.homing.submit(prolific(n)).await.unwrap();
