@@ -180,7 +180,7 @@ impl Lab {
 /// # Panics
 /// When the case does, or takes longer than two minutes.
 pub async fn bounded(case: impl Future<Output = ()>) {
-    let done = tokio::time::timeout(Duration::from_secs(120), case).await;
+    let done = tokio::time::timeout(Duration::from_mins(2), case).await;
     assert!(done.is_ok(), "the case hangs");
 }
 
