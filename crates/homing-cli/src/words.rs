@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing::Time;
+use homing::{Counts, Time};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 /// A duration in at most two units: `812 ms`, `3.2 s`, `4 min 12 s`, `2 h 5 min`, `3 d 4 h`.
@@ -19,6 +19,24 @@ pub(crate) fn duration(duration: Duration) -> String {
         3600..86_400 => pair(seconds / 3600, "h", seconds % 3600 / 60, "min"),
         _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
     }
+}
+
+/// Tasks by state; states without any are left out.
+pub(crate) fn states(counts: &Counts) -> String {
+    some([
+        (counts.pending, "pending"),
+        (counts.running, "running"),
+        (counts.waiting, "waiting"),
+        (counts.succeeded, "succeeded"),
+        (counts.failed, "failed"),
+        (counts.cancelled, "cancelled"),
+    ])
+}
+
+/// Numbers with what they count, those of zero left out.
+pub(crate) fn some<const N: usize>(parts: [(u64, &str); N]) -> String {
+    let parts = parts.into_iter().filter(|(n, _)| *n > 0);
+    parts.map(|(n, word)| format!("{} {word}", number(n))).collect::<Vec<_>>().join(", ")
 }
 
 /// How long ago an instant was, or how long it is until then.

@@ -100,16 +100,13 @@ fn of_failure(failure: &Failure) -> Fields {
 
 /// `80: 59 succeeded, 16 running`, the states that are empty left out.
 pub(crate) fn counts(counts: &Counts) -> String {
-    let parts = [
+    let parts = words::some([
         (counts.succeeded, "succeeded"),
         (counts.failed, "failed"),
         (counts.cancelled, "cancelled"),
         (counts.running, "running"),
         (counts.waiting, "waiting"),
         (counts.pending, "pending"),
-    ];
-    let parts = parts.into_iter().filter(|(n, _)| *n > 0);
-    let parts: Vec<String> =
-        parts.map(|(n, word)| format!("{} {word}", words::number(n))).collect();
-    format!("{}: {}", words::number(counts.spawned()), parts.join(", "))
+    ]);
+    format!("{}: {parts}", words::number(counts.spawned()))
 }

@@ -5,7 +5,7 @@ use homing::log::Line;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use super::pace::{Pace, outcome, states};
+use super::pace::{Pace, outcome};
 use crate::commands::log::text;
 use crate::{Result, style, words};
 
@@ -54,7 +54,7 @@ impl Bars {
         let pace = if pace.is_empty() { pace } else { format!(", {pace}") };
         let done = format!("{:.0} %  {ended} of {spawned}{pace}", job.progress.floor());
         self.bar.set_message(done);
-        self.states.set_message(states(&job.counts));
+        self.states.set_message(words::states(&job.counts));
         if over {
             self.states.set_message(self.painted(outcome(job)));
             self.close();

@@ -6,7 +6,7 @@ use homing::JobView;
 use homing::log::Line;
 use tokio::time::Instant;
 
-use super::pace::{Pace, outcome, states};
+use super::pace::{Pace, outcome};
 use crate::commands::log::text;
 use crate::{Context, Result, json, words};
 
@@ -52,6 +52,6 @@ impl Lines {
     fn words(&self, job: &JobView) -> String {
         let pace = self.pace.words();
         let pace = if pace.is_empty() { pace } else { format!("; {pace}") };
-        format!("{:.0} %, {}{pace}", job.progress.floor(), states(&job.counts))
+        format!("{:.0} %, {}{pace}", job.progress.floor(), words::states(&job.counts))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use homing::{Counts, JobView};
+use homing::JobView;
 use tokio::time::Instant;
 
 use crate::words;
@@ -72,28 +72,13 @@ fn about(left: Duration) -> String {
     }
 }
 
-/// Tasks by state; states without any are left out.
-pub(super) fn states(counts: &Counts) -> String {
-    let states = [
-        (counts.pending, "pending"),
-        (counts.running, "running"),
-        (counts.waiting, "waiting"),
-        (counts.succeeded, "succeeded"),
-        (counts.failed, "failed"),
-        (counts.cancelled, "cancelled"),
-    ];
-    let some = states.iter().filter(|(n, _)| *n > 0);
-    let some: Vec<_> = some.map(|(n, state)| format!("{} {state}", words::number(*n))).collect();
-    some.join(", ")
-}
-
 /// How a job has ended, in a line.
 pub(super) fn outcome(job: &JobView) -> String {
     let took = job.started.zip(job.ended).map(|(from, to)| words::duration(to.since(from)));
     let after = took.map(|took| format!(" after {took}")).unwrap_or_default();
     let why = job.failure.as_ref().map(|failure| format!(": {}", failure.message));
     let why = words::line(&why.unwrap_or_default(), 500);
-    format!("{}{after}, {}{why}", job.status, states(&job.counts))
+    format!("{}{after}, {}{why}", job.status, words::states(&job.counts))
 }
 
 #[cfg(test)]

@@ -24,11 +24,13 @@ use crate::store::{Claimed, Entry, Error, Event, Store};
 use crate::wait::{Answer, Wait};
 
 mod branch;
+mod counted;
 mod log;
 mod set;
 mod waiting;
 
 pub(crate) use branch::InBranch;
+use counted::Counted;
 pub(crate) use log::say;
 pub(crate) use set::{SetState, Spawned};
 
@@ -448,7 +450,7 @@ impl Context {
 
 impl Inner {
     fn push(&mut self, event: Event) {
-        self.bytes += size(&event);
+        self.bytes += event.size();
         self.spawns += usize::from(matches!(event, Event::Spawn(_)));
         self.events.push(event);
     }
@@ -473,38 +475,5 @@ impl Inner {
 
     fn is_replaying(&self) -> bool {
         self.recall.is_replaying() || self.found_again < self.spawned_before
-    }
-}
-
-/// The bytes an event adds to an exchange, near enough.
-pub(crate) fn size(event: &Event) -> usize {
-    64 + match event {
-        Event::Record {
-            entry: Entry::Step(text) | Entry::Returned { value: text, .. }, ..
-        } => text.len(),
-        Event::Spawn(child) => 128 + child.task.arguments.len(),
-        Event::Detach(job) => 128 + job.task.arguments.len(),
-        Event::Log(line) => line.message.len(),
-        Event::End(crate::store::End::Succeeded(value)) => value.len(),
-        _ => 0,
-    }
-}
-
-/// A count in the context that is one higher while this lives.
-pub(crate) struct Counted<'a> {
-    context: &'a Context,
-    which: fn(&mut Inner) -> &mut usize,
-}
-
-impl<'a> Counted<'a> {
-    fn new(context: &'a Context, which: fn(&mut Inner) -> &mut usize) -> Self {
-        *which(&mut context.lock()) += 1;
-        Self { context, which }
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        *(self.which)(&mut self.context.lock()) -= 1;
     }
 }

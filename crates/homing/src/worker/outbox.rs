@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::mailbox::Mailbox;
-use crate::context;
 use crate::limits;
-use crate::store::Unit;
+use crate::store::{Event, Unit};
 
 /// A unit on its way, and who hears of its fate.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl Outbox {
         let (mut events, mut bytes, mut count) = (0, 0, 0);
         for posting in queue.iter() {
             events += posting.unit.events.len();
-            bytes += posting.unit.events.iter().map(context::size).sum::<usize>();
+            bytes += posting.unit.events.iter().map(Event::size).sum::<usize>();
             if count > 0 && (events > limits::EXCHANGE_EVENTS || bytes > limits::EXCHANGE_BYTES) {
                 break;
             }

@@ -38,7 +38,7 @@ async fn a_server_is_away_for_longer_than_a_verb_waits() {
     let url = with_option(&server.url("postgres"), "pool_timeout=100ms&connect_timeout=1");
     let load = Load::on(&url).await;
     server.stop(Stop::Immediate);
-    // The worker's lease runs out meanwhile.
+    // The worker's lease of two seconds runs out meanwhile: nobody is there to ask whether it has.
     tokio::time::sleep(Duration::from_secs(3)).await;
     server = with_server(server, Server::run).await;
     load.survived().await;
@@ -50,11 +50,14 @@ async fn connections_are_killed() {
     let server = Server::start();
     let load = Load::on(&server.url("postgres")).await;
     for _ in 0..20 {
-        server.sql(
+        let killed = server.sql(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
         );
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_ne!(killed, "0");
+        let connected =
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'homing'";
+        eventually("it connects again", async || server.sql(connected) == "t").await;
     }
     load.survived().await;
 }
@@ -92,12 +95,26 @@ async fn a_pool_is_exhausted() {
     let server = Server::start();
     let url = with_option(&server.url("postgres"), "pool=2&pool_timeout=20ms");
     let load = Load::on(&url).await;
-    let crowd = Homing::open(&url).await.unwrap();
-    let verbs = (0..500).map(|_| crowd.jobs(homing::JobFilter::default()));
-    let answers = futures_util::future::join_all(verbs).await;
-    assert!(answers.iter().flatten().count() > 0);
-    for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-        assert!(error.is_transient() && error.to_string().contains("`pool=`"), "{error}");
+    let crowd = Homing::open(&with_option(&url, "application_name=crowd")).await.unwrap();
+    let jobs = {
+        let crowd = crowd.clone();
+        move || {
+            let crowd = crowd.clone();
+            async move { crowd.jobs(homing::JobFilter::default()).await }
+        }
+    };
+    let mut blocker = connect(&server.url("postgres")).await;
+    let lock = blocker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE homing.jobs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let held = [tokio::spawn(jobs()), tokio::spawn(jobs())];
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+      WHERE application_name = 'crowd' AND wait_event_type = 'Lock'";
+    eventually("both connections are taken", async || server.sql(waiting) == "2").await;
+    let error = jobs().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("`pool=`"), "{error}");
+    lock.rollback().await.unwrap();
+    for held in held {
+        held.await.unwrap().unwrap();
     }
     load.survived().await;
 }
@@ -161,14 +178,15 @@ async fn statements_time_out() {
     );
     let load = Load::on(&server.url("app")).await;
     let mut blocker = connect(&server.url("postgres")).await;
+    let timed_out = || server.log().matches("statement timeout").count();
     for _ in 0..2 {
+        let before = timed_out();
         let lock = blocker.transaction().await.unwrap();
         lock.batch_execute("LOCK TABLE homing.open IN ACCESS EXCLUSIVE MODE").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        eventually("a statement times out", async || timed_out() > before).await;
         lock.rollback().await.unwrap();
         load.goes_on().await;
     }
-    assert!(server.log().contains("statement timeout"), "nothing timed out");
     load.survived().await;
 }
 

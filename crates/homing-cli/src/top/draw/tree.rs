@@ -49,20 +49,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, tree: &mut Tree, now: Option<Time>, ar
 }
 
 fn draw_job(frame: &mut Frame<'_>, job: &JobView, now: Time, area: Rect) {
-    let counts = job.counts;
     let colour = of(style::of_status(job.status));
     let took = job.started.map(|from| short(job.ended.unwrap_or(now).since(from)));
-    let states = [
-        (counts.pending, "pending"),
-        (counts.running, "running"),
-        (counts.waiting, "waiting"),
-        (counts.succeeded, "succeeded"),
-        (counts.failed, "failed"),
-        (counts.cancelled, "cancelled"),
-    ];
-    let states = states.iter().filter(|(n, _)| *n > 0);
-    let states: Vec<_> =
-        states.map(|(n, state)| format!("{} {state}", words::number(*n))).collect();
     let beside = job.id.to_string();
     let room = usize::from(area.width).saturating_sub(beside.len() + 4);
     let lines = vec![
@@ -71,7 +59,7 @@ fn draw_job(frame: &mut Frame<'_>, job: &JobView, now: Time, area: Rect) {
             Span::styled(bar(job.progress, 20), colour),
             Span::raw(format!("  {}", took.unwrap_or_default())),
         ]),
-        Text::from(states.join(", ")),
+        Text::from(words::states(&job.counts)),
     ];
     let block = titled(title(&words::line(&name(job), room), &beside), true);
     frame.render_widget(Paragraph::new(lines).block(block), area);

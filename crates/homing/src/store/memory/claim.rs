@@ -79,7 +79,6 @@ impl Data {
         let records = self.records.range((id, 0)..=(id, u64::MAX)).next_back();
         Claimed {
             task: id,
-            parent: row.parent,
             token,
             kind: row.kind.clone(),
             arguments: row.arguments.clone(),

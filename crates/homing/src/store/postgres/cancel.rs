@@ -3,7 +3,7 @@
 use super::Shared;
 use super::fault::Result;
 use super::load::Wanted;
-use super::pipeline::{Session, Step, values};
+use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
 use crate::id::TaskId;
 use crate::state::State;
@@ -55,18 +55,15 @@ impl Shared {
         }
         let mut steps = vec![Step::begin()];
         let whats = wanted.steps(&mut steps);
-        steps.push(Step::new(CLOCK, values![self.manual_now()]));
-        steps.push(Step::new(EXISTS, values![task.job, task.local]));
+        let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
+        let exists = add(&mut steps, Step::new(EXISTS, values![task.job, task.local]));
         let answers = session.run(steps).await?;
-        let (clock, exists) = (&answers[answers.len() - 2], &answers[answers.len() - 1]);
-        if exists.is_empty() {
+        if answers[exists].is_empty() {
             return Ok(None);
         }
         let mut scene = Scene::default();
-        for (what, rows) in whats.iter().zip(&answers[1..]) {
-            what.absorb(rows, &mut scene)?;
-        }
-        if let Some(row) = clock.first() {
+        whats.absorb(&answers, &mut scene)?;
+        if let Some(row) = answers[clock].first() {
             scene.now = row.try_get(0)?;
         }
         Ok(Some(scene))

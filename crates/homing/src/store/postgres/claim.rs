@@ -257,7 +257,6 @@ impl Scene<'_> {
 pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
     Claimed {
         task: row.id,
-        parent: row.parent(),
         token,
         kind: row.kind.clone(),
         arguments: String::new(),

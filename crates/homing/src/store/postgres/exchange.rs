@@ -6,9 +6,10 @@
 
 use super::Shared;
 use super::claim::{self, Candidates};
+use super::columns::{count, maybe, task_id};
 use super::fault::Result;
 use super::load::Wanted;
-use super::pipeline::{Session, Step, values};
+use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Known, Scene};
 use super::task::Task;
 use super::worker;
@@ -190,60 +191,47 @@ impl Talk<'_, '_> {
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let killed = self.session.shared.killed();
-        steps.push(Step::new(LOOK, values![manual, *worker, killed]));
-        let mut last = steps.len();
+        let look = add(&mut steps, Step::new(LOOK, values![manual, *worker, killed]));
         let claims = self.reach != Reach::Units;
-        if claims {
-            steps.push(Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]));
-            steps.push(Step::new(NOTICES, values![*worker]));
-        }
-        let aborted = wanted.aborted;
-        let candidates = Candidates { worker: *worker, claim, aborted, now: manual };
-        let some = claims && claim.tasks > 0;
-        if some {
-            steps.push(candidates.ready());
-            steps.push(candidates.suspect());
-        }
-        if self.units.is_empty() {
-            steps.push(candidates.next_due());
-        }
+        let own = claims.then(|| {
+            let again = Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
+            let again = add(&mut steps, again);
+            (again, add(&mut steps, Step::new(NOTICES, values![*worker])))
+        });
+        let candidates =
+            Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual };
+        let ready = (claims && claim.tasks > 0).then(|| {
+            let ready = add(&mut steps, candidates.ready());
+            [ready, add(&mut steps, candidates.suspect())]
+        });
+        let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
-        for (what, rows) in whats.iter().zip(&answers[2..]) {
-            what.absorb(rows, scene)?;
-        }
+        whats.absorb(&answers, scene)?;
         let mut seen = Seen::default();
-        if let Some(row) = answers[last - 1].first() {
+        if let Some(row) = answers[look].first() {
             scene.now = row.try_get(0)?;
             (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
             seen.paused = row.try_get(3)?;
         }
-        if claims {
-            for row in &answers[last] {
+        if let Some((again, notices)) = own {
+            for row in &answers[again] {
                 let task = Task::of(row)?;
                 seen.again.push(task.id);
                 scene.add(task);
             }
-            for row in &answers[last + 1] {
-                let claim = super::columns::count(row, 2)?;
-                let token = Token { worker: *worker, claim };
-                let told = super::columns::maybe(row, 3)?;
-                seen.notices.push((super::columns::task_id(row, 0)?, token, told));
+            for row in &answers[notices] {
+                let token = Token { worker: *worker, claim: count(row, 2)? };
+                seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));
             }
-            last += 2;
         }
-        if some {
-            for row in answers[last..last + 2].iter().flatten() {
-                let task = Task::of(row)?;
-                if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
-                    seen.unread.push(task.id);
-                }
-                scene.add(task);
+        for row in ready.iter().flatten().flat_map(|at| &answers[*at]) {
+            let task = Task::of(row)?;
+            if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
+                seen.unread.push(task.id);
             }
-            last += 2;
+            scene.add(task);
         }
-        if self.units.is_empty()
-            && let Some(row) = answers[last].first()
-        {
+        if let Some(row) = due.and_then(|at| answers[at].first()) {
             seen.next_due = row.try_get(0)?;
         }
         Ok(seen)
@@ -310,22 +298,19 @@ impl Talk<'_, '_> {
         if passing && !steps.is_empty() {
             steps.insert(0, Step::plain(claim::PASSING));
         }
-        let (details, due) =
-            (steps.len(), steps.len() + usize::from(!turn.reply.claimed.is_empty()));
-        if !turn.reply.claimed.is_empty() {
-            steps.push(claim::details(&turn.reply.claimed));
-        }
-        if goes_on {
+        let claimed = &turn.reply.claimed;
+        let details = (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed)));
+        let due = goes_on.then(|| {
             let now = Some(scene.now);
-            steps.push(Candidates { worker: *worker, claim, aborted: 0, now }.next_due());
-        }
+            add(&mut steps, Candidates { worker: *worker, claim, aborted: 0, now }.next_due())
+        });
         steps.push(Step::plain("COMMIT"));
         super::applied("exchange");
         let answers = self.session.run(steps).await?;
-        if due > details {
-            claim::complete(&mut turn.reply.claimed, &answers[details])?;
+        if let Some(at) = details {
+            claim::complete(&mut turn.reply.claimed, &answers[at])?;
         }
-        if goes_on && let Some(row) = answers[due].first() {
+        if let Some(row) = due.and_then(|at| answers[at].first()) {
             turn.reply.next_due = row.try_get(0)?;
         }
         scene.effects.ready = scene.rows.values().any(Known::is_to_be_claimed);

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 
 use super::columns::{Hash, count, set_counts, task_id};
 use super::fault::Result;
-use super::pipeline::{Session, Step, arrays, values};
+use super::pipeline::{self, Session, Step, arrays, values};
 use super::scene::{Counted, Scene, Sibling};
 use super::task::{Task, columns, named};
 use crate::id::{Local, TaskId};
@@ -90,7 +90,7 @@ impl<'e> Wanted<'e> {
     }
 
     /// The statements, as many as are needed.
-    pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Vec<What> {
+    pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
         let mut whats = Vec::new();
         // A root has no parent whose sets and waits it could touch.
         let ends = self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
@@ -99,8 +99,7 @@ impl<'e> Wanted<'e> {
                 let own = matches!(what, What::Rows | What::Sets | What::Over | What::Signals);
                 let mut values = if own { self.keys() } else { Vec::new() };
                 values.extend(more);
-                steps.push(Step::new(sql, values));
-                whats.push(what);
+                whats.push((pipeline::add(steps, Step::new(sql, values)), what));
             }
         };
         add(!self.tasks.is_empty(), What::Rows, LOCK, vec![]);
@@ -123,7 +122,7 @@ impl<'e> Wanted<'e> {
         add(!keys.is_empty(), What::Holders, HOLDERS, values![keys.clone()]);
         let lines = arrays!(self.lines, (task, key) => task.job, task.local, *key);
         add(!self.lines.is_empty(), What::Said, SAID, lines);
-        whats
+        Whats(whats)
     }
 
     fn keys(&self) -> Vec<super::pipeline::Value<'e>> {
@@ -135,10 +134,7 @@ impl<'e> Wanted<'e> {
         let mut steps = Vec::new();
         let whats = self.steps(&mut steps);
         let answers = session.run(steps).await?;
-        for (what, rows) in whats.iter().zip(answers) {
-            what.absorb(&rows, scene)?;
-        }
-        Ok(())
+        whats.absorb(&answers, scene)
     }
 }
 
@@ -234,9 +230,19 @@ const SAID: &str = "WITH w AS MATERIALIZED (
       SELECT FROM homing.unsaid AS u
         WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
 
+/// What the statements of a round trip read, and where their answers are.
+pub(super) struct Whats(Vec<(usize, What)>);
+
+impl Whats {
+    /// Puts all that was read into the scene.
+    pub(super) fn absorb(&self, answers: &[Vec<Row>], scene: &mut Scene<'_>) -> Result<()> {
+        self.0.iter().try_for_each(|(at, what)| what.absorb(&answers[*at], scene))
+    }
+}
+
 /// What a statement reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+enum What {
     Rows,
     Sets,
     Over,
@@ -251,7 +257,7 @@ pub(super) enum What {
 
 impl What {
     /// Puts what was read into the scene. What the scene knows already stays: it may have changed there.
-    pub(super) fn absorb(self, rows: &[Row], scene: &mut Scene<'_>) -> Result<()> {
+    fn absorb(self, rows: &[Row], scene: &mut Scene<'_>) -> Result<()> {
         for row in rows {
             match self {
                 Self::Rows => scene.add(Task::of(row)?),

@@ -65,6 +65,12 @@ impl<'e> Step<'e> {
     }
 }
 
+/// Adds a statement to a round trip, and says where its answer will be.
+pub(super) fn add<'e>(steps: &mut Vec<Step<'e>>, step: Step<'e>) -> usize {
+    steps.push(step);
+    steps.len() - 1
+}
+
 /// One array per column over the rows of a list: `arrays!(rows, row => row.id, row.name)`.
 macro_rules! arrays {
     ($rows:expr, $row:pat => $($value:expr),+ $(,)?) => {

@@ -4,7 +4,7 @@ use super::Shared;
 use super::cancel::CLOCK;
 use super::fault::Result;
 use super::load::Wanted;
-use super::pipeline::{Step, arrays, values};
+use super::pipeline::{Step, add, arrays, values};
 use super::scene::Scene;
 use crate::id::JobId;
 use crate::store::{NewJob, Submitted};
@@ -23,21 +23,18 @@ impl Shared {
             let wanted = Wanted::submitting(&all);
             let mut steps = vec![Step::begin()];
             let whats = wanted.steps(&mut steps);
-            steps.push(Step::new(CLOCK, values![self.manual_now()]));
+            let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
             let known = arrays!(jobs, job =>
                 job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
-            steps.push(Step::new(KNOWN, known));
+            let known = add(&mut steps, Step::new(KNOWN, known));
             let answers = session.run(steps).await?;
             let mut scene = Scene::default();
-            for (what, rows) in whats.iter().zip(&answers[1..]) {
-                what.absorb(rows, &mut scene)?;
-            }
-            let (clock, known) = (&answers[answers.len() - 2], &answers[answers.len() - 1]);
-            if let Some(row) = clock.first() {
+            whats.absorb(&answers, &mut scene)?;
+            if let Some(row) = answers[clock].first() {
                 scene.now = row.try_get(0)?;
             }
             let mut same = std::collections::HashMap::new();
-            for row in known {
+            for row in &answers[known] {
                 same.insert(row.try_get::<_, JobId>(0)?, row.try_get::<_, bool>(1)?);
             }
             let submitted = jobs.iter().map(|job| scene.answer_to(job, &same)).collect::<Vec<_>>();

@@ -7,7 +7,7 @@ use super::cancel::CLOCK;
 use super::columns::{limit, task_id};
 use super::fault::Result;
 use super::load::Wanted;
-use super::pipeline::{Session, Step, values};
+use super::pipeline::{Session, Step, add, values};
 use super::scene::{Cascade, Scene};
 use super::worker;
 use crate::error::Reason;
@@ -130,17 +130,14 @@ impl Shared {
         mut steps: Vec<Step<'e>>,
         tasks: &[TaskId],
     ) -> Result<Scene<'e>> {
-        let before = steps.len();
         let mut wanted = Wanted::default();
         wanted.ending(tasks.iter().copied());
         let whats = wanted.steps(&mut steps);
-        steps.push(Step::new(CLOCK, values![self.manual_now()]));
+        let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
         let answers = session.run(steps).await?;
         let mut scene = Scene::default();
-        for (what, rows) in whats.iter().zip(&answers[before..]) {
-            what.absorb(rows, &mut scene)?;
-        }
-        if let Some(row) = answers.last().and_then(|rows| rows.first()) {
+        whats.absorb(&answers, &mut scene)?;
+        if let Some(row) = answers[clock].first() {
             scene.now = row.try_get(0)?;
         }
         Ok(scene)

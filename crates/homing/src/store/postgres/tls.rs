@@ -98,11 +98,12 @@ impl Tls {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, OpenError> {
         let root = self.root.as_deref();
+        let lenient = |signed| Arc::new(Lenient { provider: Arc::clone(provider), signed });
         let full = match self.mode {
             Mode::VerifyFull => true,
             Mode::VerifyCa => false,
             Mode::Require if root.is_some() => false,
-            _ => return Ok(Arc::new(Anyone { provider: Arc::clone(provider) })),
+            _ => return Ok(lenient(None)),
         };
         let roots = match root {
             None | Some("system") if full => system()?,
@@ -133,7 +134,7 @@ impl Tls {
                 .map_err(|error| {
                     invalid("sslrootcert", root.unwrap_or_default(), &error.to_string())
                 })?;
-        Ok(if full { verifier } else { Arc::new(AnyName { verifier }) })
+        Ok(if full { verifier } else { lenient(Some(verifier)) })
     }
 }
 
@@ -165,22 +166,35 @@ fn system() -> Result<RootCertStore, OpenError> {
     Ok(roots)
 }
 
-/// Trusts every certificate: what libpq's modes below `verify-ca` ask for.
+/// Checks less than rustls would: who signed the certificate, but not for which host (`verify-ca`), or
+/// nothing of it (the modes below). That the server has the certificate's key is checked always.
 #[derive(Debug)]
-struct Anyone {
+struct Lenient {
     provider: Arc<CryptoProvider>,
+    /// Who may have signed it; `None`: anyone.
+    signed: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        let verify = |signed: &Arc<WebPkiServerVerifier>| {
+            signed.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+        };
+        match self.signed.as_ref().map(verify) {
+            // The name is looked at last, when all else is in order.
+            None
+            | Some(Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ))) => Ok(ServerCertVerified::assertion()),
+            Some(verified) => verified,
+        }
     }
 
     fn verify_tls12_signature(
@@ -203,59 +217,5 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Checks who signed the certificate, not for which host: `verify-ca`.
-#[derive(Debug)]
-struct AnyName {
-    verifier: Arc<WebPkiServerVerifier>,
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified = self.verifier.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
-        match verified {
-            // The name is looked at last, when all else is in order.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
     }
 }

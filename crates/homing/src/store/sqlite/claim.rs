@@ -13,7 +13,7 @@ use super::fault::Result;
 use super::finish::decode;
 use super::tx::Tx;
 use crate::clock::Time;
-use crate::id::{Local, TaskId, Token, WorkerId};
+use crate::id::{TaskId, Token, WorkerId};
 use crate::limits;
 use crate::store::{Claim, Claimed, Policy, Reply};
 
@@ -45,8 +45,7 @@ pub(super) const AGAIN: &str = "SELECT job, local, claim, rowid FROM tasks INDEX
 pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1";
 
 // By the row's number, which every index knows: saves two descents by the key.
-const READ: &str =
-    "SELECT parent, kind, arguments, queue, priority, policy, attempt, failures, crashes,
+const READ: &str = "SELECT kind, arguments, queue, priority, policy, attempt, failures, crashes,
   stalls, parked_worker, parked_claim, waits, started, timer FROM tasks WHERE rowid = ?1";
 
 const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?2, claim = ?3, holder = NULL,
@@ -191,11 +190,11 @@ impl Tx<'_> {
         let Some(row) = rows.next()? else {
             return Err(rusqlite::Error::QueryReturnedNoRows.into());
         };
-        let policy: Option<String> = row.get(5)?;
+        let policy: Option<String> = row.get(4)?;
         let found = Found {
-            waits: row.get(12)?,
-            started: row.get::<_, Option<Time>>(13)?.is_some(),
-            timer: row.get::<_, Option<Time>>(14)?.is_some(),
+            waits: row.get(11)?,
+            started: row.get::<_, Option<Time>>(12)?.is_some(),
+            timer: row.get::<_, Option<Time>>(13)?.is_some(),
         };
         let mut claimed = of(row, task, token)?;
         if let Some(text) = policy {
@@ -275,23 +274,21 @@ impl Tx<'_> {
 }
 
 fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
-    let parent: Option<Local> = row.get(0)?;
     Ok(Claimed {
         task,
-        parent: parent.map(|local| TaskId { job: task.job, local }),
         token,
-        kind: row.get(1)?,
-        arguments: row.get(2)?,
-        queue: row.get(3)?,
-        priority: row.get(4)?,
+        kind: row.get(0)?,
+        arguments: row.get(1)?,
+        queue: row.get(2)?,
+        priority: row.get(3)?,
         policy: Policy::default(),
-        attempt: row.get(6)?,
-        failures: row.get(7)?,
-        crashes: row.get(8)?,
-        stalls: row.get(9)?,
+        attempt: row.get(5)?,
+        failures: row.get(6)?,
+        crashes: row.get(7)?,
+        stalls: row.get(8)?,
         records: 0,
         spawned: 0,
         answers: Vec::new(),
-        parked: self::token(row, 10)?,
+        parked: self::token(row, 9)?,
     })
 }

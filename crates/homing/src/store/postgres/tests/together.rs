@@ -88,7 +88,7 @@ async fn rows_are_locked_in_one_order() {
     let (mut x, mut y) = (Talk::begin(&store, &["x"]).await, Talk::begin(&store, &["y"]).await);
     let of = async |peer: &mut Talk<'_>, first: crate::id::TaskId| {
         let mut claimed = peer.say(Vec::new(), 2).await.claimed;
-        claimed.sort_by_key(|child| child.parent != Some(first));
+        claimed.sort_by_key(|child| child.task.job != first.job);
         assert_eq!(claimed.len(), 2);
         claimed.iter().map(|child| unit(child, vec![done()])).collect::<Vec<_>>()
     };
