@@ -117,16 +117,7 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
         tokio::select! {
             () = asked.notified() => {}
             jobs = ended.recv() => match jobs {
-                Ok(jobs) => {
-                    let mut waiting = guard();
-                    for Ended { job, settled } in &*jobs {
-                        match settled {
-                            Some(settled) => waiting.answer(*job, &Ok(settled.clone())),
-                            None if waiting.jobs.contains_key(job) => look.push(*job),
-                            None => {}
-                        }
-                    }
-                }
+                Ok(jobs) => look.extend(hear(&mut guard(), &jobs)),
                 Err(broadcast::error::RecvError::Lagged(_)) => look = everything(),
                 Err(broadcast::error::RecvError::Closed) => break,
             },
@@ -136,6 +127,19 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
     }
     // The watch was given up under the lock: another may have begun since.
     std::mem::forget(watch);
+}
+
+/// Answers what a hint brings with it. Returns what is to be looked up.
+fn hear(waiting: &mut Waiting, ended: &[Ended]) -> Vec<JobId> {
+    let mut look = Vec::new();
+    for Ended { job, settled } in ended {
+        match settled {
+            Some(settled) => waiting.answer(*job, &Ok(settled.clone())),
+            None if waiting.jobs.contains_key(job) => look.push(*job),
+            None => {}
+        }
+    }
+    look
 }
 
 fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Settled)>, Error>) {
@@ -179,5 +183,23 @@ mod tests {
         );
         settle(&mut waiting, &[job, job], Ok(Vec::new()));
         assert!(matches!(receiver.try_recv(), Ok(Err(Error::Unknown { .. }))));
+    }
+
+    /// Once a retried job's old failure was its new outcome: the hint about it had come late.
+    #[test]
+    fn what_may_have_been_retried_is_looked_up() {
+        let (job, other) = (JobId::named("retried"), JobId::named("another"));
+        let (sender, mut receiver) = oneshot::channel();
+        let mut waiting = Waiting::default();
+        waiting.jobs.insert(job, vec![sender]);
+        for state in [State::Failed, State::Cancelled] {
+            let late = [Ended::new(job, state, "{}"), Ended::new(other, state, "{}")];
+            assert_eq!(hear(&mut waiting, &late), [job]);
+        }
+        assert!(
+            receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
+        assert!(hear(&mut waiting, &[Ended::new(job, State::Succeeded, "1")]).is_empty());
+        assert!(matches!(receiver.try_recv(), Ok(Ok(Settled { state: State::Succeeded, .. }))));
     }
 }

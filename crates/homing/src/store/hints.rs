@@ -13,7 +13,7 @@ const CARRIED: usize = 1024;
 /// Messages that wait for a slow listener, who then looks for itself.
 const KEPT: usize = 64;
 
-/// A job that ended, and how, where that is short.
+/// A job that ended, and how, where that is short and final.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The job.
@@ -28,10 +28,11 @@ impl Ended {
         Self { job, settled: None }
     }
 
-    /// A job with its outcome, unless that is long.
+    /// A job with its outcome, where that is short and final: a job that fell may have been retried by the
+    /// time a late hint is read.
     pub fn new(job: JobId, state: State, outcome: &str) -> Self {
-        let short = outcome.len() <= CARRIED;
-        let settled = short.then(|| Settled { state, outcome: Some(outcome.to_owned()) });
+        let carried = outcome.len() <= CARRIED && state == State::Succeeded;
+        let settled = carried.then(|| Settled { state, outcome: Some(outcome.to_owned()) });
         Self { job, settled }
     }
 }

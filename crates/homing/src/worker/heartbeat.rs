@@ -11,9 +11,10 @@ pub(super) fn start(shared: &Arc<Shared>) {
     let mut phase = shared.phase.subscribe();
     let interval = shared.settings.lease / 3;
     let clock = shared.store.clock().clone();
+    // Counted from the last beat, not from whenever the thread came to run: the lease is, too.
+    let mut last = clock.now();
     let beat = async move {
         loop {
-            let next = clock.now().after(interval);
             // Biased: a worker that is gone says nothing more, though a beat be due.
             tokio::select! {
                 biased;
@@ -21,9 +22,10 @@ pub(super) fn start(shared: &Arc<Shared>) {
                     drop(gone);
                     return;
                 }
-                () = clock.until(next) => {}
+                () = clock.until(last.after(interval)) => {}
             }
             let Some(shared) = weak.upgrade() else { return };
+            last = clock.now();
             match shared.store.heartbeat(shared.told(false)).await {
                 Ok(true) => {}
                 Ok(false) => {

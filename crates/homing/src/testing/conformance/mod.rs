@@ -10,7 +10,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::error::OpenError;
 use crate::id::TaskId;
 use crate::store::Store;
-use crate::store::read::TaskView;
+use crate::store::read::{TaskView, WorkerView};
 use crate::testing::Probe;
 use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
@@ -105,20 +105,23 @@ impl Lab {
     }
 
     /// Lets heartbeats that fell due reach the store.
+    /// Waits until every worker that lives has said so lately: the next turn would cost it its lease.
+    ///
+    /// # Panics
+    /// After 15 seconds.
     async fn settle(&self) {
         let now = self.store().clock().now();
-        let alive = async {
-            loop {
-                let workers = self.homing.workers().await.unwrap_or_default();
-                let late = |heartbeat| now.since(heartbeat) > Duration::from_secs(9);
-                if !workers.iter().any(|worker| late(worker.heartbeat)) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
+        for _ in 0..7_000 {
+            let workers = self.homing.workers().await.unwrap_or_default();
+            let late = |worker: &WorkerView| {
+                worker.alive && now.since(worker.heartbeat) > Duration::from_secs(9)
+            };
+            if !workers.iter().any(late) {
+                return;
             }
-        };
-        // A worker that was killed stays late.
-        let _ = tokio::time::timeout(Duration::from_millis(200), alive).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("a worker's heartbeat does not come");
     }
 
     /// Waits until a task is in a state.
