@@ -105,7 +105,7 @@ async fn a_pool_is_exhausted() {
     };
     let mut blocker = connect(&server.url("postgres")).await;
     let lock = blocker.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE homing.jobs IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    lock.batch_execute("LOCK TABLE homing.tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let held = [tokio::spawn(jobs()), tokio::spawn(jobs())];
     let waiting = "SELECT count(*) FROM pg_stat_activity
       WHERE application_name = 'crowd' AND wait_event_type = 'Lock'";

@@ -43,8 +43,8 @@ const MISCOUNTED: &str = "SELECT s.job, s.task, s.\"set\" FROM homing.sets AS s
         count(*) FILTER (WHERE e.state = 5 AND e.cancelled_by IN (2, 3)) AS aborted
       FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
       WHERE t.\"set\" IS NOT NULL GROUP BY t.job, t.\"set\") AS c USING (job, \"set\")
-    JOIN homing.jobs AS j USING (job)
-  WHERE NOT j.pruning AND (s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted) IS DISTINCT FROM
+    JOIN homing.tasks AS r ON r.job = s.job AND r.local = '00000000-0000-0000-0000-000000000000'
+  WHERE r.pruning IS NULL AND (s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted) IS DISTINCT FROM
     (coalesce(c.spawned, 0), coalesce(c.succeeded, 0), coalesce(c.failed, 0), coalesce(c.cancelled, 0),
       coalesce(c.aborted, 0))
   ORDER BY s.job, s.task, s.\"set\"";

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use super::columns::{count, task_id};
 use super::fault::Result;
 use super::pipeline::{Step, arrays, values};
-use super::scene::Scene;
+use super::scene::{Known, Scene};
 use super::task::{Task, columns};
 use crate::clock::Time;
 use crate::id::{TaskId, Token, WorkerId};
@@ -67,7 +67,7 @@ macro_rules! of_level {
 }
 
 /// First how many of each level would be taken if nobody else took any, then so many are locked: never
-/// more than are asked for, though there be many lanes.
+/// more than are asked for, though there be many lanes. A level that is alone has them all.
 pub(super) const READY: &str = concat!(
     "WITH RECURSIVE ",
     levels!(),
@@ -76,9 +76,11 @@ pub(super) const READY: &str = concat!(
         SELECT o.due, o.job, o.local FROM ",
     of_level!(),
     " LIMIT $5) AS o
+      WHERE (SELECT count(*) FROM levels) > 1
       ORDER BY l.priority DESC, o.due, o.job, o.local LIMIT $5),
-    shares AS (SELECT queue, kind, priority, count(*) AS tasks FROM front
-      GROUP BY queue, kind, priority)
+    shares AS (
+      SELECT queue, kind, priority, count(*) AS tasks FROM front GROUP BY queue, kind, priority
+      UNION ALL SELECT queue, kind, priority, $5 FROM levels WHERE (SELECT count(*) FROM levels) = 1)
   SELECT ",
     columns!(),
     " FROM shares AS l CROSS JOIN LATERAL (
@@ -140,13 +142,15 @@ pub(super) const AGAIN: &str = concat!(
 /// For a transaction whose loss would be no loss.
 pub(super) const PASSING: &str = "SELECT set_config('synchronous_commit', 'off', true)";
 
-/// After the writes, so that what this transaction recorded and spawned is counted.
+/// After the writes, so that what this transaction recorded and spawned is counted. A task that begins has
+/// done neither.
 pub(super) const DETAILS: &str = "SELECT t.job, t.local, t.arguments, t.policy,
-    coalesce((SELECT max(r.seq) FROM homing.records AS r
-      WHERE r.job = t.job AND r.task = t.local), 0),
-    coalesce((SELECT sum(s.spawned) FROM homing.sets AS s
-      WHERE s.job = t.job AND s.task = t.local), 0)::bigint
-  FROM unnest($1::uuid[], $2::uuid[]) AS c (job, local) JOIN homing.tasks AS t USING (job, local)";
+    CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT max(r.seq) FROM homing.records AS r
+      WHERE r.job = t.job AND r.task = t.local), 0) END,
+    CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT sum(s.spawned) FROM homing.sets AS s
+      WHERE s.job = t.job AND s.task = t.local), 0)::bigint END
+  FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]) AS c (job, local, begins)
+    JOIN homing.tasks AS t USING (job, local)";
 
 /// What a claim asks the database for.
 #[derive(Debug, Clone, Copy)]
@@ -275,8 +279,9 @@ pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
 }
 
 /// The statement that reads what other tables hold of claimed tasks.
-pub(super) fn details<'e>(claimed: &[Claimed]) -> Step<'e> {
-    Step::new(DETAILS, arrays!(claimed, c => c.task.job, c.task.local))
+pub(super) fn details<'e>(claimed: &[Claimed], scene: &Scene<'_>) -> Step<'e> {
+    let begins = |task| scene.rows.get(&task).is_some_and(|known: &Known| known.begun);
+    Step::new(DETAILS, arrays!(claimed, c => c.task.job, c.task.local, begins(c.task)))
 }
 
 /// Adds what other tables hold of claimed tasks.

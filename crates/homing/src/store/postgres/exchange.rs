@@ -38,6 +38,10 @@ const NOTICES: &str =
 const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
 const TOLD: &str = "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
 
+/// From how many units on they are applied beside the claim, over a connection of their own. With fewer
+/// one transaction is the faster.
+const APART: usize = 32;
+
 /// How far an exchange goes in one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -69,13 +73,10 @@ impl Shared {
 
     async fn talk(&self, exchange: &Exchange, effects: &mut Effects) -> Result<Reply> {
         let units: Vec<&Unit> = exchange.units.iter().map(|unit| &**unit).collect();
-        let whole = self.turn(exchange, &units, Reach::UnitsAndClaim, effects).await;
-        let (mut reply, upkeep) = match whole {
-            Ok(done) => done,
-            Err(fault) if fault.is_of_the_data() && !units.is_empty() => {
-                (self.apart(exchange, &units, effects).await?, true)
-            }
-            Err(fault) => return Err(fault),
+        let (mut reply, upkeep) = if units.len() >= APART && exchange.claim.tasks > 0 {
+            self.side_by_side(exchange, &units, effects).await?
+        } else {
+            self.tolerant(exchange, &units, Reach::UnitsAndClaim, effects).await?
         };
         if upkeep {
             reply.more = self.keep_up(exchange.claim.max_crashes).await?;
@@ -85,6 +86,45 @@ impl Shared {
             reply.next_due = claimed.next_due;
         }
         Ok(reply)
+    }
+
+    /// Units in one transaction and the claim in another, at the same time: with many units each takes
+    /// as long as the other. What the units make ready is claimed by the next exchange, which the hint
+    /// about it brings about.
+    async fn side_by_side(
+        &self,
+        exchange: &Exchange,
+        units: &[&Unit],
+        effects: &mut Effects,
+    ) -> Result<(Reply, bool)> {
+        let mut of_claim = Effects::default();
+        let (applied, claimed) = tokio::join!(
+            self.tolerant(exchange, units, Reach::Units, effects),
+            self.turn(exchange, &[], Reach::UnitsAndClaim, &mut of_claim),
+        );
+        effects.extend(of_claim);
+        let ((units, cascades), (claim, upkeep)) = (applied?, claimed?);
+        let mut reply = Reply { refused: units.refused, ready: units.ready, ..claim };
+        if cascades && !upkeep {
+            reply.more = self.keep_up(exchange.claim.max_crashes).await?;
+        }
+        Ok((reply, upkeep))
+    }
+
+    /// A transaction that loses only what the database cannot hold.
+    async fn tolerant(
+        &self,
+        exchange: &Exchange,
+        units: &[&Unit],
+        reach: Reach,
+        effects: &mut Effects,
+    ) -> Result<(Reply, bool)> {
+        match self.turn(exchange, units, reach, effects).await {
+            Err(fault) if fault.is_of_the_data() && !units.is_empty() => {
+                Ok((self.apart(exchange, units, effects).await?, true))
+            }
+            done => done,
+        }
     }
 
     /// Applies units so that only those are lost which the database cannot hold: halves what fails
@@ -170,7 +210,11 @@ impl Talk<'_, '_> {
             }
         }
         scene.wake_parents()?;
-        turn.upkeep = self.reach == Reach::UnitsAndClaim && (seen.upkeep || scene.needs_upkeep());
+        turn.upkeep = match self.reach {
+            Reach::Units => scene.needs_upkeep(),
+            Reach::UnitsAndClaim => seen.upkeep || scene.needs_upkeep(),
+            Reach::Claim => false,
+        };
         let goes_on = self.reach != Reach::Units && !turn.upkeep;
         if goes_on && seen.known {
             self.answer_unread(&mut seen, &mut scene).await?;
@@ -299,7 +343,8 @@ impl Talk<'_, '_> {
             steps.insert(0, Step::plain(claim::PASSING));
         }
         let claimed = &turn.reply.claimed;
-        let details = (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed)));
+        let details =
+            (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &scene)));
         let due = goes_on.then(|| {
             let now = Some(scene.now);
             add(&mut steps, Candidates { worker: *worker, claim, aborted: 0, now }.next_due())

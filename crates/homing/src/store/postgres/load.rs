@@ -23,7 +23,6 @@ pub(super) struct Wanted<'e> {
     sets: Vec<(TaskId, Local)>,
     children: Vec<TaskId>,
     waits: Vec<(TaskId, u64)>,
-    listening: bool,
     /// Tasks that may fall, and everything below them with them.
     falling: Vec<TaskId>,
     /// Children that units abort one by one.
@@ -73,7 +72,6 @@ impl<'e> Wanted<'e> {
         self.sets.extend(sets.into_iter().map(|set| (task, set)));
         self.children.extend(children.into_iter().map(|local| TaskId { job: task.job, local }));
         self.waits.extend(waits.iter().map(|wait| (task, wait.seq)));
-        self.listening = true;
     }
 
     /// Tasks that somebody else than their body may end.
@@ -96,18 +94,21 @@ impl<'e> Wanted<'e> {
         let ends = self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
         let mut add = |needed: bool, what, sql, more: Vec<_>| {
             if needed {
-                let own = matches!(what, What::Rows | What::Sets | What::Over | What::Signals);
+                let own = matches!(what, What::Sets | What::Over | What::Signals);
                 let mut values = if own { self.keys() } else { Vec::new() };
                 values.extend(more);
                 whats.push((pipeline::add(steps, Step::new(sql, values)), what));
             }
         };
-        add(!self.tasks.is_empty(), What::Rows, LOCK, vec![]);
+        let own = arrays!(self.tasks, (task, _) => task.job, task.local);
+        add(!self.tasks.is_empty() && !ends, What::Rows, LOCK_OWN, own);
+        add(ends, What::Rows, LOCK, self.keys());
         let sets = arrays!(self.sets, (task, set) => task.job, task.local, *set);
         add(ends || !self.sets.is_empty(), What::Sets, SETS, sets);
         let children = arrays!(self.children, child => child.job, child.local);
         add(ends || !self.children.is_empty(), What::Over, OVER, children);
-        add(ends || self.listening, What::Signals, SIGNALS, vec![]);
+        let listening = arrays!(self.waits, (task, _) => task.job, task.local);
+        add(ends || !self.waits.is_empty(), What::Signals, SIGNALS, listening);
         let waits = arrays!(self.waits, (task, seq) => task.job, task.local, *seq as i64);
         add(!self.waits.is_empty(), What::Records, RECORDS, waits);
         let falling = arrays!(self.falling, task => task.job, task.local);
@@ -139,29 +140,44 @@ impl<'e> Wanted<'e> {
 }
 
 /// The verb's own tasks, and the parents of those that may end.
-macro_rules! keys {
+macro_rules! up {
     () => {
         "WITH own AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[])
              AS own (job, local, ends)),
            up AS MATERIALIZED (SELECT DISTINCT o.job, o.parent AS local, o.\"set\"
              FROM own JOIN homing.open AS o USING (job, local)
-             WHERE own.ends AND o.parent IS NOT NULL),
-           keys AS (SELECT job, local FROM own UNION SELECT job, local FROM up) "
+             WHERE own.ends AND o.parent IS NOT NULL)"
     };
 }
 
-const LOCK: &str = concat!(
-    keys!(),
-    "SELECT ",
-    columns!(),
-    " FROM keys JOIN homing.open AS o USING (job, local)
+/// Locks rows, in the order in which everybody does.
+macro_rules! locked {
+    () => {
+        concat!(
+            " SELECT ",
+            columns!(),
+            " FROM keys JOIN homing.open AS o USING (job, local)
   ORDER BY o.depth, o.job, o.local FOR UPDATE OF o"
+        )
+    };
+}
+
+/// The verb's own tasks alone.
+const LOCK_OWN: &str = concat!(
+    "WITH keys AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS own (job, local))",
+    locked!()
+);
+
+const LOCK: &str = concat!(
+    up!(),
+    ", keys AS (SELECT job, local FROM own UNION SELECT job, local FROM up)",
+    locked!()
 );
 
 /// After the rows of tasks, so that these are locked first everywhere. An ended parent has no row:
 /// then this is the only lock.
 const SETS: &str = concat!(
-    keys!(),
+    up!(),
     ", wanted (job, task, \"set\") AS (
       SELECT * FROM unnest($4::uuid[], $5::uuid[], $6::uuid[])
       UNION SELECT job, local, \"set\" FROM up
@@ -174,7 +190,7 @@ const SETS: &str = concat!(
 );
 
 const OVER: &str = concat!(
-    keys!(),
+    up!(),
     ", wanted (job, local) AS (
       SELECT * FROM unnest($4::uuid[], $5::uuid[])
       UNION SELECT p.job, w.local FROM up JOIN homing.open AS p USING (job, local)
@@ -183,10 +199,13 @@ const OVER: &str = concat!(
       SELECT FROM homing.ended AS e WHERE e.job = w.job AND e.local = w.local OFFSET 0) AS e"
 );
 
-/// More than one of a name only for branches that wait for the same signal at the same time.
+/// Of tasks that are about to wait and of parents that may. More than one of a name only for branches that
+/// wait for the same signal at the same time.
 const SIGNALS: &str = concat!(
-    keys!(),
-    "SELECT s.job, s.task, s.number, s.name, s.value
+    up!(),
+    ", keys AS (SELECT * FROM unnest($4::uuid[], $5::uuid[]) AS w (job, local)
+      UNION SELECT job, local FROM up)
+  SELECT s.job, s.task, s.number, s.name, s.value
   FROM (SELECT o.job, o.local FROM keys JOIN homing.open AS o USING (job, local)
       WHERE o.signalled OFFSET 0) AS o
     CROSS JOIN LATERAL (SELECT g.job, g.task, g.number, g.name, g.value,

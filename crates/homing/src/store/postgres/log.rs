@@ -1,7 +1,8 @@
 //! A job's log: lines are written once, whatever is replayed, and capped per task.
 //!
 //! Lines are numbered in the order of commits, so that a reader who pages by number misses none: whoever
-//! writes lines holds the job's row until the commit. Only transactions with lines for the job do.
+//! writes lines holds the row of the job's root until the commit. Only transactions with lines for the job
+//! do.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +16,19 @@ use crate::store::LogLine;
 /// The key of the line that counts the dropped; no key of a body's line begins like this.
 const DROPPED: &str = "\u{1}";
 
-const HOLD: &str = "SELECT FROM homing.jobs WHERE job = ANY ($1::uuid[]) ORDER BY job FOR UPDATE";
+const HOLD: &str = "SELECT FROM homing.tasks
+  WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'
+  ORDER BY job FOR NO KEY UPDATE";
 
-const WRITE: &str = "WITH head AS (
-    UPDATE homing.jobs AS j SET lines = j.lines + n.lines
-    FROM unnest($1::uuid[], $2::bigint[]) AS n (job, lines) WHERE j.job = n.job
-    RETURNING j.job, j.lines - n.lines AS before)
+/// After the lock, so that the last line is known. A job that is gone has no log.
+const WRITE: &str = "WITH head AS MATERIALIZED (
+    SELECT n.job, coalesce((SELECT max(l.number) FROM homing.logs AS l WHERE l.job = n.job), 0) AS before
+    FROM unnest($1::uuid[]) AS n (job) JOIN homing.tasks AS r
+      ON r.job = n.job AND r.local = '00000000-0000-0000-0000-000000000000')
   INSERT INTO homing.logs (job, number, task, key, time, level, message)
   SELECT job, head.before + l.turn, l.task, l.key, l.time, l.level, l.message
-  FROM unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::text[], $7::bigint[], $8::smallint[],
-    $9::text[]) AS l (job, turn, task, key, time, level, message) JOIN head USING (job)";
+  FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::smallint[],
+    $8::text[]) AS l (job, turn, task, key, time, level, message) JOIN head USING (job)";
 
 const COUNT: &str = "INSERT INTO homing.unsaid (job, task, key)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])";
@@ -71,8 +75,8 @@ pub(super) fn write<'s>(scene: &'s Scene<'_>, steps: &mut Vec<Step<'s>>) {
         }
     }
     if !lines.is_empty() {
-        let jobs: Vec<JobId> = heads.keys().copied().collect();
-        let mut values = values![jobs.clone(), heads.into_values().collect::<Vec<_>>()];
+        let jobs: Vec<JobId> = heads.into_keys().collect();
+        let mut values = values![jobs.clone()];
         values.extend(arrays!(lines, (said, turn, (time, level, message)) =>
             said.task.job, *turn, said.task.local, said.key, *time, *level as i16, message.as_str()));
         steps.push(Step::new(HOLD, values![jobs]));

@@ -50,40 +50,41 @@ macro_rules! jobs {
         concat!(
             "WITH running AS MATERIALIZED (
       SELECT job, count(*) AS tasks FROM homing.open WHERE state = 1 GROUP BY job)
-  SELECT j.job, t.kind, j.title, t.key, j.tags, t.queue, coalesce(o.state, e.state),
-    EXISTS (SELECT FROM homing.sets AS f WHERE f.job = j.job AND f.failed > 0),
+  SELECT t.job, t.kind, t.title, t.key, coalesce(t.tags, '{}'), t.queue, coalesce(o.state, e.state),
+    EXISTS (SELECT FROM homing.sets AS f WHERE f.job = t.job AND f.failed > 0),
     s.spawned, s.succeeded, s.failed, s.cancelled, w.tasks, coalesce(r.tasks, 0),
-    j.origin_job, j.origin_local, t.created, coalesce(o.started, e.started), e.ended,
+    t.origin_job, t.origin_local, t.created, coalesce(o.started, e.started), e.ended,
     CASE WHEN e.state IN (4, 5) THEN e.outcome END,
     coalesce(o.progress_done, e.progress_done), coalesce(o.progress_total, e.progress_total)
-  FROM homing.jobs AS j JOIN homing.tasks AS t ON t.job = j.job AND t.local = $1
-    LEFT JOIN homing.open AS o ON o.job = j.job AND o.local = $1
-    LEFT JOIN homing.ended AS e ON e.job = j.job AND e.local = $1
-    LEFT JOIN running AS r ON r.job = j.job
+  FROM homing.tasks AS t
+    LEFT JOIN homing.open AS o ON o.job = t.job AND o.local = $1
+    LEFT JOIN homing.ended AS e ON e.job = t.job AND e.local = $1
+    LEFT JOIN running AS r ON r.job = t.job
     CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,
         coalesce(sum(succeeded), 0)::bigint AS succeeded, coalesce(sum(failed), 0)::bigint AS failed,
         coalesce(sum(cancelled + aborted), 0)::bigint AS cancelled
-      FROM homing.sets AS s WHERE s.job = j.job) AS s
+      FROM homing.sets AS s WHERE s.job = t.job) AS s
     CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM homing.open AS w
-      WHERE w.state = 2 AND w.job = j.job) AS w ",
+      WHERE w.state = 2 AND w.job = t.job) AS w
+  WHERE t.parent IS NULL AND t.local = $1 AND ",
             $which
         )
     };
 }
 
-const JOB: &str = jobs!("WHERE j.job = $2");
+const JOB: &str = jobs!("t.job = $2");
 
 /// A page of a list. What a filter asks of the status is asked of the root's state and the job's losses.
 pub(super) const JOBS: &str = jobs!(
-    "WHERE j.created >= $2 AND j.created < $3 AND (j.created, j.job) < ($4, $5)
+    "t.created >= $2 AND t.created < $3 AND (t.created, t.job) < ($4, $5)
     AND ($6::text IS NULL OR t.kind = $6) AND ($7::text IS NULL OR t.queue = $7)
-    AND ($8::text IS NULL OR strpos(translate(coalesce(j.title, ''), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
+    AND ($8::text IS NULL OR strpos(translate(coalesce(t.title, ''), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
       'abcdefghijklmnopqrstuvwxyz'), $8) > 0)
-    AND ($9::text IS NULL OR $9 = ANY (j.tags))
+    AND ($9::text IS NULL OR $9 = ANY (t.tags))
     AND ($10::smallint IS NULL OR coalesce(o.state, e.state) BETWEEN $10 AND $11::smallint)
     AND ($12::boolean IS NULL
-      OR $12 = EXISTS (SELECT FROM homing.sets AS f WHERE f.job = j.job AND f.failed > 0))
-  ORDER BY j.created DESC, j.job DESC LIMIT $13"
+      OR $12 = EXISTS (SELECT FROM homing.sets AS f WHERE f.job = t.job AND f.failed > 0))
+  ORDER BY t.created DESC, t.job DESC LIMIT $13"
 );
 
 const LOG: &str = "SELECT number, time, level, task, message FROM homing.logs

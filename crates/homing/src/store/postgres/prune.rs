@@ -23,8 +23,9 @@ const HOLD: &str = "SELECT j.job,
     + (SELECT count(*) FROM (SELECT FROM homing.logs AS l WHERE l.job = j.job LIMIT $2) AS l)
     + (SELECT count(*) FROM (SELECT FROM homing.records AS r WHERE r.job = j.job LIMIT $2) AS r)
     + (SELECT count(*) FROM (SELECT FROM homing.unsaid AS u WHERE u.job = j.job LIMIT $2) AS u)
-  FROM homing.jobs AS j
-  WHERE j.job = ANY ($1::uuid[]) ORDER BY j.job FOR UPDATE OF j SKIP LOCKED";
+  FROM homing.tasks AS j
+  WHERE j.job = ANY ($1::uuid[]) AND j.local = '00000000-0000-0000-0000-000000000000'
+  ORDER BY j.job FOR UPDATE OF j SKIP LOCKED";
 
 /// Under the lock: whether the jobs are still over.
 const OVER: &str = "SELECT e.job FROM homing.ended AS e
@@ -32,7 +33,7 @@ const OVER: &str = "SELECT e.job FROM homing.ended AS e
   ORDER BY e.ended, e.job";
 
 /// Removes jobs whole.
-const WHOLE: [&str; 8] = [
+const WHOLE: [&str; 7] = [
     "DELETE FROM homing.tasks WHERE job = ANY ($1::uuid[])",
     "DELETE FROM homing.ended WHERE job = ANY ($1::uuid[])",
     "DELETE FROM homing.sets WHERE job = ANY ($1::uuid[])",
@@ -40,10 +41,10 @@ const WHOLE: [&str; 8] = [
     "DELETE FROM homing.signals WHERE job = ANY ($1::uuid[])",
     "DELETE FROM homing.logs WHERE job = ANY ($1::uuid[])",
     "DELETE FROM homing.unsaid WHERE job = ANY ($1::uuid[])",
-    "DELETE FROM homing.jobs WHERE job = ANY ($1::uuid[])",
 ];
 
-const MARK: &str = "UPDATE homing.jobs SET pruning = true WHERE job = $1 AND NOT pruning";
+const MARK: &str = "UPDATE homing.tasks SET pruning = true
+  WHERE job = $1 AND local = '00000000-0000-0000-0000-000000000000' AND pruning IS NULL";
 
 /// Removes rows of a large job, at most `$2` of each table.
 const SOME: [&str; 4] = [

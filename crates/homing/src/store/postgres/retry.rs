@@ -1,6 +1,6 @@
 //! `retry`: a failed job goes on, and only what failed runs again.
 //!
-//! The job's row is locked from beginning to end, so that two retries, or a retry and a prune, follow
+//! The row of its root is locked from beginning to end, so that two retries, or a retry and a prune, follow
 //! each other. The tree is walked down level by level.
 
 use super::Shared;
@@ -14,7 +14,8 @@ use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
 use crate::store::{CancelledBy, Cause};
 
-const HOLD: &str = "SELECT pruning FROM homing.jobs WHERE job = $1 FOR UPDATE";
+const HOLD: &str = "SELECT coalesce(pruning, false) FROM homing.tasks
+  WHERE job = $1 AND local = $2 FOR NO KEY UPDATE";
 
 /// After the lock. No row: the root is open.
 const ROOT: &str =
@@ -134,7 +135,7 @@ impl Shared {
         let answers = session
             .run(vec![
                 Step::begin(),
-                Step::new(HOLD, values![job]),
+                Step::new(HOLD, values![job, Local::ROOT]),
                 Step::new(ROOT, values![job, Local::ROOT]),
                 Step::new(CLOCK, values![self.manual_now()]),
             ])

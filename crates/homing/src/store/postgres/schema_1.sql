@@ -3,7 +3,8 @@
 -- all of them can be partitioned or distributed by it. There are no foreign keys: the verbs keep the
 -- rows together, and a check of each would lock the parent's row for every child.
 
--- What a task is from its birth on. Never updated, so it gathers no dead rows.
+-- What a task is from its birth on, and what people ask of its job where it is a root. Never updated, but
+-- when `prune` begins with a large job, so it gathers no dead rows.
 CREATE TABLE homing.tasks (
   job uuid NOT NULL,
   local uuid NOT NULL,
@@ -19,10 +20,16 @@ CREATE TABLE homing.tasks (
   created bigint NOT NULL,
   key text,                      -- a root's: unique among open jobs
   policy text,
+  origin_job uuid,               -- the task that detached a root
+  origin_local uuid,
+  title text,
+  tags text[],
+  pruning boolean,               -- whether prune has begun to remove the job
   arguments text NOT NULL,
   PRIMARY KEY (job, local)
 );
 CREATE INDEX placed ON homing.tasks (job, "set", number, local) WHERE placed;
+CREATE INDEX submitted ON homing.tasks (created DESC, job DESC) WHERE parent IS NULL;
 
 -- The task as it moves: one narrow row per open task, and none of ended ones. The only table whose rows
 -- change more than once or twice, and it stays as small as the work at hand.
@@ -106,19 +113,6 @@ CREATE INDEX ends ON homing.ended (job, "set", "end") WHERE "end" IS NOT NULL;
 -- Which children of a wide task failed or were cancelled: what people ask of it.
 CREATE INDEX fallen ON homing.ended (job, "set", state, local) WHERE state >= 4 AND "set" IS NOT NULL;
 CREATE INDEX settled ON homing.ended (ended, job) WHERE "set" IS NULL;
-
--- What only people ask of a job; the rest is its root's.
-CREATE TABLE homing.jobs (
-  job uuid NOT NULL PRIMARY KEY,
-  created bigint NOT NULL,
-  lines bigint NOT NULL,         -- the number of its last line
-  pruning boolean NOT NULL,      -- whether prune has begun to remove it
-  origin_job uuid,
-  origin_local uuid,
-  title text,
-  tags text[] NOT NULL
-) WITH (fillfactor = 90);
-CREATE INDEX submitted ON homing.jobs (created DESC, job DESC);
 
 -- The counts of a set. A job's counts are the sum over its sets, so no row is written by everybody.
 CREATE TABLE homing.sets (

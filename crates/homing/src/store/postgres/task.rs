@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::columns::{Hash, count, progress, small, task_id, token};
 use super::fault::Result;
-use super::pipeline::{Step, arrays};
+use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::state::State;
@@ -52,7 +52,7 @@ macro_rules! columns {
          o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
          o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
          o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
-         EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
+         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
     };
 }
 
@@ -207,7 +207,18 @@ pub(super) struct Newborn<'e> {
     pub(super) id: TaskId,
     pub(super) birth: Option<Birth>,
     pub(super) new: &'e NewTask,
-    pub(super) key: Option<&'e str>,
+    /// The job of which it is the root.
+    pub(super) job: Option<&'e NewJob>,
+}
+
+impl Newborn<'_> {
+    /// Whether there is nothing to say of it that few tasks have.
+    fn is_plain(&self) -> bool {
+        let bare = |job: &NewJob| {
+            job.title.is_none() && job.tags.is_empty() && job.origin.is_none() && job.key.is_none()
+        };
+        self.new.policy == Policy::default() && self.job.is_none_or(bare)
+    }
 }
 
 /// A task that ends in this transaction.
@@ -220,50 +231,70 @@ pub(super) struct Ended {
     pub(super) outcome: String,
 }
 
-pub(super) const BEAR: &str =
-    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed,
-    depth, kind, queue, priority, hash, created, key, policy, arguments)
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
-    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::text[],
-    $14::text[], $15::text[])";
+impl Ended {
+    /// Whether there is nothing to say of it that few tasks have.
+    fn is_plain(&self) -> bool {
+        let Self { task, by, cause, .. } = self;
+        let counts = [task.failures, task.crashes, task.lines, task.stalls];
+        let instants = [task.expires, task.deadline];
+        counts == [0; 4]
+            && instants == [None; 2]
+            && task.dropped == 0
+            && task.progress.is_none()
+            && task.reason.is_none()
+            && by.is_none()
+            && cause.is_none()
+    }
+}
 
-/// Writes what newborn tasks will always be.
+const BEAR_PLAIN: &str =
+    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed, depth, kind, queue, priority,
+    hash, arguments, created)
+  SELECT n.*, $13::bigint FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[],
+    $6::boolean[], $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[]) AS n";
+
+const BEAR: &str =
+    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed, depth, kind, queue, priority,
+    hash, arguments, created, policy, key, origin_job, origin_local, title, tags)
+  SELECT n.job, n.local, n.parent, n.\"set\", n.number, n.placed, n.depth, n.kind, n.queue, n.priority,
+    n.hash, n.arguments, $13::bigint, n.policy, n.key, n.origin_job, n.origin_local, n.title,
+    n.tags::text[]
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
+    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[], $14::text[],
+    $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::text[])
+    AS n (job, local, parent, \"set\", number, placed, depth, kind, queue, priority, hash, arguments,
+      policy, key, origin_job, origin_local, title, tags)";
+
+/// Writes what newborn tasks will always be. The server's work grows with the number of columns, so that
+/// what few tasks have is told only where one has it; here and below.
 pub(super) fn bear<'e>(newborns: &[Newborn<'e>], now: Time) -> Step<'e> {
-    Step::new(
-        BEAR,
-        arrays!(newborns, n =>
-            n.id.job, n.id.local,
-            n.birth.map(|birth| birth.parent),
-            n.birth.map(|birth| birth.set),
-            n.birth.map(|birth| i64::from(birth.number)),
-            n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
-            n.birth.map_or(0, |birth| birth.depth as i32),
-            n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash), now, n.key,
-            policy(&n.new.policy), n.new.arguments.as_str()
-        ),
-    )
+    let mut values = arrays!(newborns, n =>
+        n.id.job, n.id.local,
+        n.birth.map(|birth| birth.parent),
+        n.birth.map(|birth| birth.set),
+        n.birth.map(|birth| i64::from(birth.number)),
+        n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
+        n.birth.map_or(0, |birth| birth.depth as i32),
+        n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash),
+        n.new.arguments.as_str()
+    );
+    values.extend(values![now]);
+    if newborns.iter().all(Newborn::is_plain) {
+        return Step::new(BEAR_PLAIN, values);
+    }
+    values.extend(arrays!(newborns, n =>
+        policy(&n.new.policy),
+        n.job.and_then(|job| job.key.as_deref()),
+        n.job.and_then(|job| job.origin).map(|origin| origin.job),
+        n.job.and_then(|job| job.origin).map(|origin| origin.local),
+        n.job.and_then(|job| job.title.as_deref()),
+        n.job.filter(|job| !job.tags.is_empty()).map(|job| words(&job.tags))
+    ));
+    Step::new(BEAR, values)
 }
 
 fn policy(policy: &Policy) -> Option<String> {
     (*policy != Policy::default()).then(|| crate::encode::json(policy))
-}
-
-pub(super) const ENTITLE: &str =
-    "INSERT INTO homing.jobs (job, created, lines, pruning, origin_job,
-    origin_local, title, tags)
-  SELECT job, created, 0, false, origin_job, origin_local, title, tags::text[]
-  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[])
-    AS new (job, created, origin_job, origin_local, title, tags)";
-
-/// Writes what people ask of new jobs.
-pub(super) fn entitle<'e>(jobs: &[&'e NewJob], now: Time) -> Step<'e> {
-    Step::new(
-        ENTITLE,
-        arrays!(jobs, job =>
-            job.id, now, job.origin.map(|origin| origin.job), job.origin.map(|origin| origin.local),
-            job.title.as_deref(), words(&job.tags)
-        ),
-    )
 }
 
 /// Words as the text of an array, which is how lists of lists travel.
@@ -275,27 +306,40 @@ pub(super) fn words(words: &[String]) -> String {
     format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
 }
 
-const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth, state, priority,
-    attempt, failures, crashes, stalls, lines, due, worker, claim, started, expires, deadline, timer,
-    dropped, signalled, queue, kind, key)
-  SELECT job, local, parent, \"set\", depth, state, priority, 1, 0, 0, 0, 0, due, worker, claim,
-    started, expires, deadline, timer, 0, false, queue, kind, key
+const OPEN_PLAIN: &str =
+    "INSERT INTO homing.open (job, local, parent, \"set\", depth, priority, due, queue,
+    kind, state, attempt, failures, crashes, stalls, lines, dropped, signalled)
+  SELECT n.*, 0, 1, 0, 0, 0, 0, 0, false FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[],
+    $5::integer[], $6::smallint[], $7::bigint[], $8::text[], $9::text[]) AS n";
+
+const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth, priority, due, queue, kind,
+    state, attempt, failures, crashes, stalls, lines, dropped, signalled, worker, claim, started, expires,
+    deadline, timer, key)
+  SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.due, n.queue, n.kind, n.state, 1, 0, 0,
+    0, 0, 0, false, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
-    $7::smallint[], $8::bigint[], $9::uuid[], $10::bigint[], $11::bigint[], $12::bigint[],
-    $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::text[])
-    AS new (job, local, parent, \"set\", depth, state, priority, due, worker, claim, started, expires,
-      deadline, timer, queue, kind, key)";
+    $7::bigint[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::bigint[],
+    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
+    AS n (job, local, parent, \"set\", depth, priority, due, queue, kind, state, worker, claim, started,
+      expires, deadline, timer, key)";
 
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
-pub(super) fn open<'e>(tasks: &[&Task]) -> Step<'e> {
-    Step::new(
-        OPEN,
-        arrays!(tasks, t =>
-            t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.state, t.priority, t.due,
-            t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
-            t.expires, t.deadline, t.timer(), t.queue.clone(), t.kind.clone(), t.key.clone()
-        ),
-    )
+pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
+    let mut values = arrays!(tasks, t =>
+        t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, t.due, t.queue.as_str(),
+        t.kind.as_str()
+    );
+    let plain = |t: &&Task| {
+        t.state == State::Pending && t.key.is_none() && t.expires.is_none() && t.deadline.is_none()
+    };
+    if tasks.iter().all(plain) {
+        return Step::new(OPEN_PLAIN, values);
+    }
+    values.extend(arrays!(tasks, t =>
+        t.state, t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
+        t.expires, t.deadline, t.timer(), t.key.as_deref()
+    ));
+    Step::new(OPEN, values)
 }
 
 const MOVE: &str = "UPDATE homing.open AS o SET state = m.state, attempt = m.attempt,
@@ -332,21 +376,17 @@ pub(super) fn moved<'e>(tasks: &[&Task]) -> Step<'e> {
     )
 }
 
-const START: &str = "UPDATE homing.open AS o SET state = 1, worker = b.worker, claim = b.claim,
-    started = b.started, timer = b.timer
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[])
-    AS b (job, local, worker, claim, started, timer)
+const START: &str = "UPDATE homing.open AS o SET state = 1, worker = $4, claim = $5, started = $6,
+    timer = b.timer
+  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS b (job, local, timer)
   WHERE o.job = b.job AND o.local = b.local";
 
-/// Writes rows that are claimed for the first time: what else there is to a row is as it was born.
-pub(super) fn begun<'e>(tasks: &[&Task]) -> Step<'e> {
-    Step::new(
-        START,
-        arrays!(tasks, t =>
-            t.id.job, t.id.local, t.token.map(|token| token.worker),
-            t.token.map(|token| token.claim as i64), t.started, t.timer()
-        ),
-    )
+/// Writes rows that are claimed for the first time, all in one exchange: what else there is to a row is as
+/// it was born.
+pub(super) fn begun<'e>(tasks: &[&Task], token: Token, now: Time) -> Step<'e> {
+    let mut values = arrays!(tasks, t => t.id.job, t.id.local, t.timer());
+    values.extend(values![token.worker, token.claim as i64, now]);
+    Step::new(START, values)
 }
 
 const CLOSE: &str = "DELETE FROM homing.open AS o
@@ -358,25 +398,40 @@ pub(super) fn close<'e>(ended: &[Ended]) -> Step<'e> {
     Step::new(CLOSE, arrays!(ended, e => e.task.id.job, e.task.id.local))
 }
 
-const END: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state, cancelled_by,
-    attempt, failures, crashes, lines, stalls, due, started, expires, deadline, ended, dropped,
-    progress_done, progress_total, reason, cause, outcome)
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[],
-    $6::smallint[], $7::integer[], $8::integer[], $9::integer[], $10::integer[], $11::integer[],
-    $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[],
-    $18::bigint[], $19::bigint[], $20::text[], $21::text[], $22::text[])";
+const END_PLAIN: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state, attempt, due, started,
+    outcome, ended, failures, crashes, lines, stalls, dropped)
+  SELECT e.*, $10::bigint, 0, 0, 0, 0, 0 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[],
+    $5::smallint[], $6::integer[], $7::bigint[], $8::bigint[], $9::text[]) AS e";
+
+const END: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state, attempt, due, started,
+    outcome, ended, cancelled_by, failures, crashes, lines, stalls, expires, deadline, dropped,
+    progress_done, progress_total, reason, cause)
+  SELECT e.job, e.local, e.\"set\", e.\"end\", e.state, e.attempt, e.due, e.started, e.outcome, $10::bigint,
+    e.cancelled_by, e.failures, e.crashes, e.lines, e.stalls, e.expires, e.deadline, e.dropped,
+    e.progress_done, e.progress_total, e.reason, e.cause
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[], $6::integer[],
+    $7::bigint[], $8::bigint[], $9::text[], $11::smallint[], $12::integer[], $13::integer[],
+    $14::integer[], $15::integer[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[],
+    $20::bigint[], $21::text[], $22::text[])
+    AS e (job, local, \"set\", \"end\", state, attempt, due, started, outcome, cancelled_by, failures,
+      crashes, lines, stalls, expires, deadline, dropped, progress_done, progress_total, reason, cause)";
 
 /// Writes how tasks ended.
 pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
-    let values = arrays!(ended, e =>
-        e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state, e.by,
-        e.task.attempt as i32, e.task.failures as i32, e.task.crashes as i32, e.task.lines as i32,
-        e.task.stalls as i32, e.task.due, e.task.started, e.task.expires,
-        e.task.deadline, now, e.task.dropped as i64,
-        e.task.progress.map(|(done, _)| done as i64),
-        e.task.progress.map(|(_, total)| total as i64), e.task.reason.as_deref(), e.cause.as_deref(),
-        e.outcome.as_str()
+    let mut values = arrays!(ended, e =>
+        e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state,
+        e.task.attempt as i32, e.task.due, e.task.started, e.outcome.as_str()
     );
+    values.extend(values![now]);
+    if ended.iter().all(Ended::is_plain) {
+        return Step::new(END_PLAIN, values);
+    }
+    values.extend(arrays!(ended, e =>
+        e.by, e.task.failures as i32, e.task.crashes as i32, e.task.lines as i32,
+        e.task.stalls as i32, e.task.expires, e.task.deadline, e.task.dropped as i64,
+        e.task.progress.map(|(done, _)| done as i64),
+        e.task.progress.map(|(_, total)| total as i64), e.task.reason.as_deref(), e.cause.as_deref()
+    ));
     Step::new(END, values)
 }
 

@@ -119,7 +119,7 @@ impl<'e> Scene<'e> {
         let depth = self.task(parent).map_or(0, |row| row.depth) + 1;
         let (set, number) = (child.set, child.number);
         let birth = Some(Birth { parent: parent.local, set, number, depth });
-        self.newborns.push(Newborn { id, birth, new: &child.task, key: None });
+        self.newborns.push(Newborn { id, birth, new: &child.task, job: None });
         let task = Task::born(id, &child.task, birth, self.now);
         self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });
         self.change_counts(parent, set).spawned += 1;
@@ -138,7 +138,7 @@ impl<'e> Scene<'e> {
             self.holders.insert(key.clone(), job.id);
         }
         let id = job.id.root();
-        self.newborns.push(Newborn { id, birth: None, new: &job.task, key: job.key.as_deref() });
+        self.newborns.push(Newborn { id, birth: None, new: &job.task, job: Some(job) });
         let mut task = Task::born(id, &job.task, None, self.now);
         task.key.clone_from(&job.key);
         self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });

@@ -65,8 +65,8 @@ impl Scene<'_> {
             steps.push(task::moved(&moved));
         }
         let begun = self.begun();
-        if !begun.is_empty() {
-            steps.push(task::begun(&begun));
+        if let Some(token) = begun.first().and_then(|task| task.token) {
+            steps.push(task::begun(&begun, token, self.now));
         }
         if !self.ended.is_empty() {
             steps.push(task::close(&self.ended));
@@ -99,7 +99,6 @@ impl Scene<'_> {
             steps.push(task::bear(&self.newborns, self.now));
         }
         if !self.jobs.is_empty() {
-            steps.push(task::entitle(&self.jobs, self.now));
             let keys = self.jobs.iter().filter_map(|job| Some((job.key.as_deref()?, job.id)));
             let mut keys: Vec<_> = keys.collect();
             keys.sort_unstable();
