@@ -111,7 +111,7 @@ impl Shared {
         super::applied("pause");
         let sql = if paused { PAUSE } else { RESUME };
         self.transaction(async |session| session.one(sql, values![queue]).await).await?;
-        self.tell(Effects { ready: !paused, ..Default::default() });
+        self.tell(if paused { Effects::default() } else { Effects::ready() });
         Ok(())
     }
 }

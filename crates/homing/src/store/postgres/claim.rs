@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 
 use super::columns::{count, task_id};
 use super::fault::Result;
+use super::front::Look;
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Known, Scene};
 use super::task::{Task, columns};
@@ -20,24 +21,42 @@ use crate::store::{Claim, Claimed, Policy};
 /// The schema's indexes of ready and suspect tasks say so too.
 const _: () = assert!(limits::SUSPECT == 2);
 
-/// Lanes that are served, and the priorities there are ready tasks of. `$2` is the worker, `$3` its
-/// queues, `$4` its kinds.
+/// Lanes that are served, and the priorities there are ready tasks of.
 macro_rules! levels {
-    () => {
-        "lanes AS (SELECT DISTINCT q.queue, k.kind
-      FROM unnest($3::text[]) AS q (queue) CROSS JOIN unnest($4::text[]) AS k (kind)
+    ($queues:literal, $kinds:literal) => {
+        concat!(
+            "lanes AS (SELECT DISTINCT q.queue, k.kind
+      FROM unnest(",
+            $queues,
+            "::text[]) AS q (queue) CROSS JOIN unnest(",
+            $kinds,
+            "::text[]) AS k (kind)
       WHERE NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = q.queue)),
     levels AS (
-      SELECT l.queue, l.kind, o.priority FROM lanes AS l CROSS JOIN LATERAL (
+      SELECT l.queue, l.kind, o.priority, -9223372036854775808 AS start FROM lanes AS l CROSS JOIN LATERAL (
         SELECT o.priority FROM homing.open AS o
         WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
         ORDER BY o.priority DESC LIMIT 1) AS o
       UNION ALL
-      SELECT l.queue, l.kind, o.priority FROM levels AS l CROSS JOIN LATERAL (
+      SELECT l.queue, l.kind, o.priority, l.start FROM levels AS l CROSS JOIN LATERAL (
         SELECT o.priority FROM homing.open AS o
         WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
           AND o.priority < l.priority
         ORDER BY o.priority DESC LIMIT 1) AS o)"
+        )
+    };
+}
+
+/// As [`levels`], where it is known which there are and where each begins.
+macro_rules! known {
+    () => {
+        "levels AS (
+      SELECT l.queue, l.kind, l.priority, l.start
+      FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[]) AS l (queue, kind, priority, start)
+      WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
+        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue)
+        AND EXISTS (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
+          AND o.kind = l.kind AND o.priority = l.priority AND o.due >= l.start))"
     };
 }
 
@@ -57,7 +76,7 @@ macro_rules! of_level {
     () => {
         concat!(
             "homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
-          AND o.kind = l.kind AND o.priority = l.priority AND o.due <= ",
+          AND o.kind = l.kind AND o.priority = l.priority AND o.due >= l.start AND o.due <= ",
             super::now!(),
             " AND ",
             free!(),
@@ -68,26 +87,40 @@ macro_rules! of_level {
 
 /// First how many of each level would be taken if nobody else took any, then so many are locked: never
 /// more than are asked for, though there be many lanes. A level that is alone has them all.
-pub(super) const READY: &str = concat!(
-    "WITH RECURSIVE ",
-    levels!(),
-    ", front AS (
-      SELECT l.queue, l.kind, l.priority FROM levels AS l CROSS JOIN LATERAL (
+macro_rules! ready {
+    ($levels:expr) => {
+        concat!(
+            "WITH RECURSIVE ",
+            $levels,
+            ", front AS (
+      SELECT l.queue, l.kind, l.priority, l.start FROM levels AS l CROSS JOIN LATERAL (
         SELECT o.due, o.job, o.local FROM ",
-    of_level!(),
-    " LIMIT $5) AS o
+            of_level!(),
+            " LIMIT $5) AS o
       WHERE (SELECT count(*) FROM levels) > 1
       ORDER BY l.priority DESC, o.due, o.job, o.local LIMIT $5),
     shares AS (
-      SELECT queue, kind, priority, count(*) AS tasks FROM front GROUP BY queue, kind, priority
-      UNION ALL SELECT queue, kind, priority, $5 FROM levels WHERE (SELECT count(*) FROM levels) = 1)
+      SELECT queue, kind, priority, start, count(*) AS tasks FROM front
+        GROUP BY queue, kind, priority, start
+      UNION ALL SELECT queue, kind, priority, start, $5 FROM levels
+        WHERE (SELECT count(*) FROM levels) = 1)
   SELECT ",
-    columns!(),
-    " FROM shares AS l CROSS JOIN LATERAL (
+            columns!(),
+            " FROM shares AS l CROSS JOIN LATERAL (
     SELECT o.* FROM ",
-    of_level!(),
-    " LIMIT l.tasks FOR UPDATE OF o SKIP LOCKED) AS o"
-);
+            of_level!(),
+            " LIMIT l.tasks FOR UPDATE OF o SKIP LOCKED) AS o"
+        )
+    };
+}
+
+/// `$2` is the worker, `$3` its queues, `$4` its kinds.
+pub(super) const READY: &str = ready!(levels!("$3", "$4"));
+pub(super) const READY_KNOWN: &str = ready!(known!());
+
+/// What a look at everything learns beside.
+const LEVELS: &str =
+    concat!("WITH RECURSIVE ", levels!("$1", "$2"), " SELECT queue, kind, priority FROM levels");
 
 /// A worker runs one suspect at a time, so one is enough.
 pub(super) const SUSPECT: &str = concat!(
@@ -103,9 +136,11 @@ pub(super) const SUSPECT: &str = concat!(
 );
 
 /// The next instant at which there may be something to do.
-pub(super) const NEXT: &str = concat!(
+macro_rules! next {
+    ($levels:expr) => {
+        concat!(
     "WITH RECURSIVE ",
-    levels!(),
+    $levels,
     " SELECT min(next.time) FROM (
     (SELECT o.timer AS time FROM homing.open AS o WHERE o.timer > ",
     super::now!(),
@@ -130,7 +165,12 @@ pub(super) const NEXT: &str = concat!(
     free!(),
     " AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND (o.crashes < 2 OR $5)
       AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)) AS next"
-);
+)
+    };
+}
+
+pub(super) const NEXT: &str = next!(levels!("$3", "$4"));
+pub(super) const NEXT_KNOWN: &str = next!(known!());
 
 pub(super) const AGAIN: &str = concat!(
     "SELECT ",
@@ -161,22 +201,48 @@ pub(super) struct Candidates<'c> {
     pub(super) aborted: usize,
     /// The time, where it is not the server's.
     pub(super) now: Option<Time>,
+    /// Where to look, if that is known.
+    pub(super) look: &'c Look<'c>,
 }
 
 impl<'c> Candidates<'c> {
     fn step(&self, sql: &'static str, last: super::pipeline::Value<'c>) -> Step<'c> {
-        let Claim { queues, kinds, .. } = self.claim;
-        let (queues, kinds): (Vec<&str>, Vec<&str>) = (
-            queues.iter().map(String::as_str).collect(),
-            kinds.iter().map(String::as_str).collect(),
-        );
+        let [queues, kinds] = self.lanes();
         let mut values = values![self.now, self.worker, queues, kinds];
         values.push(last);
         Step::new(sql, values)
     }
 
+    /// The same statement, where it is known which levels there are.
+    fn looking(
+        &self,
+        [everywhere, known]: [&'static str; 2],
+        last: super::pipeline::Value<'c>,
+    ) -> Step<'c> {
+        let Some(levels) = &self.look.levels else { return self.step(everywhere, last) };
+        let levels = arrays!(levels, (level, start) =>
+            level.queue.as_str(), level.kind.as_str(), level.priority, *start);
+        self.step(known, last).with(levels)
+    }
+
+    fn lanes(&self) -> [Vec<&'c str>; 2] {
+        let Claim { queues, kinds, .. } = self.claim;
+        [queues, kinds].map(|names| names.iter().map(String::as_str).collect())
+    }
+
+    /// What there is, where that is not known.
+    pub(super) fn levels(&self) -> Option<Step<'c>> {
+        let [queues, kinds] = self.lanes();
+        self.look.levels.is_none().then(|| Step::new(LEVELS, values![queues, kinds]))
+    }
+
+    /// How many of the ready tasks are locked at most.
+    pub(super) fn limit(&self) -> usize {
+        self.claim.tasks + self.aborted
+    }
+
     pub(super) fn ready(&self) -> Step<'c> {
-        self.step(READY, Box::new(super::columns::limit(self.claim.tasks + self.aborted)))
+        self.looking([READY, READY_KNOWN], Box::new(super::columns::limit(self.limit())))
     }
 
     pub(super) fn suspect(&self) -> Step<'c> {
@@ -187,7 +253,7 @@ impl<'c> Candidates<'c> {
         if self.claim.tasks == 0 {
             return Step::new(TIMER, values![self.now]);
         }
-        self.step(NEXT, Box::new(self.claim.suspect))
+        self.looking([NEXT, NEXT_KNOWN], Box::new(self.claim.suspect))
     }
 }
 
@@ -202,26 +268,9 @@ impl Scene<'_> {
         paused: &[String],
         free: usize,
     ) -> Vec<TaskId> {
-        let now = self.now;
-        let is_free = |row: &Task| {
-            let other = row.holder.is_some_and(|holder| holder != worker) && row.holder_lives;
-            !other || row.held_until.is_none_or(|until| until <= now)
-        };
-        let may = |row: &&Task| {
-            row.state == State::Pending
-                && row.due <= now
-                && claim.queues.contains(&row.queue)
-                && claim.kinds.contains(&row.kind)
-                && !paused.contains(&row.queue)
-                && is_free(row)
-        };
-        let mut ready: Vec<_> = self
-            .rows
-            .values()
-            .map(|known| &known.task)
-            .filter(may)
-            .map(|row| (-i32::from(row.priority), row.due, row.id, row.crashes))
-            .collect();
+        let ready = self.eligible(worker, claim, paused).filter(|row| row.due <= self.now);
+        let mut ready: Vec<_> =
+            ready.map(|row| (-i32::from(row.priority), row.due, row.id, row.crashes)).collect();
         ready.sort_unstable();
         let mut suspect = claim.suspect;
         ready.retain(|(.., crashes)| {
@@ -229,6 +278,40 @@ impl Scene<'_> {
         });
         ready.truncate(free);
         ready.into_iter().map(|(_, _, id, _)| id).collect()
+    }
+
+    /// The tasks of the scene that are the worker's to take, now or later.
+    fn eligible(
+        &self,
+        worker: WorkerId,
+        claim: &Claim,
+        paused: &[String],
+    ) -> impl Iterator<Item = &Task> {
+        let now = self.now;
+        let is_free = move |row: &Task| {
+            let other = row.holder.is_some_and(|holder| holder != worker) && row.holder_lives;
+            !other || row.held_until.is_none_or(|until| until <= now)
+        };
+        let may = move |row: &&Task| {
+            row.state == State::Pending
+                && claim.queues.contains(&row.queue)
+                && claim.kinds.contains(&row.kind)
+                && !paused.contains(&row.queue)
+                && is_free(row)
+        };
+        self.rows.values().map(|known| &known.task).filter(may)
+    }
+
+    /// When the first of them will be due: whoever knew where to look knew nothing of these.
+    pub(super) fn next_due(
+        &self,
+        worker: WorkerId,
+        claim: &Claim,
+        paused: &[String],
+    ) -> Option<Time> {
+        let suits = |row: &&Task| claim.suspect || row.crashes < limits::SUSPECT;
+        let later = self.eligible(worker, claim, paused).filter(|row| row.due > self.now);
+        later.filter(suits).map(|row| row.due).min().filter(|_| claim.tasks > 0)
     }
 
     /// Gives a task to a worker, with the answers to its waits.

@@ -8,9 +8,10 @@ use super::Shared;
 use super::claim::{self, Candidates};
 use super::columns::{count, maybe, task_id};
 use super::fault::Result;
+use super::front::{Found, Level, Look};
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
-use super::scene::{Effects, Known, Scene};
+use super::scene::{Effects, Scene};
 use super::task::Task;
 use super::worker;
 use crate::clock::Time;
@@ -170,6 +171,8 @@ impl Shared {
         let turn =
             self.transaction(async |session| Talk { exchange, units, reach, session }.run().await);
         let turn = turn.await?;
+        // The rest of the exchange is to find it.
+        self.wake.fronts().ready(&turn.effects.claimable);
         effects.extend(turn.effects);
         Ok((turn.reply, turn.upkeep))
     }
@@ -195,12 +198,31 @@ struct Seen {
     next_due: Option<Time>,
     /// Candidates whose waits are to be answered, and nothing is known of what they wait for.
     unread: Vec<TaskId>,
+    /// What there is, where everything was looked at.
+    levels: Vec<Level>,
+    /// Ready tasks that were locked, in their order, and whether there may be more.
+    locked: Option<Vec<TaskId>>,
+    more: bool,
+}
+
+impl Seen {
+    /// What was found and what of it is left, where something was looked for.
+    fn found(&self, scene: &Scene<'_>) -> Option<Found> {
+        let tasks = self.locked.as_ref()?.iter().filter_map(|task| {
+            let row = &scene.rows.get(task)?.task;
+            Some((Level::of(row), row.due, row.state != State::Pending))
+        });
+        let (levels, paused) = (self.levels.clone(), self.paused.clone());
+        let (now, more) = (scene.now, self.more);
+        Some(Found { now, levels, tasks: tasks.collect(), more, paused })
+    }
 }
 
 impl Talk<'_, '_> {
     async fn run(&self) -> Result<Turn> {
         let mut scene = Scene::default();
-        let mut seen = self.look(&mut scene).await?;
+        let look = self.session.shared.wake.fronts().look(&self.exchange.claim);
+        let mut seen = self.look(&look, &mut scene).await?;
         let mut turn = Turn::default();
         for unit in self.units {
             match scene.apply(unit)? {
@@ -223,19 +245,23 @@ impl Talk<'_, '_> {
         if goes_on {
             self.tell_notices(&seen, &scene, &mut turn.reply);
         }
-        self.write(scene, seen, &mut turn).await?;
+        let found = seen.found(&scene);
+        self.write(&look, scene, seen, &mut turn).await?;
+        if let Some(found) = found {
+            look.found(&self.exchange.claim, &found);
+        }
         Ok(turn)
     }
 
     /// The first round trip.
-    async fn look(&self, scene: &mut Scene<'_>) -> Result<Seen> {
+    async fn look(&self, look: &Look<'_>, scene: &mut Scene<'_>) -> Result<Seen> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
         let wanted = Wanted::by(self.units);
         let mut steps = vec![Step::begin(), worker::share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let killed = self.session.shared.killed();
-        let look = add(&mut steps, Step::new(LOOK, values![manual, *worker, killed]));
+        let facts = add(&mut steps, Step::new(LOOK, values![manual, *worker, killed]));
         let claims = self.reach != Reach::Units;
         let own = claims.then(|| {
             let again = Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
@@ -243,16 +269,17 @@ impl Talk<'_, '_> {
             (again, add(&mut steps, Step::new(NOTICES, values![*worker])))
         });
         let candidates =
-            Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual };
+            Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
         let ready = (claims && claim.tasks > 0).then(|| {
+            let levels = candidates.levels().map(|step| add(&mut steps, step));
             let ready = add(&mut steps, candidates.ready());
-            [ready, add(&mut steps, candidates.suspect())]
+            (levels, [ready, add(&mut steps, candidates.suspect())])
         });
         let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
         whats.absorb(&answers, scene)?;
         let mut seen = Seen::default();
-        if let Some(row) = answers[look].first() {
+        if let Some(row) = answers[facts].first() {
             scene.now = row.try_get(0)?;
             (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
             seen.paused = row.try_get(3)?;
@@ -268,7 +295,16 @@ impl Talk<'_, '_> {
                 seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));
             }
         }
-        for row in ready.iter().flatten().flat_map(|at| &answers[*at]) {
+        if let Some((levels, [ready, _])) = ready {
+            for row in levels.iter().flat_map(|at| &answers[*at]) {
+                let (queue, kind) = (row.try_get(0)?, row.try_get(1)?);
+                seen.levels.push(Level { queue, kind, priority: row.try_get(2)? });
+            }
+            let locked = answers[ready].iter().map(|row| task_id(row, 0));
+            seen.locked = Some(locked.collect::<Result<_>>()?);
+            seen.more = answers[ready].len() >= candidates.limit();
+        }
+        for row in ready.iter().flat_map(|(_, at)| at).flat_map(|at| &answers[*at]) {
             let task = Task::of(row)?;
             if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
                 seen.unread.push(task.id);
@@ -322,7 +358,13 @@ impl Talk<'_, '_> {
     }
 
     /// The last round trip.
-    async fn write(&self, mut scene: Scene<'_>, seen: Seen, turn: &mut Turn) -> Result<()> {
+    async fn write(
+        &self,
+        look: &Look<'_>,
+        scene: Scene<'_>,
+        seen: Seen,
+        turn: &mut Turn,
+    ) -> Result<()> {
         let Exchange { worker, number, acknowledged, claim, .. } = self.exchange;
         let goes_on = self.reach != Reach::Units && !turn.upkeep;
         // A notice is told by this exchange only if its reply carries it.
@@ -347,7 +389,8 @@ impl Talk<'_, '_> {
             (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &scene)));
         let due = goes_on.then(|| {
             let now = Some(scene.now);
-            add(&mut steps, Candidates { worker: *worker, claim, aborted: 0, now }.next_due())
+            let candidates = Candidates { worker: *worker, claim, aborted: 0, now, look };
+            add(&mut steps, candidates.next_due())
         });
         steps.push(Step::plain("COMMIT"));
         super::applied("exchange");
@@ -356,17 +399,10 @@ impl Talk<'_, '_> {
             claim::complete(&mut turn.reply.claimed, &answers[at])?;
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
-            turn.reply.next_due = row.try_get(0)?;
+            let here = scene.next_due(*worker, claim, &seen.paused);
+            turn.reply.next_due = here.into_iter().chain(row.try_get::<_, Option<Time>>(0)?).min();
         }
-        scene.effects.ready = scene.rows.values().any(Known::is_to_be_claimed);
-        turn.effects = scene.effects;
+        turn.effects = scene.effects();
         Ok(())
-    }
-}
-
-impl Known {
-    /// Whether this transaction leaves the task to be claimed by somebody.
-    fn is_to_be_claimed(&self) -> bool {
-        self.moved && self.task.state == State::Pending
     }
 }

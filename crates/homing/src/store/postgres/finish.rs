@@ -122,7 +122,6 @@ impl Scene<'_> {
             row.due = now.before(limits::RESUMED_AGE);
             row.held_until = row.holder.map(|_| now.after(limits::HOLD));
         }
-        self.effects.ready = true;
         Ok(())
     }
 

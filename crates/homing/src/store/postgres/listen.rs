@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::connect::{Connector, Wire};
 use super::fault::{Fault, Result};
+use super::front::{Fronts, Ready};
 use super::options::Options;
 use crate::limits;
 use crate::store::{Ended, Hints};
@@ -36,6 +37,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub(super) struct Said {
     /// Tasks may have become claimable.
     pub(super) ready: bool,
+    /// What there is to claim.
+    pub(super) claimable: Ready,
     /// A worker has news: somebody ended a task that it runs.
     pub(super) noticed: bool,
     /// Jobs that ended.
@@ -44,15 +47,32 @@ pub(super) struct Said {
 
 impl Said {
     fn is_nothing(&self) -> bool {
-        !self.ready && !self.noticed && self.ended.is_empty()
+        !self.ready && !self.noticed && self.ended.is_empty() && self.claimable.is_nothing()
     }
 
     fn add(&mut self, other: Self) {
         self.ready |= other.ready;
+        self.claimable.extend(other.claimable);
         self.noticed |= other.noticed;
         // One more than fits says that there were more.
         let room = (JOBS + 1).saturating_sub(self.ended.len());
         self.ended.extend(other.ended.into_iter().take(room));
+    }
+
+    fn read<'w>(flags: &str, words: impl Iterator<Item = &'w str>) -> Option<Self> {
+        let flags = flags.strip_prefix('-')?;
+        let mut said =
+            Self { ready: flags.contains('r'), noticed: flags.contains('n'), ..Self::default() };
+        if flags.contains('a') {
+            said.claimable = Ready::anything();
+        }
+        for word in words {
+            match word.parse() {
+                Ok(job) => said.ended.push(Ended::unknown(job)),
+                Err(_) => said.claimable.read(word)?,
+            }
+        }
+        Some(said)
     }
 
     fn payload(&self, sender: &str) -> String {
@@ -64,6 +84,12 @@ impl Said {
         payload.push('-');
         payload.extend(self.ready.then_some('r'));
         payload.extend(self.noticed.then_some('n'));
+        let mut levels = String::new();
+        if self.claimable.write(&mut levels) {
+            payload.push_str(&levels);
+        } else {
+            payload.push('a');
+        }
         for Ended { job, .. } in &self.ended {
             // Writing to a string cannot fail.
             let _ = write!(payload, " {job}");
@@ -82,6 +108,7 @@ pub(super) struct Wake {
 #[derive(Debug)]
 struct Shared {
     hints: Hints,
+    fronts: Fronts,
     /// Who speaks: a process need not hear itself.
     sender: String,
     unsent: Mutex<Said>,
@@ -95,6 +122,7 @@ impl Wake {
     pub(super) fn start(options: &Options, connector: Connector) -> Self {
         let shared = Arc::new(Shared {
             hints: Hints::default(),
+            fronts: Fronts::default(),
             sender: Uuid::now_v7().simple().to_string(),
             unsent: Mutex::default(),
             more: Notify::new(),
@@ -115,6 +143,11 @@ impl Wake {
     /// The hints of this process.
     pub(super) fn hints(&self) -> &Hints {
         &self.shared.hints
+    }
+
+    /// Where there is something to claim.
+    pub(super) fn fronts(&self) -> &Fronts {
+        &self.shared.fronts
     }
 
     /// Tells of a commit: this process now, the others as soon as the way is free.
@@ -139,7 +172,14 @@ impl Shared {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Anything may have happened.
+    fn say_changed(&self) {
+        self.fronts.ready(&Ready::anything());
+        self.hints.say_changed();
+    }
+
     fn say(&self, said: Said) {
+        self.fronts.ready(&said.claimable);
         self.hints.say_ended(said.ended);
         if said.ready {
             self.hints.say_ready();
@@ -162,13 +202,9 @@ impl Shared {
         if flags == PROVE {
             return;
         }
-        let ended = words.map(|word| word.parse().map(Ended::unknown));
-        let ended: std::result::Result<Vec<Ended>, _> = ended.collect();
-        match ended {
-            Ok(ended) if flags.starts_with('-') => {
-                self.say(Said { ready: flags.contains('r'), noticed: flags.contains('n'), ended });
-            }
-            _ => self.hints.say_changed(),
+        match Said::read(flags, words) {
+            Some(said) => self.say(said),
+            None => self.say_changed(),
         }
     }
 }
@@ -206,7 +242,7 @@ impl Talk {
         let looking = async {
             loop {
                 tokio::time::sleep(self.poll.unwrap_or(limits::POLL)).await;
-                self.shared.hints.say_changed();
+                self.shared.say_changed();
             }
         };
         // The time is up, which is what this waits for.
@@ -223,7 +259,7 @@ impl Talk {
         let (mut heard, mut hoping) = (false, self.listen && self.listen_on(&client).await?);
         *pause = PAUSE.0;
         // Whatever was said while nobody listened.
-        self.shared.hints.say_changed();
+        self.shared.say_changed();
         let mut clock = tokio::time::interval(CLOCK);
         let mut look = tokio::time::interval(self.poll.unwrap_or(limits::POLL));
         let patience = tokio::time::sleep(PROOF);
@@ -235,7 +271,7 @@ impl Talk {
                     tokio::time::sleep(limits::POSTGRES_NOTIFY).await;
                 }
                 _ = clock.tick() => self.connector.look_at_clock(&client).await?,
-                _ = look.tick(), if !heard && self.poll.is_some() => self.shared.hints.say_changed(),
+                _ = look.tick(), if !heard && self.poll.is_some() => self.shared.say_changed(),
                 _ = proofs.changed(), if hoping => {
                     (heard, hoping, self.warned) = (true, false, false);
                 }

@@ -43,6 +43,7 @@ mod engine;
 mod exchange;
 mod fault;
 mod finish;
+mod front;
 mod listen;
 mod load;
 mod log;
@@ -251,8 +252,8 @@ impl Shared {
     }
 
     fn tell(&self, effects: Effects) {
-        let Effects { ended, ready, noticed } = effects;
-        self.wake.tell(Said { ready, noticed, ended });
+        let Effects { ended, ready, claimable, noticed } = effects;
+        self.wake.tell(Said { ready, claimable, noticed, ended });
     }
 }
 
@@ -336,7 +337,7 @@ impl Store for Postgres {
     }
 
     fn nudge(&self) {
-        self.shared.wake.tell(Said { ready: true, ..Said::default() });
+        self.shared.tell(Effects::ready());
     }
 
     fn transactions(&self) -> Option<&Transactions> {

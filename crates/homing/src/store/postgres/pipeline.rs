@@ -47,6 +47,12 @@ impl<'e> Step<'e> {
         Self { sql, values }
     }
 
+    /// With more parameters behind the others.
+    pub(super) fn with(mut self, more: Vec<Value<'e>>) -> Self {
+        self.values.extend(more);
+        self
+    }
+
     fn borrowed(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
     }

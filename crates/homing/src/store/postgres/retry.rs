@@ -8,6 +8,7 @@ use super::cancel::CLOCK;
 use super::columns::task_id;
 use super::fault::Result;
 use super::pipeline::{Session, Step, arrays, values};
+use super::scene::Effects;
 use super::task::ids;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId};
@@ -121,8 +122,9 @@ impl Shared {
         loop {
             match self.transaction(async |session| self.try_retry(session, job).await).await? {
                 Retried::Done(done) => {
-                    let ready = done;
-                    self.tell(super::scene::Effects { ready, ..Default::default() });
+                    if done {
+                        self.tell(Effects::ready());
+                    }
                     return Ok(Some(done));
                 }
                 Retried::Unknown => return Ok(None),

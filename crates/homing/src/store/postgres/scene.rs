@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::front::Ready;
 use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId, Token};
+use crate::state::State;
 use crate::store::{CancelledBy, Entry, NewJob};
 use crate::wait::SetCounts;
 
@@ -19,14 +21,22 @@ pub(super) struct Effects {
     pub(super) ended: Vec<crate::store::Ended>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
+    /// What there is to claim, of all that was locked: whoever came by meanwhile has passed over it.
+    pub(super) claimable: Ready,
     /// Whether a worker has news.
     pub(super) noticed: bool,
 }
 
 impl Effects {
+    /// Tasks were made claimable of which no more is known.
+    pub(super) fn ready() -> Self {
+        Self { ready: true, claimable: Ready::anything(), ..Self::default() }
+    }
+
     pub(super) fn extend(&mut self, more: Self) {
         self.ended.extend(more.ended);
         self.ready |= more.ready;
+        self.claimable.extend(more.claimable);
         self.noticed |= more.noticed;
     }
 }
@@ -164,6 +174,14 @@ impl Scene<'_> {
         };
         self.above.contains(&task)
             || (!self.newborns.is_empty() && self.rows.values().any(born_here))
+    }
+
+    /// What is to be said once all is committed.
+    pub(super) fn effects(self) -> Effects {
+        let pending = |known: &&Known| known.task.state == State::Pending;
+        let ready = self.rows.values().filter(pending).any(|known| known.moved);
+        let claimable = Ready::of(self.rows.values().filter(pending).map(|known| &known.task));
+        Effects { ready, claimable, ..self.effects }
     }
 
     /// The rows that are to be updated, in the order of their ids.

@@ -42,8 +42,7 @@ impl Shared {
             let effects = scene.commit(session).await?;
             Ok((submitted, effects))
         });
-        let (submitted, mut effects) = done.await?;
-        effects.ready = submitted.iter().any(|one| matches!(one, Submitted::New(_)));
+        let (submitted, effects) = done.await?;
         self.tell(effects);
         Ok(submitted)
     }

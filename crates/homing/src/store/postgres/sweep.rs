@@ -275,7 +275,6 @@ impl Scene<'_> {
         let crashes = row.crashes;
         if crashes < max_crashes {
             row.release(now.before(limits::RESUMED_AGE));
-            self.effects.ready = true;
             return;
         }
         self.fail(id, Reason::Crashed, &crate::state::crashed_text(crashes), None);

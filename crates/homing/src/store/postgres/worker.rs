@@ -125,7 +125,7 @@ impl Shared {
         })
         .await?;
         self.revive(worker);
-        self.tell(super::scene::Effects { ready: true, ..Default::default() });
+        self.tell(super::scene::Effects::ready());
         Ok(())
     }
 }

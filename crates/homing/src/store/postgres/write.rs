@@ -164,6 +164,6 @@ impl Scene<'_> {
         let mut steps = self.steps(None);
         steps.push(Step::plain("COMMIT"));
         session.run(steps).await?;
-        Ok(self.effects)
+        Ok(self.effects())
     }
 }

@@ -43,7 +43,7 @@ async fn what_one_process_commits_another_hears() {
     let other = elsewhere.hints().ended();
     let jobs: Vec<Ended> = (0..3).map(|n| Ended::unknown(JobId::named(&n.to_string()))).collect();
     ready.mark_unchanged();
-    here.tell(Said { ready: true, noticed: false, ended: jobs.clone() });
+    here.tell(Said { ready: true, ended: jobs.clone(), ..Said::default() });
     assert_eq!(&*ended.recv().await.unwrap(), jobs);
     ready.changed().await.unwrap();
     // Its own process heard of it before the server did, and once.

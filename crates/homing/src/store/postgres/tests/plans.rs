@@ -17,9 +17,11 @@ const FULL: &str = "
       FROM generate_series(1, 20000) AS n;
     ANALYZE homing.ended; ANALYZE homing.open";
 
-const STATEMENTS: [(&str, &[&str]); 6] = [
+const STATEMENTS: [(&str, &[&str]); 8] = [
     (claim::READY, &["Index Only Scan using ready|Index Scan using ready"]),
     (claim::NEXT, &["using ready", "using timers"]),
+    (claim::READY_KNOWN, &["Index Only Scan using ready|Index Scan using ready"]),
+    (claim::NEXT_KNOWN, &["using ready", "using timers"]),
     (claim::AGAIN, &["using running"]),
     (sweep::RUNG, &["using timers"]),
     (replay::ENDS, &["using ends"]),

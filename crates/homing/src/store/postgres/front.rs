@@ -1,0 +1,317 @@
+//! Where the ready tasks of a level begin, so that a claim passes over none that are gone.
+//!
+//! A claim leaves a dead entry in the index of ready tasks. `VACUUM` removes it, but none that a snapshot
+//! still sees: beside a long transaction, a backup say, every claim would pass over all that was claimed
+//! since that began. So a store remembers for every level (a queue, a kind and a priority) the due time
+//! below which it has left nothing, and looks from there on. Whoever makes a task claimable says from when:
+//! in this process by [`Fronts::ready`], to others in the notification. What nobody said, because a
+//! notification was lost or a transaction given up, is found by a look at everything, at least every second.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use super::task::Task;
+use crate::clock::{Time, monotonic};
+use crate::limits;
+use crate::store::Claim;
+
+/// Levels that are remembered. With more, everything is looked at.
+const LEVELS: usize = 64;
+/// Levels that are named in one notification: it has room for no more beside the jobs.
+const NAMED: usize = 8;
+/// A look at everything may cost one part in so many of the time.
+const SHARE: u32 = 20;
+
+/// Tasks that follow each other in the index: of one queue, kind and priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Level {
+    pub(super) queue: String,
+    pub(super) kind: String,
+    pub(super) priority: i16,
+}
+
+impl Level {
+    pub(super) fn of(task: &Task) -> Self {
+        let Task { queue, kind, priority, .. } = task;
+        Self { queue: queue.clone(), kind: kind.clone(), priority: *priority }
+    }
+
+    fn is_of(&self, task: &Task) -> bool {
+        self.priority == task.priority && self.kind == task.kind && self.queue == task.queue
+    }
+
+    /// What stands for it in a notification. Two of one name would only be looked at together.
+    fn name(&self) -> u64 {
+        let mut hash = Sha256::new();
+        for part in [self.queue.as_bytes(), &[0], self.kind.as_bytes(), &[0]] {
+            hash.update(part);
+        }
+        hash.update(self.priority.to_be_bytes());
+        let mut name = [0; 8];
+        name.copy_from_slice(&hash.finalize()[..8]);
+        u64::from_be_bytes(name)
+    }
+}
+
+/// From when on there is something to claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    due: Time,
+    /// Until when a part of it is one worker's alone.
+    held: Time,
+}
+
+impl Start {
+    fn merge(&mut self, other: Self) {
+        self.due = self.due.min(other.due);
+        self.held = self.held.max(other.held);
+    }
+}
+
+/// What commits have made claimable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ready {
+    /// There is more than is known here.
+    anything: bool,
+    levels: HashMap<Level, Start>,
+    /// As a notification names them.
+    named: BTreeMap<u64, Start>,
+}
+
+impl Ready {
+    pub(super) fn anything() -> Self {
+        Self { anything: true, ..Self::default() }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        !self.anything && self.levels.is_empty() && self.named.is_empty()
+    }
+
+    /// The tasks of a transaction that it leaves to be claimed.
+    pub(super) fn of<'t>(tasks: impl Iterator<Item = &'t Task>) -> Self {
+        let mut ready = Self::default();
+        // Neighbours are mostly of one level.
+        let mut last: Option<(Level, Start)> = None;
+        for task in tasks {
+            let held = task.held_until.filter(|_| task.holder.is_some());
+            let from = Start { due: task.due, held: held.unwrap_or(Time(i64::MIN)) };
+            match &mut last {
+                Some((level, known)) if level.is_of(task) => known.merge(from),
+                other => {
+                    if let Some((level, from)) = other.replace((Level::of(task), from)) {
+                        ready.add(level, from);
+                    }
+                }
+            }
+        }
+        if let Some((level, from)) = last {
+            ready.add(level, from);
+        }
+        ready
+    }
+
+    fn add(&mut self, level: Level, from: Start) {
+        self.levels.entry(level).and_modify(|known| known.merge(from)).or_insert(from);
+    }
+
+    pub(super) fn extend(&mut self, more: Self) {
+        self.anything |= more.anything;
+        for (level, from) in more.levels {
+            self.add(level, from);
+        }
+        for (name, from) in more.named {
+            self.named.entry(name).and_modify(|known| known.merge(from)).or_insert(from);
+        }
+    }
+
+    /// Adds words to a notification. `false`: there is too much to say.
+    pub(super) fn write(&self, payload: &mut String) -> bool {
+        if self.anything || self.levels.len() > NAMED {
+            return false;
+        }
+        for (level, Start { due, held }) in &self.levels {
+            // Writing to a string cannot fail.
+            let _ = write!(payload, " @{:x}:{}:{}", level.name(), due.0, held.0);
+        }
+        true
+    }
+
+    /// Reads a word of a notification.
+    pub(super) fn read(&mut self, word: &str) -> Option<()> {
+        let mut parts = word.strip_prefix('@')?.split(':');
+        let name = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let mut time = || parts.next()?.parse().ok().map(Time);
+        let from = Start { due: time()?, held: time()? };
+        self.named.entry(name).and_modify(|known| known.merge(from)).or_insert(from);
+        Some(())
+    }
+}
+
+/// What a store remembers.
+#[derive(Debug, Default)]
+pub(super) struct Fronts(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Queues and kinds of the last look at everything, and when the next one is due.
+    lanes: Option<(Vec<String>, Vec<String>)>,
+    next: Option<Instant>,
+    levels: HashMap<Level, Front>,
+    /// Looks that have begun, with what has become claimable since.
+    looks: BTreeMap<u64, Since>,
+    number: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Front {
+    name: u64,
+    from: Time,
+    /// Not raised before: what is one worker's alone is not seen by the others.
+    held: Time,
+}
+
+#[derive(Debug, Default)]
+struct Since {
+    anything: bool,
+    levels: HashMap<Level, Time>,
+}
+
+/// A claim under way.
+#[derive(Debug)]
+pub(super) struct Look<'f> {
+    fronts: &'f Fronts,
+    number: u64,
+    begun: Instant,
+    /// Where to look, and from when on; `None`: everywhere.
+    pub(super) levels: Option<Vec<(Level, Time)>>,
+}
+
+/// What a claim has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// By the server's clock, not after the look.
+    pub(super) now: Time,
+    /// Of a look at everything: all there is.
+    pub(super) levels: Vec<Level>,
+    /// Tasks that were locked, in their order, and whether each was taken.
+    pub(super) tasks: Vec<(Level, Time, bool)>,
+    /// Whether there may be more.
+    pub(super) more: bool,
+    /// Queues that were passed over.
+    pub(super) paused: Vec<String>,
+}
+
+impl Fronts {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a claim is to look.
+    pub(super) fn look(&self, claim: &Claim) -> Look<'_> {
+        let mut known = self.known();
+        known.number += 1;
+        let number = known.number;
+        known.looks.insert(number, Since::default());
+        let begun = monotonic();
+        let same = known
+            .lanes
+            .as_ref()
+            .is_some_and(|(queues, kinds)| **queues == *claim.queues && **kinds == *claim.kinds);
+        let fresh = same && known.next.is_some_and(|next| begun < next);
+        let own = |level: &Level| {
+            claim.queues.contains(&level.queue) && claim.kinds.contains(&level.kind)
+        };
+        let levels = fresh.then(|| {
+            let levels = known.levels.iter().filter(|(level, _)| own(level));
+            levels.map(|(level, front)| (level.clone(), front.from)).collect()
+        });
+        Look { fronts: self, number, begun, levels }
+    }
+
+    /// Takes note of what has become claimable.
+    pub(super) fn ready(&self, ready: &Ready) {
+        let mut known = self.known();
+        let Known { levels, looks, next, .. } = &mut *known;
+        let mut lower = |level: &Level, front: &mut Front, from: Start| {
+            front.from = front.from.min(from.due);
+            front.held = front.held.max(from.held);
+            for since in looks.values_mut() {
+                let low = since.levels.entry(level.clone()).or_insert(from.due);
+                *low = (*low).min(from.due);
+            }
+        };
+        let mut anything = ready.anything;
+        for (level, from) in &ready.levels {
+            match levels.get_mut(level) {
+                Some(front) => lower(level, front, *from),
+                None => anything = true,
+            }
+        }
+        for (name, from) in &ready.named {
+            let found = levels.iter_mut().find(|(_, front)| front.name == *name);
+            match found {
+                Some((level, front)) => lower(level, front, *from),
+                None => anything = true,
+            }
+        }
+        if anything {
+            *next = None;
+            looks.values_mut().for_each(|since| since.anything = true);
+        }
+    }
+}
+
+impl Look<'_> {
+    /// Takes note of what was found, once it is committed.
+    pub(super) fn found(self, claim: &Claim, found: &Found) {
+        let mut known = self.fronts.known();
+        let known = &mut *known;
+        let since = known.looks.remove(&self.number).unwrap_or_default();
+        let mut scanned: Vec<&Level> = match &self.levels {
+            Some(levels) => levels.iter().map(|(level, _)| level).collect(),
+            None => found.levels.iter().collect(),
+        };
+        scanned.retain(|level| !found.paused.contains(&level.queue));
+        if self.levels.is_none() {
+            let new = found.levels.iter().filter(|level| !known.levels.contains_key(level));
+            if known.levels.len() + new.count() > LEVELS {
+                known.levels.clear();
+            }
+            for level in found.levels.iter().take(LEVELS) {
+                let (name, least) = (level.name(), Time(i64::MIN));
+                let front = Front { name, from: least, held: least };
+                // Whatever was known of where it begins is known anew below.
+                known.levels.entry(level.clone()).or_insert(front).from = least;
+            }
+            let whole = !since.anything && found.levels.len() <= LEVELS;
+            let pause = limits::POLL.max(self.begun.elapsed() * SHARE);
+            known.next = whole.then(|| monotonic() + pause);
+            known.lanes = Some((claim.queues.to_vec(), claim.kinds.to_vec()));
+        }
+        for level in scanned {
+            let Some(front) = known.levels.get_mut(level) else { continue };
+            if found.now < front.held {
+                continue;
+            }
+            let own = || found.tasks.iter().filter(|(other, ..)| other == level);
+            let left = own().filter(|(.., taken)| !taken).map(|(_, due, _)| *due).min();
+            let last = own().map(|(_, due, _)| *due).max();
+            let empty = (!found.more).then_some(found.now);
+            let Some(mut from) = left.or(empty).or(last) else { continue };
+            if let Some(low) = since.levels.get(level) {
+                from = from.min(*low);
+            }
+            front.from = front.from.max(from);
+        }
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.fronts.known().looks.remove(&self.number);
+    }
+}
