@@ -9,6 +9,7 @@
     reason = "these are tests: a panic is how they fail"
 )]
 
+mod claims;
 mod faults;
 mod load;
 mod pooler;

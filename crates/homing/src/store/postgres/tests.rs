@@ -21,6 +21,7 @@ mod encryption;
 mod hints;
 mod migrations;
 mod plans;
+mod relaxed;
 mod talk;
 mod together;
 mod urls;
