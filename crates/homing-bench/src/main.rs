@@ -24,6 +24,7 @@ mod pickup;
 mod place;
 mod process;
 mod recovery;
+mod relay;
 mod report;
 mod rounds;
 mod seed;
@@ -48,7 +49,7 @@ enum Bench {
     /// The bare inserts and updates a task costs, without homing.
     Limit(Common),
     /// Submit to outcome of no-op tasks.
-    Throughput(throughput::Args),
+    Throughput(throughput::Counting),
     /// One parent: its first line to all of its children's results.
     Fanout(Common),
     /// The last line of the last child to the next line of its parent.
@@ -107,7 +108,7 @@ async fn interruptible(bench: Bench) -> Result<()> {
 async fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Limit(common) => common.print(&[limit::run(&common).await?]),
-        Bench::Throughput(args) => args.common.print(&[throughput::run(&args).await?]),
+        Bench::Throughput(args) => args.args.common.print(&[throughput::run(&args).await?]),
         Bench::Fanout(common) => common.print(&[fanout::run(&common).await?]),
         Bench::Wake(common) => common.print(&[wake::run(&common).await?]),
         Bench::Pickup(args) => args.common.print(&[pickup::run(&args).await?]),

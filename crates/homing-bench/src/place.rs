@@ -12,8 +12,10 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::NoTls;
+use tokio_postgres::config::{Config, Host};
 
 use crate::Result;
+use crate::relay::Relay;
 
 /// What a SQLite store leaves beside its file.
 const BESIDE: [&str; 3] = ["-wal", "-shm", ".workers"];
@@ -93,6 +95,14 @@ fn without_password(url: &str) -> String {
     let Some((user, host)) = rest[..end].rsplit_once('@') else { return url.to_owned() };
     let user = user.split(':').next().unwrap_or_default();
     format!("{scheme}://{user}@{host}{}", &rest[end..])
+}
+
+/// A URL that leads to a port of the loopback instead of its own host.
+fn led(url: &str, port: u16) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let user = authority.rfind('@').map_or("", |at| &authority[..=at]);
+    format!("{scheme}://{user}127.0.0.1:{port}{path}")
 }
 
 impl Place {
@@ -213,6 +223,20 @@ impl Fresh {
         &self.url
     }
 
+    /// A relay that counts what goes to the store's server, and the URL of the store that leads through it.
+    pub(crate) async fn counted(&self) -> Result<(Relay, String)> {
+        let Some(schema) = self.schema() else {
+            return Err("only what goes to a PostgreSQL server can be counted".into());
+        };
+        let config: Config = schema.server.address.parse()?;
+        let [Host::Tcp(host)] = config.get_hosts() else {
+            return Err("only what goes to one host and port can be counted".into());
+        };
+        let relay = Relay::to(host, config.get_ports().first().copied().unwrap_or(5432)).await?;
+        let url = led(&self.url, relay.port) + "&sslmode=disable";
+        Ok((relay, url))
+    }
+
     /// Its file, for those who go around homing.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.at {
@@ -290,6 +314,16 @@ mod tests {
         assert_eq!(place.url(), "postgres://me@db:5432/jobs");
         let error = Place::from_str("mysql://me:secret@db/jobs").unwrap_err();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_url_is_led_elsewhere_and_else_the_same() {
+        let led = |url| led(url, 7);
+        assert_eq!(
+            led("postgres://me:a@b@db:5/jobs?x=1@2"),
+            "postgres://me:a@b@127.0.0.1:7/jobs?x=1@2"
+        );
+        assert_eq!(led("postgres://db?schema=s"), "postgres://127.0.0.1:7?schema=s");
     }
 
     #[tokio::test]

@@ -31,18 +31,41 @@ pub(crate) struct Args {
     pub(crate) processes: u8,
 }
 
-pub(crate) async fn run(args: &Args) -> Result<Report> {
+/// What `throughput` alone is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Counting {
+    #[command(flatten)]
+    pub(crate) args: Args,
+    /// After each measured run another one on a fresh PostgreSQL store, through a relay that counts
+    /// statements and round trips.
+    #[arg(long)]
+    count: bool,
+}
+
+pub(crate) async fn run(Counting { args, count }: &Counting) -> Result<Report> {
     let common = &args.common;
     if args.processes > 1 {
         common.store.require_shared("two processes need a store that they can share")?;
     }
-    let tasks = common.tasks(100_000, 20_000);
-    let report = common
+    let (tasks, workers) = (common.tasks(100_000, 20_000), args.processes - 1);
+    let mut report = common
         .report("throughput", Some(tasks), None)
         .setting("processes", args.processes)
         .setting("concurrency", common.concurrency)
         .note("seconds: first submit to the last outcome known; submit_per_second: acknowledged");
-    let run = async |fresh: &Fresh| one(fresh, common, tasks, args.processes - 1).await;
+    if *count {
+        // What cannot be counted is refused before anything is measured.
+        common.store.fresh().await?.counted().await?;
+        report = report.note("statements, round_trips: counted in a run of their own");
+    }
+    let run = async |fresh: &Fresh| {
+        let mut figures = one(fresh, common, tasks, workers).await?;
+        if *count {
+            let fresh = common.store.fresh().await?;
+            figures.extend(counted(&fresh, common, tasks, workers).await?);
+        }
+        Ok(figures)
+    };
     common.rounds(report, common.runs(5), run).await
 }
 
@@ -53,20 +76,50 @@ pub(crate) async fn one(
     tasks: u64,
     workers: u8,
 ) -> Result<Figures> {
-    let homing = Homing::open(fresh.url()).await?;
+    let work = async |homing: &Homing| {
+        let meter = Meter::start(fresh).await?;
+        let mut figures = drain(homing, tasks).await?;
+        figures.extend(meter.per_task(tasks).await?);
+        Ok(figures)
+    };
+    with_workers(fresh.url(), common, workers, work).await
+}
+
+/// The same, counted instead of measured.
+async fn counted(fresh: &Fresh, common: &Common, tasks: u64, workers: u8) -> Result<Figures> {
+    let (relay, url) = fresh.counted().await?;
+    let work = async |homing: &Homing| {
+        let before = relay.counted();
+        drain(homing, tasks).await?;
+        let after = relay.counted();
+        let per_task = |before: u64, after: u64| (after - before) as f64 / tasks as f64;
+        Ok(vec![
+            ("statements_per_task", per_task(before.0, after.0)),
+            ("round_trips_per_task", per_task(before.1, after.1)),
+        ])
+    };
+    with_workers(&url, common, workers, work).await
+}
+
+/// Does something while workers are there.
+async fn with_workers(
+    url: &str,
+    common: &Common,
+    workers: u8,
+    work: impl AsyncFnOnce(&Homing) -> Result<Figures>,
+) -> Result<Figures> {
+    let homing = Homing::open(url).await?;
     let (slots, resident) = (common.concurrency, common.resident);
     let mut processes = Vec::new();
     for _ in 0..workers {
-        processes.push(Process::worker(fresh.url(), slots, resident, false).await?);
+        processes.push(Process::worker(url, slots, resident, false).await?);
     }
     let bench = Bench::default();
     let own = match workers {
         0 => Some(tasks::worker(&homing, &bench, slots, resident).start().await?),
         _ => None,
     };
-    let meter = Meter::start(fresh).await?;
-    let mut figures = drain(&homing, tasks).await?;
-    figures.extend(meter.per_task(tasks).await?);
+    let figures = work(&homing).await?;
     for process in processes {
         process.end().await?;
     }
@@ -129,4 +182,32 @@ async fn produce(homing: Homing, numbers: Range<u64>, begun: Instant) -> Result<
         known += 1;
     }
     Ok((known, submitted))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Asked {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    /// Units, claims and ends go in batches: there are far fewer statements than tasks, and fewer
+    /// round trips than statements.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn statements_and_round_trips_are_counted() {
+        let url = std::env::var("HOMING_TEST_POSTGRES").unwrap();
+        let Asked { common } = Asked::parse_from(["throughput", "--store", &url]);
+        let fresh = common.store.fresh().await.unwrap();
+        let figures = counted(&fresh, &common, 5000, 0).await.unwrap();
+        let [("statements_per_task", statements), ("round_trips_per_task", trips)] = figures[..]
+        else {
+            panic!("{figures:?}")
+        };
+        assert!(0.0 < trips && trips < statements && statements < 1.0, "{figures:?}");
+    }
 }

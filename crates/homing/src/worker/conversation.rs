@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::body::Driver;
-use super::mailbox::{Mail, Mailbox};
+use super::mailbox::Mail;
 use super::outbox::Posting;
 use super::{Phase, Shared, Slot};
 use crate::clock::{Time, monotonic};
@@ -282,14 +282,18 @@ impl Shared {
         for (claimed, slot) in claimed {
             let (task, token) = (claimed.task, claimed.token);
             let resident = self.residents().resume(task, claimed.parked);
-            if let Some(mailbox) = resident {
-                self.bodies().insert(task, (token, Arc::clone(&mailbox)));
-                mailbox.put(Mail::Resumed(Box::new(claimed), slot));
-                continue;
+            let goes_on = resident.is_some();
+            let mailbox = resident.unwrap_or_default();
+            let before = self.bodies().insert(task, (token, Arc::clone(&mailbox)));
+            // A server that crashed may have forgotten the claim of a body that still runs here.
+            if let Some((_, lost)) = before {
+                lost.put(Mail::Dropped);
             }
-            let mailbox = Arc::new(Mailbox::default());
-            self.bodies().insert(task, (token, Arc::clone(&mailbox)));
-            tokio::spawn(Driver::new(Arc::clone(self), claimed, mailbox, slot).run());
+            if goes_on {
+                mailbox.put(Mail::Resumed(Box::new(claimed), slot));
+            } else {
+                tokio::spawn(Driver::new(Arc::clone(self), claimed, mailbox, slot).run());
+            }
         }
     }
 

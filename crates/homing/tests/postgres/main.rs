@@ -9,6 +9,9 @@
     reason = "these are tests: a panic is how they fail"
 )]
 
+#[path = "../shared/bouncer.rs"]
+mod bouncer;
+mod claims;
 mod faults;
 mod load;
 mod pooler;

@@ -70,12 +70,19 @@ pub(crate) enum Stop {
     Immediate,
 }
 
+/// Settings of a server that writes its log for nobody but those who wait for it, once its log writer is
+/// frozen ([`Server::freeze_log_writer`]).
+pub(crate) const FORGETFUL: &str =
+    "autovacuum = off\nbgwriter_lru_maxpages = 0\ncheckpoint_timeout = 1d\nwal_writer_delay = 10s";
+
 /// A private server.
 #[derive(Debug)]
 pub(crate) struct Server {
     directory: tempfile::TempDir,
     port: u16,
     process: Option<Child>,
+    /// One of its processes that hears no signal but the last.
+    frozen: Option<u32>,
 }
 
 impl Server {
@@ -93,7 +100,7 @@ impl Server {
     pub(crate) fn with_files(settings: &str, hba: &str, files: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new().prefix("homing-pg-").tempdir().unwrap();
         let port = free_port();
-        let mut server = Self { directory, port, process: None };
+        let mut server = Self { directory, port, process: None, frozen: None };
         give_away(server.directory.path());
         let data = server.data();
         let made = server
@@ -158,6 +165,7 @@ impl Server {
             Stop::Fast => "INT",
             Stop::Immediate => "QUIT",
         });
+        self.end_frozen();
         if let Some(mut process) = self.process.take() {
             process.wait().unwrap();
         }
@@ -167,6 +175,32 @@ impl Server {
     pub(crate) fn restart(&mut self, how: Stop) {
         self.stop(how);
         self.run();
+    }
+
+    /// Freezes the process that writes the log behind commits that do not wait for it. Such a commit is
+    /// then in the server's memory alone, until another one waits for the disk.
+    pub(crate) fn freeze_log_writer(&mut self) {
+        let found = self.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+        let process = found.parse().unwrap();
+        let idle = format!(
+            "SELECT wait_event = 'WalWriterMain' FROM pg_stat_activity WHERE pid = {process}"
+        );
+        for _ in 0..1000 {
+            signal(process, "STOP");
+            // At work it may hold a lock that every commit needs.
+            if self.sql(&idle) == "t" {
+                self.frozen = Some(process);
+                return;
+            }
+            signal(process, "CONT");
+        }
+        panic!("the log writer is never idle");
+    }
+
+    fn end_frozen(&mut self) {
+        if let Some(process) = self.frozen.take() {
+            signal(process, "KILL");
+        }
     }
 
     /// Sends a signal to the server's first process.
@@ -238,6 +272,7 @@ impl Drop for Server {
         // A frozen one hears nothing else.
         signal(process.id(), "CONT");
         signal(process.id(), "QUIT");
+        self.end_frozen();
         let _ = process.wait();
     }
 }

@@ -14,6 +14,8 @@ use crate::error::OpenError;
 use crate::store::Error;
 use crate::store::url::Url;
 
+#[path = "../../../tests/shared/bouncer.rs"]
+mod bouncer;
 #[path = "../../../tests/shared/server.rs"]
 mod server;
 
@@ -21,6 +23,7 @@ mod encryption;
 mod hints;
 mod migrations;
 mod plans;
+mod relaxed;
 mod talk;
 mod together;
 mod urls;

@@ -112,3 +112,23 @@ async fn without_listen_it_looks_as_often_as_asked() {
         changed.changed().await.unwrap();
     }
 }
+
+/// Regression: the pooler lent the connection that listens to whoever told it something, so it heard itself
+/// by chance, and looked once a second only.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_pooler_that_lends_for_a_transaction_it_looks_as_often_as_asked() {
+    let server = Server::start();
+    let Some(pooler) = super::bouncer::Bouncer::start(&server, "transaction") else {
+        println!("not tried: there is no pgbouncer");
+        return;
+    };
+    let wake = wake(&with_option(&pooler.url(), "poll=10ms"));
+    let mut changed = wake.hints().changed();
+    // A few may come before it hears anything. The bound is one on hangs.
+    let looks = async {
+        for _ in 0..100 {
+            changed.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), looks).await.unwrap();
+}

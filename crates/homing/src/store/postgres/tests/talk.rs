@@ -77,6 +77,12 @@ impl<'s> Talk<'s> {
         Self { store, worker, number: 0, kinds }
     }
 
+    /// The same worker, over another way to its store.
+    pub(super) fn over(self, store: &Postgres) -> Talk<'_> {
+        let Self { worker, number, kinds, .. } = self;
+        Talk { store, worker, number, kinds }
+    }
+
     pub(super) async fn say(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> Reply {
         self.number += 1;
         let claim = Claim {
