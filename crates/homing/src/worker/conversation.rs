@@ -105,7 +105,10 @@ impl Conversation {
             self.wait(running).await;
             return true;
         }
-        self.exchange(postings, free.min(limits::CLAIM)).await;
+        // At most half of the slots: so that while the tasks of one claim run, and are told of, the next
+        // are claimed.
+        let half = self.shared.settings.concurrency.div_ceil(2);
+        self.exchange(postings, free.min(half).min(limits::CLAIM)).await;
         true
     }
 

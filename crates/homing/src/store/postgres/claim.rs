@@ -33,12 +33,13 @@ macro_rules! levels {
             "::text[]) AS k (kind)
       WHERE NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = q.queue)),
     levels AS (
-      SELECT l.queue, l.kind, o.priority, -9223372036854775808 AS start FROM lanes AS l CROSS JOIN LATERAL (
+      SELECT l.queue, l.kind, o.priority, -9223372036854775808 AS start,
+        '00000000-0000-0000-0000-000000000000'::uuid AS start_job, '00000000-0000-0000-0000-000000000000'::uuid AS start_local FROM lanes AS l CROSS JOIN LATERAL (
         SELECT o.priority FROM homing.open AS o
         WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
         ORDER BY o.priority DESC LIMIT 1) AS o
       UNION ALL
-      SELECT l.queue, l.kind, o.priority, l.start FROM levels AS l CROSS JOIN LATERAL (
+      SELECT l.queue, l.kind, o.priority, l.start, l.start_job, l.start_local FROM levels AS l CROSS JOIN LATERAL (
         SELECT o.priority FROM homing.open AS o
         WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
           AND o.priority < l.priority
@@ -51,12 +52,14 @@ macro_rules! levels {
 macro_rules! known {
     () => {
         "levels AS (
-      SELECT l.queue, l.kind, l.priority, l.start
-      FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[]) AS l (queue, kind, priority, start)
+      SELECT l.queue, l.kind, l.priority, l.start, l.start_job, l.start_local
+      FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
+        AS l (queue, kind, priority, start, start_job, start_local)
+      CROSS JOIN LATERAL (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes < 2
+        AND o.queue = l.queue AND o.kind = l.kind AND o.priority = l.priority
+        AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) LIMIT 1) AS o
       WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
-        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue)
-        AND EXISTS (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
-          AND o.kind = l.kind AND o.priority = l.priority AND o.due >= l.start))"
+        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue))"
     };
 }
 
@@ -76,7 +79,8 @@ macro_rules! of_level {
     () => {
         concat!(
             "homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
-          AND o.kind = l.kind AND o.priority = l.priority AND o.due >= l.start AND o.due <= ",
+          AND o.kind = l.kind AND o.priority = l.priority
+          AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) AND o.due <= ",
             super::now!(),
             " AND ",
             free!(),
@@ -93,16 +97,17 @@ macro_rules! ready {
             "WITH RECURSIVE ",
             $levels,
             ", front AS (
-      SELECT l.queue, l.kind, l.priority, l.start FROM levels AS l CROSS JOIN LATERAL (
+      SELECT l.queue, l.kind, l.priority, l.start, l.start_job, l.start_local
+      FROM levels AS l CROSS JOIN LATERAL (
         SELECT o.due, o.job, o.local FROM ",
             of_level!(),
             " LIMIT $5) AS o
       WHERE (SELECT count(*) FROM levels) > 1
       ORDER BY l.priority DESC, o.due, o.job, o.local LIMIT $5),
     shares AS (
-      SELECT queue, kind, priority, start, count(*) AS tasks FROM front
-        GROUP BY queue, kind, priority, start
-      UNION ALL SELECT queue, kind, priority, start, $5 FROM levels
+      SELECT queue, kind, priority, start, start_job, start_local, count(*) AS tasks FROM front
+        GROUP BY queue, kind, priority, start, start_job, start_local
+      UNION ALL SELECT queue, kind, priority, start, start_job, start_local, $5 FROM levels
         WHERE (SELECT count(*) FROM levels) = 1)
   SELECT ",
             columns!(),
@@ -220,8 +225,8 @@ impl<'c> Candidates<'c> {
         last: super::pipeline::Value<'c>,
     ) -> Step<'c> {
         let Some(levels) = &self.look.levels else { return self.step(everywhere, last) };
-        let levels = arrays!(levels, (level, start) =>
-            level.queue.as_str(), level.kind.as_str(), level.priority, *start);
+        let levels = arrays!(levels, (level, (due, job, local)) =>
+            level.queue.as_str(), level.kind.as_str(), level.priority, *due, *job, *local);
         self.step(known, last).with(levels)
     }
 

@@ -8,7 +8,7 @@ use super::Shared;
 use super::claim::{self, Candidates};
 use super::columns::{count, maybe, task_id};
 use super::fault::Result;
-use super::front::{Found, Level, Look};
+use super::front::{self, Found, Level, Look};
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
@@ -210,7 +210,7 @@ impl Seen {
     fn found(&self, scene: &Scene<'_>) -> Option<Found> {
         let tasks = self.locked.as_ref()?.iter().filter_map(|task| {
             let row = &scene.rows.get(task)?.task;
-            Some((Level::of(row), row.due, row.state != State::Pending))
+            Some((Level::of(row), front::place(row), row.state != State::Pending))
         });
         let (levels, paused) = (self.levels.clone(), self.paused.clone());
         let (now, more) = (scene.now, self.more);

@@ -2,8 +2,8 @@
 //!
 //! A claim leaves a dead entry in the index of ready tasks. `VACUUM` removes it, but none that a snapshot
 //! still sees: beside a long transaction, a backup say, every claim would pass over all that was claimed
-//! since that began. So a store remembers for every level (a queue, a kind and a priority) the due time
-//! below which it has left nothing, and looks from there on. Whoever makes a task claimable says from when:
+//! since that began. So a store remembers for every level (a queue, a kind and a priority) the place
+//! before which it has left nothing, and looks from there on. Whoever makes a task claimable says where:
 //! in this process by [`Fronts::ready`], to others in the notification. What nobody said, because a
 //! notification was lost or a transaction given up, is found by a look at everything, at least every second.
 
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::task::Task;
 use crate::clock::{Time, monotonic};
+use crate::id::{JobId, Local};
 use crate::limits;
 use crate::store::Claim;
 
@@ -57,17 +58,30 @@ impl Level {
     }
 }
 
-/// From when on there is something to claim.
+/// A place in the order of a level: a due time and an id, as the index has them.
+pub(super) type Place = (Time, JobId, Local);
+
+/// Where the tasks that are due at a time begin.
+fn at(due: Time) -> Place {
+    (due, JobId::from_bytes([0; 16]), Local::ROOT)
+}
+
+/// The place of a task.
+pub(super) fn place(task: &Task) -> Place {
+    (task.due, task.id.job, task.id.local)
+}
+
+/// From where on there is something to claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Start {
-    due: Time,
+    place: Place,
     /// Until when a part of it is one worker's alone.
     held: Time,
 }
 
 impl Start {
     fn merge(&mut self, other: Self) {
-        self.due = self.due.min(other.due);
+        self.place = self.place.min(other.place);
         self.held = self.held.max(other.held);
     }
 }
@@ -98,7 +112,7 @@ impl Ready {
         let mut last: Option<(Level, Start)> = None;
         for task in tasks {
             let held = task.held_until.filter(|_| task.holder.is_some());
-            let from = Start { due: task.due, held: held.unwrap_or(Time(i64::MIN)) };
+            let from = Start { place: place(task), held: held.unwrap_or(Time(i64::MIN)) };
             match &mut last {
                 Some((level, known)) if level.is_of(task) => known.merge(from),
                 other => {
@@ -133,9 +147,9 @@ impl Ready {
         if self.anything || self.levels.len() > NAMED {
             return false;
         }
-        for (level, Start { due, held }) in &self.levels {
+        for (level, Start { place, held }) in &self.levels {
             // Writing to a string cannot fail.
-            let _ = write!(payload, " @{:x}:{}:{}", level.name(), due.0, held.0);
+            let _ = write!(payload, " @{:x}:{}:{}", level.name(), place.0.0, held.0);
         }
         true
     }
@@ -145,7 +159,7 @@ impl Ready {
         let mut parts = word.strip_prefix('@')?.split(':');
         let name = u64::from_str_radix(parts.next()?, 16).ok()?;
         let mut time = || parts.next()?.parse().ok().map(Time);
-        let from = Start { due: time()?, held: time()? };
+        let from = Start { place: at(time()?), held: time()? };
         self.named.entry(name).and_modify(|known| known.merge(from)).or_insert(from);
         Some(())
     }
@@ -169,7 +183,7 @@ struct Known {
 #[derive(Debug, Clone, Copy)]
 struct Front {
     name: u64,
-    from: Time,
+    from: Place,
     /// Not raised before: what is one worker's alone is not seen by the others.
     held: Time,
 }
@@ -177,7 +191,7 @@ struct Front {
 #[derive(Debug, Default)]
 struct Since {
     anything: bool,
-    levels: HashMap<Level, Time>,
+    levels: HashMap<Level, Place>,
 }
 
 /// A claim under way.
@@ -187,7 +201,7 @@ pub(super) struct Look<'f> {
     number: u64,
     begun: Instant,
     /// Where to look, and from when on; `None`: everywhere.
-    pub(super) levels: Option<Vec<(Level, Time)>>,
+    pub(super) levels: Option<Vec<(Level, Place)>>,
 }
 
 /// What a claim has found.
@@ -198,7 +212,7 @@ pub(super) struct Found {
     /// Of a look at everything: all there is.
     pub(super) levels: Vec<Level>,
     /// Tasks that were locked, in their order, and whether each was taken.
-    pub(super) tasks: Vec<(Level, Time, bool)>,
+    pub(super) tasks: Vec<(Level, Place, bool)>,
     /// Whether there may be more.
     pub(super) more: bool,
     /// Queues that were passed over.
@@ -237,11 +251,11 @@ impl Fronts {
         let mut known = self.known();
         let Known { levels, looks, next, .. } = &mut *known;
         let mut lower = |level: &Level, front: &mut Front, from: Start| {
-            front.from = front.from.min(from.due);
+            front.from = front.from.min(from.place);
             front.held = front.held.max(from.held);
             for since in looks.values_mut() {
-                let low = since.levels.entry(level.clone()).or_insert(from.due);
-                *low = (*low).min(from.due);
+                let low = since.levels.entry(level.clone()).or_insert(from.place);
+                *low = (*low).min(from.place);
             }
         };
         let mut anything = ready.anything;
@@ -282,10 +296,10 @@ impl Look<'_> {
                 known.levels.clear();
             }
             for level in found.levels.iter().take(LEVELS) {
-                let (name, least) = (level.name(), Time(i64::MIN));
-                let front = Front { name, from: least, held: least };
+                let (name, never) = (level.name(), Time(i64::MIN));
+                let front = Front { name, from: at(never), held: never };
                 // Whatever was known of where it begins is known anew below.
-                known.levels.entry(level.clone()).or_insert(front).from = least;
+                known.levels.entry(level.clone()).or_insert(front).from = at(never);
             }
             let whole = !since.anything && found.levels.len() <= LEVELS;
             let pause = limits::POLL.max(self.begun.elapsed() * SHARE);
@@ -298,9 +312,9 @@ impl Look<'_> {
                 continue;
             }
             let own = || found.tasks.iter().filter(|(other, ..)| other == level);
-            let left = own().filter(|(.., taken)| !taken).map(|(_, due, _)| *due).min();
-            let last = own().map(|(_, due, _)| *due).max();
-            let empty = (!found.more).then_some(found.now);
+            let left = own().filter(|(.., taken)| !taken).map(|(_, place, _)| *place).min();
+            let last = own().map(|(_, place, _)| *place).max();
+            let empty = (!found.more).then(|| at(found.now));
             let Some(mut from) = left.or(empty).or(last) else { continue };
             if let Some(low) = since.levels.get(level) {
                 from = from.min(*low);
