@@ -20,6 +20,7 @@ mod bouncer;
 mod server;
 
 mod encryption;
+mod fronts;
 mod hints;
 mod migrations;
 mod plans;

@@ -46,6 +46,11 @@ async fn hot_statements_use_their_index() {
                 let used = index.split('|').any(|index| plan.contains(index));
                 assert!(used, "full: {full}\n{sql}\n{plan}");
             }
+            if *sql == claim::READY_KNOWN {
+                let (scans, bounded) = ("using ready", "ROW(due, job, local) >= ");
+                let (scans, bounded) = (plan.matches(scans).count(), plan.matches(bounded).count());
+                assert_eq!(scans, bounded, "full: {full}: each begins where it may\n{plan}");
+            }
             for table in ["open", "ended", "tasks"] {
                 assert!(
                     !plan.contains(&format!("Seq Scan on {table}")),

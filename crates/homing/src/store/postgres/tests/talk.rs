@@ -85,6 +85,11 @@ impl<'s> Talk<'s> {
 
     pub(super) async fn say(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> Reply {
         self.number += 1;
+        self.again(units, tasks).await
+    }
+
+    /// Says it under the last number, as a worker does to whom nobody replied.
+    pub(super) async fn again(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> Reply {
         let claim = Claim {
             tasks,
             queues: Arc::new(["default".to_owned()]),
