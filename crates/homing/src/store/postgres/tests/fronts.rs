@@ -194,10 +194,11 @@ async fn units_and_a_claim_side_by_side() {
     server::drop_schema(&url);
 }
 
-/// What units abort falls in the same exchange, though a claim was made beside them.
+/// What units abort falls in the same exchange, though the claim beside them was made before.
 #[tokio::test]
 async fn cancellations_beside_a_claim_go_down() {
     let url = common_schema();
+    let schema = options(&url).unwrap().schema;
     let store = store(&url).await;
     let jobs: Vec<_> = (0..80).map(|n| new_job(&format!("falling {n}"))).collect();
     store.submit(jobs).await.unwrap();
@@ -205,13 +206,28 @@ async fn cancellations_beside_a_claim_go_down() {
     let parents = worker.say(Vec::new(), 40).await.claimed;
     let events = |claimed: &crate::store::Claimed, event| unit(claimed, vec![event]);
     let born = parents.iter().map(|parent| events(parent, spawn(set(parent.task), 0, "idle")));
-    // Both connections are there from here on.
-    assert_eq!(worker.say(born.collect(), 10).await.claimed.len(), 10);
+    worker.say(born.collect(), 0).await;
+    // The units wait for a row until the claim is over.
+    let mut other = pool(&url).get().await.unwrap();
+    let lock = other.transaction().await.unwrap();
+    let of = |sql: &str| schema.render(sql);
+    let row = of("SELECT FROM homing.open WHERE job = $1 FOR UPDATE");
+    lock.query(&row, &[&parents[0].task.job]).await.unwrap();
     let abort =
         |task: TaskId| Event::Abort(Abort { set: set(task), child: None, below: 1, policy: false });
     let aborts = parents.iter().map(|parent| events(parent, abort(parent.task))).collect();
-    let reply = worker.say(aborts, 30).await;
-    assert_eq!((reply.refused.len(), reply.claimed.len()), (0, 30));
+    let release = async {
+        let running = of("SELECT count(*) FROM homing.open WHERE state = 1");
+        let watch = pool(&url).get().await.unwrap();
+        while watch.query_one(&running, &[]).await.unwrap().get::<_, i64>(0) < 80 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        lock.rollback().await.unwrap();
+    };
+    // A bound on hangs, never a measure.
+    let both = async { tokio::join!(worker.say(aborts, 40), release) };
+    let (reply, ()) = tokio::time::timeout(Duration::from_mins(1), both).await.unwrap();
+    assert_eq!((reply.refused.len(), reply.claimed.len()), (0, 40));
     for parent in &parents {
         let child = TaskId { job: parent.task.job, local: set(parent.task).numbered(0) };
         assert_eq!(store.task(child).await.unwrap().unwrap().state, State::Cancelled);
