@@ -5,12 +5,13 @@
 //! since that began. So a store remembers for every level (a queue, a kind and a priority) the place
 //! before which it has left nothing, and looks from there on. Whoever makes a task claimable says where:
 //! in this process by [`Fronts::ready`], to others in the notification. What nobody said, because a
-//! notification was lost or a transaction given up, is found by a look at everything, at least every second.
+//! notification was lost or a transaction given up, is found by a look at everything: every second, or up to ten
+//! where that takes long.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,8 @@ const LEVELS: usize = 64;
 const NAMED: usize = 8;
 /// A look at everything may cost one part in so many of the time.
 const SHARE: u32 = 20;
+/// Though it is never put off for longer.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Tasks that follow each other in the index: of one queue, kind and priority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -302,7 +305,7 @@ impl Look<'_> {
                 known.levels.entry(level.clone()).or_insert(front).from = at(never);
             }
             let whole = !since.anything && found.levels.len() <= LEVELS;
-            let pause = limits::POLL.max(self.begun.elapsed() * SHARE);
+            let pause = (self.begun.elapsed() * SHARE).clamp(limits::POLL, LONGEST);
             known.next = whole.then(|| monotonic() + pause);
             known.lanes = Some((claim.queues.to_vec(), claim.kinds.to_vec()));
         }
