@@ -277,7 +277,9 @@ impl Fronts {
         }
         if anything {
             *next = None;
-            looks.values_mut().for_each(|since| since.anything = true);
+            for since in looks.values_mut() {
+                since.anything = true;
+            }
         }
     }
 }
