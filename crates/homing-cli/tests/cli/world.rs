@@ -37,7 +37,7 @@ impl World {
 
     pub(crate) async fn start_worker(&mut self) {
         let worker = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "tasks::worker", "--ignored"])
+            .args(["--exact", "tasks::worker"])
             .env(tasks::STORE, self.store())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -2,7 +2,8 @@
 //!
 //! One transaction of two round trips: lock and read, decide, write and commit. A third where a claim
 //! resumes tasks whose waits are to be answered, one where there is nothing to write. Where upkeep is
-//! due, units, upkeep and claim are transactions of their own: each is harmless if the next is lost.
+//! due, units, upkeep and claim are transactions of their own, and where there are many units, these and
+//! the claim are so at the same time: each is harmless if another is lost.
 
 use super::Shared;
 use super::claim::{self, Candidates};
@@ -46,7 +47,7 @@ const APART: usize = 32;
 /// How far an exchange goes in one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// Units alone: upkeep or a claim follows.
+    /// Units alone: upkeep or a claim follows, or is made beside them.
     Units,
     /// Units, and the claim unless upkeep is due.
     UnitsAndClaim,

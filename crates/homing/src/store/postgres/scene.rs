@@ -11,7 +11,7 @@ use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId, Token};
 use crate::state::State;
-use crate::store::{CancelledBy, Entry, NewJob};
+use crate::store::{CancelledBy, Entry};
 use crate::wait::SetCounts;
 
 /// What is to be said after the commit.
@@ -111,7 +111,8 @@ pub(super) struct Scene<'e> {
     pub(super) said: HashSet<(TaskId, String)>,
 
     pub(super) newborns: Vec<Newborn<'e>>,
-    pub(super) jobs: Vec<&'e NewJob>,
+    /// Keys to be taken, and by which jobs.
+    pub(super) keys: Vec<(&'e str, JobId)>,
     pub(super) ended: Vec<Ended>,
     pub(super) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
     pub(super) answers: Vec<(TaskId, crate::wait::Answer)>,

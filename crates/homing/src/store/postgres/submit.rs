@@ -55,7 +55,8 @@ impl<'e> Scene<'e> {
         known: &std::collections::HashMap<JobId, bool>,
     ) -> Submitted {
         if self.roots.contains(&job.id) {
-            let before = || self.jobs.iter().find(|other| other.id == job.id);
+            let mut born = self.newborns.iter().filter_map(|newborn| newborn.job);
+            let mut before = || born.find(|other| other.id == job.id);
             let same = known.get(&job.id).copied().unwrap_or_else(|| {
                 before().is_some_and(|other| {
                     other.task.kind == job.task.kind && other.task.hash == job.task.hash

@@ -142,7 +142,7 @@ impl<'e> Scene<'e> {
         let mut task = Task::born(id, &job.task, None, self.now);
         task.key.clone_from(&job.key);
         self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });
-        self.jobs.push(job);
+        self.keys.extend(job.key.as_deref().map(|key| (key, job.id)));
         true
     }
 

@@ -132,10 +132,9 @@ impl Caller<'_> {
         if let Some(holder) = self.take_key(job).await? {
             return Ok(Submitted::Existing(holder));
         }
-        // The key is taken already.
-        let keyless = NewJob { key: None, ..job.clone() };
         scene.submit(job);
-        scene.jobs = vec![&keyless];
+        // It is taken already.
+        scene.keys.clear();
         for step in scene.steps(None) {
             let (sql, values) = step.parts();
             self.run(sql, values).await?;

@@ -98,13 +98,10 @@ impl Scene<'_> {
         if !self.newborns.is_empty() {
             steps.push(task::bear(&self.newborns, self.now));
         }
-        if !self.jobs.is_empty() {
-            let keys = self.jobs.iter().filter_map(|job| Some((job.key.as_deref()?, job.id)));
-            let mut keys: Vec<_> = keys.collect();
+        if !self.keys.is_empty() {
+            let mut keys = self.keys.clone();
             keys.sort_unstable();
-            if !keys.is_empty() {
-                steps.push(Step::new(HOLD, arrays!(keys, (key, job) => *key, *job)));
-            }
+            steps.push(Step::new(HOLD, arrays!(keys, (key, job) => *key, *job)));
         }
         let opened = self.opened();
         if !opened.is_empty() {
