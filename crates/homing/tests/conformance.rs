@@ -47,7 +47,7 @@ impl Factory for OnSqlite {
 #[cfg(feature = "postgres")]
 struct OnPostgres {
     url: String,
-    /// Whether its tables are partitions by job.
+    /// Whether its tables are partitions by job, and all tasks are born in bundles.
     by_job: bool,
 }
 
@@ -62,7 +62,10 @@ impl OnPostgres {
 impl Factory for OnPostgres {
     fn open(&self, clock: Clock) -> Opening<'_> {
         Box::pin(async move {
-            let url = server::with_option(&self.url, "pool=4");
+            let mut url = server::with_option(&self.url, "pool=4");
+            if self.by_job {
+                url = server::with_option(&url, "bundle=1");
+            }
             let homing = homing::Homing::open_with(&url, clock).await?;
             if self.by_job {
                 let schema = self.url.split("schema=").nth(1).unwrap_or_default();

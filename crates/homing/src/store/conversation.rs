@@ -268,6 +268,8 @@ pub struct Reply {
     pub next_due: Option<Time>,
     /// Whether there is more upkeep to do now.
     pub more: bool,
+    /// Whether tasks were left that could have been claimed.
+    pub left: bool,
 }
 
 /// Why a unit was refused.

@@ -159,7 +159,7 @@ impl Conversation {
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
-        self.look = tasks == 0 || reply.claimed.len() >= tasks || reply.more;
+        self.look = tasks == 0 || reply.claimed.len() >= tasks || reply.more || reply.left;
         self.due = reply.next_due;
         if reply.more {
             self.due = Some(Time(0));

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Shared;
+use super::bundle::{bundle, in_bundle};
 use super::cancel::CLOCK;
-use super::columns::{set_counts, task_id};
+use super::columns::{set_counts, small, task_id};
 use super::fault::Result;
 use super::finish::View;
 use super::pipeline::{Step, arrays, values};
@@ -22,6 +23,14 @@ const OPEN: &str = concat!(
     columns!(),
     ", o.timer, EXISTS (SELECT FROM homing.ended AS u WHERE u.job = o.job AND u.local = o.parent)
   FROM homing.open AS o ORDER BY o.job, o.local"
+);
+
+/// Bundles; whether they count their members rightly, and have none below an ended parent.
+const BUNDLES: &str = concat!(
+    "SELECT ",
+    bundle!(),
+    ", b.here, EXISTS (SELECT FROM homing.ended AS u WHERE u.job = b.job AND u.local = b.parent)
+  FROM homing.bundles AS b ORDER BY b.job, b.local"
 );
 
 const SETS: &str =
@@ -49,11 +58,16 @@ const MISCOUNTED: &str = "SELECT s.job, s.task, s.\"set\" FROM homing.sets AS s
       coalesce(c.aborted, 0))
   ORDER BY s.job, s.task, s.\"set\"";
 
-/// A task has a row as an open or as an ended one, and only one.
-const ASTRAY: &str = "SELECT job, local FROM homing.tasks AS t
-  WHERE EXISTS (SELECT FROM homing.open AS o WHERE o.job = t.job AND o.local = t.local)
-    = EXISTS (SELECT FROM homing.ended AS e WHERE e.job = t.job AND e.local = t.local)
-  ORDER BY job, local";
+/// A task has a row as an open or as an ended one, or is in a bundle, and only one of these.
+const ASTRAY: &str = concat!(
+    "SELECT t.job, t.local FROM homing.tasks AS t
+  WHERE 1 <> (SELECT count(*) FROM homing.open AS o WHERE o.job = t.job AND o.local = t.local)
+    + (SELECT count(*) FROM homing.ended AS e WHERE e.job = t.job AND e.local = t.local)
+    + (SELECT count(*) FROM homing.bundles AS b WHERE ",
+    in_bundle!(),
+    ")
+  ORDER BY t.job, t.local"
+);
 
 impl Shared {
     pub(super) async fn audit(&self) -> Result<Vec<Breach>> {
@@ -68,6 +82,7 @@ impl Shared {
                     Step::plain(CASCADES),
                     Step::plain(MISCOUNTED),
                     Step::plain(ASTRAY),
+                    Step::plain(BUNDLES),
                 ])
                 .await?;
             let mut audit = Audit::default();
@@ -121,6 +136,17 @@ impl Audit {
             }
             self.open.push(task.id);
             self.scene.add(task);
+        }
+        for row in &answers[8] {
+            let key = self.scene.add_bundle(row)?;
+            let members: Vec<TaskId> = self.scene.members(key).collect();
+            if members.len() != small(row, 14)? as usize {
+                self.breaches.push(Breach { task: key, what: "a bundle miscounts".to_owned() });
+            }
+            if row.try_get(15)? {
+                self.orphans.extend(&members);
+            }
+            self.open.extend(members);
         }
         for row in &answers[3] {
             let counts = set_counts(row, 3)?;

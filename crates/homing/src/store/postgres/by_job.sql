@@ -9,7 +9,7 @@ DECLARE
   name text;
   settings text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['tasks', 'open', 'ended', 'sets', 'records', 'signals', 'logs',
+  FOREACH name IN ARRAY ARRAY['tasks', 'open', 'bundles', 'ended', 'sets', 'records', 'signals', 'logs',
       'unsaid', 'cascades', 'notices'] LOOP
     SELECT 'WITH (' || array_to_string(reloptions, ', ') || ')' INTO settings
       FROM pg_class WHERE oid = format('%I', name)::regclass;

@@ -51,7 +51,7 @@ impl Shared {
         if ends {
             wanted.ending([task]);
         } else {
-            wanted.tasks.push((task, false));
+            wanted.other(task);
         }
         let mut steps = vec![Step::begin()];
         let whats = wanted.steps(&mut steps);

@@ -24,6 +24,9 @@ const _: () = assert!(limits::SUSPECT == 2);
 /// Lanes that are served, and the priorities there are ready tasks of.
 macro_rules! levels {
     ($queues:literal, $kinds:literal) => {
+        super::claim::levels!($queues, $kinds, "homing.open AS o WHERE o.state = 0 AND o.crashes < 2")
+    };
+    ($queues:literal, $kinds:literal, $ready:literal) => {
         concat!(
             "lanes AS (SELECT DISTINCT q.queue, k.kind
       FROM unnest(",
@@ -35,18 +38,22 @@ macro_rules! levels {
     levels AS (
       SELECT l.queue, l.kind, o.priority, -9223372036854775808 AS start,
         '00000000-0000-0000-0000-000000000000'::uuid AS start_job, '00000000-0000-0000-0000-000000000000'::uuid AS start_local FROM lanes AS l CROSS JOIN LATERAL (
-        SELECT o.priority FROM homing.open AS o
-        WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
+        SELECT o.priority FROM ",
+            $ready,
+            " AND o.queue = l.queue AND o.kind = l.kind
         ORDER BY o.priority DESC LIMIT 1) AS o
       UNION ALL
       SELECT l.queue, l.kind, o.priority, l.start, l.start_job, l.start_local FROM levels AS l CROSS JOIN LATERAL (
-        SELECT o.priority FROM homing.open AS o
-        WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue AND o.kind = l.kind
+        SELECT o.priority FROM ",
+            $ready,
+            " AND o.queue = l.queue AND o.kind = l.kind
           AND o.priority < l.priority
         ORDER BY o.priority DESC LIMIT 1) AS o)"
         )
     };
 }
+
+pub(super) use levels;
 
 /// As [`levels`], where it is known which there are and where each begins.
 macro_rules! known {
@@ -219,7 +226,7 @@ impl<'c> Candidates<'c> {
     }
 
     /// The same statement, where it is known which levels there are.
-    fn looking(
+    pub(super) fn looking(
         &self,
         [everywhere, known]: [&'static str; 2],
         last: super::pipeline::Value<'c>,
@@ -237,8 +244,12 @@ impl<'c> Candidates<'c> {
 
     /// What there is, where that is not known.
     pub(super) fn levels(&self) -> Option<Step<'c>> {
+        self.levels_by(LEVELS)
+    }
+
+    pub(super) fn levels_by(&self, sql: &'static str) -> Option<Step<'c>> {
         let [queues, kinds] = self.lanes();
-        self.look.levels.is_none().then(|| Step::new(LEVELS, values![queues, kinds]))
+        self.look.levels.is_none().then(|| Step::new(sql, values![queues, kinds]))
     }
 
     /// How many of the ready tasks are locked at most.

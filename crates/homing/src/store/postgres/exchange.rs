@@ -5,11 +5,11 @@
 //! due, units, upkeep and claim are transactions of their own, and where there are many units, these and
 //! the claim are so at the same time: each is harmless if another is lost.
 
-use super::Shared;
 use super::claim::{self, Candidates};
+use super::{Shared, bundle};
 use super::columns::{count, maybe, task_id};
 use super::fault::Result;
-use super::front::{self, Found, Level, Look};
+use super::front::{self, Found, Level, List, Look};
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
@@ -193,6 +193,9 @@ struct Seen {
     known: bool,
     upkeep: bool,
     paused: Vec<String>,
+    /// Bundles that were locked to be claimed.
+    bundles: Vec<TaskId>,
+    more_bundles: bool,
     /// Tasks claimed under exchanges whose replies never arrived.
     again: Vec<TaskId>,
     notices: Vec<(TaskId, Token, Option<u64>)>,
@@ -213,15 +216,18 @@ impl Seen {
             let row = &scene.rows.get(task)?.task;
             Some((Level::of(row), front::place(row), row.state != State::Pending))
         });
+        let tasks = List { places: tasks.collect(), more: self.more };
+        let bundles = scene.found_bundles(&self.bundles);
+        let bundles = List { places: bundles, more: self.more_bundles };
         let (levels, paused) = (self.levels.clone(), self.paused.clone());
-        let (now, more) = (scene.now, self.more);
-        Some(Found { now, levels, tasks: tasks.collect(), more, paused })
+        Some(Found { now: scene.now, levels, lists: [tasks, bundles], paused })
     }
 }
 
 impl Talk<'_, '_> {
     async fn run(&self) -> Result<Turn> {
-        let mut scene = Scene::default();
+        let bundle_from = self.session.shared.bundle_from;
+        let mut scene = Scene { bundle_from, ..Scene::default() };
         let look = self.session.shared.wake.fronts().look(&self.exchange.claim);
         let mut seen = self.look(&look, &mut scene).await?;
         let mut turn = Turn::default();
@@ -267,14 +273,17 @@ impl Talk<'_, '_> {
         let own = claims.then(|| {
             let again = Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
             let again = add(&mut steps, again);
-            (again, add(&mut steps, Step::new(NOTICES, values![*worker])))
+            let bundles = add(&mut steps, bundle::again(*worker, *acknowledged));
+            (again, bundles, add(&mut steps, Step::new(NOTICES, values![*worker])))
         });
         let candidates =
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
         let ready = (claims && claim.tasks > 0).then(|| {
-            let levels = candidates.levels().map(|step| add(&mut steps, step));
+            let levels = [candidates.levels(), candidates.bundled_levels()];
+            let levels = levels.map(|step| step.map(|step| add(&mut steps, step)));
+            let bundles = add(&mut steps, candidates.bundles());
             let ready = add(&mut steps, candidates.ready());
-            (levels, [ready, add(&mut steps, candidates.suspect())])
+            (levels, bundles, [ready, add(&mut steps, candidates.suspect())])
         });
         let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
@@ -285,27 +294,41 @@ impl Talk<'_, '_> {
             (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
             seen.paused = row.try_get(3)?;
         }
-        if let Some((again, notices)) = own {
+        if let Some((again, bundles, notices)) = own {
             for row in &answers[again] {
                 let task = Task::of(row)?;
                 seen.again.push(task.id);
                 scene.add(task);
+            }
+            for row in &answers[bundles] {
+                let key = scene.add_bundle(row)?;
+                seen.again.extend(scene.members(key));
             }
             for row in &answers[notices] {
                 let token = Token { worker: *worker, claim: count(row, 2)? };
                 seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));
             }
         }
-        if let Some((levels, [ready, _])) = ready {
-            for row in levels.iter().flat_map(|at| &answers[*at]) {
+        if let Some((levels, bundles, [ready, _])) = ready {
+            for row in levels.iter().flatten().flat_map(|at| &answers[*at]) {
                 let (queue, kind) = (row.try_get(0)?, row.try_get(1)?);
-                seen.levels.push(Level { queue, kind, priority: row.try_get(2)? });
+                let level = Level { queue, kind, priority: row.try_get(2)? };
+                if !seen.levels.contains(&level) {
+                    seen.levels.push(level);
+                }
             }
+            for row in &answers[bundles] {
+                seen.bundles.push(scene.add_bundle(row)?);
+            }
+            // So many of them, or so many members of them, may be all that were asked for.
+            let all = seen.bundles.len() < bundle::SEEN
+                && scene.members_of(&seen.bundles) < claim.tasks;
+            seen.more_bundles = !all;
             let locked = answers[ready].iter().map(|row| task_id(row, 0));
             seen.locked = Some(locked.collect::<Result<_>>()?);
             seen.more = answers[ready].len() >= candidates.limit();
         }
-        for row in ready.iter().flat_map(|(_, at)| at).flat_map(|at| &answers[*at]) {
+        for row in ready.iter().flat_map(|(_, _, at)| at).flat_map(|at| &answers[*at]) {
             let task = Task::of(row)?;
             if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
                 seen.unread.push(task.id);
@@ -342,7 +365,9 @@ impl Talk<'_, '_> {
         }
         let free = claim.tasks.saturating_sub(reply.claimed.len());
         let token = Token { worker: *worker, claim: *number };
-        for task in scene.to_claim(*worker, claim, &seen.paused, free) {
+        let mut chosen = scene.to_claim(*worker, claim, &seen.paused, free);
+        reply.left = scene.spare_bundles(&mut chosen);
+        for task in chosen {
             reply.claimed.extend(scene.take(task, token)?);
         }
         Ok(())

@@ -109,13 +109,13 @@ impl Ready {
     }
 
     /// The tasks of a transaction that it leaves to be claimed.
-    pub(super) fn of<'t>(tasks: impl Iterator<Item = &'t Task>) -> Self {
+    pub(super) fn of<'t>(tasks: impl Iterator<Item = (&'t Task, Place)>) -> Self {
         let mut ready = Self::default();
         // Neighbours are mostly of one level.
         let mut last: Option<(Level, Start)> = None;
-        for task in tasks {
+        for (task, place) in tasks {
             let held = task.held_until.filter(|_| task.holder.is_some());
-            let from = Start { place: place(task), held: held.unwrap_or(Time(i64::MIN)) };
+            let from = Start { place, held: held.unwrap_or(Time(i64::MIN)) };
             match &mut last {
                 Some((level, known)) if level.is_of(task) => known.merge(from),
                 other => {
@@ -129,6 +129,11 @@ impl Ready {
             ready.add(level, from);
         }
         ready
+    }
+
+    /// There is something to claim at a place.
+    pub(super) fn at(&mut self, level: Level, place: Place) {
+        self.add(level, Start { place, held: Time(i64::MIN) });
     }
 
     fn add(&mut self, level: Level, from: Start) {
@@ -214,12 +219,30 @@ pub(super) struct Found {
     pub(super) now: Time,
     /// Of a look at everything: all there is.
     pub(super) levels: Vec<Level>,
-    /// Tasks that were locked, in their order, and whether each was taken.
-    pub(super) tasks: Vec<(Level, Place, bool)>,
-    /// Whether there may be more.
-    pub(super) more: bool,
+    /// Tasks by themselves, and bundles.
+    pub(super) lists: [List; 2],
     /// Queues that were passed over.
     pub(super) paused: Vec<String>,
+}
+
+/// What was locked of one table.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    /// In their order, and whether each was taken.
+    pub(super) places: Vec<(Level, Place, bool)>,
+    /// Whether there may be more.
+    pub(super) more: bool,
+}
+
+impl List {
+    /// Before which place nothing is left of a level, if that is known.
+    fn front(&self, level: &Level, now: Time) -> Option<Place> {
+        let own = || self.places.iter().filter(|(other, ..)| other == level);
+        let left = own().filter(|(.., taken)| !taken).map(|(_, place, _)| *place).min();
+        let last = own().map(|(_, place, _)| *place).max();
+        let empty = (!self.more).then(|| at(now));
+        left.or(empty).or(last)
+    }
 }
 
 impl Fronts {
@@ -316,11 +339,9 @@ impl Look<'_> {
             if found.now < front.held {
                 continue;
             }
-            let own = || found.tasks.iter().filter(|(other, ..)| other == level);
-            let left = own().filter(|(.., taken)| !taken).map(|(_, place, _)| *place).min();
-            let last = own().map(|(_, place, _)| *place).max();
-            let empty = (!found.more).then(|| at(found.now));
-            let Some(mut from) = left.or(empty).or(last) else { continue };
+            let [tasks, bundles] = &found.lists;
+            let fronts = tasks.front(level, found.now).zip(bundles.front(level, found.now));
+            let Some(mut from) = fronts.map(|(task, bundle)| task.min(bundle)) else { continue };
             if let Some(low) = since.levels.get(level) {
                 from = from.min(*low);
             }

@@ -4,14 +4,17 @@
 //! and, where a task may end, its parent's. What is decided upon is read by later statements, which see
 //! all that the locks' last holders committed. The parent's lock guards the counts of its sets.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::Row;
 
+use super::bundle;
 use super::columns::{Hash, count, set_counts, task_id};
 use super::fault::Result;
 use super::pipeline::{self, Session, Step, arrays, values};
 use super::scene::{Counted, Scene, Sibling};
 use super::task::{Task, columns, named};
-use crate::id::{Local, TaskId};
+use crate::id::{Local, TaskId, Token};
 use crate::store::{Event, NewChild, NewJob, Unit};
 use crate::wait::Wait;
 
@@ -20,6 +23,10 @@ use crate::wait::Wait;
 pub(super) struct Wanted<'e> {
     /// Tasks, and whether each may end.
     pub(super) tasks: Vec<(TaskId, bool)>,
+    /// Under which claims their own worker speaks of them: their bundles are locked as such.
+    tokens: BTreeSet<Token>,
+    /// Tasks that somebody else speaks of: their bundles are dissolved.
+    others: Vec<TaskId>,
     sets: Vec<(TaskId, Local)>,
     children: Vec<TaskId>,
     waits: Vec<(TaskId, u64)>,
@@ -39,6 +46,7 @@ impl<'e> Wanted<'e> {
         for unit in units {
             let ends = unit.events.iter().any(|event| matches!(event, Event::End(_)));
             wanted.tasks.push((unit.task, ends));
+            wanted.tokens.insert(unit.token);
             for event in &unit.events {
                 wanted.look(unit.task, event);
             }
@@ -79,7 +87,14 @@ impl<'e> Wanted<'e> {
         for task in tasks {
             self.tasks.push((task, true));
             self.falling.push(task);
+            self.others.push(task);
         }
+    }
+
+    /// A task that somebody else than its body speaks of.
+    pub(super) fn other(&mut self, task: TaskId) {
+        self.tasks.push((task, false));
+        self.others.push(task);
     }
 
     /// Jobs to be, with nothing else.
@@ -90,6 +105,13 @@ impl<'e> Wanted<'e> {
     /// The statements, as many as are needed.
     pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
         let mut whats = Vec::new();
+        if !self.others.is_empty() {
+            whats.push((pipeline::add(steps, bundle::dissolve_named(&self.others)), What::Dissolved));
+        }
+        let tokens: Vec<Token> = self.tokens.iter().copied().collect();
+        if !tokens.is_empty() {
+            whats.push((pipeline::add(steps, bundle::held(&tokens)), What::Bundles));
+        }
         // A root has no parent whose sets and waits it could touch.
         let ends = self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
         let mut add = |needed: bool, what, sql, more: Vec<_>| {
@@ -127,7 +149,9 @@ impl<'e> Wanted<'e> {
     }
 
     fn keys(&self) -> Vec<super::pipeline::Value<'e>> {
-        arrays!(self.tasks, (task, ends) => task.job, task.local, *ends)
+        let mut values = arrays!(self.tasks, (task, ends) => task.job, task.local, *ends);
+        values.extend(arrays!(self.tokens, token => token.worker, token.claim as i64));
+        values
     }
 
     /// Locks and reads in a round trip of its own.
@@ -146,7 +170,11 @@ macro_rules! up {
              AS own (job, local, ends)),
            up AS MATERIALIZED (SELECT DISTINCT o.job, o.parent AS local, o.\"set\"
              FROM own JOIN homing.open AS o USING (job, local)
-             WHERE own.ends AND o.parent IS NOT NULL)"
+             WHERE own.ends AND o.parent IS NOT NULL
+             UNION SELECT b.job, b.parent, b.\"set\"
+             FROM unnest($4::uuid[], $5::bigint[]) AS c (worker, claim) JOIN homing.bundles AS b
+               ON b.worker = c.worker AND b.claim = c.claim
+             WHERE b.parent IS NOT NULL)"
     };
 }
 
@@ -179,7 +207,7 @@ const LOCK: &str = concat!(
 const SETS: &str = concat!(
     up!(),
     ", wanted (job, task, \"set\") AS (
-      SELECT * FROM unnest($4::uuid[], $5::uuid[], $6::uuid[])
+      SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[])
       UNION SELECT job, local, \"set\" FROM up
       UNION SELECT p.job, p.local, w.\"set\" FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_sets) AS w (\"set\"))
@@ -192,7 +220,7 @@ const SETS: &str = concat!(
 const OVER: &str = concat!(
     up!(),
     ", wanted (job, local) AS (
-      SELECT * FROM unnest($4::uuid[], $5::uuid[])
+      SELECT * FROM unnest($6::uuid[], $7::uuid[])
       UNION SELECT p.job, w.local FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_children) AS w (local))
   SELECT w.job, w.local FROM wanted AS w CROSS JOIN LATERAL (
@@ -203,7 +231,7 @@ const OVER: &str = concat!(
 /// wait for the same signal at the same time.
 const SIGNALS: &str = concat!(
     up!(),
-    ", keys AS (SELECT * FROM unnest($4::uuid[], $5::uuid[]) AS w (job, local)
+    ", keys AS (SELECT * FROM unnest($6::uuid[], $7::uuid[]) AS w (job, local)
       UNION SELECT job, local FROM up)
   SELECT s.job, s.task, s.number, s.name, s.value
   FROM (SELECT o.job, o.local FROM keys JOIN homing.open AS o USING (job, local)
@@ -262,6 +290,8 @@ impl Whats {
 /// What a statement reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
+    Dissolved,
+    Bundles,
     Rows,
     Sets,
     Over,
@@ -277,8 +307,13 @@ enum What {
 impl What {
     /// Puts what was read into the scene. What the scene knows already stays: it may have changed there.
     fn absorb(self, rows: &[Row], scene: &mut Scene<'_>) -> Result<()> {
+        if self == Self::Dissolved {
+            scene.effects.claimable.extend(bundle::claimable(rows)?);
+        }
         for row in rows {
             match self {
+                Self::Dissolved => break,
+                Self::Bundles => drop(scene.add_bundle(row)?),
                 Self::Rows => scene.add(Task::of(row)?),
                 Self::Sets => {
                     let counts = set_counts(row, 3)?;

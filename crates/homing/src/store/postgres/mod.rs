@@ -35,6 +35,7 @@ use crate::state::State;
 use crate::wait::SetCounts;
 
 mod audit;
+mod bundle;
 mod cancel;
 mod claim;
 mod columns;
@@ -122,6 +123,8 @@ struct Shared {
     texts: RwLock<HashMap<(usize, usize), Arc<str>>>,
     /// Workers that tests have declared dead.
     killed: Mutex<HashSet<WorkerId>>,
+    /// From how many tasks on that are born together they are bundled; 0: never.
+    bundle_from: usize,
 }
 
 impl Postgres {
@@ -171,6 +174,7 @@ impl Shared {
             wake: Wake::start(&options, connector),
             pool,
             schema: options.schema,
+            bundle_from: options.bundle,
             clock,
             texts: RwLock::default(),
             killed: Mutex::default(),

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::passwords;
+use super::{bundle, passwords};
 use super::schema::Schema;
 use super::tls::{Mode, Tls};
 use crate::error::OpenError;
@@ -17,7 +17,7 @@ use crate::limits;
 use crate::store::url::Url;
 
 const KNOWN: &str = "homing's `schema=homing`, `pool=8`, `pool_timeout=10s`, `listen=on|off`, \
-    `poll=1s`, `migrate=on|off`, and libpq's `user`, `password`, `passfile`, `host`, `hostaddr`, \
+    `poll=1s`, `bundle=8`, `migrate=on|off`, and libpq's `user`, `password`, `passfile`, `host`, `hostaddr`, \
     `port`, `dbname`, `application_name`, `options`, `connect_timeout`, `tcp_user_timeout`, \
     `keepalives`, `keepalives_idle`, `keepalives_interval`, `keepalives_retries`, \
     `target_session_attrs`, `load_balance_hosts`, `channel_binding`, `sslmode`, `sslnegotiation`, \
@@ -64,6 +64,8 @@ pub(super) struct Options {
     pub(super) listen: bool,
     /// How often to look for their work where `LISTEN` does not help.
     pub(super) poll: Duration,
+    /// From how many tasks on that are born together they are one row; 0: never.
+    pub(super) bundle: usize,
     /// Whether an older schema is brought up to date when the store is opened.
     pub(super) migrate: bool,
     /// For messages: hosts, database and schema, no credentials.
@@ -81,6 +83,7 @@ impl Options {
             connect_timeout: limits::POSTGRES_CONNECT_TIMEOUT,
             listen: true,
             poll: limits::POLL,
+            bundle: bundle::FROM,
             migrate: true,
             location: String::new(),
         };
@@ -146,6 +149,10 @@ impl Options {
                     limits::POLL,
                     "expected a duration from `10ms` to `1s`",
                 )?;
+            }
+            "bundle" => {
+                let from = value.parse().ok().filter(|from| *from <= bundle::MOST);
+                self.bundle = from.ok_or_else(|| invalid("expected a number from 0 to 100"))?;
             }
             "listen" => self.listen = switch(value)?,
             "migrate" => self.migrate = switch(value)?,

@@ -6,6 +6,7 @@
 use tokio_postgres::Row;
 
 use super::Shared;
+use super::bundle::{in_bundle, bundled_state, members};
 use super::columns::{above, count, limit, progress, small, task_id};
 use super::fault::Result;
 use super::pipeline::values;
@@ -19,47 +20,69 @@ use crate::store::read::{
     WorkerView,
 };
 
-const TASK: &str = "SELECT t.parent, t.\"set\", t.number, t.kind, t.arguments, t.queue, t.priority,
-    coalesce(o.state, e.state), coalesce(o.attempt, e.attempt), coalesce(o.failures, e.failures),
-    coalesce(o.crashes, e.crashes), coalesce(o.due, e.due), t.created,
-    coalesce(o.started, e.started), e.ended, o.worker, o.waits, coalesce(o.reason, e.reason),
-    e.outcome, coalesce(o.progress_done, e.progress_done),
-    coalesce(o.progress_total, e.progress_total), coalesce(o.stalls, e.stalls), coalesce(o.expires, e.expires),
+const TASK: &str = concat!(
+    "SELECT t.parent, t.\"set\", t.number, t.kind, t.arguments, t.queue, t.priority,
+    coalesce(o.state, e.state, ",
+    bundled_state!(),
+    "), coalesce(o.attempt, e.attempt, 1), coalesce(o.failures, e.failures, 0),
+    coalesce(o.crashes, e.crashes, 0), coalesce(o.due, e.due, b.due), t.created,
+    coalesce(o.started, e.started, b.started), e.ended, coalesce(o.worker, b.worker), o.waits,
+    coalesce(o.reason, e.reason), e.outcome, coalesce(o.progress_done, e.progress_done),
+    coalesce(o.progress_total, e.progress_total), coalesce(o.stalls, e.stalls, 0),
+    coalesce(o.expires, e.expires),
     coalesce(o.deadline, e.deadline), c.spawned, c.succeeded, c.failed, c.cancelled
   FROM homing.tasks AS t
     LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
-    CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,
+    LEFT JOIN homing.bundles AS b ON ",
+    in_bundle!(),
+    " CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,
         coalesce(sum(succeeded), 0)::bigint AS succeeded, coalesce(sum(failed), 0)::bigint AS failed,
         coalesce(sum(cancelled + aborted), 0)::bigint AS cancelled
       FROM homing.sets AS s WHERE s.job = t.job AND s.task = t.local) AS c
-  WHERE t.job = $1 AND t.local = $2";
+  WHERE t.job = $1 AND t.local = $2"
+);
 
-/// Each by its key. A root has one row of the two; none of them is no job.
-const OUTCOMES: &str = "SELECT asked.job, one.state, one.outcome
+/// Each by its key. A root has one row of the two, or is in a bundle; none of them is no job.
+const OUTCOMES: &str = concat!(
+    "SELECT asked.job, one.state, one.outcome
   FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (job, turn)
     CROSS JOIN LATERAL (
       SELECT o.state, NULL AS outcome FROM homing.open AS o
         WHERE o.job = asked.job AND o.local = $2
       UNION ALL SELECT e.state, e.outcome FROM homing.ended AS e
-        WHERE e.job = asked.job AND e.local = $2 OFFSET 0) AS one
-  ORDER BY asked.turn";
+        WHERE e.job = asked.job AND e.local = $2
+      UNION ALL SELECT ",
+    bundled_state!(),
+    ", NULL FROM homing.tasks AS t JOIN homing.bundles AS b ON ",
+    in_bundle!(),
+    " WHERE t.job = asked.job AND t.local = $2 OFFSET 0) AS one
+  ORDER BY asked.turn"
+);
 
 /// Jobs with all that is shown of them. `$1` is the key of roots.
 macro_rules! jobs {
     ($which:literal) => {
         concat!(
             "WITH running AS MATERIALIZED (
-      SELECT job, count(*) AS tasks FROM homing.open WHERE state = 1 GROUP BY job)
-  SELECT t.job, t.kind, t.title, t.key, coalesce(t.tags, '{}'), t.queue, coalesce(o.state, e.state),
+      SELECT job, count(*) AS tasks FROM (
+        SELECT job FROM homing.open WHERE state = 1
+        UNION ALL SELECT m.job FROM homing.bundles AS b ",
+            members!(),
+            " WHERE b.worker IS NOT NULL) AS one GROUP BY job)
+  SELECT t.job, t.kind, t.title, t.key, coalesce(t.tags, '{}'), t.queue, coalesce(o.state, e.state, ",
+            bundled_state!(),
+            "),
     EXISTS (SELECT FROM homing.sets AS f WHERE f.job = t.job AND f.failed > 0),
     s.spawned, s.succeeded, s.failed, s.cancelled, w.tasks, coalesce(r.tasks, 0),
-    t.origin_job, t.origin_local, t.created, coalesce(o.started, e.started), e.ended,
+    t.origin_job, t.origin_local, t.created, coalesce(o.started, e.started, b.started), e.ended,
     CASE WHEN e.state IN (4, 5) THEN e.outcome END,
     coalesce(o.progress_done, e.progress_done), coalesce(o.progress_total, e.progress_total)
   FROM homing.tasks AS t
     LEFT JOIN homing.open AS o ON o.job = t.job AND o.local = $1
     LEFT JOIN homing.ended AS e ON e.job = t.job AND e.local = $1
-    LEFT JOIN running AS r ON r.job = t.job
+    LEFT JOIN homing.bundles AS b ON ",
+            in_bundle!(),
+            " LEFT JOIN running AS r ON r.job = t.job
     CROSS JOIN LATERAL (SELECT coalesce(sum(spawned), 0)::bigint AS spawned,
         coalesce(sum(succeeded), 0)::bigint AS succeeded, coalesce(sum(failed), 0)::bigint AS failed,
         coalesce(sum(cancelled + aborted), 0)::bigint AS cancelled
@@ -81,7 +104,8 @@ pub(super) const JOBS: &str = jobs!(
     AND ($8::text IS NULL OR strpos(translate(coalesce(t.title, ''), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
       'abcdefghijklmnopqrstuvwxyz'), $8) > 0)
     AND ($9::text IS NULL OR $9 = ANY (t.tags))
-    AND ($10::smallint IS NULL OR coalesce(o.state, e.state) BETWEEN $10 AND $11::smallint)
+    AND ($10::smallint IS NULL
+      OR coalesce(o.state, e.state, (b.worker IS NOT NULL)::integer::smallint) BETWEEN $10 AND $11::smallint)
     AND ($12::boolean IS NULL
       OR $12 = EXISTS (SELECT FROM homing.sets AS f WHERE f.job = t.job AND f.failed > 0))
   ORDER BY t.created DESC, t.job DESC LIMIT $13"
@@ -99,14 +123,19 @@ const QUEUES: &str = concat!(
   FROM (SELECT o.queue, count(*) FILTER (WHERE o.due <= c.now) AS ready,
       count(*) FILTER (WHERE o.due > c.now) AS scheduled,
       min(o.due) FILTER (WHERE o.due <= c.now) AS oldest
-    FROM homing.open AS o CROSS JOIN clock AS c WHERE o.state = 0 GROUP BY o.queue) AS q
+    FROM (SELECT queue, due FROM homing.open WHERE state = 0
+        UNION ALL SELECT b.queue, b.due FROM homing.bundles AS b ",
+    members!(),
+    " WHERE b.worker IS NULL) AS o
+      CROSS JOIN clock AS c GROUP BY o.queue) AS q
     FULL JOIN homing.paused AS p ON p.queue = q.queue
   ORDER BY name"
 );
 
 const WORKERS: &str = concat!(
     "SELECT id, name, kinds, queues, slots,
-    (SELECT count(*) FROM homing.open AS o WHERE o.state = 1 AND o.worker = w.id)::integer, resident,
+    ((SELECT count(*) FROM homing.open AS o WHERE o.state = 1 AND o.worker = w.id)
+      + (SELECT coalesce(sum(b.here), 0) FROM homing.bundles AS b WHERE b.worker = w.id))::integer, resident,
     started, heartbeat, ended, heartbeat + lease >= ",
     super::now!(),
     " AND id <> ALL ($2::uuid[])
@@ -114,8 +143,12 @@ const WORKERS: &str = concat!(
 );
 
 /// Open children in a state. A job's open rows are neighbours.
-const OPEN_CHILDREN: &str = "SELECT local FROM homing.open
-  WHERE job = $1 AND parent = $2 AND state = $3 LIMIT $4";
+const OPEN_CHILDREN: &str = concat!(
+    "(SELECT local FROM homing.open WHERE job = $1 AND parent = $2 AND state = $3 LIMIT $4)
+  UNION ALL (SELECT m.local FROM homing.bundles AS b ",
+    members!(),
+    " WHERE b.job = $1 AND b.parent = $2 AND (b.worker IS NOT NULL)::integer = $3 LIMIT $4) LIMIT $4"
+);
 
 /// Ended children in a state, set by set.
 const ENDED_CHILDREN: &str = "SELECT e.local FROM homing.sets AS s CROSS JOIN LATERAL (

@@ -3,6 +3,7 @@
 use tokio_postgres::Row;
 
 use super::Shared;
+use super::bundle::{in_bundle, bundled_state};
 use super::columns::{Hash, above, count, limit, maybe, set_counts};
 use super::fault::Result;
 use super::pipeline::values;
@@ -15,8 +16,11 @@ const RECORD: &str = "SELECT seq, place, entry FROM homing.records
 
 macro_rules! child {
     () => {
-        "t.number, t.local, t.kind, t.hash, coalesce(o.state, e.state), e.\"end\", e.cancelled_by,
-    e.outcome"
+        concat!(
+            "t.number, t.local, t.kind, t.hash, coalesce(o.state, e.state, ",
+            bundled_state!(),
+            "), e.\"end\", e.cancelled_by, e.outcome"
+        )
     };
 }
 
@@ -32,7 +36,9 @@ const CHILDREN: &str = concat!(
     (SELECT * FROM homing.tasks WHERE job = $1 AND \"set\" = $2 AND placed AND number >= $5
       ORDER BY number, local LIMIT $6)) AS t
     LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
-  ORDER BY t.number, t.local LIMIT $6"
+    LEFT JOIN homing.bundles AS b ON ",
+    in_bundle!(),
+    " ORDER BY t.number, t.local LIMIT $6"
 );
 
 pub(super) const ENDS: &str = "SELECT t.number, t.local, t.kind, t.hash, e.state, e.\"end\",
@@ -45,7 +51,9 @@ const CHILD: &str = concat!(
     child!(),
     " FROM homing.tasks AS t
     LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
-  WHERE t.job = $1 AND t.local = $2 AND t.number IS NOT NULL"
+    LEFT JOIN homing.bundles AS b ON ",
+    in_bundle!(),
+    " WHERE t.job = $1 AND t.local = $2 AND t.number IS NOT NULL"
 );
 
 const SETS: &str = "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::bundle::{self, Bundle, Partings};
 use super::front::Ready;
 use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
@@ -51,6 +52,18 @@ pub(super) struct Known {
     pub(super) moved: bool,
     /// Whether all that moved it is its first claim: most claims are.
     pub(super) begun: bool,
+    /// The bundle that it is a member of: then there is no row either.
+    pub(super) bundle: Option<TaskId>,
+}
+
+impl Known {
+    pub(super) fn of(task: Task) -> Self {
+        Self { task, newborn: false, moved: false, begun: false, bundle: None }
+    }
+
+    pub(super) fn newborn(task: Task) -> Self {
+        Self { newborn: true, moved: true, ..Self::of(task) }
+    }
 }
 
 /// Counts as they will be.
@@ -92,6 +105,10 @@ pub(super) struct Sibling {
 pub(super) struct Scene<'e> {
     pub(super) now: Time,
     pub(super) rows: HashMap<TaskId, Known>,
+    /// Bundles that are locked, by their keys; their members are among the rows.
+    pub(super) bundles: BTreeMap<TaskId, Bundle>,
+    /// From how many newborn tasks on they are bundled; 0: never.
+    pub(super) bundle_from: usize,
     pub(super) sets: HashMap<(TaskId, Local), Counted>,
     /// Children named by waits that have ended.
     pub(super) over: HashSet<TaskId>,
@@ -144,12 +161,7 @@ impl Scene<'_> {
 
     pub(super) fn add(&mut self, task: Task) {
         // A row that was locked before is the truth.
-        self.rows.entry(task.id).or_insert(Known {
-            task,
-            newborn: false,
-            moved: false,
-            begun: false,
-        });
+        self.rows.entry(task.id).or_insert_with(|| Known::of(task));
     }
 
     /// The counts of a set; zero if it has never had a child.
@@ -181,8 +193,11 @@ impl Scene<'_> {
     pub(super) fn effects(self) -> Effects {
         let pending = |known: &&Known| known.task.state == State::Pending;
         let ready = self.rows.values().filter(pending).any(|known| known.moved);
-        let claimable = Ready::of(self.rows.values().filter(pending).map(|known| &known.task));
-        Effects { ready, claimable, ..self.effects }
+        let places = self.rows.values().filter(pending);
+        let places = places.map(|known| (&known.task, bundle::place(&self, known)));
+        let mut effects = Effects { ready, claimable: Ready::of(places), ..Effects::default() };
+        effects.extend(self.effects);
+        effects
     }
 
     /// The rows that are to be updated, in the order of their ids.
@@ -192,12 +207,17 @@ impl Scene<'_> {
 
     /// As [`moved`](Self::moved), of those that are claimed for the first time.
     pub(super) fn begun(&self) -> Vec<&Task> {
-        self.written(|known| known.begun && !known.newborn)
+        self.written(|known| known.begun && !known.newborn && known.bundle.is_none())
     }
 
-    /// The rows that are to be inserted, in the order of their ids.
-    pub(super) fn opened(&self) -> Vec<&Task> {
+    /// The tasks that are born, in the order of their ids.
+    pub(super) fn born(&self) -> Vec<&Task> {
         self.written(|known| known.newborn)
+    }
+
+    /// Those that leave their bundles, in the order of their ids.
+    pub(super) fn leaving(&self, partings: &Partings) -> Vec<&Task> {
+        self.written(|known| known.bundle.is_some() && partings.leaving.contains(&known.task.id))
     }
 
     fn written(&self, wanted: impl Fn(&Known) -> bool) -> Vec<&Task> {

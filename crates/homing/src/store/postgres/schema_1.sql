@@ -25,6 +25,7 @@ CREATE TABLE homing.tasks (
   title text,
   tags text[],
   pruning boolean,               -- whether prune has begun to remove the job
+  bundle uuid,                   -- the bundle it was born in: its first task's local, of roots the job
   arguments text NOT NULL,
   PRIMARY KEY (job, local)
 );
@@ -82,6 +83,34 @@ CREATE INDEX held ON homing.open (held_until) WHERE state = 0 AND holder IS NOT 
 CREATE INDEX running ON homing.open (worker, claim, job) WHERE state = 1;
 CREATE INDEX waiting ON homing.open (job) WHERE state = 2;
 CREATE INDEX timers ON homing.open (timer) WHERE timer IS NOT NULL;
+
+-- Tasks that were born together and of which none has yet done anything but run: one row for many, instead
+-- of a row of each in `open`. Pending, or claimed whole by one worker under one number. A task is here, in
+-- `open` or in `ended`, and in one of them only. Its key is its first task's.
+CREATE TABLE homing.bundles (
+  job uuid NOT NULL,
+  local uuid NOT NULL,
+  parent uuid,                   -- of children, all of one set; NULL: roots
+  "set" uuid,
+  depth integer NOT NULL,
+  priority smallint NOT NULL,
+  here integer NOT NULL,         -- how many of the members are still here
+  due bigint NOT NULL,
+  claim bigint,                  -- NULL: pending
+  worker uuid,
+  started bigint,
+  queue text NOT NULL,
+  kind text NOT NULL,
+  gone bytea NOT NULL,           -- a bit for each member that has left
+  members uuid[] NOT NULL,       -- in order: the locals of children, the jobs of roots
+  PRIMARY KEY (job, local)
+) WITH (
+  fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0
+);
+CREATE INDEX bundles_ready ON homing.bundles (queue, kind, priority DESC, due, job, local)
+  WHERE worker IS NULL;
+CREATE INDEX bundles_running ON homing.bundles (worker, claim) WHERE worker IS NOT NULL;
 
 -- How a task ended. Written once.
 CREATE TABLE homing.ended (

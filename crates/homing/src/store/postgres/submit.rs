@@ -28,7 +28,7 @@ impl Shared {
                 job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
             let known = add(&mut steps, Step::new(KNOWN, known));
             let answers = session.run(steps).await?;
-            let mut scene = Scene::default();
+            let mut scene = Scene { bundle_from: self.bundle_from, ..Scene::default() };
             whats.absorb(&answers, &mut scene)?;
             if let Some(row) = answers[clock].first() {
                 scene.now = row.try_get(0)?;

@@ -2,14 +2,14 @@
 //!
 //! Each is a transaction of its own, bounded, and done by one process at a time: the others go on without.
 
-use super::Shared;
 use super::cancel::CLOCK;
 use super::columns::{limit, task_id};
 use super::fault::Result;
+use super::front::Ready;
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Cascade, Scene};
-use super::worker;
+use super::{Shared, bundle, worker};
 use crate::error::Reason;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
@@ -17,6 +17,9 @@ use crate::state::State;
 
 /// Instants acted on by one transaction.
 const RING: usize = 1000;
+/// Bundles dissolved by one transaction for each cancellation on its way down: about as many children as
+/// are cancelled at once.
+const BUNDLES: usize = limits::CASCADE.div_ceil(bundle::MOST);
 /// Cancellations carried further by one transaction.
 const CASCADES: usize = 100;
 
@@ -97,6 +100,7 @@ impl Shared {
                     Step::begin(),
                     Step::new(worker::TRY_ALONE, values![worker::lock(worker)]),
                     Step::new(STILL_DEAD, values),
+                    bundle::dissolve_held(worker),
                     Step::new(HELD, values![worker]),
                 ])
                 .await?;
@@ -104,7 +108,7 @@ impl Shared {
                 session.roll_back().await;
                 return Ok(None);
             }
-            let tasks = ids(&answers[3])?;
+            let tasks = ids(&answers[4])?;
             let first = vec![
                 Step::new(worker::FORGET, values![worker]),
                 Step::new(worker::FORGET_NOTICES, values![worker]),
@@ -235,15 +239,22 @@ impl Shared {
                 limit(left + 1)
             ]
         };
-        let steps = cascades.iter().map(|(_, cascade)| Step::new(BELOW, below(cascade)));
+        let steps = cascades.iter().flat_map(|(_, cascade)| {
+            let bundles = bundle::dissolve_below(cascade.task, cascade.set, BUNDLES);
+            [bundles, Step::new(BELOW, below(cascade))]
+        });
         let found = session.run(steps.collect()).await?;
+        let found: Vec<_> = found.chunks(2).collect();
+        let mut claimable = Ready::default();
         let mut falling = Vec::new();
         let mut done = Vec::new();
         let mut more = false;
         for ((number, cascade), rows) in cascades.iter().zip(&found) {
-            let mut children = ids(rows)?;
+            let [bundles, children] = rows else { continue };
+            claimable.extend(bundle::claimable(bundles)?);
+            let mut children = ids(children)?;
             let room = left - falling.len();
-            more = children.len() > room;
+            more = children.len() > room || bundles.len() >= BUNDLES;
             children.truncate(room);
             falling.extend(children.into_iter().map(|child| (child, cascade.by)));
             if more {
@@ -253,6 +264,7 @@ impl Shared {
         }
         let tasks: Vec<TaskId> = falling.iter().map(|(task, _)| *task).collect();
         let mut scene = self.ending(session, done, &tasks).await?;
+        scene.effects.claimable.extend(claimable);
         for (task, by) in &falling {
             scene.cancel_as(*task, *by);
         }

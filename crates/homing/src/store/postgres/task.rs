@@ -1,5 +1,7 @@
 //! A task's moving row: how it is read, born and written. What moves it stands in the verbs.
 
+use std::collections::HashMap;
+
 use tokio_postgres::Row;
 
 use super::columns::{Hash, count, progress, small, task_id, token};
@@ -96,30 +98,44 @@ impl Task {
     /// The row of a task that is born.
     pub(super) fn born(id: TaskId, new: &NewTask, birth: Option<Birth>, now: Time) -> Self {
         Self {
-            id,
             parent: birth.map(|birth| birth.parent),
             set: birth.map(|birth| birth.set),
             depth: birth.map_or(0, |birth| birth.depth),
-            state: State::Pending,
             priority: new.priority,
+            due: new.due.unwrap_or(now),
+            expires: new.expires,
+            deadline: new.deadline,
+            ..Self::blank(id, new.queue.clone(), new.kind.clone())
+        }
+    }
+
+    /// A row of which nothing is known but this.
+    pub(super) fn blank(id: TaskId, queue: String, kind: String) -> Self {
+        Self {
+            id,
+            parent: None,
+            set: None,
+            depth: 0,
+            state: State::Pending,
+            priority: 0,
             attempt: 1,
             failures: 0,
             crashes: 0,
             stalls: 0,
             lines: 0,
-            due: new.due.unwrap_or(now),
+            due: Time(0),
             token: None,
             started: None,
-            expires: new.expires,
-            deadline: new.deadline,
+            expires: None,
+            deadline: None,
             parked: None,
             held_until: None,
             holder: None,
             dropped: 0,
             progress: None,
             signalled: false,
-            queue: new.queue.clone(),
-            kind: new.kind.clone(),
+            queue,
+            kind,
             key: None,
             waits: Vec::new(),
             reason: None,
@@ -148,6 +164,19 @@ impl Task {
         self.holder = None;
         self.held_until = None;
         self.due = due;
+    }
+
+    /// Whether there is nothing to say of a newborn task that few tasks have.
+    pub(super) fn is_plain(&self) -> bool {
+        self.state == State::Pending
+            && self.key.is_none()
+            && self.expires.is_none()
+            && self.deadline.is_none()
+    }
+
+    /// Whether a part of its budgets is used up.
+    pub(super) fn is_worn(&self) -> bool {
+        (self.failures, self.crashes, self.stalls) != (0, 0, 0)
     }
 
     /// What a task recorded is progress: its budgets are whole again.
@@ -249,25 +278,30 @@ impl Ended {
 
 const BEAR_PLAIN: &str =
     "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed, depth, kind, queue, priority,
-    hash, arguments, created)
-  SELECT n.*, $13::bigint FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[],
-    $6::boolean[], $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[]) AS n";
+    hash, arguments, bundle, created)
+  SELECT n.*, $14::bigint FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[],
+    $6::boolean[], $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[],
+    $13::uuid[]) AS n";
 
 const BEAR: &str =
     "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed, depth, kind, queue, priority,
-    hash, arguments, created, policy, key, origin_job, origin_local, title, tags)
+    hash, arguments, bundle, created, policy, key, origin_job, origin_local, title, tags)
   SELECT n.job, n.local, n.parent, n.\"set\", n.number, n.placed, n.depth, n.kind, n.queue, n.priority,
-    n.hash, n.arguments, $13::bigint, n.policy, n.key, n.origin_job, n.origin_local, n.title,
+    n.hash, n.arguments, n.bundle, $14::bigint, n.policy, n.key, n.origin_job, n.origin_local, n.title,
     n.tags::text[]
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
-    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[], $14::text[],
-    $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::text[])
+    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[], $13::uuid[],
+    $15::text[], $16::text[], $17::uuid[], $18::uuid[], $19::text[], $20::text[])
     AS n (job, local, parent, \"set\", number, placed, depth, kind, queue, priority, hash, arguments,
-      policy, key, origin_job, origin_local, title, tags)";
+      bundle, policy, key, origin_job, origin_local, title, tags)";
 
 /// Writes what newborn tasks will always be. The server's work grows with the number of columns, so that
 /// what few tasks have is told only where one has it; here and below.
-pub(super) fn bear<'e>(newborns: &[Newborn<'e>], now: Time) -> Step<'e> {
+pub(super) fn bear<'e>(
+    newborns: &[Newborn<'e>],
+    bundles: &HashMap<TaskId, Local>,
+    now: Time,
+) -> Step<'e> {
     let mut values = arrays!(newborns, n =>
         n.id.job, n.id.local,
         n.birth.map(|birth| birth.parent),
@@ -276,7 +310,7 @@ pub(super) fn bear<'e>(newborns: &[Newborn<'e>], now: Time) -> Step<'e> {
         n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
         n.birth.map_or(0, |birth| birth.depth as i32),
         n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash),
-        n.new.arguments.as_str()
+        n.new.arguments.as_str(), bundles.get(&n.id).copied()
     );
     values.extend(values![now]);
     if newborns.iter().all(Newborn::is_plain) {
@@ -329,10 +363,7 @@ pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
         t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, t.due, t.queue.as_str(),
         t.kind.as_str()
     );
-    let plain = |t: &&Task| {
-        t.state == State::Pending && t.key.is_none() && t.expires.is_none() && t.deadline.is_none()
-    };
-    if tasks.iter().all(plain) {
+    if tasks.iter().all(|task| task.is_plain()) {
         return Step::new(OPEN_PLAIN, values);
     }
     values.extend(arrays!(tasks, t =>
@@ -394,7 +425,7 @@ const CLOSE: &str = "DELETE FROM homing.open AS o
   WHERE o.job = e.job AND o.local = e.local";
 
 /// Removes the moving rows of tasks that end.
-pub(super) fn close<'e>(ended: &[Ended]) -> Step<'e> {
+pub(super) fn close<'e>(ended: &[&Ended]) -> Step<'e> {
     Step::new(CLOSE, arrays!(ended, e => e.task.id.job, e.task.id.local))
 }
 

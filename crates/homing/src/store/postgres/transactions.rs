@@ -7,6 +7,9 @@
 use deadpool_postgres::{Client, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use tokio_postgres::types::ToSql;
+
+use super::bundle;
 use super::connect::{Connector, Pool};
 use super::fault::{Fault, Result};
 use super::options::Options;
@@ -90,8 +93,14 @@ impl Transactions {
         let lock = self.schema.render(if *renew { RENEW } else { LOCK });
         let lock = tx.prepare_cached(&lock).await?;
         let claim = token.claim as i64;
-        if tx.execute(&lock, &[&task.job, &task.local, &token.worker, &claim]).await? == 0 {
-            return Ok(false);
+        let key: [&(dyn ToSql + Sync); 4] = [&task.job, &task.local, &token.worker, &claim];
+        if tx.execute(&lock, &key).await? == 0 {
+            // It may be in a bundle still.
+            let dissolve = tx.prepare_cached(&self.schema.render(bundle::DISSOLVE)).await?;
+            tx.query(&dissolve, &[&vec![task.job], &vec![task.local]]).await?;
+            if tx.execute(&lock, &key).await? == 0 {
+                return Ok(false);
+            }
         }
         let record = tx.prepare_cached(&self.schema.render(RECORD)).await?;
         for event in events {
@@ -113,7 +122,9 @@ impl Transactions {
         let mut client = self.pool.lend().await?;
         let tx = client.transaction().await?;
         let task = unit.task;
-        tx.execute(&self.schema.render(ANY_LOCK), &[&task.job, &task.local]).await?;
+        for lock in [bundle::WAIT, ANY_LOCK] {
+            tx.execute(&self.schema.render(lock), &[&task.job, &task.local]).await?;
+        }
         let mut found = true;
         for event in &unit.events {
             if let Event::Record { seq, place, .. } = event {

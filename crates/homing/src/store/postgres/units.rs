@@ -27,7 +27,9 @@ impl<'e> Scene<'e> {
                 return Ok(Err(refusal));
             }
         }
+        self.leave_bundle(unit);
         if unit.renew
+            && self.task(unit.task).is_some_and(Task::is_worn)
             && let Some(row) = self.change(unit.task)
         {
             row.renew();
@@ -37,6 +39,17 @@ impl<'e> Scene<'e> {
             answers = self.happen(unit.task, event)?;
         }
         Ok(Ok(answers))
+    }
+
+    /// A task gets a row of its own before it does anything but record and end: its row is what its
+    /// children's ends, its waits and its words hold on to.
+    fn leave_bundle(&mut self, unit: &Unit) {
+        let stays = |event: &Event| matches!(event, Event::Record { .. } | Event::End(_));
+        let bundled = self.rows.get(&unit.task).is_some_and(|known| known.bundle.is_some());
+        if bundled && !unit.events.iter().all(stays) {
+            // Marked as moved.
+            let _ = self.change(unit.task);
+        }
     }
 
     /// Whether a child exists at the place with another call.
@@ -121,7 +134,7 @@ impl<'e> Scene<'e> {
         let birth = Some(Birth { parent: parent.local, set, number, depth });
         self.newborns.push(Newborn { id, birth, new: &child.task, job: None });
         let task = Task::born(id, &child.task, birth, self.now);
-        self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });
+        self.rows.insert(id, Known::newborn(task));
         self.change_counts(parent, set).spawned += 1;
     }
 
@@ -141,7 +154,7 @@ impl<'e> Scene<'e> {
         self.newborns.push(Newborn { id, birth: None, new: &job.task, job: Some(job) });
         let mut task = Task::born(id, &job.task, None, self.now);
         task.key.clone_from(&job.key);
-        self.rows.insert(id, Known { task, newborn: true, moved: true, begun: false });
+        self.rows.insert(id, Known::newborn(task));
         self.keys.extend(job.key.as_deref().map(|key| (key, job.id)));
         true
     }

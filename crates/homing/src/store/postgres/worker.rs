@@ -4,7 +4,7 @@
 //! alone. So no task is claimed for a worker that is just being forgotten. It is an advisory lock: a row's
 //! would be a write in every exchange. It is taken before any row's.
 
-use super::Shared;
+use super::{Shared, bundle};
 use super::fault::Result;
 use super::pipeline::{Step, values};
 use super::task::words;
@@ -116,6 +116,7 @@ impl Shared {
                     Step::new(ALONE, values![lock(worker)]),
                     Step::new(FORGET, values![worker]),
                     Step::new(FORGET_NOTICES, values![worker]),
+                    bundle::dissolve_held(worker),
                     Step::new(LOCK, values![worker]),
                     Step::new(RELEASE, values![self.manual_now(), worker, age]),
                     Step::plain("COMMIT"),

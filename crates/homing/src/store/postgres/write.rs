@@ -1,7 +1,7 @@
 //! Writing: everything a scene has come to, a statement per table and not per task.
 
 use super::fault::Result;
-use super::log;
+use super::{bundle, log};
 use super::pipeline::{Session, Step, arrays};
 use super::scene::{Counted, Effects, Scene};
 use super::task;
@@ -59,7 +59,13 @@ impl Scene<'_> {
         if !self.freed.is_empty() {
             steps.push(Step::new(FREE, arrays!(self.freed, (key, job) => key.as_str(), *job)));
         }
+        let partings = self.partings();
         self.write_births(&mut steps);
+        let leaving = self.leaving(&partings);
+        if !leaving.is_empty() {
+            steps.push(task::open(&leaving));
+        }
+        partings.steps(self.now, &mut steps);
         let moved = self.moved();
         if !moved.is_empty() {
             steps.push(task::moved(&moved));
@@ -69,7 +75,13 @@ impl Scene<'_> {
             steps.push(task::begun(&begun, token, self.now));
         }
         if !self.ended.is_empty() {
-            steps.push(task::close(&self.ended));
+            let own_row = |ended: &&task::Ended| {
+                self.rows.get(&ended.task.id).is_some_and(|known| known.bundle.is_none())
+            };
+            let closed: Vec<_> = self.ended.iter().filter(own_row).collect();
+            if !closed.is_empty() {
+                steps.push(task::close(&closed));
+            }
             steps.push(task::end(&self.ended, self.now));
         }
         self.write_counts(&mut steps);
@@ -95,15 +107,21 @@ impl Scene<'_> {
     }
 
     fn write_births<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        let mut opened = self.born();
+        let bundles = self.bundled(&opened);
+        let births = bundle::births(&bundles);
         if !self.newborns.is_empty() {
-            steps.push(task::bear(&self.newborns, self.now));
+            steps.push(task::bear(&self.newborns, &births, self.now));
         }
         if !self.keys.is_empty() {
             let mut keys = self.keys.clone();
             keys.sort_unstable();
             steps.push(Step::new(HOLD, arrays!(keys, (key, job) => *key, *job)));
         }
-        let opened = self.opened();
+        if !bundles.is_empty() {
+            steps.push(bundle::bear(&bundles));
+        }
+        opened.retain(|task| !births.contains_key(&task.id));
         if !opened.is_empty() {
             steps.push(task::open(&opened));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::front::{Found, Fronts, Level, Place, Ready, place};
+use super::super::front::{Found, Fronts, Level, List, Place, Ready, place};
 use super::super::task::Task;
 use super::talk::{Talk, done, new_job, new_task, set, spawn, store, unit};
 use super::*;
@@ -40,8 +40,14 @@ fn begins(fronts: &Fronts) -> Option<Vec<Place>> {
 
 /// A claim that took tasks due at these times.
 fn took(now: i64, dues: &[i64], more: bool) -> Found {
-    let tasks = dues.iter().map(|&due| (level("a"), place(&task("a", due)), true)).collect();
-    Found { now: Time(now), levels: vec![level("a")], tasks, more, ..Found::default() }
+    let places = dues.iter().map(|&due| (level("a"), place(&task("a", due)), true)).collect();
+    let lists = [List { places, more }, List::default()];
+    Found { now: Time(now), levels: vec![level("a")], lists, ..Found::default() }
+}
+
+/// What tasks say that can be claimed.
+fn ready<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> Ready {
+    Ready::of(tasks.into_iter().map(|task| (task, place(task))))
 }
 
 fn looked(now: i64, dues: &[i64], more: bool) -> Fronts {
@@ -78,11 +84,11 @@ fn a_claim_begins_where_the_last_one_ended() {
 #[test]
 fn what_becomes_claimable_is_begun_at() {
     let fronts = looked(100, &[], false);
-    fronts.ready(&Ready::of([task("a", 40), task("a", 30)].iter()));
+    fronts.ready(&ready(&[task("a", 40), task("a", 30)]));
     assert_eq!(begins(&fronts), Some(vec![place(&task("a", 30))]));
     // While a claim is under way, too: it may have looked before.
     let look = fronts.look(&claim(&["a"]));
-    fronts.ready(&Ready::of([task("a", 60)].iter()));
+    fronts.ready(&ready(&[task("a", 60)]));
     look.found(&claim(&["a"]), &took(200, &[30, 40], false));
     assert_eq!(begins(&fronts), Some(vec![place(&task("a", 60))]));
     // A claim that comes to nothing changes nothing.
@@ -91,7 +97,7 @@ fn what_becomes_claimable_is_begun_at() {
     // What is one worker's alone is not seen by the others, until it is everybody's.
     let worker = Some(WorkerId::fresh());
     let held = Task { holder: worker, held_until: Some(Time(500)), ..task("a", 20) };
-    fronts.ready(&Ready::of([held].iter()));
+    fronts.ready(&ready(&[held]));
     fronts.look(&claim(&["a"])).found(&claim(&["a"]), &took(499, &[], false));
     assert_eq!(begins(&fronts), Some(vec![place(&task("a", 20))]));
     fronts.look(&claim(&["a"])).found(&claim(&["a"]), &took(500, &[], false));
@@ -101,7 +107,7 @@ fn what_becomes_claimable_is_begun_at() {
 #[test]
 fn what_is_not_known_is_looked_for_everywhere() {
     let known = || looked(100, &[], false);
-    for unknown in [Ready::anything(), Ready::of([task("b", 200)].iter())] {
+    for unknown in [Ready::anything(), ready(&[task("b", 200)])] {
         let fronts = known();
         fronts.ready(&unknown);
         assert_eq!(begins(&fronts), None);
@@ -118,7 +124,7 @@ fn what_is_not_known_is_looked_for_everywhere() {
 fn a_notification_says_where() {
     let (fronts, mut heard, mut payload) =
         (looked(100, &[], false), Ready::default(), String::new());
-    assert!(Ready::of([task("a", 30)].iter()).write(&mut payload));
+    assert!(ready(&[task("a", 30)]).write(&mut payload));
     for word in payload.split_whitespace() {
         heard.read(word).unwrap();
     }
@@ -132,7 +138,7 @@ fn a_notification_says_where() {
         assert_eq!(Ready::default().read(word), None, "{word}");
     }
     let many: Vec<Task> = (0..9).map(|n| task(&format!("kind {n}"), 1)).collect();
-    assert!(!Ready::of(many.iter()).write(&mut String::new()), "more than fits");
+    assert!(!ready(&many).write(&mut String::new()), "more than fits");
 }
 
 /// A task that another process gives back is due long ago: before anything that is left here.
