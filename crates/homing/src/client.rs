@@ -31,7 +31,7 @@ mod why;
 mod within;
 
 pub use job::{JobHandle, Log};
-use outcomes::Outcomes;
+use outcomes::{Fresh, Outcomes};
 pub use tree::Cursor;
 pub use why::{Because, Why};
 
@@ -145,8 +145,10 @@ impl Homing {
         while let Some(call) = calls.next() {
             batch.push(Order::new(call.draft).fix(self.store.clock().now())?);
             if batch.len() == limits::PAGE || calls.peek().is_none() {
-                for submitted in self.store.submit(std::mem::take(&mut batch)).await? {
-                    handles.push(self.job(accepted(submitted)?));
+                let fresh = self.outcomes.expect(batch.iter().map(|job: &NewJob| job.id));
+                let submitted = self.store.submit(std::mem::take(&mut batch)).await?;
+                for (submitted, fresh) in submitted.into_iter().zip(fresh) {
+                    handles.push(accepted(self, submitted, Some(fresh))?);
                 }
             }
         }
@@ -156,7 +158,7 @@ impl Homing {
     /// A handle on a job submitted earlier, by any process. Whether the id is known shows at the first
     /// verb.
     pub fn job<T>(&self, id: JobId) -> JobHandle<T> {
-        JobHandle::new(self.clone(), id)
+        JobHandle::new(self.clone(), id, None)
     }
 
     /// Jobs, newest first, one page.
@@ -284,9 +286,14 @@ fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
     SubmitError::UnknownKind { kind: kind.to_owned(), known }
 }
 
-fn accepted(submitted: Submitted) -> Result<JobId, SubmitError> {
+fn accepted<T>(
+    homing: &Homing,
+    submitted: Submitted,
+    fresh: Option<Fresh>,
+) -> Result<JobHandle<T>, SubmitError> {
     match submitted {
-        Submitted::New(id) | Submitted::Existing(id) => Ok(id),
+        Submitted::New(id) => Ok(JobHandle::new(homing.clone(), id, fresh.map(Arc::new))),
+        Submitted::Existing(id) => Ok(homing.job(id)),
         Submitted::Conflict(id) => Err(SubmitError::Conflict { id }),
     }
 }
@@ -330,11 +337,13 @@ impl Order {
         Err(Invalid::Argument { name: unknown.clone(), reason })
     }
 
-    async fn send(self, homing: &Homing) -> Result<JobId, SubmitError> {
+    async fn send<T>(self, homing: &Homing) -> Result<JobHandle<T>, SubmitError> {
         let job = self.fix(homing.store.clock().now())?;
         let id = job.id;
+        let mut fresh = homing.outcomes.expect([id].into_iter());
         let submitted = homing.store.submit(vec![job]).await?;
-        accepted(submitted.into_iter().next().unwrap_or(Submitted::New(id)))
+        let submitted = submitted.into_iter().next().unwrap_or(Submitted::New(id));
+        accepted(homing, submitted, fresh.pop())
     }
 }
 
@@ -390,8 +399,7 @@ impl<K: Kind> IntoFuture for Submit<K> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             refuse_inside("submit")?;
-            let id = self.order.send(&self.homing).await?;
-            Ok(self.homing.job(id))
+            self.order.send(&self.homing).await
         })
     }
 }
@@ -448,8 +456,7 @@ impl SubmitNamed {
                 None => return Err(unknown_kind(kind, &known)),
             }
         }
-        let id = self.order.send(&self.homing).await?;
-        Ok(self.homing.job(id))
+        self.order.send(&self.homing).await
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::outcomes::Fresh;
 use super::{Homing, Value};
 use crate::context::refuse_inside;
 use crate::error::{Failure, OutcomeError, Reason, SubmitError};
@@ -20,12 +22,14 @@ use crate::store::read::{JobView, Settled, Status};
 pub struct JobHandle<T> {
     homing: Homing,
     id: JobId,
+    /// Of a job that was just submitted.
+    fresh: Option<Arc<Fresh>>,
     output: PhantomData<fn() -> T>,
 }
 
 impl<T> JobHandle<T> {
-    pub(super) fn new(homing: Homing, id: JobId) -> Self {
-        Self { homing, id, output: PhantomData }
+    pub(super) fn new(homing: Homing, id: JobId, fresh: Option<Arc<Fresh>>) -> Self {
+        Self { homing, id, fresh, output: PhantomData }
     }
 
     /// The job's id.
@@ -113,7 +117,7 @@ impl<T: Value> JobHandle<T> {
 
 impl<T> Clone for JobHandle<T> {
     fn clone(&self) -> Self {
-        Self::new(self.homing.clone(), self.id)
+        Self::new(self.homing.clone(), self.id, self.fresh.clone())
     }
 }
 

@@ -1,13 +1,16 @@
 //! Waiting for jobs to end: one watcher per store for all who wait.
 //!
 //! Who waits is looked up at once and then whenever a hint says that the job ended here, that another
-//! process committed something, or that a second has passed. Look-ups go in batches.
+//! process committed something, or that a second has passed. Look-ups go in batches. A job that was just
+//! submitted here needs no first look: whatever has become of it, a hint has said so or will.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::monotonic;
 use crate::id::JobId;
@@ -15,6 +18,8 @@ use crate::limits;
 use crate::store::read::Settled;
 use crate::store::{Ended, Error, Store};
 
+/// How often all who are waited for are looked up, whatever is heard.
+const POLL: Duration = Duration::from_secs(1);
 /// How often those who have stopped waiting are forgotten, unless [`FEW`] wait.
 const FORGET: Duration = Duration::from_secs(1);
 /// So few that a look at each costs nothing.
@@ -34,6 +39,8 @@ struct Waiting {
     jobs: HashMap<JobId, Vec<Asked>>,
     /// Asked for and not yet looked up.
     new: HashSet<JobId>,
+    /// Submitted here, with a handle that is held, and nothing was heard since.
+    fresh: HashSet<JobId>,
     watched: bool,
 }
 
@@ -44,6 +51,29 @@ impl Waiting {
             let _ = asked.send(answer.clone());
         }
     }
+
+    /// Anything may have happened. Returns all who are waited for.
+    fn everything(&mut self) -> Vec<JobId> {
+        self.fresh.clear();
+        self.jobs.keys().copied().collect()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.new.is_empty() && self.fresh.is_empty()
+    }
+}
+
+/// What was submitted here, for as long as somebody holds a handle on it.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    waiting: Arc<Mutex<Waiting>>,
+    job: JobId,
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).fresh.remove(&self.job);
+    }
 }
 
 impl Outcomes {
@@ -52,22 +82,51 @@ impl Outcomes {
         Self { store, waiting: Arc::default(), asked: Arc::default() }
     }
 
+    /// Listens for jobs that are about to be submitted.
+    pub(super) fn expect(&self, jobs: impl Iterator<Item = JobId>) -> Vec<Fresh> {
+        let mut waiting = self.waiting();
+        let fresh: Vec<_> =
+            jobs.map(|job| Fresh { waiting: Arc::clone(&self.waiting), job }).collect();
+        // Outside a runtime nobody would listen.
+        if Handle::try_current().is_ok() {
+            waiting.fresh.extend(fresh.iter().map(|fresh| fresh.job));
+            self.watch(waiting);
+        }
+        fresh
+    }
+
     /// Waits until a job has ended.
     pub(super) async fn of(&self, job: JobId) -> Result<Settled, Error> {
         let (sender, receiver) = oneshot::channel();
-        let watch = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut waiting = self.waiting();
             waiting.jobs.entry(job).or_default().push(sender);
-            waiting.new.insert(job);
-            !std::mem::replace(&mut waiting.watched, true)
-        };
-        self.asked.notify_one();
-        if watch {
-            let store = self.store.upgrade().ok_or(Error::Closed)?;
-            tokio::spawn(watcher(store, Arc::clone(&self.waiting), Arc::clone(&self.asked)));
+            if !waiting.fresh.contains(&job) {
+                waiting.new.insert(job);
+                self.asked.notify_one();
+            }
+            self.watch(waiting);
         }
         receiver.await.unwrap_or(Err(Error::Closed))
     }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that somebody listens from now on.
+    fn watch(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        let Some(store) = self.store.upgrade().filter(|_| !waiting.watched) else { return };
+        waiting.watched = true;
+        let heard = Heard { ended: store.hints().ended(), changed: store.hints().changed() };
+        tokio::spawn(watcher(store, heard, Arc::clone(&self.waiting), Arc::clone(&self.asked)));
+    }
+}
+
+/// What the store says of itself.
+struct Heard {
+    ended: broadcast::Receiver<Arc<[Ended]>>,
+    changed: watch::Receiver<u64>,
 }
 
 /// Gives the watch up when the watcher's runtime ends, so that another can begin.
@@ -78,14 +137,20 @@ impl Drop for Watch {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.watched = false;
         waiting.jobs.clear();
+        waiting.fresh.clear();
     }
 }
 
-async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc<Notify>) {
+async fn watcher(
+    store: Arc<dyn Store>,
+    Heard { mut ended, mut changed }: Heard,
+    waiting: Arc<Mutex<Waiting>>,
+    asked: Arc<Notify>,
+) {
     let watch = Watch(waiting);
     let guard = || watch.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut ended = store.hints().ended();
-    let mut changed = store.hints().changed();
+    let mut poll = tokio::time::interval_at(Instant::now() + POLL, POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look: Vec<JobId> = Vec::new();
     let mut forgot = monotonic();
     loop {
@@ -107,13 +172,13 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
                     !asked.is_empty()
                 });
             }
-            if waiting.jobs.is_empty() && waiting.new.is_empty() {
+            if waiting.is_idle() {
                 // Under the lock: whoever asks next finds no watcher and begins one.
                 waiting.watched = false;
                 break;
             }
         }
-        let everything = || guard().jobs.keys().copied().collect();
+        let everything = || guard().everything();
         tokio::select! {
             () = asked.notified() => {}
             jobs = ended.recv() => match jobs {
@@ -122,7 +187,7 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             _ = changed.changed() => look = everything(),
-            () = tokio::time::sleep(Duration::from_secs(1)) => look = everything(),
+            _ = poll.tick() => look = everything(),
         }
     }
     // The watch was given up under the lock: another may have begun since.
@@ -133,6 +198,7 @@ async fn watcher(store: Arc<dyn Store>, waiting: Arc<Mutex<Waiting>>, asked: Arc
 fn hear(waiting: &mut Waiting, ended: &[Ended]) -> Vec<JobId> {
     let mut look = Vec::new();
     for Ended { job, settled } in ended {
+        waiting.fresh.remove(job);
         match settled {
             Some(settled) => waiting.answer(*job, &Ok(settled.clone())),
             None if waiting.jobs.contains_key(job) => look.push(*job),

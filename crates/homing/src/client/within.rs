@@ -70,6 +70,6 @@ impl<K: Kind> Submit<K> {
         let job = self.order.fix(store.clock().now())?;
         let submitted: Submitted =
             within::submit(&mut transaction, transactions, store.clock(), &job).await?;
-        Ok(self.homing.job(accepted(submitted)?))
+        accepted(&self.homing, submitted, None)
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Wanted<'e> {
     pub(super) aborted: usize,
     spawns: Vec<(TaskId, &'e NewChild)>,
     detached: Vec<&'e NewJob>,
+    /// Keys that jobs to be would take.
+    held: Vec<&'e str>,
     lines: Vec<(TaskId, &'e str)>,
 }
 
@@ -60,7 +62,10 @@ impl<'e> Wanted<'e> {
                 self.sets.push((task, child.set));
                 self.spawns.push((task, child));
             }
-            Event::Detach(job) => self.detached.push(job),
+            Event::Detach(job) => {
+                self.detached.push(job);
+                self.held.extend(job.key.as_deref());
+            }
             Event::Abort(abort) => {
                 if let Some(local) = abort.child {
                     self.aborted += 1;
@@ -97,9 +102,10 @@ impl<'e> Wanted<'e> {
         self.others.push(task);
     }
 
-    /// Jobs to be, with nothing else.
-    pub(super) fn submitting(jobs: &[&'e NewJob]) -> Self {
-        Self { detached: jobs.to_vec(), ..Self::default() }
+    /// Jobs to be, with nothing else. Whether their ids are free is asked elsewhere.
+    pub(super) fn submitting(jobs: &'e [NewJob]) -> Self {
+        let held = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
+        Self { held, ..Self::default() }
     }
 
     /// The statements, as many as are needed.
@@ -141,8 +147,7 @@ impl<'e> Wanted<'e> {
         add(!self.spawns.is_empty(), What::Siblings, SIBLINGS, spawns);
         let detached = arrays!(self.detached, job => job.id);
         add(!self.detached.is_empty(), What::Roots, ROOTS, detached);
-        let keys: Vec<&str> = self.detached.iter().filter_map(|job| job.key.as_deref()).collect();
-        add(!keys.is_empty(), What::Holders, HOLDERS, values![keys.clone()]);
+        add(!self.held.is_empty(), What::Holders, HOLDERS, values![self.held.clone()]);
         let lines = arrays!(self.lines, (task, key) => task.job, task.local, *key);
         add(!self.lines.is_empty(), What::Said, SAID, lines);
         Whats(whats)

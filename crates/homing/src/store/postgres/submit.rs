@@ -19,8 +19,7 @@ const KNOWN: &str = "SELECT n.job, t.same FROM unnest($1::uuid[], $2::text[], $3
 impl Shared {
     pub(super) async fn submit(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
         let done = self.transaction(async |session| {
-            let all: Vec<&NewJob> = jobs.iter().collect();
-            let wanted = Wanted::submitting(&all);
+            let wanted = Wanted::submitting(jobs);
             let mut steps = vec![Step::begin()];
             let whats = wanted.steps(&mut steps);
             let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
@@ -35,7 +34,9 @@ impl Shared {
             }
             let mut same = std::collections::HashMap::new();
             for row in &answers[known] {
-                same.insert(row.try_get::<_, JobId>(0)?, row.try_get::<_, bool>(1)?);
+                let job: JobId = row.try_get(0)?;
+                scene.roots.insert(job);
+                same.insert(job, row.try_get::<_, bool>(1)?);
             }
             let submitted = jobs.iter().map(|job| scene.answer_to(job, &same)).collect::<Vec<_>>();
             super::applied("submit");

@@ -69,7 +69,7 @@ fn a_claim_begins_where_the_last_one_ended() {
     // What was locked and not taken is still there.
     let look = fronts.look(&claim(&["a"]));
     let mut found = took(100, &[8, 9], true);
-    found.tasks[0].2 = false;
+    found.lists[0].places[0].2 = false;
     look.found(&claim(&["a"]), &found);
     assert_eq!(begins(&fronts), Some(vec![place(&task("a", 8))]));
     // Nothing is left that is due by now.
