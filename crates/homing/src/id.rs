@@ -97,6 +97,11 @@ pub struct TaskId {
     pub local: Local,
 }
 
+/// A map by ids: they are random, or hashes themselves, so that a fast hash will do.
+pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+/// A set of ids.
+pub(crate) type Set<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;
+
 impl TaskId {
     /// Whether the task is the root of its job.
     pub fn is_root(self) -> bool {

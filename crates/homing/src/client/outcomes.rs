@@ -4,7 +4,6 @@
 //! process committed something, or that a second has passed. Look-ups go in batches. A job that was just
 //! submitted here needs no first look: whatever has become of it, a hint has said so or will.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::monotonic;
-use crate::id::JobId;
+use crate::id::{JobId, Map, Set};
 use crate::limits;
 use crate::store::read::Settled;
 use crate::store::{Ended, Error, Store};
@@ -36,11 +35,11 @@ pub(super) struct Outcomes {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    jobs: HashMap<JobId, Vec<Asked>>,
+    jobs: Map<JobId, Vec<Asked>>,
     /// Asked for and not yet looked up.
-    new: HashSet<JobId>,
+    new: Set<JobId>,
     /// Submitted here, with a handle that is held, and nothing was heard since.
-    fresh: HashSet<JobId>,
+    fresh: Set<JobId>,
     watched: bool,
 }
 
@@ -209,7 +208,7 @@ fn hear(waiting: &mut Waiting, ended: &[Ended]) -> Vec<JobId> {
 }
 
 fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Settled)>, Error>) {
-    let found: HashMap<JobId, Settled> = match found {
+    let found: Map<JobId, Settled> = match found {
         Ok(found) => found.into_iter().collect(),
         Err(error) if error.is_transient() => return,
         Err(error) => {

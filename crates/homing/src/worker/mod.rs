@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::error::StartError;
-use crate::id::{TaskId, Token, WorkerId};
+use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::store::{Heartbeat, Store};
 use crate::task::{Definition, Function, States};
@@ -276,7 +276,7 @@ struct Shared {
     identity: watch::Sender<WorkerId>,
     outbox: Outbox,
     /// Every body that holds a token.
-    bodies: Mutex<HashMap<TaskId, (Token, Arc<Mailbox>)>>,
+    bodies: Mutex<Map<TaskId, (Token, Arc<Mailbox>)>>,
     residents: Mutex<Residents>,
     free: AtomicUsize,
     suspects: AtomicUsize,
@@ -305,7 +305,7 @@ impl Shared {
         }
     }
 
-    fn bodies(&self) -> MutexGuard<'_, HashMap<TaskId, (Token, Arc<Mailbox>)>> {
+    fn bodies(&self) -> MutexGuard<'_, Map<TaskId, (Token, Arc<Mailbox>)>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

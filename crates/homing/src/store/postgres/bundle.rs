@@ -8,7 +8,7 @@
 //!
 //! Who needs both locks a bundle before rows of tasks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
@@ -20,7 +20,7 @@ use super::pipeline::{Step, arrays, values};
 use super::scene::{Known, Scene};
 use super::task::Task;
 use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::state::State;
 
 /// From how many tasks on they are bundled.
@@ -326,7 +326,7 @@ impl Scene<'_> {
     /// Takes back what was chosen of bundles that do not fit whole, if enough else was chosen: to dissolve
     /// them costs more than to wait for the next exchange. Returns whether anything was.
     pub(super) fn spare_bundles(&self, chosen: &mut Vec<TaskId>) -> bool {
-        let mut parts: HashMap<TaskId, usize> = HashMap::new();
+        let mut parts: Map<TaskId, usize> = Map::default();
         for task in chosen.iter() {
             if let Some(key) = self.rows.get(task).and_then(|known| known.bundle) {
                 *parts.entry(key).or_default() += 1;
@@ -455,42 +455,36 @@ impl Partings {
 const BEAR: &str = "INSERT INTO homing.bundles (job, local, parent, \"set\", depth, priority, here, due, queue,
     kind, gone, members)
   SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.here, n.due, n.queue, n.kind, n.gone,
-    n.members::uuid[]
+    ($13::uuid[])[n.first:n.first + n.here - 1]
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
-    $7::integer[], $8::bigint[], $9::text[], $10::text[], $11::bytea[], $12::text[])
-    AS n (job, local, parent, \"set\", depth, priority, here, due, queue, kind, gone, members)";
+    $7::integer[], $8::bigint[], $9::text[], $10::text[], $11::bytea[], $12::integer[])
+    AS n (job, local, parent, \"set\", depth, priority, here, due, queue, kind, gone, first)";
 
 /// Writes newborn bundles.
 pub(super) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Step<'s> {
-    let firsts = bundles.iter().filter_map(|tasks| Some((*tasks.first()?, tasks)));
-    let firsts: Vec<_> = firsts.collect();
-    Step::new(
-        BEAR,
-        arrays!(firsts, (t, tasks) =>
-            t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, tasks.len() as i32, t.due,
-            t.queue.as_str(), t.kind.as_str(), vec![0_u8; tasks.len().div_ceil(8)], names(tasks)),
-    )
+    // The members of all in one list, and where in it each begins.
+    let (mut members, mut firsts) = (Vec::new(), Vec::new());
+    for tasks in bundles {
+        firsts.extend(tasks.first().map(|first| (*first, members.len() as i32 + 1, tasks.len())));
+        members.extend(tasks.iter().map(|task| name(task)));
+    }
+    let values = arrays!(firsts, (t, first, here) =>
+        t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, *here as i32, t.due,
+        t.queue.as_str(), t.kind.as_str(), vec![0_u8; here.div_ceil(8)], *first);
+    Step::new(BEAR, values).with(values![members])
 }
 
-/// The members of a bundle as the text of an array, because lists of lists travel as texts.
-fn names(tasks: &[&Task]) -> String {
-    let mut text = String::with_capacity(tasks.len() * 37 + 2);
-    for task in tasks {
-        text.push(if text.is_empty() { '{' } else { ',' });
-        let member = if task.id.is_root() { Local(*task.id.job.as_bytes()) } else { task.id.local };
-        text.push_str(&member.to_string());
-    }
-    text.push('}');
-    text
+/// What a member is called among the others: a child by its local, a root by its job.
+fn name(task: &Task) -> Local {
+    if task.id.is_root() { Local(*task.id.job.as_bytes()) } else { task.id.local }
 }
 
 /// Which tasks are born in which bundles, as their rows say it.
-pub(super) fn births(bundles: &[Vec<&Task>]) -> HashMap<TaskId, Local> {
-    let mut births = HashMap::new();
+pub(super) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, Local> {
+    let mut births = Map::default();
     for tasks in bundles {
         let Some(first) = tasks.first() else { continue };
-        let name = if first.id.is_root() { Local(*first.id.job.as_bytes()) } else { first.id.local };
-        births.extend(tasks.iter().map(|task| (task.id, name)));
+        births.extend(tasks.iter().map(|task| (task.id, name(first))));
     }
     births
 }

@@ -13,7 +13,7 @@ use super::pipeline::{Step, arrays, values};
 use super::scene::{Known, Scene};
 use super::task::{Task, columns};
 use crate::clock::Time;
-use crate::id::{TaskId, Token, WorkerId};
+use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::state::State;
 use crate::store::{Claim, Claimed, Policy};
@@ -385,7 +385,7 @@ pub(super) fn details<'e>(claimed: &[Claimed], scene: &Scene<'_>) -> Step<'e> {
 
 /// Adds what other tables hold of claimed tasks.
 pub(super) fn complete(claimed: &mut [Claimed], rows: &[Row]) -> Result<()> {
-    let mut found = std::collections::HashMap::with_capacity(rows.len());
+    let mut found = Map::default();
     for row in rows {
         found.insert(task_id(row, 0)?, row);
     }

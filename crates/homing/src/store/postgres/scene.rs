@@ -10,7 +10,7 @@ use super::bundle::{self, Bundle, Partings};
 use super::front::Ready;
 use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, Token};
+use crate::id::{JobId, Local, Map, TaskId, Token};
 use crate::state::State;
 use crate::store::{CancelledBy, Entry};
 use crate::wait::SetCounts;
@@ -104,7 +104,7 @@ pub(super) struct Sibling {
 #[derive(Debug, Default)]
 pub(super) struct Scene<'e> {
     pub(super) now: Time,
-    pub(super) rows: HashMap<TaskId, Known>,
+    pub(super) rows: Map<TaskId, Known>,
     /// Bundles that are locked, by their keys; their members are among the rows.
     pub(super) bundles: BTreeMap<TaskId, Bundle>,
     /// From how many newborn tasks on they are bundled; 0: never.

@@ -1,5 +1,7 @@
 //! `submit`: jobs come into being.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::Shared;
 use super::cancel::CLOCK;
 use super::fault::Result;
@@ -18,14 +20,18 @@ const KNOWN: &str = "SELECT n.job, t.same FROM unnest($1::uuid[], $2::text[], $3
 
 impl Shared {
     pub(super) async fn submit(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
+        // The ids of a page are its own. If one is taken all the same, the transaction runs again.
+        let look = AtomicBool::new(jobs.len() == 1);
         let done = self.transaction(async |session| {
             let wanted = Wanted::submitting(jobs);
             let mut steps = vec![Step::begin()];
             let whats = wanted.steps(&mut steps);
             let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
-            let known = arrays!(jobs, job =>
-                job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
-            let known = add(&mut steps, Step::new(KNOWN, known));
+            let known = look.swap(true, Ordering::Relaxed).then(|| {
+                let known = arrays!(jobs, job =>
+                    job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
+                add(&mut steps, Step::new(KNOWN, known))
+            });
             let answers = session.run(steps).await?;
             let mut scene = Scene { bundle_from: self.bundle_from, ..Scene::default() };
             whats.absorb(&answers, &mut scene)?;
@@ -33,7 +39,7 @@ impl Shared {
                 scene.now = row.try_get(0)?;
             }
             let mut same = std::collections::HashMap::new();
-            for row in &answers[known] {
+            for row in known.iter().flat_map(|at| &answers[*at]) {
                 let job: JobId = row.try_get(0)?;
                 scene.roots.insert(job);
                 same.insert(job, row.try_get::<_, bool>(1)?);

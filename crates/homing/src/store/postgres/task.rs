@@ -1,14 +1,12 @@
 //! A task's moving row: how it is read, born and written. What moves it stands in the verbs.
 
-use std::collections::HashMap;
-
 use tokio_postgres::Row;
 
 use super::columns::{Hash, count, progress, small, task_id, token};
 use super::fault::Result;
 use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::state::State;
 use crate::store::{CancelledBy, NewJob, NewTask, Policy};
 use crate::wait::{Condition, Wait};
@@ -299,7 +297,7 @@ const BEAR: &str =
 /// what few tasks have is told only where one has it; here and below.
 pub(super) fn bear<'e>(
     newborns: &[Newborn<'e>],
-    bundles: &HashMap<TaskId, Local>,
+    bundles: &Map<TaskId, Local>,
     now: Time,
 ) -> Step<'e> {
     let mut values = arrays!(newborns, n =>
@@ -312,6 +310,12 @@ pub(super) fn bear<'e>(
         n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash),
         n.new.arguments.as_str(), bundles.get(&n.id).copied()
     );
+    if newborns.iter().all(|n| n.birth.is_none()) {
+        // Roots have none of these; what a list lacks is NULL.
+        values[2] = Box::new(Vec::<Option<Local>>::new());
+        values[3] = Box::new(Vec::<Option<Local>>::new());
+        values[4] = Box::new(Vec::<Option<i64>>::new());
+    }
     values.extend(values![now]);
     if newborns.iter().all(Newborn::is_plain) {
         return Step::new(BEAR_PLAIN, values);
@@ -453,6 +457,10 @@ pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
         e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state,
         e.task.attempt as i32, e.task.due, e.task.started, e.outcome.as_str()
     );
+    if ended.iter().all(|e| e.task.set.is_none()) {
+        values[2] = Box::new(Vec::<Option<Local>>::new());
+        values[3] = Box::new(Vec::<Option<i64>>::new());
+    }
     values.extend(values![now]);
     if ended.iter().all(Ended::is_plain) {
         return Step::new(END_PLAIN, values);
