@@ -9,6 +9,7 @@
 //! Who needs both locks a bundle before rows of tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::Row;
 
@@ -20,8 +21,9 @@ use super::pipeline::{Step, arrays, values};
 use super::scene::{Known, Scene};
 use super::task::Task;
 use crate::clock::Time;
-use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
+use crate::id::{JobId, Local, Map, Set, TaskId, Token, WorkerId};
 use crate::state::State;
+use crate::store::{Event, Unit};
 
 /// From how many tasks on they are bundled.
 pub(super) const FROM: usize = 8;
@@ -242,6 +244,62 @@ impl<'c> Candidates<'c> {
     }
 }
 
+/// Tasks that this process has claimed in bundles and that have done nothing but record since, by their
+/// workers: their rows need not be looked for. Whoever else takes one of them away tells its worker.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<Map<WorkerId, Set<TaskId>>>);
+
+impl Held {
+    fn known(&self) -> MutexGuard<'_, Map<WorkerId, Set<TaskId>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, worker: WorkerId, tasks: Vec<TaskId>) {
+        if !tasks.is_empty() {
+            self.known().entry(worker).or_default().extend(tasks);
+        }
+    }
+
+    pub(super) fn forget(&self, worker: WorkerId, tasks: impl IntoIterator<Item = TaskId>) {
+        let mut tasks = tasks.into_iter().peekable();
+        if tasks.peek().is_none() {
+            return;
+        }
+        if let Some(held) = self.known().get_mut(&worker) {
+            tasks.for_each(|task| drop(held.remove(&task)));
+        }
+    }
+
+    pub(super) fn leave(&self, worker: WorkerId) {
+        self.known().remove(&worker);
+    }
+
+    /// Those of units that are in bundles, as far as is known. Of a task that goes on to do more than to
+    /// record it is no longer so.
+    pub(super) fn of(&self, units: &[&Unit]) -> Set<TaskId> {
+        let mut known = self.known();
+        let mut of = Set::default();
+        for unit in units {
+            let Some(held) = known.get_mut(&unit.token.worker) else { continue };
+            let records = |event: &Event| matches!(event, Event::Record { .. });
+            let here = if unit.events.iter().all(records) {
+                held.contains(&unit.task)
+            } else {
+                held.remove(&unit.task)
+            };
+            if here && stays(unit) {
+                of.insert(unit.task);
+            }
+        }
+        of
+    }
+}
+
+/// Whether a unit leaves its task in its bundle, or in no row at all.
+pub(super) fn stays(unit: &Unit) -> bool {
+    unit.events.iter().all(|event| matches!(event, Event::Record { .. } | Event::End(_)))
+}
+
 /// A bundle that is locked.
 #[derive(Debug)]
 pub(super) struct Bundle {
@@ -364,6 +422,12 @@ impl Scene<'_> {
     /// How many members bundles have.
     pub(super) fn members_of(&self, keys: &[TaskId]) -> usize {
         keys.iter().filter_map(|key| self.bundles.get(key)).map(|bundle| bundle.here().count()).sum()
+    }
+
+    /// The members of bundles that are claimed whole.
+    pub(super) fn claimed_in_bundles(&self) -> Vec<TaskId> {
+        let claimed = self.partings().claimed.into_iter();
+        claimed.flat_map(|(key, _)| self.members(key)).collect()
     }
 
     /// What was done to the bundles.

@@ -8,7 +8,7 @@
 use super::claim::{self, Candidates};
 use super::{Shared, bundle};
 use super::columns::{count, maybe, task_id};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::front::{self, Found, Level, List, Look};
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
@@ -263,7 +263,7 @@ impl Talk<'_, '_> {
     /// The first round trip.
     async fn look(&self, look: &Look<'_>, scene: &mut Scene<'_>) -> Result<Seen> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
-        let wanted = Wanted::by(self.units);
+        let wanted = Wanted::by(self.units, &self.session.shared.held);
         let mut steps = vec![Step::begin(), worker::share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
@@ -288,6 +288,11 @@ impl Talk<'_, '_> {
         let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
         whats.absorb(&answers, scene)?;
+        if wanted.bundled.iter().any(|task| !scene.rows.contains_key(task)) {
+            // A bundle was dissolved: its members' rows are to be looked for.
+            self.session.shared.held.leave(*worker);
+            return Err(Fault::Stale);
+        }
         let mut seen = Seen::default();
         if let Some(row) = answers[facts].first() {
             scene.now = row.try_get(0)?;
@@ -381,6 +386,8 @@ impl Talk<'_, '_> {
         reply.cancelled.extend(untold.map(|(task, token, _)| (*task, *token)));
         let own = scene.notices.iter().filter(|(_, token)| token.worker == *worker);
         reply.cancelled.extend(own.copied());
+        let gone = reply.cancelled.iter().map(|(task, _)| *task);
+        self.session.shared.held.forget(*worker, gone);
     }
 
     /// The last round trip.
@@ -428,6 +435,7 @@ impl Talk<'_, '_> {
             let here = scene.next_due(*worker, claim, &seen.paused);
             turn.reply.next_due = here.into_iter().chain(row.try_get::<_, Option<Time>>(0)?).min();
         }
+        self.session.shared.held.add(*worker, scene.claimed_in_bundles());
         turn.effects = scene.effects();
         Ok(())
     }

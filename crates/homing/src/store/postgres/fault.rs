@@ -28,6 +28,8 @@ pub(super) enum Fault {
         /// What was said.
         reason: String,
     },
+    /// What this process remembered of the store is no longer so, and is forgotten.
+    Stale,
     /// A row holds what nobody wrote, or the store cannot be used as it is.
     Other(String),
 }
@@ -61,6 +63,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let error = match self {
             Self::Database(error) => error,
+            Self::Stale => return f.write_str("a bundle was dissolved meanwhile"),
             Self::Exhausted => {
                 return f.write_str(
                     "every connection of the pool stayed in use: raise `pool=` or `pool_timeout=`",
@@ -118,7 +121,7 @@ impl Fault {
     /// Whether the transaction lost to another and is to be run again whole, at once. Whoever inserts has
     /// looked before: a row that is there all the same was inserted meanwhile.
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(
+        matches!(self, Self::Stale) || matches!(
             self.code(),
             Some(
                 &SqlState::T_R_SERIALIZATION_FAILURE

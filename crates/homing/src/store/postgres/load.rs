@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::Row;
 
-use super::bundle;
+use super::bundle::{self, Held};
 use super::columns::{Hash, count, set_counts, task_id};
 use super::fault::Result;
 use super::pipeline::{self, Session, Step, arrays, values};
@@ -23,6 +23,11 @@ use crate::wait::Wait;
 pub(super) struct Wanted<'e> {
     /// Tasks, and whether each may end.
     pub(super) tasks: Vec<(TaskId, bool)>,
+    /// Tasks that are in bundles as far as is known, which are locked by their tokens: no row of theirs is
+    /// looked for.
+    pub(super) bundled: Vec<TaskId>,
+    /// Whether one of them is a child and may end.
+    child_ends: bool,
     /// Under which claims their own worker speaks of them: their bundles are locked as such.
     tokens: BTreeSet<Token>,
     /// Tasks that somebody else speaks of: their bundles are dissolved.
@@ -43,11 +48,17 @@ pub(super) struct Wanted<'e> {
 
 impl<'e> Wanted<'e> {
     /// What units need.
-    pub(super) fn by(units: &[&'e Unit]) -> Self {
+    pub(super) fn by(units: &[&'e Unit], held: &Held) -> Self {
         let mut wanted = Self::default();
+        let mut bundled = held.of(units);
         for unit in units {
             let ends = unit.events.iter().any(|event| matches!(event, Event::End(_)));
-            wanted.tasks.push((unit.task, ends));
+            if bundled.remove(&unit.task) {
+                wanted.bundled.push(unit.task);
+                wanted.child_ends |= ends && !unit.task.is_root();
+            } else {
+                wanted.tasks.push((unit.task, ends));
+            }
             wanted.tokens.insert(unit.token);
             for event in &unit.events {
                 wanted.look(unit.task, event);
@@ -119,7 +130,8 @@ impl<'e> Wanted<'e> {
             whats.push((pipeline::add(steps, bundle::held(&tokens)), What::Bundles));
         }
         // A root has no parent whose sets and waits it could touch.
-        let ends = self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
+        let ends =
+            self.child_ends || self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
         let mut add = |needed: bool, what, sql, more: Vec<_>| {
             if needed {
                 let own = matches!(what, What::Sets | What::Over | What::Signals);

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use self::bundle::Held;
 use self::connect::{Connector, Pool};
 use self::engine::Engine;
 use self::listen::{Said, Wake};
@@ -125,6 +126,8 @@ struct Shared {
     killed: Mutex<HashSet<WorkerId>>,
     /// From how many tasks on that are born together they are bundled; 0: never.
     bundle_from: usize,
+    /// Tasks that workers of this process have claimed in bundles.
+    held: Held,
 }
 
 impl Postgres {
@@ -175,6 +178,7 @@ impl Shared {
             pool,
             schema: options.schema,
             bundle_from: options.bundle,
+            held: Held::default(),
             clock,
             texts: RwLock::default(),
             killed: Mutex::default(),

@@ -1,5 +1,6 @@
 //! What a unit's events do to the scene, in the order in which the body said them.
 
+use super::bundle;
 use super::fault::Result;
 use super::finish::Ending;
 use super::scene::{Cascade, Known, Scene};
@@ -44,9 +45,8 @@ impl<'e> Scene<'e> {
     /// A task gets a row of its own before it does anything but record and end: its row is what its
     /// children's ends, its waits and its words hold on to.
     fn leave_bundle(&mut self, unit: &Unit) {
-        let stays = |event: &Event| matches!(event, Event::Record { .. } | Event::End(_));
         let bundled = self.rows.get(&unit.task).is_some_and(|known| known.bundle.is_some());
-        if bundled && !unit.events.iter().all(stays) {
+        if bundled && !bundle::stays(unit) {
             // Marked as moved.
             let _ = self.change(unit.task);
         }

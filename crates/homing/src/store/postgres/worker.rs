@@ -126,6 +126,7 @@ impl Shared {
         })
         .await?;
         self.revive(worker);
+        self.held.leave(worker);
         self.tell(super::scene::Effects::ready());
         Ok(())
     }
