@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use homing::Homing;
 use homing::limits::PAGE;
+use homing::{Homing, JobHandle};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
@@ -166,22 +166,27 @@ async fn produce(homing: Homing, numbers: Range<u64>, begun: Instant) -> Result<
         next = page.end;
         let calls = page.clone().map(|number| tasks::noop(tasks::text(number)));
         let handles = homing.submit_all(calls).await?;
-        for (number, handle) in page.zip(handles) {
-            waiters.spawn(async move {
-                Ok::<_, homing::OutcomeError>((number, handle.outcome().await?))
-            });
-        }
+        waiters.spawn(outcomes(page, handles));
     }
     let submitted = begun.elapsed().as_secs_f64();
     let mut known = 0;
     while let Some(waiter) = waiters.join_next().await {
-        let (number, outcome) = waiter??;
+        known += waiter??;
+    }
+    Ok((known, submitted))
+}
+
+/// Waits for the outcomes of a page's jobs, one after the other. How many are known.
+async fn outcomes(numbers: Range<u64>, jobs: Vec<JobHandle<String>>) -> Result<u64> {
+    let mut known = 0;
+    for (number, job) in numbers.zip(jobs) {
+        let outcome = job.outcome().await?;
         if outcome != tasks::text(number) {
             return Err(format!("task {number} has the outcome of another: {outcome}").into());
         }
         known += 1;
     }
-    Ok((known, submitted))
+    Ok(known)
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ struct Waiting {
     jobs: Map<JobId, Vec<Asked>>,
     /// Asked for and not yet looked up.
     new: Set<JobId>,
-    /// Submitted here, with a handle that is held, and nothing was heard since.
-    fresh: Set<JobId>,
+    /// Submitted here, with a handle that is held: how it ended, or that it has not as far as was heard.
+    fresh: Map<JobId, Option<Settled>>,
     watched: bool,
 }
 
@@ -51,10 +51,15 @@ impl Waiting {
         }
     }
 
-    /// Anything may have happened. Returns all who are waited for.
-    fn everything(&mut self) -> Vec<JobId> {
-        self.fresh.clear();
+    /// All who are waited for.
+    fn waited_for(&self) -> Vec<JobId> {
         self.jobs.keys().copied().collect()
+    }
+
+    /// As [`waited_for`](Self::waited_for), and those of whom hints may have been lost.
+    fn everything(&self) -> Vec<JobId> {
+        let open = self.fresh.iter().filter(|(_, settled)| settled.is_none());
+        self.jobs.keys().chain(open.map(|(job, _)| job)).copied().collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -88,7 +93,7 @@ impl Outcomes {
             jobs.map(|job| Fresh { waiting: Arc::clone(&self.waiting), job }).collect();
         // Outside a runtime nobody would listen.
         if Handle::try_current().is_ok() {
-            waiting.fresh.extend(fresh.iter().map(|fresh| fresh.job));
+            waiting.fresh.extend(fresh.iter().map(|fresh| (fresh.job, None)));
             self.watch(waiting);
         }
         fresh
@@ -99,11 +104,15 @@ impl Outcomes {
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.waiting();
-            waiting.jobs.entry(job).or_default().push(sender);
-            if !waiting.fresh.contains(&job) {
-                waiting.new.insert(job);
-                self.asked.notify_one();
+            match waiting.fresh.get(&job) {
+                Some(Some(settled)) => return Ok(settled.clone()),
+                Some(None) => {}
+                None => {
+                    waiting.new.insert(job);
+                    self.asked.notify_one();
+                }
             }
+            waiting.jobs.entry(job).or_default().push(sender);
             self.watch(waiting);
         }
         receiver.await.unwrap_or(Err(Error::Closed))
@@ -186,7 +195,7 @@ async fn watcher(
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             _ = changed.changed() => look = everything(),
-            _ = poll.tick() => look = everything(),
+            _ = poll.tick() => look = guard().waited_for(),
         }
     }
     // The watch was given up under the lock: another may have begun since.
@@ -197,10 +206,16 @@ async fn watcher(
 fn hear(waiting: &mut Waiting, ended: &[Ended]) -> Vec<JobId> {
     let mut look = Vec::new();
     for Ended { job, settled } in ended {
-        waiting.fresh.remove(job);
+        let fresh = waiting.fresh.get_mut(job);
         match settled {
-            Some(settled) => waiting.answer(*job, &Ok(settled.clone())),
-            None if waiting.jobs.contains_key(job) => look.push(*job),
+            Some(settled) => {
+                // What hints carry is final.
+                if let Some(fresh) = fresh {
+                    *fresh = Some(settled.clone());
+                }
+                waiting.answer(*job, &Ok(settled.clone()));
+            }
+            None if fresh.is_some() || waiting.jobs.contains_key(job) => look.push(*job),
             None => {}
         }
     }
@@ -219,6 +234,17 @@ fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Sett
         }
     };
     for job in batch {
+        let settled = found.get(job).filter(|settled| settled.state.is_ended());
+        if let Some(settled) = settled
+            && let Some(fresh) = waiting.fresh.get_mut(job)
+        {
+            // What no hint would carry is looked up whenever it is asked for.
+            let text = settled.outcome.as_deref().unwrap_or_default();
+            *fresh = Ended::new(*job, settled.state, text).settled;
+            if fresh.is_none() {
+                waiting.fresh.remove(job);
+            }
+        }
         let answer = match found.get(job) {
             Some(settled) if !settled.state.is_ended() => continue,
             Some(settled) => Ok(settled.clone()),
@@ -232,6 +258,40 @@ fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Sett
 mod tests {
     use super::*;
     use crate::state::State;
+
+    fn settled(state: State) -> Settled {
+        Settled { state, outcome: Some("1".to_owned()) }
+    }
+
+    /// Whoever asks one after the other asks the store for none of them, if hints have said how they ended.
+    #[test]
+    fn what_is_held_is_known_when_it_is_asked_for() {
+        let mut waiting = Waiting::default();
+        let [told, found, fell, open] = ["told", "found", "fell", "open"].map(JobId::named);
+        waiting.fresh.extend([told, found, fell, open].map(|job| (job, None)));
+        let hint = [
+            Ended::new(told, State::Succeeded, "1"),
+            Ended::unknown(found),
+            Ended::unknown(JobId::named("another's")),
+        ];
+        assert_eq!(hear(&mut waiting, &hint), [found]);
+        let mut everything = waiting.everything();
+        everything.sort_unstable();
+        let mut wanted = [found, fell, open];
+        wanted.sort_unstable();
+        assert_eq!(everything, wanted, "the outcome of the other is final");
+        let rows = [
+            (found, settled(State::Succeeded)),
+            (fell, settled(State::Failed)),
+            (open, Settled { state: State::Running, outcome: None }),
+        ];
+        settle(&mut waiting, &everything, Ok(rows.to_vec()));
+        let known = settled(State::Succeeded);
+        assert_eq!(waiting.fresh.get(&told), Some(&Some(known.clone())));
+        assert_eq!(waiting.fresh.get(&found), Some(&Some(known)));
+        assert_eq!(waiting.fresh.get(&fell), None, "it may be retried");
+        assert_eq!(waiting.fresh.get(&open), Some(&None));
+    }
 
     /// A job that was looked up twice in one batch, new and because another process had committed
     /// something, was once told to be unknown while it was open.

@@ -239,7 +239,7 @@ impl Context {
             // A unit too: its commit is told of. When a park that said nothing else was not counted
             // here, every later step of the future returned before its own commit.
             self.lock().posted += 1;
-            (Vec::new(), false)
+            (Vec::with_capacity(1), false)
         });
         events.push(last);
         (events, renew)

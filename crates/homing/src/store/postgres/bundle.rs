@@ -266,7 +266,7 @@ impl Held {
             return;
         }
         if let Some(held) = self.known().get_mut(&worker) {
-            tasks.for_each(|task| drop(held.remove(&task)));
+            tasks.for_each(|task| _ = held.remove(&task));
         }
     }
 
