@@ -32,7 +32,7 @@ async fn equals_memory(url: impl Fn(u64) -> String, forget: impl Fn(&str)) {
         let url = url(seed);
         let every = if first.is_some() { 1 } else { 10 };
         let done = histories::run(seed, steps, every, &url).await;
-        forget(&url);
+        if std::env::var_os("KEEP").is_none() { forget(&url); }
         if let Err(divergence) = done {
             panic!("{divergence}");
         }
@@ -52,4 +52,12 @@ async fn sqlite_equals_memory() {
 #[tokio::test]
 async fn postgres_equals_memory() {
     equals_memory(|_| format!("{}&pool=2", server::common_schema()), server::drop_schema).await;
+}
+
+/// Where all that can be is born in bundles, single tasks too.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn postgres_in_bundles_equals_memory() {
+    let url = |_| format!("{}&pool=2&bundle=1", server::common_schema());
+    equals_memory(url, server::drop_schema).await;
 }

@@ -94,7 +94,8 @@ impl<T> JobHandle<T> {
 }
 
 impl<T: Value> JobHandle<T> {
-    /// Waits until the job has ended and returns the root's value.
+    /// Waits until the job has ended and returns the root's value. The handle of a submission learns a value
+    /// of up to 1 KiB as it comes and keeps it, so that it asks the store only where that was not heard.
     ///
     /// # Errors
     /// The root's failure; an unknown id; a value that is no `T`.

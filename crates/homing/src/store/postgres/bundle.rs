@@ -216,21 +216,32 @@ macro_rules! ready {
     };
 }
 
-const READY: &str = ready!(super::claim::levels!("$3", "$4", "homing.bundles AS o WHERE o.worker IS NULL"));
-const READY_KNOWN: &str = ready!(
-    "levels AS (
+/// The levels there are ready bundles of.
+macro_rules! levels {
+    ($queues:literal, $kinds:literal) => {
+        super::claim::levels!($queues, $kinds, "homing.bundles AS o WHERE o.worker IS NULL")
+    };
+}
+
+/// As [`levels`], where it is known which there may be and where each begins.
+macro_rules! known {
+    () => {
+        "levels AS (
       SELECT l.* FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
         AS l (queue, kind, priority, start, start_job, start_local)
       WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
         AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue))"
-);
+    };
+}
+
+pub(super) use {known, levels};
+
+const READY: &str = ready!(levels!("$3", "$4"));
+const READY_KNOWN: &str = ready!(known!());
 
 /// What a look at everything learns beside.
-const LEVELS: &str = concat!(
-    "WITH RECURSIVE ",
-    super::claim::levels!("$1", "$2", "homing.bundles AS o WHERE o.worker IS NULL"),
-    " SELECT queue, kind, priority FROM levels"
-);
+const LEVELS: &str =
+    concat!("WITH RECURSIVE ", levels!("$1", "$2"), " SELECT queue, kind, priority FROM levels");
 
 impl<'c> Candidates<'c> {
     /// Bundles that the worker may claim.
@@ -553,8 +564,9 @@ pub(super) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, Local> {
     births
 }
 
-/// Of rows that are left to be claimed: where they stand.
+/// Of a row that is left to be claimed: where it is found, in its bundle or, if it has left that, by itself.
 pub(super) fn place(scene: &Scene<'_>, known: &Known) -> Place {
+    let own = front::place(&known.task);
     let bundle = known.bundle.and_then(|key| scene.bundles.get(&key));
-    bundle.and_then(Bundle::place).unwrap_or_else(|| front::place(&known.task))
+    bundle.and_then(Bundle::place).map_or(own, |place| place.min(own))
 }

@@ -149,7 +149,7 @@ pub(super) const SUSPECT: &str = concat!(
 
 /// The next instant at which there may be something to do.
 macro_rules! next {
-    ($levels:expr) => {
+    ($levels:expr, $of_bundles:expr) => {
         concat!(
     "WITH RECURSIVE ",
     $levels,
@@ -164,6 +164,13 @@ macro_rules! next {
     " AND ",
     free!(),
     " ORDER BY o.due LIMIT 1) AS o
+    UNION ALL (WITH RECURSIVE ",
+    $of_bundles,
+    " SELECT min(b.due) FROM levels AS l CROSS JOIN LATERAL (
+        SELECT b.due FROM homing.bundles AS b WHERE b.worker IS NULL AND b.queue = l.queue
+          AND b.kind = l.kind AND b.priority = l.priority AND b.due > ",
+    super::now!(),
+    " ORDER BY b.due LIMIT 1) AS b)
     UNION ALL SELECT min(o.due) FROM homing.open AS o WHERE $5 AND o.state = 0 AND o.crashes >= 2
       AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND o.due > ",
     super::now!(),
@@ -181,8 +188,8 @@ macro_rules! next {
     };
 }
 
-pub(super) const NEXT: &str = next!(levels!("$3", "$4"));
-pub(super) const NEXT_KNOWN: &str = next!(known!());
+pub(super) const NEXT: &str = next!(levels!("$3", "$4"), super::bundle::levels!("$3", "$4"));
+pub(super) const NEXT_KNOWN: &str = next!(known!(), super::bundle::known!());
 
 pub(super) const AGAIN: &str = concat!(
     "SELECT ",

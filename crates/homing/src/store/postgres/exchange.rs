@@ -309,6 +309,7 @@ impl Talk<'_, '_> {
                 let key = scene.add_bundle(row)?;
                 seen.again.extend(scene.members(key));
             }
+            seen.again.sort_unstable();
             for row in &answers[notices] {
                 let token = Token { worker: *worker, claim: count(row, 2)? };
                 seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));

@@ -20,8 +20,9 @@ const KNOWN: &str = "SELECT n.job, t.same FROM unnest($1::uuid[], $2::text[], $3
 
 impl Shared {
     pub(super) async fn submit(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
-        // The ids of a page are its own. If one is taken all the same, the transaction runs again.
-        let look = AtomicBool::new(jobs.len() == 1);
+        // The ids of a page are new ones. If one is taken all the same, the transaction runs again.
+        let new = jobs.len() > 1 && jobs.iter().all(|job| job.key.is_none());
+        let look = AtomicBool::new(!new);
         let done = self.transaction(async |session| {
             let wanted = Wanted::submitting(jobs);
             let mut steps = vec![Step::begin()];

@@ -19,6 +19,7 @@ mod bouncer;
 #[path = "../../../tests/shared/server.rs"]
 mod server;
 
+mod bundles;
 mod encryption;
 mod fronts;
 mod hints;

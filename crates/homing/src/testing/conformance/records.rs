@@ -437,7 +437,9 @@ pub async fn prune_spares_open_jobs(lab: Lab) {
     fresh.outcome().await.unwrap();
     assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 3);
     assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 0);
-    for job in old {
+    for (n, job) in (10..13).zip(old) {
+        assert_eq!(job.outcome().await.unwrap(), n, "known to whoever holds its handle");
+        let job = lab.homing.job::<u32>(job.id());
         let error = job.outcome().await.unwrap_err().to_string();
         assert!(error.contains("pruned"), "{error}");
     }

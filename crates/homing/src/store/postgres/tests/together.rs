@@ -20,6 +20,16 @@ fn for_all(task: crate::id::TaskId) -> Event {
 /// and the last one, whoever has it, wakes the parent, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_workers_end_the_children_of_one_parent() {
+    end_the_children(7).await;
+}
+
+/// The same where each claims whole bundles, and ends their members bit by bit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_workers_end_bundles_of_one_parent() {
+    end_the_children(100).await;
+}
+
+async fn end_the_children(at_once: usize) {
     let url = with_option(&common_schema(), "pool=2");
     let first = store(&url).await;
     let job = new_job("parent");
@@ -39,7 +49,8 @@ async fn eight_workers_end_the_children_of_one_parent() {
             let (mut units, mut woken) = (Vec::new(), 0);
             loop {
                 let spoke = !units.is_empty();
-                let reply = peer.say(std::mem::take(&mut units), 7).await;
+                let said = units.split_off(units.len().saturating_sub(7));
+                let reply = peer.say(said, at_once - units.len()).await;
                 assert!(reply.refused.is_empty());
                 for claimed in &reply.claimed {
                     if claimed.kind == "root" {
