@@ -22,15 +22,12 @@ use super::scene::{Known, Scene};
 use super::task::Task;
 use crate::clock::Time;
 use crate::id::{JobId, Local, Map, Set, TaskId, Token, WorkerId};
+use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
 use crate::state::State;
 use crate::store::{Event, Unit};
 
-/// From how many tasks on they are bundled.
-pub(super) const FROM: usize = 8;
 /// As many bundles are looked at in any case; see `ready!`.
 pub(super) const SEEN: usize = 8;
-/// Members of a bundle at most: with more, its row would not lie in one piece.
-pub(super) const MOST: usize = 100;
 
 /// The columns that [`Bundle::of`] reads, of a table called `b`.
 macro_rules! bundle {

@@ -84,6 +84,7 @@ impl Shared {
             reply.more = self.keep_up(exchange.claim.max_crashes).await?;
             let (claimed, _) = self.turn(exchange, &[], Reach::Claim, effects).await?;
             reply.claimed = claimed.claimed;
+            reply.left = claimed.left;
             reply.cancelled = claimed.cancelled;
             reply.next_due = claimed.next_due;
         }
@@ -271,10 +272,12 @@ impl Talk<'_, '_> {
         let facts = add(&mut steps, Step::new(LOOK, values![manual, *worker, killed]));
         let claims = self.reach != Reach::Units;
         let own = claims.then(|| {
-            let again = Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
-            let again = add(&mut steps, again);
-            let bundles = add(&mut steps, bundle::again(*worker, *acknowledged));
-            (again, bundles, add(&mut steps, Step::new(NOTICES, values![*worker])))
+            let again = self.session.shared.spoken.may_be_again(self.exchange).then(|| {
+                let again = Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
+                let again = add(&mut steps, again);
+                (again, add(&mut steps, bundle::again(*worker, *acknowledged)))
+            });
+            (again, add(&mut steps, Step::new(NOTICES, values![*worker])))
         });
         let candidates =
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
@@ -299,17 +302,19 @@ impl Talk<'_, '_> {
             (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
             seen.paused = row.try_get(3)?;
         }
-        if let Some((again, bundles, notices)) = own {
-            for row in &answers[again] {
-                let task = Task::of(row)?;
-                seen.again.push(task.id);
-                scene.add(task);
+        if let Some((again, notices)) = own {
+            if let Some((again, bundles)) = again {
+                for row in &answers[again] {
+                    let task = Task::of(row)?;
+                    seen.again.push(task.id);
+                    scene.add(task);
+                }
+                for row in &answers[bundles] {
+                    let key = scene.add_bundle(row)?;
+                    seen.again.extend(scene.members(key));
+                }
+                seen.again.sort_unstable();
             }
-            for row in &answers[bundles] {
-                let key = scene.add_bundle(row)?;
-                seen.again.extend(scene.members(key));
-            }
-            seen.again.sort_unstable();
             for row in &answers[notices] {
                 let token = Token { worker: *worker, claim: count(row, 2)? };
                 seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));

@@ -16,6 +16,7 @@ use self::options::Options;
 use self::pipeline::{Session, Value};
 use self::scene::Effects;
 use self::schema::Schema;
+use self::worker::Spoken;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
 pub use self::within::Within;
@@ -128,6 +129,7 @@ struct Shared {
     bundle_from: usize,
     /// Tasks that workers of this process have claimed in bundles.
     held: Held,
+    spoken: Spoken,
 }
 
 impl Postgres {
@@ -179,6 +181,7 @@ impl Shared {
             schema: options.schema,
             bundle_from: options.bundle,
             held: Held::default(),
+            spoken: Spoken::default(),
             clock,
             texts: RwLock::default(),
             killed: Mutex::default(),

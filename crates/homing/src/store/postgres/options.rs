@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::{bundle, passwords};
+use super::passwords;
 use super::schema::Schema;
 use super::tls::{Mode, Tls};
 use crate::error::OpenError;
@@ -83,7 +83,7 @@ impl Options {
             connect_timeout: limits::POSTGRES_CONNECT_TIMEOUT,
             listen: true,
             poll: limits::POLL,
-            bundle: bundle::FROM,
+            bundle: limits::POSTGRES_BUNDLE,
             migrate: true,
             location: String::new(),
         };
@@ -151,7 +151,7 @@ impl Options {
                 )?;
             }
             "bundle" => {
-                let from = value.parse().ok().filter(|from| *from <= bundle::MOST);
+                let from = value.parse().ok().filter(|from| *from <= limits::POSTGRES_BUNDLE_MOST);
                 self.bundle = from.ok_or_else(|| invalid("expected a number from 0 to 100"))?;
             }
             "listen" => self.listen = switch(value)?,

@@ -19,7 +19,7 @@ use crate::state::State;
 const RING: usize = 1000;
 /// Bundles dissolved by one transaction for each cancellation on its way down: about as many children as
 /// are cancelled at once.
-const BUNDLES: usize = limits::CASCADE.div_ceil(bundle::MOST);
+const BUNDLES: usize = limits::CASCADE.div_ceil(limits::POSTGRES_BUNDLE_MOST);
 /// Cancellations carried further by one transaction.
 const CASCADES: usize = 100;
 

@@ -4,13 +4,15 @@
 //! alone. So no task is claimed for a worker that is just being forgotten. It is an advisory lock: a row's
 //! would be a write in every exchange. It is taken before any row's.
 
-use super::{Shared, bundle};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::fault::Result;
 use super::pipeline::{Step, values};
 use super::task::words;
-use crate::id::WorkerId;
+use super::{Shared, bundle};
+use crate::id::{Map, WorkerId};
 use crate::limits;
-use crate::store::Heartbeat;
+use crate::store::{Exchange, Heartbeat};
 
 const RENEW: &str = concat!(
     "UPDATE homing.workers SET heartbeat = ",
@@ -49,6 +51,27 @@ const RELEASE: &str = concat!(
     super::now!(),
     " - $3 WHERE state = 1 AND worker = $2"
 );
+
+/// The last exchange of each worker that this process has taken to the server.
+#[derive(Debug, Default)]
+pub(super) struct Spoken(Mutex<Map<WorkerId, u64>>);
+
+impl Spoken {
+    fn known(&self) -> MutexGuard<'_, Map<WorkerId, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an exchange may have been committed before, and tasks claimed of which the worker was not told.
+    pub(super) fn may_be_again(&self, exchange: &Exchange) -> bool {
+        let last = self.known().insert(exchange.worker, exchange.number);
+        exchange.acknowledged + 1 != exchange.number
+            || last.is_none_or(|last| last >= exchange.number)
+    }
+
+    fn leave(&self, worker: WorkerId) {
+        self.known().remove(&worker);
+    }
+}
 
 /// The number of a worker's lock. Two workers with the same would only wait for each other.
 pub(super) fn lock(worker: WorkerId) -> i64 {
@@ -127,6 +150,7 @@ impl Shared {
         .await?;
         self.revive(worker);
         self.held.leave(worker);
+        self.spoken.leave(worker);
         self.tell(super::scene::Effects::ready());
         Ok(())
     }
