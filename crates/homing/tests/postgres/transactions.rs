@@ -203,6 +203,21 @@ async fn a_lost_answer_to_the_commit_is_found_out() {
     }
 }
 
+/// Tasks that were submitted together have no rows of their own when their bodies begin.
+#[tokio::test]
+async fn tasks_that_were_born_together_write_once() {
+    let (homing, client, url) = opened().await;
+    let world = World::new(&client, &url).await;
+    let jobs = homing.submit_all((0..20).map(|_| import(2))).await.unwrap();
+    let worker = homing.worker().register(import).state(world.clone()).concurrency(40);
+    worker.start().await.unwrap();
+    for job in jobs {
+        assert_eq!(job.outcome().await.unwrap(), 1);
+    }
+    assert_eq!(world.pages(&client).await, (40, 0));
+    sound(&homing).await;
+}
+
 #[tokio::test]
 async fn a_process_killed_around_the_commit_writes_once() {
     for point in ["transaction.applied:2", "transaction.committed:2"] {

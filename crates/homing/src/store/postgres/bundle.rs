@@ -77,7 +77,7 @@ macro_rules! members {
     };
 }
 
-pub(super) use {bundle, in_bundle, bundled_state, is_here, members};
+pub(super) use {bundle, bundled_state, in_bundle, is_here, members};
 
 /// Gives the tasks of bundles, those that are told, rows of their own. Says what there is to claim of them:
 /// whoever came by meanwhile has passed over it.
@@ -326,12 +326,11 @@ impl Bundle {
         let parent: Option<Local> = row.try_get(2)?;
         let (due, token) = (row.try_get(6)?, token(row, 7)?);
         let (queue, kind): (String, String) = (row.try_get(10)?, row.try_get(11)?);
-        let members = match parent {
-            None => row.try_get::<_, Vec<JobId>>(13)?.into_iter().map(JobId::root).collect(),
-            Some(_) => {
-                let locals = row.try_get::<_, Vec<Local>>(13)?.into_iter();
-                locals.map(|local| TaskId { job: key.job, local }).collect()
-            }
+        let members = if parent.is_some() {
+            let locals = row.try_get::<_, Vec<Local>>(13)?.into_iter();
+            locals.map(|local| TaskId { job: key.job, local }).collect()
+        } else {
+            row.try_get::<_, Vec<JobId>>(13)?.into_iter().map(JobId::root).collect()
         };
         let task = Task {
             parent,
@@ -429,7 +428,10 @@ impl Scene<'_> {
 
     /// How many members bundles have.
     pub(super) fn members_of(&self, keys: &[TaskId]) -> usize {
-        keys.iter().filter_map(|key| self.bundles.get(key)).map(|bundle| bundle.here().count()).sum()
+        keys.iter()
+            .filter_map(|key| self.bundles.get(key))
+            .map(|bundle| bundle.here().count())
+            .sum()
     }
 
     /// The members of bundles that are claimed whole.
@@ -449,12 +451,11 @@ impl Scene<'_> {
             if bundle.token.is_none() {
                 let token = moved().next().and_then(|(_, known)| known.task.token);
                 let whole = self.known_of(bundle).all(|(_, known)| known.begun);
-                match token.filter(|_| whole) {
-                    Some(token) => partings.claimed.push((*key, token)),
-                    None => {
-                        partings.leaving.extend(bundle.here().map(|(_, id)| id));
-                        partings.emptied.push(*key);
-                    }
+                if let Some(token) = token.filter(|_| whole) {
+                    partings.claimed.push((*key, token));
+                } else {
+                    partings.leaving.extend(bundle.here().map(|(_, id)| id));
+                    partings.emptied.push(*key);
                 }
                 continue;
             }
@@ -478,7 +479,8 @@ impl Scene<'_> {
         if self.bundle_from == 0 {
             return Vec::new();
         }
-        for task in newborns.iter().copied().filter(|task| task.is_plain() && task.due <= self.now) {
+        for task in newborns.iter().copied().filter(|task| task.is_plain() && task.due <= self.now)
+        {
             let Task { parent, set, queue, kind, priority, .. } = task;
             let family = parent.map(|parent| (task.id.job, parent, *set));
             alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);
@@ -493,7 +495,8 @@ impl Scene<'_> {
     }
 }
 
-const CLAIM: &str = "UPDATE homing.bundles AS b SET worker = c.worker, claim = c.claim, started = $5
+const CLAIM: &str =
+    "UPDATE homing.bundles AS b SET worker = c.worker, claim = c.claim, started = $5
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS c (job, local, worker, claim)
   WHERE b.job = c.job AND b.local = c.local";
 
@@ -507,7 +510,7 @@ const EMPTY: &str = "DELETE FROM homing.bundles AS b
 
 impl Partings {
     /// The statements that write this.
-    pub(super) fn steps<'s>(&self, now: Time, steps: &mut Vec<Step<'s>>) {
+    pub(super) fn steps(&self, now: Time, steps: &mut Vec<Step<'_>>) {
         if !self.claimed.is_empty() {
             let values = arrays!(self.claimed, (key, token) =>
                 key.job, key.local, token.worker, token.claim as i64);

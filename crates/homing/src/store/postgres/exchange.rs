@@ -6,7 +6,6 @@
 //! the claim are so at the same time: each is harmless if another is lost.
 
 use super::claim::{self, Candidates};
-use super::{Shared, bundle};
 use super::columns::{count, maybe, task_id};
 use super::fault::{Fault, Result};
 use super::front::{self, Found, Level, List, Look};
@@ -15,6 +14,7 @@ use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
 use super::task::Task;
 use super::worker;
+use super::{Shared, bundle};
 use crate::clock::Time;
 use crate::id::{TaskId, Token};
 use crate::state::State;
@@ -194,34 +194,115 @@ struct Seen {
     known: bool,
     upkeep: bool,
     paused: Vec<String>,
-    /// Bundles that were locked to be claimed.
-    bundles: Vec<TaskId>,
-    more_bundles: bool,
     /// Tasks claimed under exchanges whose replies never arrived.
     again: Vec<TaskId>,
     notices: Vec<(TaskId, Token, Option<u64>)>,
     next_due: Option<Time>,
     /// Candidates whose waits are to be answered, and nothing is known of what they wait for.
     unread: Vec<TaskId>,
+    /// What was locked to be claimed, where something was looked for.
+    ready: Option<Locked>,
+}
+
+/// Ready tasks that were locked, and bundles by their keys, in their order.
+#[derive(Debug, Default)]
+struct Locked {
     /// What there is, where everything was looked at.
     levels: Vec<Level>,
-    /// Ready tasks that were locked, in their order, and whether there may be more.
-    locked: Option<Vec<TaskId>>,
-    more: bool,
+    tasks: Vec<TaskId>,
+    bundles: Vec<TaskId>,
+    /// Whether there may be more tasks, and bundles.
+    more: [bool; 2],
 }
+
+/// Where the answers about ready tasks are.
+struct Asked {
+    levels: Vec<usize>,
+    bundles: usize,
+    ready: usize,
+    suspect: usize,
+}
+
+impl Asked {
+    fn of<'e>(candidates: &Candidates<'e>, steps: &mut Vec<Step<'e>>) -> Self {
+        let levels = [candidates.levels(), candidates.bundled_levels()];
+        let levels = levels.into_iter().flatten().map(|step| add(steps, step)).collect();
+        let bundles = add(steps, candidates.bundles());
+        let ready = add(steps, candidates.ready());
+        Self { levels, bundles, ready, suspect: add(steps, candidates.suspect()) }
+    }
+}
+
+type Answers = [Vec<tokio_postgres::Row>];
 
 impl Seen {
     /// What was found and what of it is left, where something was looked for.
     fn found(&self, scene: &Scene<'_>) -> Option<Found> {
-        let tasks = self.locked.as_ref()?.iter().filter_map(|task| {
+        let Locked { levels, tasks, bundles, more } = self.ready.as_ref()?;
+        let tasks = tasks.iter().filter_map(|task| {
             let row = &scene.rows.get(task)?.task;
             Some((Level::of(row), front::place(row), row.state != State::Pending))
         });
-        let tasks = List { places: tasks.collect(), more: self.more };
-        let bundles = scene.found_bundles(&self.bundles);
-        let bundles = List { places: bundles, more: self.more_bundles };
-        let (levels, paused) = (self.levels.clone(), self.paused.clone());
+        let tasks = List { places: tasks.collect(), more: more[0] };
+        let bundles = List { places: scene.found_bundles(bundles), more: more[1] };
+        let (levels, paused) = (levels.clone(), self.paused.clone());
         Some(Found { now: scene.now, levels, lists: [tasks, bundles], paused })
+    }
+
+    /// Reads tasks of lost replies: rows, and bundles.
+    fn read_again(
+        &mut self,
+        rows: [&[tokio_postgres::Row]; 2],
+        scene: &mut Scene<'_>,
+    ) -> Result<()> {
+        for row in rows[0] {
+            let task = Task::of(row)?;
+            self.again.push(task.id);
+            scene.add(task);
+        }
+        for row in rows[1] {
+            let key = scene.add_bundle(row)?;
+            self.again.extend(scene.members(key));
+        }
+        self.again.sort_unstable();
+        Ok(())
+    }
+
+    /// Reads what was locked to be claimed.
+    fn read_ready(
+        &mut self,
+        asked: &Asked,
+        candidates: &Candidates<'_>,
+        answers: &Answers,
+        scene: &mut Scene<'_>,
+    ) -> Result<()> {
+        let mut locked = Locked::default();
+        for row in asked.levels.iter().flat_map(|at| &answers[*at]) {
+            let (queue, kind) = (row.try_get(0)?, row.try_get(1)?);
+            let level = Level { queue, kind, priority: row.try_get(2)? };
+            if !locked.levels.contains(&level) {
+                locked.levels.push(level);
+            }
+        }
+        for row in &answers[asked.bundles] {
+            locked.bundles.push(scene.add_bundle(row)?);
+        }
+        for row in [asked.ready, asked.suspect].iter().flat_map(|at| &answers[*at]) {
+            let task = Task::of(row)?;
+            if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
+                self.unread.push(task.id);
+            }
+            scene.add(task);
+        }
+        let tasks = answers[asked.ready].iter().map(|row| task_id(row, 0));
+        locked.tasks = tasks.collect::<Result<_>>()?;
+        // So many bundles, or so many members of them, may be all that were asked for.
+        let members = scene.members_of(&locked.bundles);
+        let more_bundles =
+            locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.tasks;
+        locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];
+        self.ready = Some(locked);
+        Ok(())
     }
 }
 
@@ -281,13 +362,7 @@ impl Talk<'_, '_> {
         });
         let candidates =
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
-        let ready = (claims && claim.tasks > 0).then(|| {
-            let levels = [candidates.levels(), candidates.bundled_levels()];
-            let levels = levels.map(|step| step.map(|step| add(&mut steps, step)));
-            let bundles = add(&mut steps, candidates.bundles());
-            let ready = add(&mut steps, candidates.ready());
-            (levels, bundles, [ready, add(&mut steps, candidates.suspect())])
-        });
+        let ready = (claims && claim.tasks > 0).then(|| Asked::of(&candidates, &mut steps));
         let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
         whats.absorb(&answers, scene)?;
@@ -304,47 +379,15 @@ impl Talk<'_, '_> {
         }
         if let Some((again, notices)) = own {
             if let Some((again, bundles)) = again {
-                for row in &answers[again] {
-                    let task = Task::of(row)?;
-                    seen.again.push(task.id);
-                    scene.add(task);
-                }
-                for row in &answers[bundles] {
-                    let key = scene.add_bundle(row)?;
-                    seen.again.extend(scene.members(key));
-                }
-                seen.again.sort_unstable();
+                seen.read_again([&answers[again], &answers[bundles]], scene)?;
             }
             for row in &answers[notices] {
                 let token = Token { worker: *worker, claim: count(row, 2)? };
                 seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));
             }
         }
-        if let Some((levels, bundles, [ready, _])) = ready {
-            for row in levels.iter().flatten().flat_map(|at| &answers[*at]) {
-                let (queue, kind) = (row.try_get(0)?, row.try_get(1)?);
-                let level = Level { queue, kind, priority: row.try_get(2)? };
-                if !seen.levels.contains(&level) {
-                    seen.levels.push(level);
-                }
-            }
-            for row in &answers[bundles] {
-                seen.bundles.push(scene.add_bundle(row)?);
-            }
-            // So many of them, or so many members of them, may be all that were asked for.
-            let all = seen.bundles.len() < bundle::SEEN
-                && scene.members_of(&seen.bundles) < claim.tasks;
-            seen.more_bundles = !all;
-            let locked = answers[ready].iter().map(|row| task_id(row, 0));
-            seen.locked = Some(locked.collect::<Result<_>>()?);
-            seen.more = answers[ready].len() >= candidates.limit();
-        }
-        for row in ready.iter().flat_map(|(_, _, at)| at).flat_map(|at| &answers[*at]) {
-            let task = Task::of(row)?;
-            if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
-                seen.unread.push(task.id);
-            }
-            scene.add(task);
+        if let Some(asked) = &ready {
+            seen.read_ready(asked, &candidates, &answers, scene)?;
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
             seen.next_due = row.try_get(0)?;

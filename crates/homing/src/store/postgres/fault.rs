@@ -121,14 +121,15 @@ impl Fault {
     /// Whether the transaction lost to another and is to be run again whole, at once. Whoever inserts has
     /// looked before: a row that is there all the same was inserted meanwhile.
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Stale) || matches!(
-            self.code(),
-            Some(
-                &SqlState::T_R_SERIALIZATION_FAILURE
-                    | &SqlState::T_R_DEADLOCK_DETECTED
-                    | &SqlState::UNIQUE_VIOLATION
+        matches!(self, Self::Stale)
+            || matches!(
+                self.code(),
+                Some(
+                    &SqlState::T_R_SERIALIZATION_FAILURE
+                        | &SqlState::T_R_DEADLOCK_DETECTED
+                        | &SqlState::UNIQUE_VIOLATION
+                )
             )
-        )
     }
 
     /// Whether the same may work a moment later.

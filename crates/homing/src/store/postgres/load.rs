@@ -123,7 +123,10 @@ impl<'e> Wanted<'e> {
     pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
         let mut whats = Vec::new();
         if !self.others.is_empty() {
-            whats.push((pipeline::add(steps, bundle::dissolve_named(&self.others)), What::Dissolved));
+            whats.push((
+                pipeline::add(steps, bundle::dissolve_named(&self.others)),
+                What::Dissolved,
+            ));
         }
         let tokens: Vec<Token> = self.tokens.iter().copied().collect();
         if !tokens.is_empty() {

@@ -16,10 +16,10 @@ use self::options::Options;
 use self::pipeline::{Session, Value};
 use self::scene::Effects;
 use self::schema::Schema;
-use self::worker::Spoken;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
 pub use self::within::Within;
+use self::worker::Spoken;
 use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, StoreView, TaskView, WorkerView,
 };

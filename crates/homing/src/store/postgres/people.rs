@@ -6,7 +6,7 @@
 use tokio_postgres::Row;
 
 use super::Shared;
-use super::bundle::{in_bundle, bundled_state, members};
+use super::bundle::{bundled_state, in_bundle, members};
 use super::columns::{above, count, limit, progress, small, task_id};
 use super::fault::Result;
 use super::pipeline::values;

@@ -3,10 +3,10 @@
 //! A transaction removes a bounded number of rows, so a large job takes several. Its root goes last: until
 //! then the job is still there, with its counts, and its id is not free.
 
-use super::{Shared, bundle};
 use super::columns::limit;
 use super::fault::Result;
 use super::pipeline::{Session, Step, values};
+use super::{Shared, bundle};
 use crate::clock::Time;
 use crate::id::JobId;
 use crate::limits;

@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::Shared;
-use super::bundle::{in_bundle, bundled_state};
+use super::bundle::{bundled_state, in_bundle};
 use super::columns::{Hash, above, count, limit, maybe, set_counts};
 use super::fault::Result;
 use super::pipeline::values;

@@ -1,10 +1,10 @@
 //! Writing: everything a scene has come to, a statement per table and not per task.
 
 use super::fault::Result;
-use super::{bundle, log};
 use super::pipeline::{Session, Step, arrays};
 use super::scene::{Counted, Effects, Scene};
 use super::task;
+use super::{bundle, log};
 use crate::id::{Local, TaskId, WorkerId};
 use crate::store::Entry;
 use crate::wait::SetCounts;

@@ -102,12 +102,20 @@ async fn a_member_that_spawns_and_waits_leaves() {
     peer.say(vec![unit(&claimed[0], vec![record()])], 0).await;
     assert_eq!(count(&url, "open").await, 0);
     let task = claimed[1].task;
+    // Its children's ends will want to lock it.
     let children = (0..9).map(|number| spawn(set(task), number, "leaf"));
-    let arms =
-        vec![Condition::Set { set: set(task), ended: Some(9), lost: None, succeeded: None, past: None }];
+    peer.say(vec![unit(&claimed[1], children.collect())], 0).await;
+    assert_eq!(count(&url, "open WHERE state = 1").await, 1);
+    let arms = vec![Condition::Set {
+        set: set(task),
+        ended: Some(9),
+        lost: None,
+        succeeded: None,
+        past: None,
+    }];
     let wait = Wait { place: "all".to_owned(), seq: 1, arms, members: 0 };
     let park = Event::Park { waits: vec![wait], resident: false };
-    let reply = peer.say(vec![unit(&claimed[1], children.chain([park]).collect())], 0).await;
+    let reply = peer.say(vec![unit(&claimed[1], vec![park])], 0).await;
     assert!(reply.refused.is_empty());
     assert_eq!(count(&url, "open WHERE state = 2").await, 1);
     assert_eq!(count(&url, "bundles").await, 2);
@@ -165,6 +173,25 @@ async fn a_member_is_cancelled_alone() {
     let mut wanted = [State::Succeeded; 10];
     wanted[3] = State::Cancelled;
     assert_eq!(states(&store, &claimed).await, wanted);
+    assert_eq!(store.audit().await.unwrap(), []);
+    server::drop_schema(&url);
+}
+
+/// A cancellation goes down a bundle after the other until there is none.
+#[tokio::test]
+async fn a_wide_parent_falls_with_all_its_bundles() {
+    let url = common_schema();
+    let store = store(&url).await;
+    submit(&store, 0..1).await;
+    let mut peer = Talk::begin(&store, &["root"]).await;
+    let root = peer.say(Vec::new(), 1).await.claimed.remove(0);
+    let children = (0..1250).map(|number| spawn(set(root.task), number, "leaf"));
+    assert!(peer.say(vec![unit(&root, children.collect())], 0).await.refused.is_empty());
+    assert_eq!(count(&url, "bundles").await, 13);
+    assert!(store.cancel(root.task).await.unwrap());
+    while store.sweep(5).await.unwrap() {}
+    assert_eq!((count(&url, "bundles").await, count(&url, "open").await), (0, 0));
+    assert_eq!(count(&url, "ended WHERE state = 5").await, 1251);
     assert_eq!(store.audit().await.unwrap(), []);
     server::drop_schema(&url);
 }
