@@ -438,8 +438,10 @@ pub async fn prune_spares_open_jobs(lab: Lab) {
     assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 3);
     assert_eq!(lab.homing.prune(Duration::from_secs(50)).await.unwrap(), 0);
     for (n, job) in (10..13).zip(old) {
-        assert_eq!(job.outcome().await.unwrap(), n, "known to whoever holds its handle");
-        let job = lab.homing.job::<u32>(job.id());
+        assert_eq!(job.outcome().await.unwrap(), n, "known while its handle is held");
+        let id = job.id();
+        drop(job);
+        let job = lab.homing.job::<u64>(id);
         let error = job.outcome().await.unwrap_err().to_string();
         assert!(error.contains("pruned"), "{error}");
     }
