@@ -62,6 +62,11 @@ impl Waiting {
         self.jobs.keys().chain(open.map(|(job, _)| job)).copied().collect()
     }
 
+    /// Those of jobs that somebody waits for by now.
+    fn asked_of(&self, jobs: &[JobId]) -> Set<JobId> {
+        jobs.iter().filter(|job| self.jobs.contains_key(job)).copied().collect()
+    }
+
     fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.new.is_empty() && self.fresh.is_empty()
     }
@@ -167,8 +172,9 @@ async fn watcher(
         look.dedup();
         while !look.is_empty() {
             let batch: Vec<JobId> = look.drain(..look.len().min(limits::PAGE)).collect();
+            let asked = guard().asked_of(&batch);
             let found = store.outcomes(batch.clone()).await;
-            settle(&mut guard(), &batch, found);
+            look.extend(settle(&mut guard(), &batch, &asked, found));
         }
         {
             let mut waiting = guard();
@@ -222,15 +228,23 @@ fn hear(waiting: &mut Waiting, ended: &[Ended]) -> Vec<JobId> {
     look
 }
 
-fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Settled)>, Error>) {
+/// Answers what was looked up for those who had `asked` before. Returns what is to be looked up again: a job
+/// that was not there when it was looked for, on account of its handle alone, may have come since.
+fn settle(
+    waiting: &mut Waiting,
+    batch: &[JobId],
+    asked: &Set<JobId>,
+    found: Result<Vec<(JobId, Settled)>, Error>,
+) -> Vec<JobId> {
+    let mut again = Vec::new();
     let found: Map<JobId, Settled> = match found {
         Ok(found) => found.into_iter().collect(),
-        Err(error) if error.is_transient() => return,
+        Err(error) if error.is_transient() => return again,
         Err(error) => {
             for asked in batch.iter().filter_map(|job| waiting.jobs.remove(job)).flatten() {
                 let _ = asked.send(Err(error.clone()));
             }
-            return;
+            return again;
         }
     };
     for job in batch {
@@ -248,10 +262,15 @@ fn settle(waiting: &mut Waiting, batch: &[JobId], found: Result<Vec<(JobId, Sett
         let answer = match found.get(job) {
             Some(settled) if !settled.state.is_ended() => continue,
             Some(settled) => Ok(settled.clone()),
-            None => Err(Error::Unknown { id: job.root() }),
+            None if asked.contains(job) => Err(Error::Unknown { id: job.root() }),
+            None => {
+                again.extend(waiting.jobs.contains_key(job).then_some(*job));
+                continue;
+            }
         };
         waiting.answer(*job, &answer);
     }
+    again
 }
 
 #[cfg(test)]
@@ -285,12 +304,29 @@ mod tests {
             (fell, settled(State::Failed)),
             (open, Settled { state: State::Running, outcome: None }),
         ];
-        settle(&mut waiting, &everything, Ok(rows.to_vec()));
+        settle(&mut waiting, &everything, &Set::default(), Ok(rows.to_vec()));
         let known = settled(State::Succeeded);
         assert_eq!(waiting.fresh.get(&told), Some(&Some(known.clone())));
         assert_eq!(waiting.fresh.get(&found), Some(&Some(known)));
         assert_eq!(waiting.fresh.get(&fell), None, "it may be retried");
         assert_eq!(waiting.fresh.get(&open), Some(&None));
+    }
+
+    /// A job whose submission was committed while it was looked for, because something had changed, was once
+    /// told to be unknown to whoever asked just then.
+    #[test]
+    fn a_job_that_comes_while_it_is_looked_for_is_looked_for_again() {
+        let job = JobId::named("new");
+        let mut waiting = Waiting::default();
+        waiting.fresh.insert(job, None);
+        let looked = waiting.everything();
+        let asked = waiting.asked_of(&looked);
+        let (sender, mut receiver) = oneshot::channel();
+        waiting.jobs.insert(job, vec![sender]);
+        assert_eq!(settle(&mut waiting, &looked, &asked, Ok(Vec::new())), [job]);
+        assert!(
+            receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
     }
 
     /// A job that was looked up twice in one batch, new and because another process had committed
@@ -302,11 +338,12 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.jobs.insert(job, vec![sender]);
         let open = || Ok(vec![(job, Settled { state: State::Pending, outcome: None })]);
-        settle(&mut waiting, &[job, job], open());
+        let asked = waiting.asked_of(&[job]);
+        settle(&mut waiting, &[job, job], &asked, open());
         assert!(
             receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
         );
-        settle(&mut waiting, &[job, job], Ok(Vec::new()));
+        settle(&mut waiting, &[job, job], &asked, Ok(Vec::new()));
         assert!(matches!(receiver.try_recv(), Ok(Err(Error::Unknown { .. }))));
     }
 
