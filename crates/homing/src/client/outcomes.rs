@@ -21,8 +21,6 @@ use crate::store::{Ended, Error, Store};
 const POLL: Duration = Duration::from_secs(1);
 /// How often those who have stopped waiting are forgotten, unless [`FEW`] wait.
 const FORGET: Duration = Duration::from_secs(1);
-/// Looks at all whose handles are held pause so many times as long as they took.
-const SHARE: u32 = 10;
 /// So few that a look at each costs nothing.
 const FEW: usize = 16;
 
@@ -42,8 +40,6 @@ struct Waiting {
     new: Set<JobId>,
     /// Submitted here, with a handle that is held: how it ended, or that it has not as far as was heard.
     fresh: Map<JobId, Option<Settled>>,
-    /// Hints about these may have been lost, and they are not looked up yet.
-    stale: bool,
     watched: bool,
 }
 
@@ -115,8 +111,8 @@ impl Outcomes {
             let mut waiting = self.waiting();
             match waiting.fresh.get(&job) {
                 Some(Some(settled)) => return Ok(settled.clone()),
-                Some(None) if !waiting.stale => {}
-                _ => {
+                Some(None) => {}
+                None => {
                     waiting.new.insert(job);
                     self.asked.notify_one();
                 }
@@ -170,7 +166,6 @@ async fn watcher(
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look: Vec<JobId> = Vec::new();
     let mut forgot = monotonic();
-    let mut all = Pace::default();
     loop {
         look.extend(guard().new.drain());
         look.sort_unstable();
@@ -197,56 +192,20 @@ async fn watcher(
                 break;
             }
         }
-        all.done();
-        let mut everything = |known: bool| {
-            let mut waiting = guard();
-            waiting.stale |= !known;
-            if waiting.stale && all.begins() {
-                waiting.stale = false;
-                return waiting.everything();
-            }
-            waiting.waited_for()
-        };
+        let everything = || guard().everything();
         tokio::select! {
             () = asked.notified() => {}
             jobs = ended.recv() => match jobs {
                 Ok(jobs) => look.extend(hear(&mut guard(), &jobs)),
-                Err(broadcast::error::RecvError::Lagged(_)) => look = everything(false),
+                Err(broadcast::error::RecvError::Lagged(_)) => look = everything(),
                 Err(broadcast::error::RecvError::Closed) => break,
             },
-            _ = changed.changed() => look = everything(false),
-            _ = poll.tick() => look = everything(true),
+            _ = changed.changed() => look = everything(),
+            _ = poll.tick() => look = guard().waited_for(),
         }
     }
     // The watch was given up under the lock: another may have begun since.
     std::mem::forget(watch);
-}
-
-/// How often all whose handles are held may be looked up: there may be a million of them, and other
-/// processes may commit all the time.
-#[derive(Debug, Default)]
-struct Pace {
-    began: Option<std::time::Instant>,
-    next: Option<std::time::Instant>,
-}
-
-impl Pace {
-    /// Whether a look may begin now. It then has.
-    fn begins(&mut self) -> bool {
-        let now = monotonic();
-        let may = self.next.is_none_or(|next| next <= now);
-        if may {
-            self.began = Some(now);
-        }
-        may
-    }
-
-    /// If a look has begun, it is over.
-    fn done(&mut self) {
-        if let Some(began) = self.began.take() {
-            self.next = Some(monotonic() + began.elapsed() * SHARE);
-        }
-    }
 }
 
 /// Answers what a hint brings with it. Returns what is to be looked up.
@@ -351,18 +310,6 @@ mod tests {
         assert_eq!(waiting.fresh.get(&found), Some(&Some(known)));
         assert_eq!(waiting.fresh.get(&fell), None, "it may be retried");
         assert_eq!(waiting.fresh.get(&open), Some(&None));
-    }
-
-    /// Looks at a million jobs do not follow each other without a pause, however much others commit.
-    #[test]
-    fn a_long_look_at_all_is_not_made_again_at_once() {
-        let mut pace = Pace::default();
-        assert!(pace.begins());
-        pace.began = monotonic().checked_sub(Duration::from_hours(1));
-        pace.done();
-        assert!(!pace.begins());
-        pace.next = Some(monotonic());
-        assert!(pace.begins());
     }
 
     /// A job whose submission was committed while it was looked for, because something had changed, was once
