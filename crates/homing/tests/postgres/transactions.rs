@@ -212,7 +212,9 @@ async fn tasks_that_were_born_together_write_once() {
     let worker = homing.worker().register(import).state(world.clone()).concurrency(40);
     worker.start().await.unwrap();
     for job in jobs {
-        assert_eq!(job.outcome().await.unwrap(), 1);
+        // A bound on hangs, never a measure.
+        let outcome = tokio::time::timeout(Duration::from_mins(1), job.outcome()).await.unwrap();
+        assert_eq!(outcome.unwrap(), 1);
     }
     assert_eq!(world.pages(&client).await, (40, 0));
     sound(&homing).await;

@@ -9,22 +9,25 @@
 //! Who needs both locks a bundle before rows of tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::Row;
 
 use super::claim::Candidates;
 use super::columns::{limit, small, task_id, token};
 use super::fault::Result;
-use super::front::{self, Level, Place, Ready};
+use super::front::{self, Level, Place};
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Known, Scene};
 use super::task::Task;
 use crate::clock::Time;
-use crate::id::{JobId, Local, Map, Set, TaskId, Token, WorkerId};
+use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
 use crate::state::State;
-use crate::store::{Event, Unit};
+
+pub(super) mod dissolve;
+mod held;
+
+pub(super) use held::{Held, stays};
 
 /// As many bundles are looked at in any case; see `ready!`.
 pub(super) const SEEN: usize = 8;
@@ -37,25 +40,14 @@ macro_rules! bundle {
     };
 }
 
-/// Whether a member, by its id and the number of its turn, is still in a bundle called `b`.
-macro_rules! is_here {
-    ($turn:literal) => {
-        concat!("get_bit(b.gone, (", $turn, " - 1)::integer) = 0")
-    };
-}
-
 /// Whether a task of a table called `t` is in a bundle called `b`.
 macro_rules! in_bundle {
     () => {
-        concat!(
-            "t.bundle IS NOT NULL
+        "t.bundle IS NOT NULL
       AND b.job = CASE WHEN t.parent IS NULL THEN t.bundle ELSE t.job END
       AND b.local = CASE WHEN t.parent IS NULL THEN t.local ELSE t.bundle END
-      AND ",
-            super::bundle::is_here!(
-                "array_position(b.members, CASE WHEN t.parent IS NULL THEN t.job ELSE t.local END)"
-            )
-        )
+      AND get_bit(b.gone, array_position(b.members,
+        CASE WHEN t.parent IS NULL THEN t.job ELSE t.local END) - 1) = 0"
     };
 }
 
@@ -77,53 +69,7 @@ macro_rules! members {
     };
 }
 
-pub(super) use {bundle, bundled_state, in_bundle, is_here, members};
-
-/// Gives the tasks of bundles, those that are told, rows of their own. Says what there is to claim of them:
-/// whoever came by meanwhile has passed over it.
-macro_rules! dissolve {
-    ($which:literal) => {
-        concat!(
-            "WITH held AS MATERIALIZED (SELECT b.job, b.local FROM homing.bundles AS b ",
-            $which,
-            " FOR UPDATE OF b),
-    b AS (DELETE FROM homing.bundles AS b USING held AS h WHERE b.job = h.job AND b.local = h.local
-      RETURNING b.*),
-    opened AS (INSERT INTO homing.open (job, local, parent, \"set\", depth, state, priority, attempt,
-        failures, crashes, stalls, lines, due, claim, worker, started, dropped, signalled, queue, kind)
-      SELECT m.job, m.local, b.parent, b.\"set\", b.depth, (b.worker IS NOT NULL)::integer, b.priority, 1,
-        0, 0, 0, 0, b.due, b.claim, b.worker, b.started, 0, false, b.queue, b.kind
-      FROM b ",
-            members!(),
-            ")
-  SELECT queue, kind, priority, due, job, local, worker IS NULL FROM b"
-        )
-    };
-}
-
-/// Those that tasks are in.
-const DISSOLVE_NAMED: &str = dissolve!(
-    "JOIN (SELECT DISTINCT CASE WHEN t.parent IS NULL THEN t.bundle ELSE t.job END AS job,
-          CASE WHEN t.parent IS NULL THEN t.local ELSE t.bundle END AS local
-        FROM unnest($1::uuid[], $2::uuid[]) AS n (job, local) JOIN homing.tasks AS t USING (job, local)
-        WHERE t.bundle IS NOT NULL) AS n USING (job, local)
-      ORDER BY b.job, b.local"
-);
-
-/// Those that a worker has claimed.
-const DISSOLVE_HELD: &str = dissolve!("WHERE b.worker = $1 ORDER BY b.job, b.local");
-
-/// Those of a task's children, or of one of its sets.
-const DISSOLVE_BELOW: &str = dissolve!(
-    "WHERE b.job = $1 AND b.parent = $2 AND ($3::uuid IS NULL OR b.\"set\" = $3)
-      ORDER BY b.job, b.local LIMIT $4"
-);
-
-/// Those that bear the keys of jobs' roots, which may come into being again.
-const DISSOLVE_ROOTS: &str = dissolve!(
-    "WHERE b.job = ANY ($1::uuid[]) AND b.local = '00000000-0000-0000-0000-000000000000'
-      ORDER BY b.job, b.local"
-);
+pub(super) use {bundle, bundled_state, in_bundle, members};
 
 /// For the caller of a transaction: waits for whoever is dissolving a task's bundle.
 pub(super) const WAIT: &str = concat!(
@@ -131,39 +77,6 @@ pub(super) const WAIT: &str = concat!(
     in_bundle!(),
     " WHERE t.job = $1 AND t.local = $2 FOR UPDATE OF b"
 );
-
-pub(super) fn dissolve_named<'e>(tasks: &[TaskId]) -> Step<'e> {
-    Step::new(DISSOLVE_NAMED, arrays!(tasks, task => task.job, task.local))
-}
-
-pub(super) fn dissolve_held<'e>(worker: WorkerId) -> Step<'e> {
-    Step::new(DISSOLVE_HELD, values![worker])
-}
-
-pub(super) fn dissolve_below<'e>(task: TaskId, set: Option<Local>, most: usize) -> Step<'e> {
-    Step::new(DISSOLVE_BELOW, values![task.job, task.local, set, limit(most)])
-}
-
-pub(super) fn dissolve_roots<'e>(jobs: &[JobId]) -> Step<'e> {
-    Step::new(DISSOLVE_ROOTS, values![jobs.to_vec()])
-}
-
-/// The text and values of [`dissolve_named`], for a caller's own connection.
-pub(super) const DISSOLVE: &str = DISSOLVE_NAMED;
-
-/// What there is to claim of dissolved bundles.
-pub(super) fn claimable(rows: &[Row]) -> Result<Ready> {
-    let mut ready = Ready::default();
-    for row in rows {
-        if row.try_get(6)? {
-            let (queue, kind) = (row.try_get(0)?, row.try_get(1)?);
-            let level = Level { queue, kind, priority: row.try_get(2)? };
-            let id = task_id(row, 4)?;
-            ready.at(level, (row.try_get(3)?, id.job, id.local));
-        }
-    }
-    Ok(ready)
-}
 
 /// Locks the bundles that were claimed under tokens.
 const HELD: &str = concat!(
@@ -250,62 +163,6 @@ impl<'c> Candidates<'c> {
     pub(super) fn bundled_levels(&self) -> Option<Step<'c>> {
         self.levels_by(LEVELS)
     }
-}
-
-/// Tasks that this process has claimed in bundles and that have done nothing but record since, by their
-/// workers: their rows need not be looked for. Whoever else takes one of them away tells its worker.
-#[derive(Debug, Default)]
-pub(super) struct Held(Mutex<Map<WorkerId, Set<TaskId>>>);
-
-impl Held {
-    fn known(&self) -> MutexGuard<'_, Map<WorkerId, Set<TaskId>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn add(&self, worker: WorkerId, tasks: Vec<TaskId>) {
-        if !tasks.is_empty() {
-            self.known().entry(worker).or_default().extend(tasks);
-        }
-    }
-
-    pub(super) fn forget(&self, worker: WorkerId, tasks: impl IntoIterator<Item = TaskId>) {
-        let mut tasks = tasks.into_iter().peekable();
-        if tasks.peek().is_none() {
-            return;
-        }
-        if let Some(held) = self.known().get_mut(&worker) {
-            tasks.for_each(|task| _ = held.remove(&task));
-        }
-    }
-
-    pub(super) fn leave(&self, worker: WorkerId) {
-        self.known().remove(&worker);
-    }
-
-    /// Those of units that are in bundles, as far as is known. Of a task that goes on to do more than to
-    /// record it is no longer so.
-    pub(super) fn of(&self, units: &[&Unit]) -> Set<TaskId> {
-        let mut known = self.known();
-        let mut of = Set::default();
-        for unit in units {
-            let Some(held) = known.get_mut(&unit.token.worker) else { continue };
-            let records = |event: &Event| matches!(event, Event::Record { .. });
-            let here = if unit.events.iter().all(records) {
-                held.contains(&unit.task)
-            } else {
-                held.remove(&unit.task)
-            };
-            if here && stays(unit) {
-                of.insert(unit.task);
-            }
-        }
-        of
-    }
-}
-
-/// Whether a unit leaves its task in its bundle, or in no row at all.
-pub(super) fn stays(unit: &Unit) -> bool {
-    unit.events.iter().all(|event| matches!(event, Event::Record { .. } | Event::End(_)))
 }
 
 /// A bundle that is locked.
@@ -435,9 +292,8 @@ impl Scene<'_> {
     }
 
     /// The members of bundles that are claimed whole.
-    pub(super) fn claimed_in_bundles(&self) -> Vec<TaskId> {
-        let claimed = self.partings().claimed.into_iter();
-        claimed.flat_map(|(key, _)| self.members(key)).collect()
+    pub(super) fn claimed_in(&self, partings: &Partings) -> Vec<TaskId> {
+        partings.claimed.iter().flat_map(|(key, _)| self.members(*key)).collect()
     }
 
     /// What was done to the bundles.

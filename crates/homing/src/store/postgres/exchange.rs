@@ -450,7 +450,8 @@ impl Talk<'_, '_> {
         let Exchange { worker, number, acknowledged, claim, .. } = self.exchange;
         let goes_on = self.reach != Reach::Units && !turn.upkeep;
         // A notice is told by this exchange only if its reply carries it.
-        let mut steps = scene.steps(goes_on.then_some((*worker, *number)));
+        let partings = scene.partings();
+        let mut steps = scene.steps(&partings, goes_on.then_some((*worker, *number)));
         let notices = goes_on && !seen.notices.is_empty();
         if notices {
             steps.push(Step::new(KNOWN, values![*worker, *acknowledged as i64]));
@@ -484,7 +485,7 @@ impl Talk<'_, '_> {
             let here = scene.next_due(*worker, claim, &seen.paused);
             turn.reply.next_due = here.into_iter().chain(row.try_get::<_, Option<Time>>(0)?).min();
         }
-        self.session.shared.held.add(*worker, scene.claimed_in_bundles());
+        self.session.shared.held.add(*worker, scene.claimed_in(&partings));
         turn.effects = scene.effects();
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::Row;
 
-use super::bundle::{self, Held};
+use super::bundle::{self, Held, dissolve};
 use super::columns::{Hash, count, set_counts, task_id};
 use super::fault::Result;
 use super::pipeline::{self, Session, Step, arrays, values};
@@ -123,10 +123,7 @@ impl<'e> Wanted<'e> {
     pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
         let mut whats = Vec::new();
         if !self.others.is_empty() {
-            whats.push((
-                pipeline::add(steps, bundle::dissolve_named(&self.others)),
-                What::Dissolved,
-            ));
+            whats.push((pipeline::add(steps, dissolve::named(&self.others)), What::Dissolved));
         }
         let tokens: Vec<Token> = self.tokens.iter().copied().collect();
         if !tokens.is_empty() {
@@ -328,7 +325,7 @@ impl What {
     /// Puts what was read into the scene. What the scene knows already stays: it may have changed there.
     fn absorb(self, rows: &[Row], scene: &mut Scene<'_>) -> Result<()> {
         if self == Self::Dissolved {
-            scene.effects.claimable.extend(bundle::claimable(rows)?);
+            scene.effects.claimable.extend(dissolve::claimable(rows)?);
         }
         for row in rows {
             match self {

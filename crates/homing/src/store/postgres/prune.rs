@@ -3,10 +3,11 @@
 //! A transaction removes a bounded number of rows, so a large job takes several. Its root goes last: until
 //! then the job is still there, with its counts, and its id is not free.
 
+use super::Shared;
+use super::bundle::dissolve;
 use super::columns::limit;
 use super::fault::Result;
 use super::pipeline::{Session, Step, values};
-use super::{Shared, bundle};
 use crate::clock::Time;
 use crate::id::JobId;
 use crate::limits;
@@ -100,7 +101,7 @@ async fn prune(session: &Session<'_>, before: Time) -> Result<Pruned> {
     pruned.jobs = whole.len() as u64;
     let mut steps = Vec::new();
     if !whole.is_empty() {
-        steps.push(bundle::dissolve_roots(&whole));
+        steps.push(dissolve::roots(&whole));
         steps.extend(WHOLE.iter().map(|sql| Step::new(sql, values![whole.clone()])));
     }
     if let Some(job) = large {

@@ -2,6 +2,7 @@
 //!
 //! Each is a transaction of its own, bounded, and done by one process at a time: the others go on without.
 
+use super::bundle::dissolve;
 use super::cancel::CLOCK;
 use super::columns::{limit, task_id};
 use super::fault::Result;
@@ -9,7 +10,7 @@ use super::front::Ready;
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Cascade, Scene};
-use super::{Shared, bundle, worker};
+use super::{Shared, worker};
 use crate::error::Reason;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
@@ -100,7 +101,7 @@ impl Shared {
                     Step::begin(),
                     Step::new(worker::TRY_ALONE, values![worker::lock(worker)]),
                     Step::new(STILL_DEAD, values),
-                    bundle::dissolve_held(worker),
+                    dissolve::held(worker),
                     Step::new(HELD, values![worker]),
                 ])
                 .await?;
@@ -240,7 +241,7 @@ impl Shared {
             ]
         };
         let steps = cascades.iter().flat_map(|(_, cascade)| {
-            let bundles = bundle::dissolve_below(cascade.task, cascade.set, BUNDLES);
+            let bundles = dissolve::below(cascade.task, cascade.set, BUNDLES);
             [bundles, Step::new(BELOW, below(cascade))]
         });
         let found = session.run(steps.collect()).await?;
@@ -251,7 +252,7 @@ impl Shared {
         let mut more = false;
         for ((number, cascade), rows) in cascades.iter().zip(&found) {
             let [bundles, children] = rows else { continue };
-            claimable.extend(bundle::claimable(bundles)?);
+            claimable.extend(dissolve::claimable(bundles)?);
             let mut children = ids(children)?;
             let room = left - falling.len();
             more = children.len() > room || bundles.len() >= BUNDLES;

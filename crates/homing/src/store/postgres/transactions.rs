@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use tokio_postgres::types::ToSql;
 
-use super::bundle;
+use super::bundle::{self, dissolve};
 use super::connect::{Connector, Pool};
 use super::fault::{Fault, Result};
 use super::options::Options;
@@ -96,7 +96,7 @@ impl Transactions {
         let key: [&(dyn ToSql + Sync); 4] = [&task.job, &task.local, &token.worker, &claim];
         if tx.execute(&lock, &key).await? == 0 {
             // It may be in a bundle still.
-            let dissolve = tx.prepare_cached(&self.schema.render(bundle::DISSOLVE)).await?;
+            let dissolve = tx.prepare_cached(&self.schema.render(dissolve::NAMED)).await?;
             tx.query(&dissolve, &[&vec![task.job], &vec![task.local]]).await?;
             if tx.execute(&lock, &key).await? == 0 {
                 return Ok(false);

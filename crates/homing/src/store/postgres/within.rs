@@ -135,7 +135,7 @@ impl Caller<'_> {
         scene.submit(job);
         // It is taken already.
         scene.keys.clear();
-        for step in scene.steps(None) {
+        for step in scene.steps(&scene.partings(), None) {
             let (sql, values) = step.parts();
             self.run(sql, values).await?;
         }

@@ -6,10 +6,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Shared;
+use super::bundle::dissolve;
 use super::fault::Result;
 use super::pipeline::{Step, values};
 use super::task::words;
-use super::{Shared, bundle};
 use crate::id::{Map, WorkerId};
 use crate::limits;
 use crate::store::{Exchange, Heartbeat};
@@ -139,7 +140,7 @@ impl Shared {
                     Step::new(ALONE, values![lock(worker)]),
                     Step::new(FORGET, values![worker]),
                     Step::new(FORGET_NOTICES, values![worker]),
-                    bundle::dissolve_held(worker),
+                    dissolve::held(worker),
                     Step::new(LOCK, values![worker]),
                     Step::new(RELEASE, values![self.manual_now(), worker, age]),
                     Step::plain("COMMIT"),

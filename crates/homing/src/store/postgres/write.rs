@@ -1,10 +1,11 @@
 //! Writing: everything a scene has come to, a statement per table and not per task.
 
+use super::bundle::{self, Partings};
 use super::fault::Result;
+use super::log;
 use super::pipeline::{Session, Step, arrays};
 use super::scene::{Counted, Effects, Scene};
 use super::task;
-use super::{bundle, log};
 use crate::id::{Local, TaskId, WorkerId};
 use crate::store::Entry;
 use crate::wait::SetCounts;
@@ -54,14 +55,17 @@ const NOTICE: &str = "INSERT INTO homing.notices (job, number, worker, local, cl
 impl Scene<'_> {
     /// The statements that write all this. Notices for `told` are given in the reply to the exchange of
     /// that number.
-    pub(super) fn steps(&self, told: Option<(WorkerId, u64)>) -> Vec<Step<'_>> {
+    pub(super) fn steps(
+        &self,
+        partings: &Partings,
+        told: Option<(WorkerId, u64)>,
+    ) -> Vec<Step<'_>> {
         let mut steps = Vec::new();
         if !self.freed.is_empty() {
             steps.push(Step::new(FREE, arrays!(self.freed, (key, job) => key.as_str(), *job)));
         }
-        let partings = self.partings();
         self.write_births(&mut steps);
-        let leaving = self.leaving(&partings);
+        let leaving = self.leaving(partings);
         if !leaving.is_empty() {
             steps.push(task::open(&leaving));
         }
@@ -176,7 +180,7 @@ impl Scene<'_> {
 
     /// Writes everything and commits, in one round trip. Returns what is to be said of it.
     pub(super) async fn commit(self, session: &Session<'_>) -> Result<Effects> {
-        let mut steps = self.steps(None);
+        let mut steps = self.steps(&self.partings(), None);
         steps.push(Step::plain("COMMIT"));
         session.run(steps).await?;
         Ok(self.effects())

@@ -1,6 +1,6 @@
 //! Bundles: one row for many, and nothing of one of them is lost.
 
-use super::super::bundle::DISSOLVE;
+use super::super::bundle::dissolve;
 use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::id::TaskId;
@@ -143,8 +143,8 @@ async fn ends_wait_for_whoever_dissolves_the_bundle() {
         let mut holder = pool(&url).get().await.unwrap();
         let held = holder.transaction().await.unwrap();
         let (jobs, locals) = (vec![claimed[0].task.job], vec![claimed[0].task.local]);
-        let dissolve = options(&url).unwrap().schema.render(DISSOLVE);
-        held.query(&dissolve, &[&jobs, &locals]).await.unwrap();
+        let text = options(&url).unwrap().schema.render(dissolve::NAMED);
+        held.query(&text, &[&jobs, &locals]).await.unwrap();
         let commit = async {
             waiting(&server, "1").await;
             held.commit().await.unwrap();
@@ -276,7 +276,7 @@ async fn a_callers_transaction_is_waited_for() {
     let unit = unit(&claimed, vec![Event::Record { seq: 1, place, entry }]);
     let mut caller = pool(&url).get().await.unwrap();
     let tx = caller.transaction().await.unwrap();
-    tx.query(&schema.render(DISSOLVE), &[&vec![job], &vec![local]]).await.unwrap();
+    tx.query(&schema.render(dissolve::NAMED), &[&vec![job], &vec![local]]).await.unwrap();
     let record = "INSERT INTO homing.records (job, task, seq, place, entry)
         VALUES ($1, $2, 1, 'write', '{}')";
     tx.execute(&schema.render(record), &[&job, &local]).await.unwrap();
