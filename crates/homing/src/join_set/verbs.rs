@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{JoinSet, abort, decode, failure_of};
 use crate::context::Context;
 use crate::error::{JoinError, Misuse};
+use crate::id::TaskId;
 use crate::limits;
 use crate::store::{Cause, Child};
 use crate::wait::Condition;
@@ -50,6 +51,10 @@ impl<'s, T> JoinSome<'s, T, Vec<T>> {
 }
 
 impl<T> JoinSet<T> {
+    fn owner(&self) -> Option<TaskId> {
+        self.context.as_ref().ok().map(|context| context.task)
+    }
+
     fn issued(&self, context: &Context) -> u64 {
         context.with_set(self.set, |state| u64::from(state.issued))
     }
@@ -81,6 +86,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
@@ -123,6 +132,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
@@ -191,6 +204,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         self.set.issued(context)
     }
 
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         context.check_members(self.set.set, place).await;
         let too_many = self.set.too_many(context, "join_settled").is_some();
@@ -230,6 +247,10 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {

@@ -280,7 +280,7 @@ macro_rules! __conformance {
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
-                    a_tokio_task_has_no_context, foreign_join_all, plain_io_is_legal,
+                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
             );
         }
