@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Child, SetRow, Verb};
 use crate::clock::Time;
-use crate::error::Failure;
+use crate::error::{Failure, Reason};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::state::State;
@@ -55,6 +55,28 @@ pub trait Read: Send + Sync {
     fn kinds(&self) -> Verb<'_, Vec<KindView>>;
     /// Every breach of an invariant that a scan of open tasks finds. Always empty, or a defect.
     fn audit(&self) -> Verb<'_, Vec<Breach>>;
+}
+
+/// What people and bodies are told of a task of which a stored value does not decode.
+pub(crate) fn unreadable_text(task: TaskId, what: &str) -> String {
+    format!(
+        "what is stored of task {task} cannot be read: {what}; it stands still, and goes on once the row \
+         is mended or a version that can read it takes over"
+    )
+}
+
+/// A stored failure; one that does not decode is shown as such.
+pub(crate) fn failure(text: &str, kind: &str, task: TaskId, attempt: u32) -> Failure {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        let message = format!("its stored failure does not decode: {error}");
+        Failure::new(kind, task, attempt, Reason::Error, &message)
+    })
+}
+
+/// A stored list of words; one that does not decode is shown as it stands.
+#[cfg(feature = "sqlite")]
+pub(crate) fn words(text: String) -> Vec<String> {
+    serde_json::from_str(&text).unwrap_or_else(|_| vec![text])
 }
 
 /// Where a job's root stands.

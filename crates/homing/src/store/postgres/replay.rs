@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::Shared;
 use super::bundle::{bundled_state, in_bundle};
 use super::columns::{Hash, above, count, limit, maybe, set_counts};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::values;
 use crate::id::{Local, TaskId};
 use crate::store::{Child, Entry, SetRow};
@@ -73,8 +73,13 @@ impl Shared {
         let values = values![task.job, task.local, above(after), limit(rows)];
         let mut entries = Vec::new();
         for row in self.read(RECORD, values).await? {
-            let entry = serde_json::from_str(row.try_get(2)?)?;
-            entries.push((count(&row, 0)?, row.try_get(1)?, entry));
+            let seq = count(&row, 0)?;
+            let entry = serde_json::from_str(row.try_get(2)?).map_err(|error| {
+                Fault::Other(format!(
+                    "entry {seq} of the record of task {task} does not decode: {error}"
+                ))
+            })?;
+            entries.push((seq, row.try_get(1)?, entry));
         }
         Ok(entries)
     }

@@ -6,7 +6,7 @@
 use super::Shared;
 use super::cancel::CLOCK;
 use super::columns::task_id;
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::Effects;
 use super::task::ids;
@@ -52,8 +52,8 @@ const UNEND: &str =
   WHERE e.job = r.job AND e.local = r.local";
 
 /// After the rows are gone: the highest number that is left.
-const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = s.failed - u.failed,
-    cancelled = s.cancelled - u.cancelled, aborted = s.aborted - u.aborted,
+const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = greatest(s.failed - u.failed, 0),
+    cancelled = greatest(s.cancelled - u.cancelled, 0), aborted = greatest(s.aborted - u.aborted, 0),
     last_end = coalesce((SELECT max(e.\"end\") FROM homing.ended AS e
       WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.\"end\" IS NOT NULL), 0)
   FROM (SELECT job, task, \"set\", sum(failed) AS failed, sum(cancelled) AS cancelled,
@@ -185,8 +185,10 @@ async fn reopen(session: &Session<'_>, tasks: &[TaskId], now: Time) -> Result<Ve
     let answers = session.run(vec![Step::new(CAUSES, read()), Step::new(FALLEN, read())]).await?;
     let mut causes = std::collections::HashMap::new();
     for row in &answers[0] {
-        let cause: Cause = serde_json::from_str(row.try_get(2)?)?;
-        causes.insert(task_id(row, 0)?, cause);
+        let task = task_id(row, 0)?;
+        let cause: Cause = serde_json::from_str(row.try_get(2)?)
+            .map_err(|error| Fault::Other(format!("why task {task} failed: {error}")))?;
+        causes.insert(task, cause);
     }
     let mut fallen = Vec::new();
     for row in &answers[1] {

@@ -3,8 +3,8 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::children::{numbered, placed};
-use super::columns::{above, count, limit};
-use super::fault::Result;
+use super::columns::{above, count, limit, text};
+use super::fault::{Fault, Result};
 use super::tx::{Tx, set_counts};
 use crate::id::{Local, TaskId};
 use crate::store::{Child, Entry, SetRow};
@@ -28,8 +28,11 @@ impl Tx<'_> {
         let mut found = read.query(params![task.job, task.local, above(after), limit(rows)])?;
         let mut entries = Vec::new();
         while let Some(row) = found.next()? {
-            let entry = serde_json::from_slice(row.get_ref(2)?.as_bytes().unwrap_or_default())?;
-            entries.push((count(row, 0)?, row.get(1)?, entry));
+            let seq = count(row, 0)?;
+            let entry = serde_json::from_slice(row.get_ref(2)?.as_bytes().unwrap_or_default());
+            let whose = || format!("entry {seq} of the record of task {task}");
+            let entry = entry.map_err(|error| Fault::from(error).of(whose))?;
+            entries.push((seq, text(row, 1)?, entry));
         }
         Ok(entries)
     }
