@@ -9,6 +9,7 @@ use super::{JoinSet, abort, decode, failure_of};
 use crate::context::Context;
 use crate::error::{JoinError, Misuse};
 use crate::limits;
+use crate::store::read::{bytes_of, is_full};
 use crate::store::{Cause, Child};
 use crate::wait::Condition;
 use crate::waiting::{Durable, Settled};
@@ -138,7 +139,8 @@ impl Context {
                 return at_hand;
             }
             let page = self.ends(set, after).await;
-            let (full, nothing) = (page.len() == limits::PAGE, page.is_empty());
+            let full = is_full(page.len(), bytes_of(&page));
+            let nothing = page.is_empty();
             self.with_set(set, |state| {
                 state.more = full;
                 state.page = page.into();

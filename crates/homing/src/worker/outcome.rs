@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{Error, Failure, JoinError, Misuse, Reason};
+use crate::error::{bounded, Error, Failure, JoinError, Misuse, Reason};
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event};
@@ -70,9 +70,10 @@ impl Shared {
 
     /// The event for a replay that does not fit.
     pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
+        let reason = bounded(reason);
         let due = self.store.clock().now().after(stall_pause(claimed.stalls));
         tracing::warn!(task = %claimed.task, kind = %claimed.kind, reason, "the task stands still");
-        Event::Stall { reason: reason.to_owned(), due }
+        Event::Stall { reason, due }
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]

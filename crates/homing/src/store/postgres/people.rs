@@ -13,6 +13,7 @@ use super::pipeline::values;
 use super::task::decode;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId};
+use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
@@ -44,7 +45,9 @@ const TASK: &str = concat!(
 
 /// Each by its key. A root has one row of the two, or is in a bundle; none of them is no job.
 const OUTCOMES: &str = concat!(
-    "SELECT asked.job, one.state, one.outcome
+    "SELECT asked.job, one.state, CASE WHEN coalesce(sum(octet_length(one.outcome))
+      OVER (ORDER BY asked.turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) < $3
+    THEN one.outcome END
   FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (job, turn)
     CROSS JOIN LATERAL (
       SELECT o.state, NULL AS outcome FROM homing.open AS o
@@ -178,7 +181,7 @@ impl Shared {
     }
 
     pub(super) async fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
-        let rows = self.read(OUTCOMES, values![jobs.to_vec(), Local::ROOT]).await?;
+        let rows = self.read(OUTCOMES, values![jobs.to_vec(), Local::ROOT, limit(limits::PAGE_BYTES)]).await?;
         let settled = |row: &Row| {
             Ok((row.try_get(0)?, Settled { state: row.try_get(1)?, outcome: row.try_get(2)? }))
         };

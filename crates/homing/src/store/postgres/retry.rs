@@ -3,6 +3,8 @@
 //! The row of its root is locked from beginning to end, so that two retries, or a retry and a prune, follow
 //! each other. The tree is walked down level by level.
 
+use std::time::Duration;
+
 use super::Shared;
 use super::cancel::CLOCK;
 use super::columns::task_id;
@@ -64,6 +66,9 @@ const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = greatest(s.failed - 
 
 /// Unless another open job has it by now.
 const TAKE_KEY: &str = "INSERT INTO homing.keys (key, job) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+/// Between two looks at cancellations that another process carries down.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// A child that is reopened.
 struct Fallen {
@@ -128,7 +133,12 @@ impl Shared {
                     return Ok(Some(done));
                 }
                 Retried::Unknown => return Ok(None),
-                Retried::Settling => drop(self.cascade().await?),
+                Retried::Settling => {
+                    if !self.cascade().await? {
+                        // It is done, or another process is at it.
+                        tokio::time::sleep(SETTLING).await;
+                    }
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
     ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
-    WorkerView, failure, unreadable_text, words,
+    PageBytes, WorkerView, failure, unreadable_text, words,
 };
 
 const TASK: &str =
@@ -112,6 +112,9 @@ impl Tx<'_> {
         state: State,
         rows: usize,
     ) -> Result<Vec<TaskId>> {
+        if state == State::Pending && !self.few_are_ready(self.child_counts(task)?.spawned)? {
+            return self.pending_children(task, rows);
+        }
         let mut find = self.sql(children_sql(state))?;
         let found = find.query_map(params![task.job, task.local, limit(rows)], |row| {
             Ok(TaskId { job: task.job, local: row.get(0)? })
@@ -119,13 +122,41 @@ impl Tx<'_> {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Whether fewer tasks are ready or scheduled, in all jobs, than a task has children.
+    fn few_are_ready(&self, children: u64) -> Result<bool> {
+        let mut some = self.sql(
+            "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY ready WHERE state = 0 LIMIT ?1)",
+        )?;
+        let ready = some.query_row([above(children)], |row| count(row, 0))?;
+        Ok(ready < children)
+    }
+
+    /// The first pending children of a task, read from among its children.
+    fn pending_children(&self, task: TaskId, rows: usize) -> Result<Vec<TaskId>> {
+        let mut pending = Vec::new();
+        for set in self.sets_of(task, None, usize::MAX)? {
+            let (mut after, mut more) = (None, set.counts.spawned > set.counts.ended());
+            while more && pending.len() < rows {
+                let (page, last) = self.states_after(task, set.set, after)?;
+                more = !last;
+                after = page.last().map(|(cursor, _)| *cursor).or(after);
+                let found = page.into_iter().filter(|(_, state)| *state == State::Pending);
+                pending.extend(found.map(|(at, _)| TaskId { job: task.job, local: at.local }));
+            }
+        }
+        pending.truncate(rows);
+        Ok(pending)
+    }
+
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
         let mut read =
             self.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
-        let mut found = Vec::with_capacity(jobs.len());
+        let (mut found, mut bytes) = (Vec::with_capacity(jobs.len()), PageBytes::default());
         for job in jobs {
             let settled = read.query_row(params![job, Local::ROOT], |row| {
-                Ok(Settled { state: row.get(0)?, outcome: maybe_text(row, 1)? })
+                let outcome = maybe_text(row, 1)?;
+                let outcome = outcome.filter(|outcome| bytes.take(outcome.len()));
+                Ok(Settled { state: row.get(0)?, outcome })
             });
             found.extend(settled.optional()?.map(|settled| (*job, settled)));
         }

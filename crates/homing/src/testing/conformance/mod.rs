@@ -226,7 +226,8 @@ macro_rules! __conformance {
                     job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line, branches_lose_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
-                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged;
+                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged,
+                    zero_bytes_are_shown;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
