@@ -32,6 +32,9 @@ pub const EXCHANGE_BYTES: usize = 8 * 1024 * 1024;
 pub const CLAIM: usize = 1000;
 /// Rows on one page of a reading verb.
 pub const PAGE: usize = 1000;
+/// Bytes of values on one page of a reading verb, and of arguments in one transaction of `submit_all`: the
+/// row that reaches this is the page's last.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Log lines kept of one task; one more line counts those dropped.
 pub const LOG_LINES: u32 = 10_000;
 /// Tasks ended by one transaction of a cancellation that goes down a tree.

@@ -17,6 +17,7 @@ use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
 mod by_hand;
 pub mod cancelling;
+pub mod claims;
 pub mod crashes;
 pub mod drift;
 pub mod input;
@@ -227,7 +228,8 @@ macro_rules! __conformance {
                     job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line, branches_lose_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
-                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged;
+                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged,
+                    zero_bytes_are_shown;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
@@ -238,12 +240,14 @@ macro_rules! __conformance {
                     g11_suspects_run_alone, shutdown_hands_back, a_given_up_worker_starts_afresh,
                     two_workers_share_the_work, g07_answers_replay_the_same,
                     g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;
+                claims: g06_an_older_future_is_dropped_after_a_failure,
+                    g06_an_older_future_is_dropped_after_a_shutdown, g06_an_older_future_is_dropped_after_a_crash;
                 cancelling: g08_cancellation_goes_down_the_tree, g08_a_body_sees_its_cancellation,
                     g08_the_first_terminal_write_wins, g08_a_lost_reply_loses_no_cancellation,
                     g09_a_task_ends_after_its_children,
                     g09_a_failed_child_fails_the_closing_join, g09_failure_aborts_the_rest,
                     g09_a_retry_aborts_nothing, g09_a_late_spawn_does_not_survive,
-                    aborted_children_are_no_losses, abort_spares_later_children,
+                    aborted_children_are_no_losses, abort_spares_later_children, abort_spares_children_after_placed_ones,
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
