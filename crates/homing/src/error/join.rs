@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Misuse};
-use crate::id::TaskId;
+use crate::id::{JobId, TaskId};
 use crate::store;
 
 /// What a wait for children may say instead of their values.
@@ -51,6 +51,16 @@ pub enum JoinError {
         /// What the decoder said.
         reason: String,
     },
+    /// There is no such job, or it was removed before the wait was answered.
+    #[error(
+        "no job has the id {id}: it was never submitted to this store, or it was removed; submit it before the task that waits for it"
+    )]
+    UnknownJob {
+        /// The job.
+        id: JobId,
+        #[doc(hidden)]
+        cause: Box<store::Cause>,
+    },
     /// Fewer children succeeded than the wait needs.
     #[error("{succeeded} of {spawned} children succeeded, {needed} were needed")]
     TooFew {
@@ -79,7 +89,11 @@ impl JoinError {
         match self {
             Self::Failed { cause, .. } | Self::TooFew { cause, .. } => cause.as_deref().cloned(),
             Self::TimedOut(timed_out) => timed_out.cause.clone(),
-            _ => None,
+            Self::UnknownJob { cause, .. } => Some((**cause).clone()),
+            Self::Aborted { .. }
+            | Self::TooMany { .. }
+            | Self::Undecodable { .. }
+            | Self::Misuse(_) => None,
         }
     }
 
