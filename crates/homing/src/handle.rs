@@ -92,11 +92,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, it may have sent the value or not.
-    pub async fn signal<V: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        value: &V,
-    ) -> Result<(), Misuse> {
+    pub async fn signal<V: Serialize + ?Sized>(&self, name: &str, value: &V) -> Result<(), Misuse> {
         let Spawned { child, place, .. } = &self.spawned;
         crate::info::send(&self.context, place, *child, (name, value)).await
     }

@@ -144,11 +144,7 @@ impl Parent {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, it may have sent the value or not.
-    pub async fn signal<V: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        value: &V,
-    ) -> Result<(), Misuse> {
+    pub async fn signal<V: Serialize + ?Sized>(&self, name: &str, value: &V) -> Result<(), Misuse> {
         send(&self.context, "parent", self.id, (name, value)).await
     }
 }

@@ -250,6 +250,17 @@ pub fn concerns(waits: &[Wait], set: Local) -> bool {
     waits.iter().flat_map(|wait| &wait.arms).any(|arm| names(arm, set))
 }
 
+/// The other jobs that the waits name and that are open: their ends must be told.
+pub fn open_jobs<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<JobId>, F::Error> {
+    let mut open = Vec::new();
+    for job in jobs(waits) {
+        if facts.job(job)?.is_open() {
+            open.push(job);
+        }
+    }
+    Ok(open)
+}
+
 /// The other jobs the waits name, each once.
 pub fn jobs(waits: &[Wait]) -> Vec<JobId> {
     fn add(condition: &Condition, jobs: &mut Vec<JobId>) {

@@ -104,7 +104,8 @@ pub(crate) fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
             told("child", text).placed(place).about([child.id])
         }
         Because::Job { place, root } => {
-            let text = format!("it waits for the job of {}, which {}", root.kind, stands(root.state));
+            let text =
+                format!("it waits for the job of {}, which {}", root.kind, stands(root.state));
             told("job", text).placed(place).about([root.id])
         }
         Because::Signal { place, name } => {

@@ -11,8 +11,8 @@ use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply,
-    Signalled, Unit,
+    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled,
+    Unit,
 };
 use crate::wait::{Answer, Wait};
 
@@ -220,7 +220,9 @@ impl Data {
         if !answers.is_empty() {
             return Some(answers);
         }
-        self.watchers.extend(crate::wait::jobs(&waits).into_iter().map(|job| (job, task)));
+        let mut facts = super::finish::Scene { data: self, task, now };
+        let Ok(jobs) = crate::wait::open_jobs(&waits, &mut facts);
+        self.watchers.extend(jobs.into_iter().map(|job| (job, task)));
         self.change(task, |row| {
             row.state = State::Waiting;
             row.waits = waits;

@@ -2,15 +2,13 @@
 
 use super::bundle;
 use super::fault::{Fault, Result};
-use super::finish::Ending;
+use super::finish::{Ending, View};
 use super::scene::{Cascade, Known, Scene};
 use super::task::{Birth, Newborn, Task};
 use crate::id::TaskId;
 use crate::limits;
 use crate::state::State;
-use crate::store::{
-    Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit,
-};
+use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit};
 use crate::wait::{self, Answer, Wait};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
@@ -169,9 +167,10 @@ impl<'e> Scene<'e> {
         }
         self.entries.push((task, *seq, place, entry));
         let to = TaskId { job: task.job, local: *to };
-        let number = self.numbers.pop_front().ok_or_else(|| {
-            Fault::Other("there is no number for a signal".to_owned())
-        })?;
+        let number = self
+            .numbers
+            .pop_front()
+            .ok_or_else(|| Fault::Other("there is no number for a signal".to_owned()))?;
         let Some(row) = self.change(to) else { return Ok(()) };
         row.signalled = true;
         let waits = row.state == State::Waiting;
@@ -200,7 +199,7 @@ impl<'e> Scene<'e> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
-        for job in wait::jobs(waits) {
+        for job in wait::open_jobs(waits, &mut View { scene: self, task })? {
             if !self.rows.contains_key(&job.root()) {
                 // It came to be, or was opened again, after the rows were locked.
                 return Err(Fault::Stale);

@@ -180,9 +180,8 @@ impl Scene<'_> {
             let values = arrays!(self.watching, (job, waiter) => *job, waiter.job, waiter.local);
             steps.push(Step::new(WATCH, values));
         }
-        let ended = |job: &JobId| {
-            self.rows.get(&job.root()).is_some_and(|root| root.task.state.is_ended())
-        };
+        let ended =
+            |job: &JobId| self.rows.get(&job.root()).is_some_and(|root| root.task.state.is_ended());
         let mut over: Vec<JobId> = self.watchers.iter().map(|(job, _)| *job).collect();
         over.dedup();
         over.retain(ended);

@@ -12,8 +12,7 @@ use crate::id::{TaskId, Token, WorkerId};
 use crate::limits;
 use crate::state::State;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply,
-    Signalled, Unit,
+    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled, Unit,
 };
 use crate::wait::{Answer, Wait};
 
@@ -222,7 +221,8 @@ impl Tx<'_> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
-        self.watch(row.id, &crate::wait::jobs(waits))?;
+        let jobs = crate::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
+        self.watch(row.id, &jobs)?;
         row.state = State::Waiting;
         row.waits = Some(crate::encode::json(&waits));
         row.wake = crate::wait::earliest(waits);

@@ -275,10 +275,10 @@ impl Facts for Scene<'_, '_> {
     }
 
     fn job(&mut self, job: JobId) -> Result<Standing> {
-        let mut read = self.tx.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
-        let root = read.query_row(params![job, Local::ROOT], |row| {
-            Ok(Standing::of(row.get(0)?, row.get(1)?))
-        });
+        let mut read =
+            self.tx.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let root = read
+            .query_row(params![job, Local::ROOT], |row| Ok(Standing::of(row.get(0)?, row.get(1)?)));
         Ok(root.optional()?.unwrap_or(Standing::Unknown))
     }
 
