@@ -97,7 +97,9 @@ pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
 pub use info::{Info, Parent, info, parent};
 pub use job_wait::{JobEnd, job};
-pub use join_set::{FailurePolicy, JoinAll, JoinNext, JoinSet, JoinSettled, JoinSome};
+pub use join_set::{
+    FailurePolicy, JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome,
+};
 pub use overdue::overdue;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};

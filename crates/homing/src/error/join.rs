@@ -84,6 +84,18 @@ impl JoinError {
         if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
     }
 
+    /// The child or root that this is about, where it is about one.
+    pub fn id(&self) -> Option<TaskId> {
+        match self {
+            Self::Failed { failure, .. } => Some(failure.id),
+            Self::Aborted { id } | Self::Undecodable { id, .. } => Some(*id),
+            Self::UnknownJob { id, .. } => Some(id.root()),
+            Self::TimedOut(_) | Self::TooMany { .. } | Self::TooFew { .. } | Self::Misuse(_) => {
+                None
+            }
+        }
+    }
+
     /// The wait that said so, for the job's retry.
     pub(crate) fn cause(&self) -> Option<store::Cause> {
         match self {

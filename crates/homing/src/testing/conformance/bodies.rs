@@ -494,6 +494,48 @@ async fn unlimited() -> Result<bool> {
     Ok(crate::overdue()?.is_cancelled())
 }
 
+#[task(retries = 0)]
+async fn sometimes(n: u64, State(probe): State<Probe>) -> Result<u64> {
+    probe.pass(&format!("gate {n}")).await;
+    if n == 1 { Err(crate::Error::msg("no 1")) } else { Ok(n) }
+}
+
+#[task]
+async fn telling_apart(State(probe): State<Probe>) -> Result<Vec<String>> {
+    let mut set = JoinSet::new();
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(set.spawn(sometimes(n)).await?.id());
+    }
+    let at = |id: Option<TaskId>| ids.iter().position(|own| Some(*own) == id);
+    let mut seen = Vec::new();
+    while let Some(next) = set.join_next_with_id().timeout(Duration::from_secs(60)).await {
+        seen.push(match next {
+            Ok((id, value)) => format!("{:?} {value}", at(Some(id))),
+            Err(error) if error.is_timeout() => format!("late {:?}", error.id()),
+            Err(error) => format!("{:?} failed", at(error.id())),
+        });
+        probe.hit("told apart");
+    }
+    Ok(seen)
+}
+
+/// `join_next_with_id` says which child an outcome is of, and an error which one failed.
+pub async fn join_next_tells_the_child(lab: Lab) {
+    let worker = lab.worker().register(telling_apart).register(sometimes).start().await.unwrap();
+    let job = lab.homing.submit(telling_apart()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.advance(Duration::from_secs(60)).await;
+    for (n, gate) in (1..).zip([2, 1, 0]) {
+        lab.probe.hits("told apart", n).await;
+        lab.reaches(job.id(), TaskState::Waiting).await;
+        lab.probe.open(&format!("gate {gate}"));
+    }
+    let seen = job.outcome().await.unwrap();
+    assert_eq!(seen, ["late None", "Some(2) 2", "Some(1) failed", "Some(0) 0"]);
+    lab.close([worker]).await;
+}
+
 #[task]
 async fn named(child: TaskId) -> Result<TaskId> {
     Ok(child)

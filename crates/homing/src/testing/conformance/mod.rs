@@ -263,7 +263,7 @@ macro_rules! __conformance {
                     a_detached_job_is_waited_for, how_a_job_ended_is_remembered,
                     waits_for_jobs_say_what_to_write, job_waits_weave, a_retried_task_asks_again,
                     every_end_of_a_job_wakes, many_jobs_wait_for_each_other, a_soft_timeout_is_caught,
-                    ids_travel_and_handles_are_kept;
+                    ids_travel_and_handles_are_kept, join_next_tells_the_child;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
