@@ -50,6 +50,8 @@ pub struct Options {
     pub max_attempts: Option<u32>,
     /// The longest stretch from claim to park or end; else none.
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told; else never.
+    pub soft_timeout: Option<Duration>,
     /// The longest life of the whole task; else none.
     pub deadline: Option<Duration>,
     /// The longest time until it starts; else none.
@@ -57,7 +59,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What a call takes over from its kind. Retries, backoff and timeout stay with the worker's version
+    /// What a call takes over from its kind. Retries, backoff and timeouts stay with the worker's version
     /// of the task unless a call says otherwise, so that a release can change them for what is queued.
     pub(crate) fn of_a_call(self) -> Self {
         let Self { queue, priority, deadline, expires, .. } = self;

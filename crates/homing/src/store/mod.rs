@@ -31,7 +31,7 @@ mod url;
 
 pub use conversation::{
     Abort, CancelledBy, Cause, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild,
-    Refusal, Reply, Unit,
+    Refusal, Reply, Signalled, Unit,
 };
 pub use error::Error;
 pub use hints::{Ended, Hints};
@@ -126,6 +126,9 @@ pub struct Policy {
     /// The longest stretch from claim to park or end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_timeout: Option<Duration>,
 }
 
 /// What roots and children have in common when they are born.

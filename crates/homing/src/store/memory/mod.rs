@@ -136,8 +136,12 @@ struct Data {
     notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
+    /// Jobs that tasks of other jobs wait for, and those tasks; some of them may have stopped waiting.
+    watchers: BTreeSet<(JobId, TaskId)>,
     /// Parents and sets whose children ended in this transaction.
     touched: BTreeSet<(TaskId, Local)>,
+    /// Jobs whose roots ended in this transaction and that may be waited for.
+    over: BTreeSet<JobId>,
     /// Jobs that ended in this transaction.
     ended: Vec<Ended>,
     /// Whether this transaction made a task claimable.

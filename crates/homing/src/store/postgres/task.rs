@@ -180,6 +180,7 @@ impl Task {
             && self.key.is_none()
             && self.expires.is_none()
             && self.deadline.is_none()
+            && !self.signalled
     }
 
     /// Whether a part of its budgets is used up.
@@ -213,7 +214,7 @@ pub(super) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Local>) {
             Condition::Set { set, .. } => sets.push(*set),
             Condition::Child { child, .. } => children.push(*child),
             Condition::All { of } => of.iter().for_each(|one| add(one, sets, children)),
-            Condition::Signal { .. } | Condition::At { .. } => {}
+            Condition::Signal { .. } | Condition::Job { .. } | Condition::At { .. } => {}
         }
     }
     let (mut sets, mut children) = (Vec::new(), Vec::new());
@@ -368,12 +369,12 @@ const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth,
     state, attempt, failures, crashes, stalls, lines, dropped, signalled, worker, claim, started, expires,
     deadline, timer, key)
   SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.due, n.queue, n.kind, n.state, 1, 0, 0,
-    0, 0, 0, false, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
+    0, 0, 0, n.signalled, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
     $7::bigint[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
+    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::boolean[])
     AS n (job, local, parent, \"set\", depth, priority, due, queue, kind, state, worker, claim, started,
-      expires, deadline, timer, key)";
+      expires, deadline, timer, key, signalled)";
 
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
 pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
@@ -386,7 +387,7 @@ pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
     }
     values.extend(arrays!(tasks, t =>
         t.state, t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
-        t.expires, t.deadline, t.timer(), t.key.as_deref()
+        t.expires, t.deadline, t.timer(), t.key.as_deref(), t.signalled
     ));
     Step::new(OPEN, values)
 }

@@ -31,6 +31,9 @@ pub async fn outside_a_task(lab: Lab) {
         ("now", crate::now().await.unwrap_err().to_string()),
         ("id", crate::try_id().unwrap_err().to_string()),
         ("cancelled", crate::cancelled().unwrap_err().to_string()),
+        ("overdue", crate::overdue().unwrap_err().to_string()),
+        ("info", crate::info().unwrap_err().to_string()),
+        ("parent", crate::parent().unwrap_err().to_string()),
     ];
     for (verb, text) in texts {
         assert_eq!(text, format!("`{verb}` {hint}"));
@@ -58,9 +61,10 @@ async fn awaiting_outcome(State(homing): State<Homing>) -> Result<()> {
 pub async fn client_verbs_inside(lab: Lab) {
     let builder = lab.worker().register(submitting).register(awaiting_outcome).register(leaf);
     let worker = builder.state(lab.homing.clone()).start().await.unwrap();
-    let hint = "was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`";
+    let hint = "was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`, and waits for that one with `homing::job(id).await`";
     let job = lab.homing.submit(submitting()).await.unwrap();
     assert_eq!(message(&lab, job).await, format!("`submit` {hint}"));
+    let hint = "was called inside a task: a body waits for another job with `homing::job(id).await`, which holds no slot, and for a child with its handle";
     let job = lab.homing.submit(awaiting_outcome()).await.unwrap();
     assert_eq!(message(&lab, job).await, format!("`outcome` {hint}"));
     assert_eq!(lab.homing.jobs(crate::JobFilter::default()).await.unwrap().len(), 2);

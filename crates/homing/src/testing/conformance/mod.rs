@@ -15,6 +15,7 @@ use crate::testing::Probe;
 use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
+pub mod bodies;
 mod by_hand;
 pub mod cancelling;
 pub mod claims;
@@ -260,6 +261,13 @@ macro_rules! __conformance {
                 weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
                     sleep_parks, chains_groups_and_chords, combinators_keep_options;
+                bodies: info_tells_of_the_task, a_child_is_signalled_once,
+                    a_lost_reply_sends_no_signal_twice, a_parent_is_signalled, a_late_signal_is_nothing,
+                    another_signal_is_drift, a_signal_too_soon_says_what_to_write, a_job_is_waited_for,
+                    a_detached_job_is_waited_for, how_a_job_ended_is_remembered,
+                    waits_for_jobs_say_what_to_write, job_waits_weave, a_retried_task_asks_again,
+                    every_end_of_a_job_wakes, many_jobs_wait_for_each_other, a_soft_timeout_is_caught,
+                    ids_travel_and_handles_are_kept, join_next_tells_the_child;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
