@@ -6,6 +6,7 @@ use super::columns::{Hash, count, progress, small, task_id, token};
 use super::fault::Result;
 use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
+use crate::combine::LINK;
 use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::state::State;
 use crate::store::{CancelledBy, NewJob, NewTask, Policy};
@@ -43,6 +44,8 @@ pub(super) struct Task {
     pub(super) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(super) holder_lives: bool,
+    /// The arguments of a link, which say what follows its end.
+    pub(super) link: Option<String>,
 }
 
 /// The columns that [`Task::of`] reads, of a table called `o`.
@@ -52,7 +55,9 @@ macro_rules! columns {
          o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
          o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
          o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
-         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
+         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder), \
+         CASE WHEN o.kind = 'homing.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
+           WHERE t.job = o.job AND t.local = o.local) END"
     };
 }
 
@@ -90,6 +95,7 @@ impl Task {
             waits: decode(row.try_get(29)?)?,
             reason: row.try_get(30)?,
             holder_lives: row.try_get(31)?,
+            link: row.try_get(32)?,
         })
     }
 
@@ -103,6 +109,7 @@ impl Task {
             due: new.due.unwrap_or(now),
             expires: new.expires,
             deadline: new.deadline,
+            link: (new.kind == LINK).then(|| new.arguments.clone()),
             ..Self::blank(id, new.queue.clone(), new.kind.clone())
         }
     }
@@ -138,6 +145,7 @@ impl Task {
             waits: Vec::new(),
             reason: None,
             holder_lives: false,
+            link: None,
         }
     }
 
