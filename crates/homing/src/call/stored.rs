@@ -83,11 +83,10 @@ impl<'de, K: Kind, L: Shape> Deserialize<'de> for Call<K, L> {
             return Err(de::Error::custom(super::any::another(&stored.kind, K::NAME)));
         }
         if stored.lacks.is_some() != L::LACKS {
-            let (is, wanted) =
-                if L::LACKS { ("whole", "lacks one") } else { ("without an argument", "is whole") };
+            let [is, wanted] = ["that lacks an argument", "that is whole"];
+            let (is, wanted) = if L::LACKS { (wanted, is) } else { (is, wanted) };
             let kind = &stored.kind;
-            let text =
-                format!("a call of `{kind}` {is} stands where one that {wanted} is expected");
+            let text = format!("a call of `{kind}` {is} stands where one {wanted} is expected");
             return Err(de::Error::custom(text));
         }
         Ok(Self::of(stored.as_it_is()))

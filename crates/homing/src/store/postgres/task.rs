@@ -48,7 +48,8 @@ pub(super) struct Task {
     pub(super) link: Option<String>,
 }
 
-/// The columns that [`Task::of`] reads, of a table called `o`.
+/// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
+/// parts, because the schema's name is put where its first is.
 macro_rules! columns {
     () => {
         "o.job, o.local, o.parent, o.\"set\", o.depth, o.state, o.priority, o.attempt, o.failures, \
@@ -56,7 +57,7 @@ macro_rules! columns {
          o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
          o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
          o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder), \
-         CASE WHEN o.kind = 'homing.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
+         CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
            WHERE t.job = o.job AND t.local = o.local) END"
     };
 }

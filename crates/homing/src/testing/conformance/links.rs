@@ -61,7 +61,8 @@ async fn followers(lab: &Lab, kind: &str, count: usize) -> Vec<JobView> {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    panic!("there are not {count} jobs of `{kind}`: {:#?}", lab.probe.notes());
+    let jobs = lab.homing.jobs(JobFilter::default()).await;
+    panic!("there are not {count} jobs of `{kind}`: {:#?} {jobs:#?}", lab.probe.notes());
 }
 
 /// A call's errback tells of its failure, once, however the body or the runtime ends it.
@@ -190,7 +191,7 @@ pub async fn canvas_a_fall_from_above_is_followed(lab: Lab) {
     followers(&lab, "told", 2).await;
     // One failure takes all down, and each is told of.
     let each = |n: u64| gated(n).on_failure(told::with(format!("{n}"))).any();
-    let broken = failing(7).on_failure(told::with("7".to_owned())).any();
+    let broken = failing(7).on_failure(told::with("broken".to_owned())).any();
     let members = (0..20).map(each).chain([broken]);
     let job = homing.submit(group(members)).await.unwrap();
     job.outcome().await.unwrap_err();
