@@ -129,3 +129,9 @@ pub mod __private {
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The guide's programs are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/canvas.md")]
+#[derive(Debug)]
+pub struct Canvas;
