@@ -30,7 +30,7 @@ use crate::waiting::{Boxed, Durable, Selectable, Settled, Waiting};
 /// As for [`JoinSet::spawn`](crate::JoinSet::spawn).
 pub async fn spawn<K: Kind>(call: Call<K>) -> Result<JoinHandle<K::Output>, Misuse> {
     let context = current("spawn")?;
-    let place = context.named_place(&format!("spawn:{}", K::NAME));
+    let place = context.named_place(&format!("spawn:{}", call.draft.kind));
     let set = context.open_set(&place, FailurePolicy::FailFast);
     let spawned = context.spawn(set, call.draft).await?;
     Ok(JoinHandle::new(context, spawned))

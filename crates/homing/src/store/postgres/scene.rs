@@ -12,7 +12,7 @@ use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
 use crate::id::{JobId, Local, Map, TaskId, Token};
 use crate::state::State;
-use crate::store::{CancelledBy, Entry};
+use crate::store::{CancelledBy, Entry, NewJob};
 use crate::wait::{SetCounts, Standing};
 
 /// What is to be said after the commit.
@@ -136,6 +136,8 @@ pub(super) struct Scene<'e> {
     pub(super) numbers: VecDeque<i64>,
 
     pub(super) newborns: Vec<Newborn<'e>>,
+    /// Jobs that follow the failures of links.
+    pub(super) followers: Vec<NewJob>,
     /// Keys to be taken, and by which jobs.
     pub(super) keys: Vec<(&'e str, JobId)>,
     pub(super) ended: Vec<Ended>,

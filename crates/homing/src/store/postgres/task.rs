@@ -6,6 +6,7 @@ use super::columns::{Hash, count, progress, small, task_id, token};
 use super::fault::{Fault, Result};
 use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
+use crate::combine::LINK;
 use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::state::State;
 use crate::store::{CancelledBy, NewJob, NewTask, Policy};
@@ -45,16 +46,21 @@ pub(super) struct Task {
     pub(super) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(super) holder_lives: bool,
+    /// The arguments of a link, which say what follows its end.
+    pub(super) link: Option<String>,
 }
 
-/// The columns that [`Task::of`] reads, of a table called `o`.
+/// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
+/// parts, because the schema's name is put where its first is.
 macro_rules! columns {
     () => {
         "o.job, o.local, o.parent, o.\"set\", o.depth, o.state, o.priority, o.attempt, o.failures, \
          o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
          o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
          o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
-         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
+         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder), \
+         CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
+           WHERE t.job = o.job AND t.local = o.local) END"
     };
 }
 
@@ -97,6 +103,7 @@ impl Task {
             unreadable,
             reason: row.try_get(30)?,
             holder_lives: row.try_get(31)?,
+            link: row.try_get(32)?,
         })
     }
 
@@ -110,6 +117,7 @@ impl Task {
             due: new.due.unwrap_or(now),
             expires: new.expires,
             deadline: new.deadline,
+            link: (new.kind == LINK).then(|| new.arguments.clone()),
             ..Self::blank(id, new.queue.clone(), new.kind.clone())
         }
     }
@@ -146,6 +154,7 @@ impl Task {
             unreadable: None,
             reason: None,
             holder_lives: false,
+            link: None,
         }
     }
 

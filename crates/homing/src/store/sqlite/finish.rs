@@ -7,6 +7,7 @@ use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::clock::Time;
+use crate::combine::{LINK, fallen};
 use crate::id::{JobId, Local, TaskId, Token};
 use crate::limits;
 use crate::state::State;
@@ -113,7 +114,21 @@ impl Tx<'_> {
             row.lines,
             row.dropped as i64
         ])?;
+        if row.kind == LINK && state != State::Succeeded {
+            self.follow(row.id, outcome)?;
+        }
         Ok(true)
+    }
+
+    /// Starts what follows the failure of a link.
+    fn follow(&mut self, link: TaskId, outcome: &str) -> Result<()> {
+        let arguments: String = self
+            .sql("SELECT arguments FROM tasks WHERE job = ?1 AND local = ?2")?
+            .query_row(params![link.job, link.local], |row| row.get(0))?;
+        if let Some(job) = fallen(link, &arguments, outcome, self.now) {
+            self.submit(&job)?;
+        }
+        Ok(())
     }
 
     /// Keeps for a worker that a task has ended under its hands.

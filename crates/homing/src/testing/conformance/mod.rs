@@ -18,10 +18,12 @@ use crate::{Homing, TaskState, Worker, WorkerBuilder};
 pub mod bodies;
 mod by_hand;
 pub mod cancelling;
+pub mod canvas;
 pub mod claims;
 pub mod crashes;
 pub mod drift;
 pub mod input;
+pub mod links;
 pub mod misuse;
 pub mod options;
 pub mod people;
@@ -268,6 +270,14 @@ macro_rules! __conformance {
                     waits_for_jobs_say_what_to_write, job_waits_weave, a_retried_task_asks_again,
                     every_end_of_a_job_wakes, many_jobs_wait_for_each_other, a_soft_timeout_is_caught,
                     ids_travel_and_handles_are_kept, join_next_tells_the_child;
+                canvas: canvas_partials_carry_arguments_and_options, canvas_combinators_compose,
+                    canvas_groups_of_unlike_calls, canvas_failures_are_passed_on,
+                    canvas_calls_are_values, canvas_named_calls_are_checked,
+                    canvas_a_broken_plan_stands_still, canvas_refusals_come_early,
+                    canvas_values_have_a_limit;
+                links: canvas_a_failure_is_followed, canvas_a_cancellation_is_followed,
+                    canvas_lateness_is_followed, canvas_a_fall_from_above_is_followed,
+                    canvas_each_life_is_followed, canvas_links_follow_values;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
