@@ -7,8 +7,8 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::id::{JobId, TaskId};
-use crate::store::{Error, Event, Exchange, Reply, Store};
+use crate::id::{JobId, TaskId, WorkerId};
+use crate::store::{Error, Event, Exchange, Heartbeat, Hints, Reply, Store, Verb};
 use crate::wait::Answer;
 
 /// A store that writes down what is said of one task.
@@ -40,6 +40,26 @@ impl Recorder {
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         text.push_str(line);
         text.push('\n');
+    }
+
+    fn pass<'s, T>(
+        &'s self,
+        _: &'static str,
+        verb: impl FnOnce(&'s dyn Store) -> Verb<'s, T>,
+    ) -> Verb<'s, T> {
+        verb(&*self.inner)
+    }
+
+    async fn beat(&self, heartbeat: Heartbeat) -> Result<bool, Error> {
+        self.inner.heartbeat(heartbeat).await
+    }
+
+    fn died(&self, worker: WorkerId) {
+        self.inner.kill(worker);
+    }
+
+    fn heard(&self) -> &Hints {
+        self.inner.hints()
     }
 
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
