@@ -134,16 +134,7 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
-        context.with_set(self.cause.set, |state| {
-            if state.singly.insert(local) {
-                state.delivered += 1;
-                if crate::join_set::is_lost(&child) {
-                    state.lost += 1;
-                    state.lost_singly.insert(local);
-                }
-                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
-            }
-        });
+        context.with_set(self.cause.set, |state| state.ends.give_one(&child));
         decode(context, &child, || self.cause)
     }
 

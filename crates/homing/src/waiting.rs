@@ -14,6 +14,7 @@ use crate::context::{Context, current};
 use crate::error::{JoinError, Misuse, TimedOut};
 use crate::id::Local;
 use crate::limits;
+use crate::replay::TIMED_OUT;
 use crate::store::{Cause, Entry};
 use crate::wait::{Answer, Condition};
 
@@ -109,6 +110,7 @@ impl<W: Durable> Waiting<'_, W> {
             }
             answer = Some(context.wait(&place, arms, members).await);
         }
+        context.forget_deadline(&place);
         // The futures above live only until they are done; what is parked is the wait itself.
         let (arm, value) = answer.map_or((0, None), |answer| (answer.arm, answer.value));
         Box::pin(self.wait.settle(&context, Settled { place, timed_out: arm > 0, value })).await
@@ -158,7 +160,7 @@ impl Context {
 
     /// Describes a timed-out wait on a set, and remembers the description.
     pub(crate) async fn timed_out(self: &Arc<Self>, place: &str, cause: Cause) -> JoinError {
-        let told = format!("{place}/timed out");
+        let told = format!("{place}{TIMED_OUT}");
         if let Some(Entry::Step(text)) = self.recall(&told).await {
             match crate::encode::parse(&text) {
                 Ok(timed_out) => return JoinError::TimedOut(Box::new(timed_out)),
@@ -232,6 +234,8 @@ pub trait Arm: Send {
     ) -> Boxed<'a, Vec<Condition>>;
     /// How many conditions it has.
     fn width(&self) -> usize;
+    /// How many children its set has, for the check on replay.
+    fn members(&self, context: &Context) -> u64;
 }
 
 impl<W: Durable> Arm for Waiting<'_, W> {
@@ -253,6 +257,10 @@ impl<W: Durable> Arm for Waiting<'_, W> {
 
     fn width(&self) -> usize {
         1 + usize::from(self.timeout.is_some())
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.wait.members(context)
     }
 }
 
@@ -289,19 +297,23 @@ pub async fn race(arms: &mut [&mut dyn Arm]) -> Winner {
     };
     let place = context.place("select!");
     let _op = context.begin(&place, false).await;
-    let mut answer = context.answered(&place, 0).await;
+    let members = arms.iter().map(|arm| arm.members(&context)).sum();
+    let mut answer = context.answered(&place, members).await;
     if answer.is_none() {
         let mut conditions = Vec::new();
         for (n, arm) in arms.iter_mut().enumerate() {
             conditions.extend(arm.conditions(&context, &format!("{place}/{n}")).await);
         }
-        answer = Some(context.wait(&place, conditions, 0).await);
+        answer = Some(context.wait(&place, conditions, members).await);
     }
     let Some(Answer { mut arm, value, .. }) = answer else { unreachable!("answered above") };
     let mut index = 0;
     while index + 1 < arms.len() && arm >= arms[index].width() {
         arm -= arms[index].width();
         index += 1;
+    }
+    for arm in 0..arms.len() {
+        context.forget_deadline(&format!("{place}/{arm}"));
     }
     let settled = Settled { place: format!("{place}/{index}"), timed_out: arm > 0, value };
     Winner { index, settled: Ok((context, settled)) }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::id::WorkerId;
-use crate::store::{Error, Exchange, Heartbeat, Hints, Reply, Store, Verb};
+use crate::store::{Error, Exchange, Reply, Store};
 
 /// Loses the reply of every n-th exchange, and the exchange itself of every n-th after that.
 pub struct Faulty {
@@ -32,26 +31,6 @@ fn lost() -> Error {
 }
 
 impl Faulty {
-    fn pass<'s, T>(
-        &'s self,
-        _: &'static str,
-        verb: impl FnOnce(&'s dyn Store) -> Verb<'s, T>,
-    ) -> Verb<'s, T> {
-        verb(&*self.inner)
-    }
-
-    async fn beat(&self, heartbeat: Heartbeat) -> Result<bool, Error> {
-        self.inner.heartbeat(heartbeat).await
-    }
-
-    fn died(&self, worker: WorkerId) {
-        self.inner.kill(worker);
-    }
-
-    fn heard(&self) -> &Hints {
-        self.inner.hints()
-    }
-
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
         let number = self.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
         if number % self.every == self.every / 2 {
@@ -62,4 +41,4 @@ impl Faulty {
     }
 }
 
-super::over::over!(Faulty);
+super::over::over!(Faulty, passing);

@@ -5,6 +5,28 @@
 /// through its method `pass`, which is given the verb's name and what calls it; `heard` is where its hints
 /// come from.
 macro_rules! over {
+    // The verbs beside `exchange` are the inner store's own.
+    ($name:ty, passing) => {
+        impl $name {
+            fn pass<'s, T>(
+                &'s self,
+                _: &'static str,
+                verb: impl FnOnce(&'s dyn $crate::store::Store) -> $crate::store::Verb<'s, T>,
+            ) -> $crate::store::Verb<'s, T> {
+                verb(&*self.inner)
+            }
+            fn beat(&self, heartbeat: $crate::store::Heartbeat) -> $crate::store::Verb<'_, bool> {
+                self.inner.heartbeat(heartbeat)
+            }
+            fn died(&self, worker: $crate::id::WorkerId) {
+                self.inner.kill(worker);
+            }
+            fn heard(&self) -> &$crate::store::Hints {
+                self.inner.hints()
+            }
+        }
+        $crate::testing::over::over!($name);
+    };
     ($name:ty) => {
         impl $crate::store::Store for $name {
             fn exchange(

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::id::{JobId, TaskId, WorkerId};
-use crate::store::{Error, Event, Exchange, Heartbeat, Hints, Reply, Store, Verb};
+use crate::id::{JobId, TaskId};
+use crate::store::{Error, Event, Exchange, Reply, Store};
 use crate::wait::Answer;
 
 /// A store that writes down what is said of one task.
@@ -42,26 +42,6 @@ impl Recorder {
         text.push('\n');
     }
 
-    fn pass<'s, T>(
-        &'s self,
-        _: &'static str,
-        verb: impl FnOnce(&'s dyn Store) -> Verb<'s, T>,
-    ) -> Verb<'s, T> {
-        verb(&*self.inner)
-    }
-
-    async fn beat(&self, heartbeat: Heartbeat) -> Result<bool, Error> {
-        self.inner.heartbeat(heartbeat).await
-    }
-
-    fn died(&self, worker: WorkerId) {
-        self.inner.kill(worker);
-    }
-
-    fn heard(&self) -> &Hints {
-        self.inner.hints()
-    }
-
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
         let units: Vec<_> =
             exchange.units.iter().filter(|unit| unit.task == self.task).cloned().collect();
@@ -90,7 +70,7 @@ impl Recorder {
     }
 }
 
-super::over::over!(Recorder);
+super::over::over!(Recorder, passing);
 
 fn answered(answer: &Answer) -> String {
     let Answer { place, seq, arm, members, value } = answer;

@@ -31,6 +31,7 @@ pub(super) async fn drive(
         task,
         kind,
         attempt,
+        stalls,
         last: Some(Event::HandBack),
     };
     let driver = Driver::new(shared, claimed, mailbox, slot);
@@ -53,6 +54,7 @@ struct Guard {
     task: TaskId,
     kind: &'static str,
     attempt: u32,
+    stalls: u32,
     /// What is to be said.
     last: Option<Event>,
 }
@@ -67,9 +69,11 @@ impl Drop for Guard {
         shared.forget_body(*task, token);
         shared.outbox.post(Posting {
             unit: Arc::new(Unit { task: *task, token, renew: false, events: vec![event] }),
+            units: 1,
             mailbox: Arc::clone(mailbox),
             kind: self.kind.to_owned(),
             attempt: self.attempt,
+            stalls: self.stalls,
         });
     }
 }

@@ -25,6 +25,8 @@ pub mod options;
 pub mod people;
 pub mod policies;
 pub mod records;
+pub mod refusals;
+pub mod replays;
 pub mod retries;
 pub mod waits;
 pub mod wakes;
@@ -262,6 +264,11 @@ macro_rules! __conformance {
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
                     job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted;
+                refusals: g10_a_refused_unit_stands_still,
+                    g12_what_the_store_cannot_hold_fails_its_task;
+                replays: g10_a_replay_is_compared_with_the_whole_record,
+                    g07_handles_and_join_next_share_the_ends,
+                    g09_the_closing_join_knows_what_was_given, policies_take_any_number;
                 people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,

@@ -264,7 +264,7 @@ async fn stays(lab: &Lab, worker: &Worker, job: crate::JobHandle<u64>) {
 
 #[task]
 async fn parking() -> Result<u64> {
-    crate::signal("never").await
+    Ok(crate::signal("never").await?)
 }
 
 /// A parked future is dropped from memory at its age, however busy its worker is.
