@@ -31,6 +31,8 @@ pub struct Scripted {
     probe: Probe,
     turns: Mutex<HashMap<&'static str, VecDeque<Turn>>>,
     always: Mutex<HashMap<&'static str, Turn>>,
+    /// How many tasks each exchange asked for.
+    asked: Mutex<Vec<usize>>,
 }
 
 impl fmt::Debug for Scripted {
@@ -47,7 +49,8 @@ impl Scripted {
     /// A store without a script, over another. The probe has its gates, and counts each call of a verb under the
     /// verb's name.
     pub fn over(inner: Arc<dyn Store>, probe: Probe) -> Arc<Self> {
-        Arc::new(Self { inner, probe, turns: Mutex::default(), always: Mutex::default() })
+        let (turns, always, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { inner, probe, turns, always, asked })
     }
 
     /// What happens to the next calls of a verb; those after them pass again.
@@ -63,6 +66,11 @@ impl Scripted {
     /// What happens to each call of a verb from now on.
     pub fn always(&self, verb: &'static str, turn: Turn) {
         lock(&self.always).insert(verb, turn);
+    }
+
+    /// How many tasks each exchange so far has asked for.
+    pub fn asked(&self) -> Vec<usize> {
+        lock(&self.asked).clone()
     }
 
     fn turn(&self, verb: &'static str) -> Turn {
@@ -97,6 +105,7 @@ impl Scripted {
     }
 
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
+        lock(&self.asked).push(exchange.claim.tasks);
         self.pass("exchange", move |inner| inner.exchange(exchange)).await
     }
 

@@ -287,7 +287,7 @@ macro_rules! __conformance {
                     shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
                     a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
                     a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
-                    a_busy_worker_forgets_old_futures;
+                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots;
             );
         }
     };

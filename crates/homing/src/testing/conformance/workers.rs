@@ -11,19 +11,19 @@ use crate::testing::scripted::{Scripted, Turn};
 use crate::{Homing, Result, State, TaskState, Worker, WorkerBuilder, limits, task};
 
 /// A client and workers that reach the store by a script.
-struct Staged {
+pub(super) struct Staged {
     homing: Homing,
-    script: Arc<Scripted>,
+    pub(super) script: Arc<Scripted>,
 }
 
 impl Staged {
-    fn of(lab: &Lab) -> Self {
+    pub(super) fn of(lab: &Lab) -> Self {
         let script = Scripted::over(Arc::clone(lab.store()), lab.probe.clone());
         let store: Arc<dyn crate::store::Store> = script.clone();
         Self { homing: Homing::over(store), script }
     }
 
-    fn worker(&self, lab: &Lab) -> WorkerBuilder {
+    pub(super) fn worker(&self, lab: &Lab) -> WorkerBuilder {
         self.homing.worker().state(lab.probe.clone()).resident(lab.resident)
     }
 }
@@ -287,5 +287,31 @@ pub async fn a_busy_worker_forgets_old_futures(lab: Lab) {
     busy(3).await;
     assert_eq!(worker.residents(), 0, "not evicted at its age");
     parked.cancel().await.unwrap();
+    lab.close([worker]).await;
+}
+
+/// A worker claims half of its slots at once, so that while these run, and are told of, the next are claimed. In the
+/// end all are full.
+pub async fn a_claim_takes_half_of_the_slots(lab: Lab) {
+    let jobs = lab.homing.submit_all((0..8).map(gated)).await.unwrap();
+    let staged = Staged::of(&lab);
+    let worker = staged.worker(&lab).register(gated).concurrency(4).start().await.unwrap();
+    let running = async || {
+        let mut running = 0;
+        for job in &jobs {
+            let state = lab.homing.task(job.id()).await.unwrap().state;
+            running += usize::from(state == TaskState::Running);
+        }
+        running
+    };
+    soon(async { while running().await < 4 {} }).await;
+    let asked = staged.script.asked();
+    assert!(asked.iter().all(|tasks| *tasks <= 2), "{asked:?}");
+    for n in 0..8 {
+        lab.probe.open(&format!("gate {n}"));
+    }
+    for job in jobs {
+        job.outcome().await.unwrap();
+    }
     lab.close([worker]).await;
 }
