@@ -83,6 +83,12 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// Removes jobs that ended before an instant, in one bounded transaction.
     fn prune(&self, before: Time) -> Verb<'_, Pruned>;
 
+    /// A worker of this process is gone and could not [`leave`](Self::leave): nothing shows any more that it
+    /// lives. Where a lease decides there is nothing to do.
+    fn abandon(&self, worker: WorkerId) {
+        let _ = worker;
+    }
+
     /// For tests: the worker's process is dead as far as the store can tell, as of now.
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId);

@@ -256,6 +256,13 @@ impl Store for Memory {
         self.write(move |data, _| data.prune(before))
     }
 
+    fn abandon(&self, worker: WorkerId) {
+        if let Some(worker) = self.lock().workers.get_mut(&worker) {
+            worker.killed = true;
+        }
+        self.hints.say_ready();
+    }
+
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId) {
         if let Some(worker) = self.lock().workers.get_mut(&worker) {

@@ -256,6 +256,10 @@ impl Store for Sqlite {
         self.write("prune", move |tx| tx.prune(before))
     }
 
+    fn abandon(&self, worker: WorkerId) {
+        self.shared.locks.release(worker);
+    }
+
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId) {
         self.shared.locks.release(worker);

@@ -35,6 +35,7 @@ pub mod retries;
 pub mod waits;
 pub mod wakes;
 pub mod weaving;
+pub mod workers;
 
 /// Opens fresh stores of one kind.
 pub trait Factory: Send + Sync {
@@ -304,6 +305,11 @@ macro_rules! __conformance {
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
+                workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
+                    shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
+                    a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
+                    a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
+                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots;
             );
         }
     };
