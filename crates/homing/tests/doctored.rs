@@ -41,7 +41,8 @@ impl Place {
     /// `{task}` are the two parts of its id.
     fn doctor(&self, task: TaskId, sql: &str) {
         let id = task.to_string();
-        let (job, local) = id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
+        let (job, local) =
+            id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
         match self {
             Self::Sqlite(directory) => {
                 let blob = |id: &str| format!("x'{}'", id.replace('-', ""));
@@ -69,13 +70,15 @@ impl Place {
     /// A value of a task's row.
     fn value(&self, task: TaskId, column: &str) -> String {
         let id = task.to_string();
-        let (job, local) = id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
+        let (job, local) =
+            id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
         match self {
             Self::Sqlite(directory) => {
                 let blob = |id: &str| format!("x'{}'", id.replace('-', ""));
                 let db = rusqlite::Connection::open(directory.path().join("jobs.db")).unwrap();
                 let (job, local) = (blob(job), blob(local));
-                let sql = format!("SELECT {column} FROM tasks WHERE job = {job} AND local = {local}");
+                let sql =
+                    format!("SELECT {column} FROM tasks WHERE job = {job} AND local = {local}");
                 db.query_row(&sql, (), |row| row.get(0)).unwrap()
             }
             #[cfg(feature = "postgres")]
@@ -167,7 +170,10 @@ async fn stands_still(homing: &Homing, task: TaskId, what: &str) {
     let Some(Because::Drift { reason, .. }) = why.because.first() else { panic!("{why:#?}") };
     assert!(reason.contains(&task.to_string()) && reason.contains(what), "{reason}");
     let breaches = homing.check().await.unwrap();
-    assert!(breaches.iter().any(|breach| breach.task == task && breach.what.contains(what)), "{breaches:#?}");
+    assert!(
+        breaches.iter().any(|breach| breach.task == task && breach.what.contains(what)),
+        "{breaches:#?}"
+    );
 }
 
 async fn is_sound(homing: &Homing) {
@@ -236,7 +242,8 @@ async fn an_entry_of_a_record(place: Place) {
     let job = homing.submit(stepping()).await.unwrap();
     let root = TaskId::from(job.id());
     observe(&homing, root, |view| view.state == TaskState::Waiting).await;
-    let set = "UPDATE {records} SET entry = 'ENTRY' WHERE job = {job} AND task = {task} AND seq = 1";
+    let set =
+        "UPDATE {records} SET entry = 'ENTRY' WHERE job = {job} AND task = {task} AND seq = 1";
     place.doctor(root, &set.replace("ENTRY", r#"{"step":1"#));
     job.signal("go", &2).await.unwrap();
     observe(&homing, root, |view| view.stalls > 0).await;

@@ -302,10 +302,7 @@ impl Context {
 
     /// Lets the worker run a read and waits for what it brings. A store that is away for a while is asked
     /// again: its absence is no difference between the body and its record.
-    pub(crate) async fn fetch<T, F>(
-        &self,
-        read: impl Fn(Arc<dyn Store>) -> F + Send + 'static,
-    ) -> T
+    pub(crate) async fn fetch<T, F>(&self, read: impl Fn(Arc<dyn Store>) -> F + Send + 'static) -> T
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,

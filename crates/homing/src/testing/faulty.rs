@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::store::{Error, Exchange, Reply, Store};
 
-/// Loses the reply of every n-th exchange, and the exchange itself of every n-th after that.
+/// Loses the reply of every n-th exchange, and the exchange itself of every n-th after that; and answers
+/// every read of a record but each n-th with a transient error.
 pub struct Faulty {
     inner: Arc<dyn Store>,
     every: u64,
     exchanges: AtomicU64,
+    reads: AtomicU64,
 }
 
 impl Faulty {
     /// A store that loses every `every`-th exchange or its reply.
     pub fn over(inner: Arc<dyn Store>, every: u64) -> Self {
-        Self { inner, every: every.max(2), exchanges: AtomicU64::new(0) }
+        Self { inner, every: every.max(2), exchanges: AtomicU64::new(0), reads: AtomicU64::new(0) }
     }
 }
 
@@ -31,6 +33,12 @@ fn lost() -> Error {
 }
 
 impl Faulty {
+    #[expect(clippy::unused_async, reason = "the macro's")]
+    async fn before_record(&self) -> Result<(), Error> {
+        let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        if number.is_multiple_of(self.every) { Ok(()) } else { Err(lost()) }
+    }
+
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
         let number = self.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
         if number % self.every == self.every / 2 {

@@ -1,7 +1,7 @@
 //! A store over another one, which says of itself only what it does to exchanges.
 
 /// Implements the store's traits for a type with a field `inner` that does everything but `exchange`:
-/// that is the type's own method `speak`.
+/// that is the type's own method `speak`. Its method `before_record` may fail a read of a record.
 macro_rules! over {
     ($name:ty) => {
         impl $crate::store::Store for $name {
@@ -85,7 +85,10 @@ macro_rules! over {
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<(u64, String, $crate::store::Entry)>> {
-                self.inner.record(task, after, limit)
+                Box::pin(async move {
+                    self.before_record().await?;
+                    self.inner.record(task, after, limit).await
+                })
             }
             fn children(
                 &self,

@@ -183,9 +183,8 @@ impl Shared {
         if !turn.unreadable.is_empty() {
             let units: Vec<&Unit> = turn.unreadable.iter().map(|unit| &**unit).collect();
             let (units, reach) = (&units[..], Reach::Units);
-            let stood = self.transaction(async |session| {
-                Talk { exchange, units, reach, session }.run().await
-            });
+            let stood = self
+                .transaction(async |session| Talk { exchange, units, reach, session }.run().await);
             effects.extend(stood.await?.effects);
         }
         Ok((turn.reply, turn.upkeep))

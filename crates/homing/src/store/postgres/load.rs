@@ -349,7 +349,8 @@ impl What {
                             drop(scene.records.insert((task, seq), (row.try_get(3)?, entry)));
                         }
                         Err(error) => {
-                            let what = format!("entry {seq} of its record does not decode: {error}");
+                            let what =
+                                format!("entry {seq} of its record does not decode: {error}");
                             scene.unreadable.insert(task, what);
                         }
                     }

@@ -181,7 +181,9 @@ impl Shared {
     }
 
     pub(super) async fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
-        let rows = self.read(OUTCOMES, values![jobs.to_vec(), Local::ROOT, limit(limits::PAGE_BYTES)]).await?;
+        let rows = self
+            .read(OUTCOMES, values![jobs.to_vec(), Local::ROOT, limit(limits::PAGE_BYTES)])
+            .await?;
         let settled = |row: &Row| {
             Ok((row.try_get(0)?, Settled { state: row.try_get(1)?, outcome: row.try_get(2)? }))
         };

@@ -49,7 +49,8 @@ const CHILDREN: &str = concat!(
 );
 
 /// As [`RECORD`].
-pub(super) const ENDS: &str = "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome FROM (
+pub(super) const ENDS: &str =
+    "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome FROM (
     SELECT p.*, sum(octet_length(outcome)) OVER (ORDER BY \"end\" ROWS UNBOUNDED PRECEDING)
       - octet_length(outcome) AS before
     FROM (SELECT t.number, t.local, t.kind, t.hash, e.state, e.\"end\", e.cancelled_by, e.outcome

@@ -10,8 +10,8 @@ use super::tx::{Tx, set_counts};
 use crate::clock::Time;
 use crate::id::{Local, TaskId};
 use crate::state::State;
-use crate::store::{CancelledBy, Entry, Policy};
 use crate::store::read::Breach;
+use crate::store::{CancelledBy, Entry, Policy};
 use crate::wait::{self, SetCounts};
 
 /// What the audit looks at of an open task.

@@ -79,15 +79,16 @@ impl Fault {
 
     /// Whether the fault lies in the data of one request, so that a smaller part of it may pass.
     pub(super) fn is_of_the_data(&self) -> bool {
-        self.is_unreadable() || matches!(
-            self.code(),
-            Some(
-                ErrorCode::TooBig
-                    | ErrorCode::ConstraintViolation
-                    | ErrorCode::TypeMismatch
-                    | ErrorCode::ParameterOutOfRange
+        self.is_unreadable()
+            || matches!(
+                self.code(),
+                Some(
+                    ErrorCode::TooBig
+                        | ErrorCode::ConstraintViolation
+                        | ErrorCode::TypeMismatch
+                        | ErrorCode::ParameterOutOfRange
+                )
             )
-        )
     }
 
     /// What a caller is told of a database that takes no writes.

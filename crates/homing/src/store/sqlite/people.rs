@@ -16,8 +16,8 @@ use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
-    ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
-    PageBytes, WorkerView, failure, unreadable_text, words,
+    ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
+    TaskView, WorkerView, failure, unreadable_text, words,
 };
 
 const TASK: &str =

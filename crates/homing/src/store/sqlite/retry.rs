@@ -126,7 +126,9 @@ impl Tx<'_> {
         self.change_counts(parent, set, |counts| {
             match state {
                 State::Failed => counts.failed = counts.failed.saturating_sub(1),
-                _ if by.is_some_and(CancelledBy::is_parent) => counts.aborted = counts.aborted.saturating_sub(1),
+                _ if by.is_some_and(CancelledBy::is_parent) => {
+                    counts.aborted = counts.aborted.saturating_sub(1)
+                }
                 _ => counts.cancelled = counts.cancelled.saturating_sub(1),
             }
             counts.last_end = last.unwrap_or(0) as u64;

@@ -93,7 +93,8 @@ impl History {
         // The key of a child without a place of its own counts such children alone.
         let place = |number: &u32| set.placed(&format!("place {number}"));
         let placed = all.iter().filter(|(number, local)| place(number) == **local).count() as u32;
-        let local = if self.random.one_in(4) { place(&number) } else { set.numbered(number - placed) };
+        let local =
+            if self.random.one_in(4) { place(&number) } else { set.numbered(number - placed) };
         let task = self.new_task();
         Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task }))))
     }
