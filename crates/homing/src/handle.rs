@@ -101,13 +101,14 @@ impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
     fn waiting(self) -> Waiting<'static, Joined<T>> {
         let Spawned { set, child, place } = &self.spawned;
         let cause = Cause { place: place.clone(), set: *set, child: Some(child.local) };
-        Waiting::new(Joined { cause, output: PhantomData })
+        Waiting::new(Joined { owner: self.context.task, cause, output: PhantomData })
     }
 }
 
 /// The wait for one child.
 #[derive(Debug)]
 pub struct Joined<T> {
+    owner: TaskId,
     cause: Cause,
     output: PhantomData<fn() -> T>,
 }
@@ -117,6 +118,10 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
 
     fn name(&self) -> String {
         format!("{}.await", self.cause.place)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        Some(self.owner)
     }
 
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
@@ -134,16 +139,7 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
-        context.with_set(self.cause.set, |state| {
-            if state.singly.insert(local) {
-                state.delivered += 1;
-                if crate::join_set::is_lost(&child) {
-                    state.lost += 1;
-                    state.lost_singly.insert(local);
-                }
-                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
-            }
-        });
+        context.with_set(self.cause.set, |state| state.ends.give_one(&child));
         decode(context, &child, || self.cause)
     }
 

@@ -66,6 +66,8 @@ pub const RESIDENT: usize = 10_000;
 pub const RESIDENT_AGE: Duration = Duration::from_mins(10);
 /// How long resumed work waits for the worker that still has its future.
 pub const HOLD: Duration = Duration::from_millis(50);
+/// How long plain I/O may be seen beside a durable wait before it is a misuse.
+pub const FOREIGN: Duration = Duration::from_millis(50);
 /// How much older than new work resumed work counts.
 pub const RESUMED_AGE: Duration = Duration::from_mins(1);
 /// How long a cancelled body may run on before it is dropped.

@@ -26,7 +26,9 @@ use crate::wait::{Answer, Wait};
 
 mod branch;
 mod counted;
+mod deliveries;
 mod log;
+mod replayed;
 mod set;
 mod waiting;
 
@@ -249,10 +251,10 @@ impl Context {
         (events, renew)
     }
 
-    /// Says that one more unit is committed.
-    pub(crate) fn unit_committed(&self) {
+    /// Says that so many more units are committed.
+    pub(crate) fn units_committed(&self, units: u64) {
         let mut inner = self.lock();
-        inner.committed += 1;
+        inner.committed += units;
         let committed = inner.committed;
         while inner.in_flight.front().is_some_and(|(unit, ..)| *unit <= committed) {
             inner.in_flight.pop_front();
@@ -355,7 +357,7 @@ impl Context {
         }
     }
 
-    async fn load_page(&self, after: u64) {
+    pub(crate) async fn load_page(&self, after: u64) {
         let task = self.task;
         let page = self
             .fetch(move |store| async move { store.record(task, after, crate::limits::PAGE).await })
@@ -416,7 +418,15 @@ impl Context {
 
     /// Sends an event with the next commit.
     pub(crate) fn send(&self, event: Event) {
-        self.lock().push(event);
+        let mut inner = self.lock();
+        // How far the task was a moment ago is of no interest: a body may tell it a million times.
+        if matches!(event, Event::Progress { .. })
+            && let Some(last @ Event::Progress { .. }) = inner.events.last_mut()
+        {
+            *last = event;
+            return;
+        }
+        inner.push(event);
     }
 
     /// The place of the next occurrence of a name in the current branch.

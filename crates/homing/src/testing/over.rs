@@ -1,7 +1,7 @@
 //! A store over another one, which says of itself only what it does to exchanges.
 
 /// Implements the store's traits for a type with a field `inner` that does everything but `exchange`:
-/// that is the type's own method `speak`. Its method `before_record` may fail a read of a record.
+/// that is the type's own method `speak`. A method `before_record` of its own may fail reads of records.
 macro_rules! over {
     ($name:ty) => {
         impl $crate::store::Store for $name {
@@ -85,6 +85,8 @@ macro_rules! over {
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<(u64, String, $crate::store::Entry)>> {
+                #[allow(unused_imports, reason = "the type may have the method itself")]
+                use $crate::testing::over::BeforeRecord as _;
                 Box::pin(async move {
                     self.before_record().await?;
                     self.inner.record(task, after, limit).await
@@ -194,3 +196,12 @@ macro_rules! over {
 }
 
 pub(super) use over;
+
+/// What a store does before it reads a record, unless it has a method of the same name: nothing.
+pub(super) trait BeforeRecord {
+    fn before_record(&self) -> impl Future<Output = Result<(), crate::store::Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+impl<T> BeforeRecord for T {}

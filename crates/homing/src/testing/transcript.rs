@@ -42,12 +42,6 @@ impl Recorder {
         text.push('\n');
     }
 
-    #[expect(clippy::unused_async, reason = "the macro's")]
-    #[expect(clippy::unused_self, reason = "the macro's")]
-    async fn before_record(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
         let units: Vec<_> =
             exchange.units.iter().filter(|unit| unit.task == self.task).cloned().collect();

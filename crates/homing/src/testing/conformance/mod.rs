@@ -26,6 +26,8 @@ pub mod options;
 pub mod people;
 pub mod policies;
 pub mod records;
+pub mod refusals;
+pub mod replays;
 pub mod retries;
 pub mod waits;
 pub mod wakes;
@@ -265,6 +267,11 @@ macro_rules! __conformance {
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
                     job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted;
+                refusals: g10_a_refused_unit_stands_still,
+                    g12_what_the_store_cannot_hold_fails_its_task;
+                replays: g10_a_replay_is_compared_with_the_whole_record,
+                    g07_handles_and_join_next_share_the_ends,
+                    g09_the_closing_join_knows_what_was_given, policies_take_any_number;
                 people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
@@ -277,7 +284,7 @@ macro_rules! __conformance {
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
-                    a_tokio_task_has_no_context, foreign_join_all, plain_io_is_legal,
+                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
             );
         }

@@ -157,7 +157,6 @@ impl History {
                 ended: some(&mut self.random),
                 lost: some(&mut self.random),
                 succeeded: some(&mut self.random),
-                past: some(&mut self.random),
             },
             4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
             5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
