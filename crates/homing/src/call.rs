@@ -79,6 +79,7 @@ impl Draft {
             expires: options.expires.map(|after| now.after(after)),
             deadline: options.deadline.map(|after| now.after(after)),
             policy: Policy { retries, backoff, max_attempts, timeout },
+            tags: self.tags,
         })
     }
 }
@@ -143,7 +144,7 @@ impl<K: Kind> Call<K> {
         self
     }
 
-    /// Words to filter jobs by; at most 20. On children they have no effect.
+    /// Words to filter jobs by; at most 20. A job hands its tags down: see [`tags`](crate::tags).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.draft.tags = tags.into_iter().map(Into::into).collect();
         self

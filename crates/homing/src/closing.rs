@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use crate::context::{Context, Moment};
 use crate::error::{Error, JoinError, Result};
 use crate::id::Local;
 use crate::join_set::{FailurePolicy, failure_of};
 use crate::limits;
-use crate::store::{Cause, Entry};
+use crate::store::Entry;
 use crate::task::Body;
 use crate::wait::{Condition, Wait};
 
@@ -60,6 +60,16 @@ pub struct OpenSet {
 }
 
 impl OpenSet {
+    /// Whether its losses no longer matter.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Which of its losses were told before: up to an end number, and singly.
+    pub(crate) fn told(&self) -> (Local, u64, impl Iterator<Item = Local> + '_) {
+        (self.set, self.watermark, self.passed.iter().copied())
+    }
+
     fn ended(&self) -> Condition {
         let (set, ended) = (self.set, Some(self.spawned));
         Condition::Set { set, ended, lost: None, succeeded: None, past: None }
@@ -103,15 +113,14 @@ impl Context {
         let wait = Wait { place: CLOSE.to_owned(), seq, arms, members: 0 };
         let answer = self.park(wait).await;
         for set in breakable {
-            self.judge(set, answer.arm == 0).await?;
+            self.judge(set, answer.arm == 0, open).await?;
         }
         Ok(())
     }
 
     /// Fails if a set's policy is broken.
-    async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool) -> Result<()> {
-        let cause =
-            || Some(Box::new(Cause { place: CLOSE.to_owned(), set: open.set, child: None }));
+    async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool, all: &[OpenSet]) -> Result<()> {
+        let moment = || Some(Box::new(Moment::closing(RETURNED, all)));
         let allowed = open.policy.allowed(open.spawned, open.lost);
         self.with_set(open.set, |state| {
             state.watermark = open.watermark;
@@ -120,15 +129,15 @@ impl Context {
         let tally = self.tally(open.set, allowed, |_| true).await;
         if let Some(child) = tally.breaking {
             let failure = Box::new(failure_of(self, &child));
-            return Err(Error::from(JoinError::Failed { failure, cause: cause() }));
+            return Err(Error::from(JoinError::Failed { failure, moment: moment() }));
         }
         let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
         let (task, set) = (self.task, open.set);
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
         let (succeeded, spawned) = (counts.succeeded, open.spawned);
         if ended && succeeded < needed {
-            let cause = cause();
-            return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, cause }));
+            let moment = moment();
+            return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, moment }));
         }
         Ok(())
     }

@@ -67,6 +67,7 @@ mod state;
 mod step;
 #[doc(hidden)]
 pub mod store;
+mod tags;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -83,12 +84,12 @@ pub use homing_macros::task;
 
 pub use branches::join_all;
 pub use call::Call;
-pub use client::{Because, Cursor, Homing, JobHandle, Log, Submit, SubmitNamed, Why};
+pub use client::{Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why};
 pub use clock::{Clock, ManualClock, Time};
 pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
 pub use error::{
-    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, Result, Retry,
-    RetryResult, StartError, SubmitError, TimedOut,
+    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError, Result, Retry,
+    RetryError, RetryResult, StartError, SubmitError, TimedOut,
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
@@ -96,13 +97,14 @@ pub use join_set::{FailurePolicy, JoinAll, JoinNext, JoinSet, JoinSettled, JoinS
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
-pub use store::Migration;
+pub use store::{Migration, Retried};
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
 pub use store::read::{
     Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
     TaskView, WorkerView,
 };
+pub use tags::tags;
 pub use task::State;
 pub use trace::{LogLayer, log_layer};
 #[cfg(feature = "postgres")]

@@ -51,6 +51,11 @@ impl Recall {
         if self.loaded < self.last { Look::Load(self.loaded) } else { Look::Absent }
     }
 
+    /// The number of the entry that a replay comes to next; `None` once it is past its record.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.is_replaying().then_some(self.taken + 1)
+    }
+
     /// Adds a page; an empty one says that there is nothing more.
     pub(crate) fn load(&mut self, page: Vec<(u64, String, Entry)>) {
         if page.is_empty() {

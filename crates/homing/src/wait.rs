@@ -114,6 +114,9 @@ pub struct Answer {
     /// The value a signal brought, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// The name of that signal: a retry that takes the answer back sends the value again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
 }
 
 /// What the evaluation of waits asks a store.
@@ -171,9 +174,9 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
             if !holds(condition, facts)? {
                 continue;
             }
-            let value = match condition {
-                Condition::Signal { name } => facts.signal(name, true)?,
-                _ => None,
+            let (value, signal) = match condition {
+                Condition::Signal { name } => (facts.signal(name, true)?, Some(name.clone())),
+                _ => (None, None),
             };
             answers.push(Answer {
                 place: wait.place.clone(),
@@ -181,6 +184,7 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
                 arm,
                 members: wait.members,
                 value,
+                signal,
             });
             break;
         }

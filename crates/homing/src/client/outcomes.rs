@@ -201,11 +201,26 @@ async fn watcher(
                 Err(broadcast::error::RecvError::Closed) => break,
             },
             _ = changed.changed() => look = everything(),
-            _ = poll.tick() => look = guard().waited_for(),
+            _ = poll.tick() => {
+                look = guard().waited_for();
+                end_overdue(&*store, &look).await;
+            }
         }
     }
     // The watch was given up under the lock: another may have begun since.
     std::mem::forget(watch);
+}
+
+/// Sees to it that jobs that somebody waits for end at their expiries and deadlines: no worker may live to
+/// do so. What cannot be done now is done at the next tick.
+async fn end_overdue(store: &dyn Store, jobs: &[JobId]) {
+    for page in jobs.chunks(limits::PAGE) {
+        let overdue = store.overdue(page.to_vec()).await.unwrap_or_default();
+        if !overdue.is_empty() {
+            // In the order of their instants, as many as one transaction takes.
+            let _ = store.sweep(u32::MAX).await;
+        }
+    }
 }
 
 /// Answers what a hint brings with it. Returns what is to be looked up.

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Misuse};
+use crate::context::Moment;
 use crate::id::TaskId;
-use crate::store;
 
 /// What a wait for children may say instead of their values.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,9 +18,9 @@ pub enum JoinError {
     Failed {
         /// The child's failure.
         failure: Box<Failure>,
-        /// The wait that said so, for the job's retry.
+        /// Before it was told, for the job's retry.
         #[doc(hidden)]
-        cause: Option<Box<store::Cause>>,
+        moment: Option<Box<Moment>>,
     },
     /// This parent aborted the child.
     #[error("task {id} was aborted by its parent")]
@@ -61,7 +61,7 @@ pub enum JoinError {
         /// What the wait or the policy asks for.
         needed: u64,
         #[doc(hidden)]
-        cause: Option<Box<store::Cause>>,
+        moment: Option<Box<Moment>>,
     },
     /// The body broke a rule.
     #[error(transparent)]
@@ -74,12 +74,15 @@ impl JoinError {
         if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
     }
 
-    /// The wait that said so, for the job's retry.
-    pub(crate) fn cause(&self) -> Option<store::Cause> {
+    /// The moment before it was told, for the job's retry.
+    pub(crate) fn moment(&self) -> Option<&Moment> {
         match self {
-            Self::Failed { cause, .. } | Self::TooFew { cause, .. } => cause.as_deref().cloned(),
-            Self::TimedOut(timed_out) => timed_out.cause.clone(),
-            _ => None,
+            Self::Failed { moment, .. } | Self::TooFew { moment, .. } => moment.as_deref(),
+            Self::TimedOut(timed_out) => timed_out.moment.as_ref(),
+            Self::Aborted { .. }
+            | Self::TooMany { .. }
+            | Self::Undecodable { .. }
+            | Self::Misuse(_) => None,
         }
     }
 
@@ -101,7 +104,7 @@ pub struct TimedOut {
     /// The first open ones, at most 20.
     pub oldest_open: Vec<TaskId>,
     #[doc(hidden)]
-    pub cause: Option<store::Cause>,
+    pub moment: Option<Moment>,
 }
 
 impl fmt::Display for TimedOut {

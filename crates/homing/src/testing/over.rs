@@ -38,8 +38,12 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, bool> {
                 self.inner.signal(task, name, value)
             }
-            fn retry(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, bool> {
-                self.inner.retry(job)
+            fn retry(
+                &self,
+                job: $crate::id::JobId,
+                preview: bool,
+            ) -> $crate::store::Verb<'_, $crate::store::Retry> {
+                self.inner.retry(job, preview)
             }
             fn pause(&self, queue: String, paused: bool) -> $crate::store::Verb<'_, ()> {
                 self.inner.pause(queue, paused)
@@ -52,6 +56,12 @@ macro_rules! over {
                 before: $crate::clock::Time,
             ) -> $crate::store::Verb<'_, $crate::store::Pruned> {
                 self.inner.prune(before)
+            }
+            fn remove(
+                &self,
+                job: $crate::id::JobId,
+            ) -> $crate::store::Verb<'_, $crate::store::Removed> {
+                self.inner.remove(job)
             }
             fn kill(&self, worker: $crate::id::WorkerId) {
                 self.inner.kill(worker);
@@ -126,6 +136,18 @@ macro_rules! over {
                 task: $crate::id::TaskId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
                 self.inner.task(task)
+            }
+            fn tasks(
+                &self,
+                tasks: Vec<$crate::id::TaskId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::store::read::TaskView>> {
+                self.inner.tasks(tasks)
+            }
+            fn overdue(
+                &self,
+                jobs: Vec<$crate::id::JobId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::JobId>> {
+                self.inner.overdue(jobs)
             }
             fn outcomes(
                 &self,

@@ -34,21 +34,22 @@ impl Shared {
         let reason = if misuse.is_some() { Reason::Misuse } else { Reason::Error };
         let failure = self.failure(claimed, reason, &error.to_string()).with_sources(error.inner());
         if misuse.is_some() {
-            return Event::End(End::Failed { failure, cause: None });
+            return Event::End(End::Failed { failure, cause: context.cause(None) });
         }
         if let Some(join) = join {
             // The answer is recorded: a retry would only be given it again.
-            return Event::End(End::Failed { failure, cause: join.cause() });
+            let cause = context.cause(join.moment());
+            return Event::End(End::Failed { failure, cause });
         }
         self.retry_or_fail(claimed, context, failure, error.directive())
     }
 
     /// The event for a body that was stopped.
-    pub(super) fn halted(&self, claimed: &Claimed, halt: &Halt) -> Event {
+    pub(super) fn halted(&self, claimed: &Claimed, context: &Context, halt: &Halt) -> Event {
         match halt {
             Halt::Misuse(misuse) => {
                 let failure = self.failure(claimed, Reason::Misuse, &misuse.to_string());
-                Event::End(End::Failed { failure, cause: None })
+                Event::End(End::Failed { failure, cause: context.cause(None) })
             }
             Halt::Drift(reason) => self.stall(claimed, reason),
             Halt::Store(error) => self.stall(claimed, &error.to_string()),
@@ -107,7 +108,7 @@ impl Shared {
         };
         match budget.after_failure(directive, claimed.task) {
             Some(pause) => Event::Retry { failure, due: self.store.clock().now().after(pause) },
-            None => Event::End(End::Failed { failure, cause: None }),
+            None => Event::End(End::Failed { failure, cause: context.cause(None) }),
         }
     }
 }
