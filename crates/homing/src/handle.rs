@@ -99,14 +99,15 @@ impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
 
     fn waiting(self) -> Waiting<'static, Joined<T>> {
         let Spawned { set, child, place } = &self.spawned;
-        let (place, set, child) = (place.clone(), *set, child.local);
-        Waiting::new(Joined { place, set, child, output: PhantomData })
+        let (owner, place, set, child) = (self.context.task, place.clone(), *set, child.local);
+        Waiting::new(Joined { owner, place, set, child, output: PhantomData })
     }
 }
 
 /// The wait for one child.
 #[derive(Debug)]
 pub struct Joined<T> {
+    owner: TaskId,
     place: String,
     set: Local,
     child: Local,
@@ -118,6 +119,10 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
 
     fn name(&self) -> String {
         format!("{}.await", self.place)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        Some(self.owner)
     }
 
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
@@ -133,16 +138,7 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
-        context.with_set(self.set, |state| {
-            if state.singly.insert(local) {
-                state.delivered += 1;
-                if crate::join_set::is_lost(&child) {
-                    state.lost += 1;
-                    state.lost_singly.insert(local);
-                }
-                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
-            }
-        });
+        context.with_set(self.set, |state| state.ends.give_one(&child));
         decode(context, &child, || moment)
     }
 

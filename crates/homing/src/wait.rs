@@ -56,9 +56,6 @@ pub enum Condition {
         /// At least this many have succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         succeeded: Option<u64>,
-        /// Some child has an end number higher than this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        past: Option<u64>,
     },
     /// One child has ended.
     Child {
@@ -135,12 +132,11 @@ pub trait Facts {
 
 fn holds<F: Facts>(condition: &Condition, facts: &mut F) -> Result<bool, F::Error> {
     Ok(match condition {
-        Condition::Set { set, ended, lost, succeeded, past } => {
+        Condition::Set { set, ended, lost, succeeded } => {
             let counts = facts.set(*set)?;
             ended.is_some_and(|n| counts.ended() >= n)
                 || lost.is_some_and(|n| counts.lost() >= n)
                 || succeeded.is_some_and(|n| counts.succeeded >= n)
-                || past.is_some_and(|n| counts.last_end > n)
         }
         Condition::Child { child, .. } => facts.child_ended(*child)?,
         Condition::Signal { name } => facts.signal(name, false)?.is_some(),
@@ -198,7 +194,7 @@ pub fn earliest(waits: &[Wait]) -> Option<Time> {
     arms.filter_map(|arm| if let Condition::At { time } = arm { Some(*time) } else { None }).min()
 }
 
-/// The sets and single children the waits name, so that a store can lock and load them at once.
+/// Whether any of the waits concerns a set: it, or one of its children.
 pub fn concerns(waits: &[Wait], set: Local) -> bool {
     fn names(condition: &Condition, wanted: Local) -> bool {
         match condition {
@@ -245,7 +241,7 @@ mod tests {
     }
 
     fn all_of(set: Local, n: u64) -> Condition {
-        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None, past: None }
+        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None }
     }
 
     #[test]

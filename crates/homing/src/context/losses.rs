@@ -30,22 +30,16 @@ pub struct Moment {
     given: usize,
     spawned: u64,
     aborts: u64,
-    /// Of the closing join: its sets, up to which end their losses were told, and those told singly.
-    closing: Vec<(Local, u64)>,
-    passed: Vec<Local>,
+    /// Of the closing join: its sets, up to which end all were given, and the ends beyond that were.
+    closing: Vec<(Local, u64, Vec<u64>)>,
 }
 
 impl Moment {
     /// The closing join's: what the body returned goes, and the join's answer below it.
     pub(crate) fn closing(place: &str, open: &[OpenSet]) -> Self {
         let breakable = open.iter().filter(|set| !set.is_settled());
-        let (mut closing, mut passed) = (Vec::new(), Vec::new());
-        for set in breakable {
-            let (local, watermark, singly) = set.told();
-            closing.push((local, watermark));
-            passed.extend(singly);
-        }
-        Self { places: vec![place.to_owned()], closing, passed, ..Self::default() }
+        let closing = breakable.map(OpenSet::given).collect();
+        Self { places: vec![place.to_owned()], closing, ..Self::default() }
     }
 }
 
@@ -99,7 +93,6 @@ impl Context {
             spawned: inner.losses.total,
             aborts: inner.losses.aborts,
             closing: Vec::new(),
-            passed: Vec::new(),
         }
     }
 
@@ -147,11 +140,11 @@ impl Context {
     /// of the body's own. `None`: too much was told for a list.
     pub(crate) fn cause(&self, moment: Option<&Moment>) -> Option<Box<Cause>> {
         let inner = self.lock();
-        if let Some(Moment { places, closing, passed, .. }) =
+        if let Some(Moment { places, closing, .. }) =
             moment.filter(|moment| !moment.closing.is_empty())
         {
-            let (places, only, given) = (places.clone(), closing.clone(), passed.clone());
-            return Some(Box::new(Cause { places, only, given, ..Cause::default() }));
+            let (places, only) = (places.clone(), closing.clone());
+            return Some(Box::new(Cause { places, only, ..Cause::default() }));
         }
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());

@@ -94,6 +94,10 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId);
 
+    /// For tests: the parking of an open task whose future may go on.
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>>;
+
     /// Pushes that say "look now".
     fn hints(&self) -> &Hints;
 

@@ -26,9 +26,10 @@ pub struct Cause {
     /// everything below them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grown: Vec<(Local, u32)>,
-    /// Only the lost children of these sets that ended after a number are reopened; none: those of all sets.
+    /// Only the lost children of these sets that ended after a number, and not with one of the others, are
+    /// reopened; none: those of all sets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub only: Vec<(Local, u64)>,
+    pub only: Vec<(Local, u64, Vec<u64>)>,
     /// Lost children that the body had been told of before: they stay as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Local>,
@@ -54,7 +55,9 @@ impl Fallen {
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "the memory store has its own"))]
     pub(crate) fn is_reopened(&self, cause: Option<&Cause>) -> bool {
         let lost = |cause: &Cause| {
-            let only = |(set, past): &(Local, u64)| *set == self.set && self.end > *past;
+            let only = |(set, past, beyond): &(Local, u64, Vec<u64>)| {
+                *set == self.set && self.end > *past && !beyond.contains(&self.end)
+            };
             !cause.given.contains(&self.local)
                 && (cause.only.is_empty() || cause.only.iter().any(only))
         };

@@ -14,6 +14,7 @@ pub mod faulty;
 pub mod histories;
 mod over;
 mod probe;
+pub mod refusing;
 pub mod transcript;
 
 pub use probe::Probe;

@@ -194,23 +194,27 @@ impl Conversation {
     /// Tells every body what became of its units, then takes what was claimed. The order matters: a
     /// task may be parked, woken and claimed again by one exchange.
     fn dispatch(&mut self, postings: Vec<Posting>, reply: Reply, worker: WorkerId) {
+        // An exchange carries one unit of a task at most, so the task names its unit.
         let mut refused: HashMap<TaskId, Refusal> = reply.refused.into_iter().collect();
         let mut ready: HashMap<TaskId, _> = reply.ready.into_iter().collect();
         for posting in postings {
             let task = posting.unit.task;
-            if let Some(refusal) = refused.get(&task) {
-                self.shared.refused(&posting, refusal.clone());
-                if *refusal == Refusal::Lost {
-                    continue;
-                }
-                refused.insert(task, Refusal::Lost);
+            if let Some(refusal) = refused.remove(&task) {
+                self.shared.refused(&posting, refusal);
                 continue;
             }
+            let units = posting.units;
             let mail = match posting.unit.events.last() {
-                Some(Event::Park { .. }) => match ready.remove(&task) {
-                    Some(answers) => Mail::Ready(answers),
-                    None => self.shared.parked(&posting),
-                },
+                Some(Event::Park { .. }) => {
+                    // The park itself is told of by what follows.
+                    if units > 1 {
+                        posting.mailbox.put(Mail::Committed { units: units - 1 });
+                    }
+                    match ready.remove(&task) {
+                        Some(answers) => Mail::Ready(answers),
+                        None => self.shared.parked(&posting),
+                    }
+                }
                 // Nobody is left to hear it.
                 Some(event) if event.ends_the_stretch() => {
                     if matches!(event, Event::End(_)) {
@@ -218,7 +222,7 @@ impl Conversation {
                     }
                     continue;
                 }
-                _ => Mail::Committed,
+                _ => Mail::Committed { units },
             };
             posting.mailbox.put(mail);
         }
@@ -313,24 +317,34 @@ impl Shared {
 
     /// A unit was refused. The body hears of it, unless it is done: then the store hears why.
     fn refused(&self, posting: &Posting, refusal: Refusal) {
-        let ended = posting.unit.events.last().is_some_and(Event::ends_the_stretch);
-        match refusal {
-            Refusal::Unfit(text) if ended => {
-                tracing::warn!(task = %posting.unit.task, text, "the store cannot hold what the task ended with");
-                let Unit { task, token, .. } = *posting.unit;
-                let message = format!("the store cannot hold what the task said last: {text}");
-                let failure =
-                    Failure::new(&posting.kind, task, posting.attempt, Reason::Error, &message);
-                let events = vec![Event::End(End::Failed { failure, cause: None })];
-                self.outbox.post(Posting {
-                    unit: Arc::new(Unit { task, token, renew: false, events }),
-                    mailbox: Arc::clone(&posting.mailbox),
-                    kind: posting.kind.clone(),
-                    attempt: posting.attempt,
-                });
-            }
-            refusal => posting.mailbox.put(Mail::Refused(refusal)),
+        let (task, token) = (posting.unit.task, posting.unit.token);
+        if !posting.ends_the_stretch() {
+            self.outbox.refuse(task, token);
+            posting.mailbox.put(Mail::Refused(refusal));
+            return;
         }
+        let event = match refusal {
+            // Whoever has the task now says what becomes of it.
+            Refusal::Lost => return,
+            Refusal::Unfit(text) => {
+                tracing::warn!(%task, text, "the store cannot hold what the task ended with");
+                let message = format!("the store cannot hold what the task said last: {text}");
+                let (kind, attempt) = (&posting.kind, posting.attempt);
+                let failure = Failure::new(kind, task, attempt, Reason::Error, &message);
+                Event::End(End::Failed { failure, cause: None })
+            }
+            Refusal::Drift(text) => {
+                let reason = crate::replay::drift_reason("a spawn", &text);
+                self.stall_event(task, &posting.kind, posting.stalls, &reason)
+            }
+        };
+        self.outbox.post(Posting {
+            unit: Arc::new(Unit { task, token, renew: false, events: vec![event] }),
+            units: 1,
+            mailbox: Arc::clone(&posting.mailbox),
+            kind: posting.kind.clone(),
+            ..*posting
+        });
     }
 
     /// The event for a body whose words the store cannot hold.

@@ -329,6 +329,8 @@ impl Shared {
         if bodies.get(&task).is_some_and(|(own, _)| *own == token) {
             bodies.remove(&task);
         }
+        drop(bodies);
+        self.outbox.forget(task, token);
     }
 
     /// Drops every body: the lease is lost, or the worker killed.

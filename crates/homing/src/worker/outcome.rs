@@ -2,7 +2,8 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{Error, Failure, JoinError, Misuse, Reason};
+use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded};
+use crate::id::TaskId;
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event};
@@ -71,9 +72,14 @@ impl Shared {
 
     /// The event for a replay that does not fit.
     pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
-        let due = self.store.clock().now().after(stall_pause(claimed.stalls));
-        tracing::warn!(task = %claimed.task, kind = %claimed.kind, reason, "the task stands still");
-        Event::Stall { reason: reason.to_owned(), due }
+        self.stall_event(claimed.task, &claimed.kind, claimed.stalls, reason)
+    }
+
+    pub(super) fn stall_event(&self, task: TaskId, kind: &str, stalls: u32, reason: &str) -> Event {
+        let reason = bounded(reason);
+        let due = self.store.clock().now().after(stall_pause(stalls));
+        tracing::warn!(%task, kind, reason, "the task stands still");
+        Event::Stall { reason, due }
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]

@@ -265,6 +265,13 @@ impl Store for Memory {
         self.hints.say_ready();
     }
 
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        self.read(|data, _| {
+            data.tasks.get(&task).filter(|row| !row.state.is_ended()).and_then(|row| row.parked)
+        })
+    }
+
     fn hints(&self) -> &Hints {
         &self.hints
     }

@@ -101,7 +101,8 @@ impl Scene<'_> {
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
             let concerned = |row: &super::task::Task| {
-                row.state == State::Waiting && wait::concerns(&row.waits, set)
+                row.state == State::Waiting
+                    && (row.unreadable.is_some() || wait::concerns(&row.waits, set))
             };
             if self.task(parent).is_some_and(concerned) {
                 self.wake_if_satisfied(parent)?;
@@ -112,6 +113,10 @@ impl Scene<'_> {
 
     /// Makes a waiting task runnable if its waits are satisfied.
     pub(super) fn wake_if_satisfied(&mut self, task: TaskId) -> Result<()> {
+        if let Some(what) = self.unreadable(task).map(str::to_owned) {
+            self.stand_still(task, &what);
+            return Ok(());
+        }
         let waits = self.task(task).map(|row| row.waits.clone()).unwrap_or_default();
         if !wait::satisfied(&waits, &mut View { scene: self, task })? {
             return Ok(());

@@ -5,11 +5,12 @@
 //! level by level.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::Shared;
 use super::cancel::CLOCK;
 use super::columns::{count, task_id};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::Effects;
 use super::submit::OVERDUE;
@@ -125,8 +126,9 @@ const UNEND: &str =
   WHERE e.job = r.job AND e.local = r.local";
 
 /// After the rows are gone: the highest number that is left.
-const UNCOUNT: &str = "UPDATE homing.sets AS s SET spawned = s.spawned - u.spawned,
-    succeeded = s.succeeded - u.succeeded, failed = s.failed - u.failed, cancelled = s.cancelled - u.cancelled, aborted = s.aborted - u.aborted,
+const UNCOUNT: &str = "UPDATE homing.sets AS s SET spawned = greatest(s.spawned - u.spawned, 0),
+    succeeded = greatest(s.succeeded - u.succeeded, 0), failed = greatest(s.failed - u.failed, 0),
+    cancelled = greatest(s.cancelled - u.cancelled, 0), aborted = greatest(s.aborted - u.aborted, 0),
     last_end = coalesce((SELECT max(e.\"end\") FROM homing.ended AS e
       WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.\"end\" IS NOT NULL), 0)
   FROM (SELECT job, task, \"set\", sum(spawned) AS spawned,
@@ -142,6 +144,9 @@ const UNNUMBER: &str = "UPDATE homing.ended AS e SET \"end\" = NULL
 
 /// A key that another job has taken meanwhile is a conflict: the verb runs again and sees it.
 const TAKE_KEY: &str = "INSERT INTO homing.keys (key, job) VALUES ($1, $2)";
+
+/// Between two looks at cancellations that another process carries down.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// An ended child, and whose it is.
 struct Child {
@@ -210,7 +215,12 @@ impl Shared {
                     return Ok(Some(answer));
                 }
                 Tried::Unknown => return Ok(None),
-                Tried::Settling => drop(self.cascade().await?),
+                Tried::Settling => {
+                    if !self.cascade().await? {
+                        // It is done, or another process is at it.
+                        tokio::time::sleep(SETTLING).await;
+                    }
+                }
                 Tried::Overdue(holder) => self.end_overdue(&[holder]).await?,
             }
         }
@@ -301,7 +311,10 @@ async fn reopen(
     let read = || values![jobs.clone(), locals.clone()];
     let mut causes: HashMap<TaskId, Cause> = HashMap::new();
     for row in session.one(CAUSES, read()).await? {
-        causes.insert(task_id(&row, 0)?, serde_json::from_str(row.try_get(2)?)?);
+        let task = task_id(&row, 0)?;
+        let cause = serde_json::from_str(row.try_get(2)?)
+            .map_err(|error| Fault::Other(format!("why task {task} failed: {error}")))?;
+        causes.insert(task, cause);
     }
     take_back(session, &causes, done).await?;
     let mut fallen = Vec::new();

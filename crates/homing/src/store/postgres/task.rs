@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::columns::{Hash, count, progress, small, task_id, token};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
 use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
@@ -40,6 +40,8 @@ pub(super) struct Task {
     pub(super) kind: String,
     pub(super) key: Option<String>,
     pub(super) waits: Vec<Wait>,
+    /// Waits that do not decode, as they are stored, and what is wrong with them.
+    pub(super) unreadable: Option<Box<(String, String)>>,
     pub(super) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(super) holder_lives: bool,
@@ -61,6 +63,10 @@ pub(super) use columns;
 impl Task {
     /// Reads a row.
     pub(super) fn of(row: &Row) -> Result<Self> {
+        let (waits, unreadable) = match decode(row.try_get(29)?) {
+            Ok(waits) => (waits, None),
+            Err(fault) => (Vec::new(), Some(Box::new((row.try_get(29)?, fault.to_string())))),
+        };
         Ok(Self {
             id: task_id(row, 0)?,
             parent: row.try_get(2)?,
@@ -87,7 +93,8 @@ impl Task {
             queue: row.try_get(26)?,
             kind: row.try_get(27)?,
             key: row.try_get(28)?,
-            waits: decode(row.try_get(29)?)?,
+            waits,
+            unreadable,
             reason: row.try_get(30)?,
             holder_lives: row.try_get(31)?,
         })
@@ -136,6 +143,7 @@ impl Task {
             kind,
             key: None,
             waits: Vec::new(),
+            unreadable: None,
             reason: None,
             holder_lives: false,
         }
@@ -160,6 +168,8 @@ impl Task {
         self.state = State::Pending;
         self.token = None;
         self.holder = None;
+        // What the body recorded since, an older future does not know.
+        self.parked = None;
         self.held_until = None;
         self.due = due;
     }
@@ -183,13 +193,17 @@ impl Task {
     }
 
     fn waits_as_text(&self) -> Option<String> {
-        (!self.waits.is_empty()).then(|| crate::encode::json(&self.waits))
+        // What cannot be read stays as it is, for whoever mends it.
+        let unreadable = self.unreadable.as_ref().map(|unreadable| unreadable.0.clone());
+        unreadable.or_else(|| (!self.waits.is_empty()).then(|| crate::encode::json(&self.waits)))
     }
 }
 
 /// Waits as they are stored.
 pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
-    waits.map_or_else(|| Ok(Vec::new()), |text| Ok(serde_json::from_str(text)?))
+    let Some(text) = waits else { return Ok(Vec::new()) };
+    serde_json::from_str(text)
+        .map_err(|error| Fault::Other(format!("its waits do not decode: {error}")))
 }
 
 /// What waits name: sets, and single children.

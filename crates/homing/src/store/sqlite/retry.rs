@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::children::{numbered, placed};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::id::{JobId, Local, TaskId};
@@ -19,7 +19,7 @@ macro_rules! after {
             $verb,
             " FROM records WHERE job = ?1 AND task = ?2",
             $and,
-            " AND (seq >= ?3 OR entry ->> '$.returned' IS NOT NULL
+            " AND (seq >= ?3 OR substr(entry, 1, 12) = '{\"returned\":'
                OR EXISTS (SELECT 1 FROM json_each(?4) AS own WHERE place = own.value
                  OR substr(place, 1, length(own.value) + 1) = own.value || '/'))"
         )
@@ -31,7 +31,8 @@ const SIGNALLED: &str = after!(
        SELECT job, task, (SELECT coalesce(max(number), 0) FROM signals)
            + row_number() OVER (ORDER BY seq),
          entry ->> '$.answer.signal', entry ->> '$.answer.value'",
-    " AND entry ->> '$.answer.signal' IS NOT NULL AND entry ->> '$.answer.value' IS NOT NULL"
+    " AND substr(entry, 1, 10) = '{\"answer\":' AND json_valid(entry)
+      AND entry ->> '$.answer.signal' IS NOT NULL AND entry ->> '$.answer.value' IS NOT NULL"
 );
 const TAKE_BACK: &str = after!("DELETE", "");
 
@@ -130,7 +131,8 @@ impl Tx<'_> {
                parked_claim = NULL, cause = NULL WHERE job = ?1 AND local = ?2",
         )?
         .execute(params![task.job, task.local, self.now])?;
-        Ok(row.cause.as_deref().map(serde_json::from_str).transpose()?)
+        let cause = row.cause.as_deref().map(serde_json::from_str).transpose();
+        cause.map_err(|error| Fault::from(error).of(|| format!("why task {task} failed")))
     }
 
     /// Takes back what came after the loss: entries of the record and children. A signal that was an answer is
@@ -148,7 +150,7 @@ impl Tx<'_> {
             for child in self.ended_children(task, *set)? {
                 if child.number >= *kept {
                     self.uncount(task, &child)?;
-                    self.change_counts(task, *set, |counts| counts.spawned -= 1)?;
+                    self.change_counts(task, *set, |counts| less(&mut counts.spawned))?;
                     self.remove_tree(TaskId { job: task.job, local: child.local }, done)?;
                 }
             }
@@ -223,13 +225,18 @@ impl Tx<'_> {
             .query_row(params![job, set], |row| row.get(0))?;
         self.change_counts(parent, set, |counts| {
             match state {
-                State::Succeeded => counts.succeeded -= 1,
-                State::Failed => counts.failed -= 1,
-                _ if by.is_some_and(CancelledBy::is_parent) => counts.aborted -= 1,
-                _ => counts.cancelled -= 1,
+                State::Succeeded => less(&mut counts.succeeded),
+                State::Failed => less(&mut counts.failed),
+                _ if by.is_some_and(CancelledBy::is_parent) => less(&mut counts.aborted),
+                _ => less(&mut counts.cancelled),
             }
             counts.last_end = last.unwrap_or(0) as u64;
         })?;
         Ok(())
     }
+}
+
+/// One less of what should be there: rows and counts that differ are for `check` to find.
+fn less(count: &mut u64) {
+    *count = count.saturating_sub(1);
 }

@@ -177,6 +177,47 @@ pub async fn a_tokio_task_has_no_context(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// Where one body leaves its handle and its set for another.
+type Left = std::sync::Arc<std::sync::Mutex<Vec<(crate::JoinHandle<u64>, crate::JoinSet<u64>)>>>;
+
+#[task]
+async fn leaving(State(left): State<Left>) -> Result<()> {
+    let mut set = crate::JoinSet::new();
+    for _ in 0..3 {
+        let handle = set.spawn(gated(1)).await?;
+        let other = std::mem::take(&mut set);
+        left.lock().unwrap().push((handle, other));
+    }
+    Ok(())
+}
+
+#[task]
+async fn taking(what: u64, State(left): State<Left>) -> Result<()> {
+    let (handle, mut set) = left.lock().unwrap().pop().unwrap();
+    match what {
+        0 => drop(handle.await?),
+        1 => drop(set.join_all().await?),
+        _ => drop(set.spawn(gated(1)).await?),
+    }
+    Ok(())
+}
+
+/// A handle or a set of one task is refused in another, which would wait for it for ever.
+pub async fn handles_of_another_task(lab: Lab) {
+    let worker = lab.worker().register(leaving).register(taking).register(gated);
+    let worker = worker.state(Left::default()).start().await.unwrap();
+    let owner = lab.homing.submit(leaving()).await.unwrap();
+    lab.reaches(owner.id(), crate::TaskState::Waiting).await;
+    for what in 0..3 {
+        let job = lab.homing.submit(taking(what)).await.unwrap();
+        let text = message(&lab, job).await;
+        assert!(text.contains("belongs to another task"), "{what}: {text}");
+    }
+    lab.probe.open("gate 1");
+    owner.outcome().await.unwrap();
+    lab.close([worker]).await;
+}
+
 #[task]
 async fn many_foreign(n: u64) -> Result<()> {
     let mut handles = Vec::new();

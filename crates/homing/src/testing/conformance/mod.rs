@@ -17,6 +17,7 @@ use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
 mod by_hand;
 pub mod cancelling;
+pub mod claims;
 pub mod crashes;
 pub mod drift;
 pub mod input;
@@ -25,6 +26,8 @@ pub mod options;
 pub mod people;
 pub mod policies;
 pub mod records;
+pub mod refusals;
+pub mod replays;
 pub mod retries;
 pub mod waits;
 pub mod wakes;
@@ -226,7 +229,8 @@ macro_rules! __conformance {
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
                     an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged, one_job_is_removed,
-                    tags_are_read_and_handed_down, many_submissions_lose_no_handle;
+                    tags_are_read_and_handed_down, many_submissions_lose_no_handle,
+                    zero_bytes_are_shown;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
@@ -237,12 +241,14 @@ macro_rules! __conformance {
                     g11_suspects_run_alone, shutdown_hands_back, a_given_up_worker_starts_afresh,
                     two_workers_share_the_work, g07_answers_replay_the_same,
                     g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;
+                claims: g06_an_older_future_is_dropped_after_a_failure,
+                    g06_an_older_future_is_dropped_after_a_shutdown, g06_an_older_future_is_dropped_after_a_crash;
                 cancelling: g08_cancellation_goes_down_the_tree, g08_a_body_sees_its_cancellation,
                     g08_the_first_terminal_write_wins, g08_a_lost_reply_loses_no_cancellation,
                     g09_a_task_ends_after_its_children,
                     g09_a_failed_child_fails_the_closing_join, g09_failure_aborts_the_rest,
                     g09_a_retry_aborts_nothing, g09_a_late_spawn_does_not_survive,
-                    aborted_children_are_no_losses, abort_spares_later_children,
+                    aborted_children_are_no_losses, abort_spares_later_children, abort_spares_children_after_placed_ones,
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
@@ -266,6 +272,11 @@ macro_rules! __conformance {
                     job_retry_removes_what_was_spawned_after_a_loss,
                     job_retry_leaves_what_was_borne, job_retry_sends_signals_again,
                     job_retry_leaves_a_taken_key, job_retry_takes_back_a_select;
+                refusals: g10_a_refused_unit_stands_still,
+                    g12_what_the_store_cannot_hold_fails_its_task;
+                replays: g10_a_replay_is_compared_with_the_whole_record,
+                    g07_handles_and_join_next_share_the_ends,
+                    g09_the_closing_join_knows_what_was_given, policies_take_any_number;
                 people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
@@ -279,7 +290,7 @@ macro_rules! __conformance {
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
-                    a_tokio_task_has_no_context, foreign_join_all, plain_io_is_legal,
+                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
             );
         }
