@@ -5,8 +5,8 @@
 
 use homing::log::Line;
 use homing::{
-    Breach, ChildCounts, Counts, Failure, JobId, JobView, KindView, QueueView, RetryError, Status, StoreView,
-    TaskId, TaskState, TaskView, Time, WorkerId, WorkerView,
+    Breach, ChildCounts, Counts, Failure, JobId, JobView, KindView, QueueView, RetryError, Status,
+    StoreView, TaskId, TaskState, TaskView, Time, WorkerId, WorkerView,
 };
 use serde::Serialize;
 use serde_json::Value;

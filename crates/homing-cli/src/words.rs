@@ -125,7 +125,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// What a retry reopened, or would.
 pub(crate) fn retried(id: JobId, preview: bool, retried: &Retried) -> String {
     let verb = if preview { "would retry" } else { "retrying" };
-    let mut text = format!("{verb} {id}: {} again", count(retried.reopened, "task runs", "tasks run"));
+    let mut text =
+        format!("{verb} {id}: {} again", count(retried.reopened, "task runs", "tasks run"));
     if retried.taken_back > 0 {
         let entries = count(retried.taken_back, "entry", "entries");
         text.push_str(&format!(", {entries} of records taken back"));

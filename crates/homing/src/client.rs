@@ -223,7 +223,14 @@ impl Homing {
     ) -> Result<bool, SubmitError> {
         name("the signal's name", signal)?;
         let value = crate::encode::value("the signal's value", value)?;
-        Ok(self.store.signal(task.into(), signal.to_owned(), value).await?)
+        let id = task.into();
+        match self.store.signal(id, signal.to_owned(), value).await {
+            // In a body: the child may be on its way.
+            Err(store::Error::Unknown { .. }) if crate::context::is_of_own_job(id) => {
+                Err(crate::error::Misuse::NotYet { id }.into())
+            }
+            sent => Ok(sent?),
+        }
     }
 
     /// Removes jobs that ended longer ago than `age`, in bounded transactions; never an open job.

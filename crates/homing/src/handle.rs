@@ -5,6 +5,7 @@ use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::Call;
@@ -28,7 +29,7 @@ use crate::waiting::{Boxed, Durable, Selectable, Settled, Waiting};
 /// As for [`JoinSet::spawn`](crate::JoinSet::spawn).
 pub async fn spawn<K: Kind>(call: Call<K>) -> Result<JoinHandle<K::Output>, Misuse> {
     let context = current("spawn")?;
-    let place = context.named_place(&format!("spawn:{}", K::NAME));
+    let place = context.named_place(&format!("spawn:{}", call.draft.kind));
     let set = context.open_set(&place, FailurePolicy::FailFast);
     let spawned = context.spawn(set, call.draft).await?;
     Ok(JoinHandle::new(context, spawned))
@@ -52,6 +53,47 @@ impl<T> JoinHandle<T> {
     /// The child's id.
     pub fn id(&self) -> TaskId {
         self.spawned.child
+    }
+
+    /// Sends a value to the child, which takes it with [`signal`](crate::signal()). It may be sent right after
+    /// the spawn: the child is committed first.
+    ///
+    /// ```
+    /// use homing::{Homing, task};
+    ///
+    /// #[task]
+    /// async fn page() -> homing::Result<u64> {
+    ///     Ok(homing::signal::<u64>("rows").await?)
+    /// }
+    ///
+    /// #[task]
+    /// async fn import() -> homing::Result<u64> {
+    ///     let page = homing::spawn(page()).await?;
+    ///     page.signal("rows", &7).await?;
+    ///     Ok(page.await?)
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let homing = Homing::open("memory:").await?;
+    /// homing.worker().register(import).register(page).start().await?;
+    /// assert_eq!(homing.submit(import()).await?.outcome().await?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A name or value that is refused. Nothing was sent then.
+    ///
+    /// # Durability
+    /// Sent once, however often the body runs, and committed before any later step begins. A child that has
+    /// ended takes no signals: then nothing happens.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it may have sent the value or not.
+    pub async fn signal<V: Serialize + ?Sized>(&self, name: &str, value: &V) -> Result<(), Misuse> {
+        let Spawned { child, place, .. } = &self.spawned;
+        crate::info::send(&self.context, place, *child, (name, value)).await
     }
 
     /// Cancels the child, unless it has ended, and everything below it. It does not count as a loss.
@@ -78,6 +120,16 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> IntoFuture for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+    type IntoFuture = Boxed<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.waiting().into_future()
+    }
+}
+
+/// `(&handle).await` keeps the handle, which may be awaited again: it brings the same outcome.
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for &JoinHandle<T> {
     type Output = Result<T, JoinError>;
     type IntoFuture = Boxed<'static, Self::Output>;
 

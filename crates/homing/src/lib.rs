@@ -58,9 +58,12 @@ mod encode;
 mod error;
 mod handle;
 mod id;
+mod info;
+mod job_wait;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod overdue;
 mod point;
 mod replay;
 mod state;
@@ -83,27 +86,37 @@ mod worker;
 pub use homing_macros::task;
 
 pub use branches::join_all;
-pub use call::Call;
-pub use client::{Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why};
+pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
+pub use client::{
+    Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why,
+};
 pub use clock::{Clock, ManualClock, Time};
-pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
+pub use combine::{
+    Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,
+    run,
+};
 pub use error::{
-    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError, Result, Retry,
-    RetryError, RetryResult, StartError, SubmitError, TimedOut,
+    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError,
+    Result, Retry, RetryError, RetryResult, StartError, SubmitError, TimedOut,
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
-pub use join_set::{FailurePolicy, JoinAll, JoinNext, JoinSet, JoinSettled, JoinSome};
+pub use info::{Info, Parent, info, parent};
+pub use job_wait::{JobEnd, job};
+pub use join_set::{
+    FailurePolicy, JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome,
+};
+pub use overdue::overdue;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
-pub use store::{Migration, Retried};
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
 pub use store::read::{
     Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
     TaskView, WorkerView,
 };
+pub use store::{Migration, Retried};
 pub use tags::tags;
 pub use task::State;
 pub use trace::{LogLayer, log_layer};
@@ -128,3 +141,9 @@ pub mod __private {
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The guide's programs are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/canvas.md")]
+#[derive(Debug)]
+pub struct Canvas;

@@ -75,6 +75,8 @@ pub const FOREIGN: Duration = Duration::from_millis(50);
 pub const RESUMED_AGE: Duration = Duration::from_mins(1);
 /// How long a cancelled body may run on before it is dropped.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long a worker that shuts down tries, once its patience is over, to hand back what it holds.
+pub const LEAVE: Duration = Duration::from_secs(5);
 /// How often an idle worker looks at a store whose hints may have been lost.
 pub const POLL: Duration = Duration::from_secs(1);
 /// Longest pause before a task stopped by drift is tried again.

@@ -1,7 +1,10 @@
 //! A body's own tags, and those that its job handed down.
 
+use std::sync::Arc;
+
 use crate::context::current;
 use crate::error::Misuse;
+use crate::store::Store;
 
 /// The tags of the running task: those its job was submitted with, which every task of the job has, and then
 /// those of its own call. Works in the body of a task and in every function it awaits.
@@ -36,7 +39,11 @@ pub async fn tags() -> Result<Vec<String>, Misuse> {
     let context = current("tags")?;
     let (root, own) = (context.task.job.root(), context.task);
     let wanted = if own == root { vec![root] } else { vec![root, own] };
-    let views = context.fetch(move |store| async move { store.tasks(wanted).await }).await;
+    let read = move |store: Arc<dyn Store>| {
+        let wanted = wanted.clone();
+        async move { store.tasks(wanted).await }
+    };
+    let views = context.fetch(read).await;
     let mut tags: Vec<String> = Vec::new();
     for tag in views.into_iter().flat_map(|view| view.tags) {
         if !tags.contains(&tag) {

@@ -167,7 +167,7 @@ impl<K: Kind> Detach<K> {
         let context = current("detach")?;
         let place = match &self.call.draft.place {
             Some(name) => context.place_once(&format!("detach@{name}")).await,
-            None => context.place(&format!("detach:{}", K::NAME)),
+            None => context.place(&format!("detach:{}", self.call.draft.kind)),
         };
         let task = self.call.draft.fix(context.now(), "default", 0)?;
         crate::client::check_job(self.title.as_deref(), self.key.as_deref())?;

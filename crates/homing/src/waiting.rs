@@ -124,7 +124,7 @@ impl<W: Durable> Waiting<'_, W> {
 
 /// The verb at the end of a wait's name, for the error a misplaced call gets.
 fn verb(name: &str) -> &'static str {
-    const VERBS: [&str; 9] = [
+    const VERBS: [&str; 10] = [
         "join_next",
         "join_all",
         "join_settled",
@@ -133,6 +133,7 @@ fn verb(name: &str) -> &'static str {
         "await",
         "sleep",
         "signal",
+        "job",
         "select!",
     ];
     VERBS.into_iter().find(|verb| name.contains(verb)).unwrap_or("wait")

@@ -208,7 +208,7 @@ impl Context {
     }
 
     /// Backpressure: hands over full batches, and waits when too many spawns are on their way.
-    async fn hold_back(&self) {
+    pub(super) async fn hold_back(&self) {
         let (many, full) = {
             let inner = self.lock();
             let many = !inner.is_flushed_to(limits::UNFLUSHED_SPAWNS - 1, limits::UNFLUSHED_BYTES);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Misuse};
 use crate::context::Moment;
-use crate::id::TaskId;
+use crate::id::{JobId, TaskId};
 
 /// What a wait for children may say instead of their values.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,6 +51,16 @@ pub enum JoinError {
         /// What the decoder said.
         reason: String,
     },
+    /// There is no such job, or it was removed before the wait was answered.
+    #[error(
+        "no job has the id {id}: it was never submitted to this store, or it was removed; submit it before the task that waits for it"
+    )]
+    UnknownJob {
+        /// The job.
+        id: JobId,
+        #[doc(hidden)]
+        moment: Box<Moment>,
+    },
     /// Fewer children succeeded than the wait needs.
     #[error("{succeeded} of {spawned} children succeeded, {needed} were needed")]
     TooFew {
@@ -74,11 +84,24 @@ impl JoinError {
         if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
     }
 
+    /// The child or root that this is about, where it is about one.
+    pub fn id(&self) -> Option<TaskId> {
+        match self {
+            Self::Failed { failure, .. } => Some(failure.id),
+            Self::Aborted { id } | Self::Undecodable { id, .. } => Some(*id),
+            Self::UnknownJob { id, .. } => Some(id.root()),
+            Self::TimedOut(_) | Self::TooMany { .. } | Self::TooFew { .. } | Self::Misuse(_) => {
+                None
+            }
+        }
+    }
+
     /// The moment before it was told, for the job's retry.
     pub(crate) fn moment(&self) -> Option<&Moment> {
         match self {
             Self::Failed { moment, .. } | Self::TooFew { moment, .. } => moment.as_deref(),
             Self::TimedOut(timed_out) => timed_out.moment.as_ref(),
+            Self::UnknownJob { moment, .. } => Some(moment),
             Self::Aborted { .. }
             | Self::TooMany { .. }
             | Self::Undecodable { .. }

@@ -19,6 +19,11 @@ pub struct JoinNext<'s, T> {
     pub(super) set: &'s mut JoinSet<T>,
 }
 
+/// See [`JoinSet::join_next_with_id`].
+pub struct JoinNextWithId<'s, T> {
+    pub(super) next: JoinNext<'s, T>,
+}
+
 /// See [`JoinSet::join_all`].
 pub struct JoinAll<'s, T> {
     pub(super) set: &'s mut JoinSet<T>,
@@ -100,7 +105,24 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let (set, moment) = (self.set.set, context.moment(&settled.place));
+        let moment = context.moment(&settled.place);
+        let next = self.next(context, &settled).await?;
+        Some(next.and_then(|child| decode(context, &child, || moment)))
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Some(Err(misuse.into()))
+    }
+}
+
+impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
+    /// The child whose outcome is given.
+    async fn next(
+        self,
+        context: &Arc<Context>,
+        settled: &Settled,
+    ) -> Option<Result<Child, JoinError>> {
+        let set = self.set.set;
         if settled.timed_out {
             return Some(Err(context.timed_out(&settled.place, (set, None)).await));
         }
@@ -109,9 +131,34 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
         }
         context.next_end(set, true).await;
         match context.with_set(set, |state| state.ends.give_next()) {
-            Some(child) => Some(decode(context, &child, || moment)),
+            Some(child) => Some(Ok(child)),
             None => context.drift(&settled.place, "expected an ended child, got none").await,
         }
+    }
+}
+
+impl<T: DeserializeOwned + Send> Durable for JoinNextWithId<'_, T> {
+    type Output = Option<Result<(TaskId, T), JoinError>>;
+
+    fn name(&self) -> String {
+        self.next.name()
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.next.members(context)
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
+        self.next.plan(context, place).await
+    }
+
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let moment = context.moment(&settled.place);
+        let next = self.next.next(context, &settled).await?;
+        Some(next.and_then(|child| {
+            let id = TaskId { job: context.task.job, local: child.local };
+            Ok((id, decode(context, &child, || moment)?))
+        }))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -327,3 +374,9 @@ macro_rules! debug {
 }
 
 debug!(JoinNext<T> JoinAll<T> JoinSettled<T> JoinSome<T, R>);
+
+impl<T> fmt::Debug for JoinNextWithId<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.next.fmt(f)
+    }
+}

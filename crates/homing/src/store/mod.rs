@@ -31,8 +31,8 @@ pub mod sqlite;
 mod url;
 
 pub use conversation::{
-    Abort, CancelledBy, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild,
-    Refusal, Reply, Unit,
+    Abort, CancelledBy, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild, Refusal,
+    Reply, Signalled, Unit,
 };
 pub use error::Error;
 pub use hints::{Ended, Hints};
@@ -90,6 +90,12 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// Removes a job that has ended, or a bounded part of it: resending goes on with the rest.
     fn remove(&self, job: JobId) -> Verb<'_, Removed>;
 
+    /// A worker of this process is gone and could not [`leave`](Self::leave): nothing shows any more that it
+    /// lives. Where a lease decides there is nothing to do.
+    fn abandon(&self, worker: WorkerId) {
+        let _ = worker;
+    }
+
     /// For tests: the worker's process is dead as far as the store can tell, as of now.
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId);
@@ -133,6 +139,9 @@ pub struct Policy {
     /// The longest stretch from claim to park or end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_timeout: Option<Duration>,
 }
 
 /// What roots and children have in common when they are born.

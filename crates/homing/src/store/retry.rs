@@ -63,8 +63,7 @@ impl Fallen {
         };
         let aborted = |cause: &Cause| {
             cause.aborted.iter().any(|(set, child, below)| {
-                *set == self.set
-                    && child.map_or(self.number < *below, |child| child == self.local)
+                *set == self.set && child.map_or(self.number < *below, |child| child == self.local)
             })
         };
         match (self.state, self.by) {

@@ -31,6 +31,7 @@ pub(super) struct Driver {
     body: Option<Body<String>>,
     requests: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timeout: Option<Timer>,
+    soft_timeout: Option<Timer>,
     grace: Option<Timer>,
     /// Since plain I/O was seen beside a durable wait: when it becomes misuse.
     foreign: Option<Timer>,
@@ -81,6 +82,7 @@ impl Driver {
             body: None,
             requests: Vec::new(),
             timeout: None,
+            soft_timeout: None,
             grace: None,
             foreign: None,
             refused: false,
@@ -132,12 +134,16 @@ impl Driver {
     /// A stretch begins with a claim and ends with a park or the end; its timeout with it.
     fn begin_stretch(&mut self) {
         let options = self.shared.definitions.get(self.claimed.kind.as_str());
-        let timeout = self.claimed.policy.timeout.or(options.and_then(|own| own.options.timeout));
-        self.timeout = timeout.map(|after| {
+        let policy = &self.claimed.policy;
+        let timeout = policy.timeout.or(options.and_then(|own| own.options.timeout));
+        let soft = policy.soft_timeout.or(options.and_then(|own| own.options.soft_timeout));
+        let timer = |after| {
             let clock = self.shared.store.clock().clone();
             let end = clock.now().after(after);
             Box::pin(async move { clock.until(end).await }) as Timer
-        });
+        };
+        (self.timeout, self.soft_timeout) = (timeout.map(timer), soft.map(timer));
+        self.context.set_overdue(false);
     }
 
     fn event(&self, stop: Stop) -> Event {
@@ -175,6 +181,10 @@ impl Driver {
             }
             if rings(&mut self.timeout, cx) {
                 return Poll::Ready(Stop::TimedOut);
+            }
+            if rings(&mut self.soft_timeout, cx) {
+                self.soft_timeout = None;
+                self.context.set_overdue(true);
             }
             match self.poll_body(cx) {
                 Some(stop) => return Poll::Ready(stop),
@@ -307,7 +317,7 @@ impl Driver {
         let resident = self.shared.settings.resident > 0;
         let (events, renew) = self.context.take_last(Event::Park { waits, resident });
         self.put(events, renew);
-        self.timeout = None;
+        (self.timeout, self.soft_timeout) = (None, None);
         self.requests = Vec::new();
         self.context.shrink();
         let mut hand_back = false;
@@ -363,7 +373,7 @@ fn drop_body(body: Option<Body<String>>) {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())

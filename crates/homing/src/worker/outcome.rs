@@ -28,6 +28,12 @@ impl Shared {
         if let Some(undecodable @ JoinError::Undecodable { .. }) = join {
             return self.stall(claimed, &undecodable.to_string());
         }
+        if let Some(JoinError::Failed { failure, moment }) = join
+            && crate::combine::passes_failures_on(&claimed.kind)
+        {
+            let cause = context.cause(moment.as_deref());
+            return Event::End(End::Failed { failure: (**failure).clone(), cause });
+        }
         let misuse = error.find::<Misuse>().or(match join {
             Some(JoinError::Misuse(misuse)) => Some(misuse),
             _ => None,

@@ -80,6 +80,8 @@ impl Data {
         let records = self.records.range((id, 0)..=(id, u64::MAX)).next_back();
         Claimed {
             task: id,
+            parent: row.parent.map(|parent| parent.local),
+            depth: row.depth,
             token,
             kind: row.kind.clone(),
             arguments: row.arguments.clone(),

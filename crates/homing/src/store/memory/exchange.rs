@@ -1,6 +1,7 @@
 //! `exchange`: units first, then upkeep, then the claim.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use super::{Cascade, Data, Notice, Task, stored};
@@ -10,7 +11,8 @@ use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Unit,
+    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled,
+    Unit,
 };
 use crate::wait::{Answer, Wait};
 
@@ -107,6 +109,7 @@ impl Data {
             Event::Detach(job) => {
                 self.submit(*job, now);
             }
+            Event::Signal(signal) => self.signal_once(task, *signal, now),
             Event::Abort(abort) => self.abort(task, abort, now),
             Event::Log(line) => self.log(task, line),
             Event::Progress { done, total } => {
@@ -162,6 +165,13 @@ impl Data {
         self.ready = true;
     }
 
+    fn signal_once(&mut self, task: TaskId, signal: Signalled, now: Time) {
+        let Signalled { seq, place, entry, to, name, value } = signal;
+        let Slot::Vacant(vacant) = self.records.entry((task, seq)) else { return };
+        vacant.insert((place, entry));
+        self.signal(TaskId { job: task.job, local: to }, name, value, now);
+    }
+
     fn abort(&mut self, task: TaskId, abort: Abort, now: Time) {
         let by = if abort.policy { CancelledBy::Policy } else { CancelledBy::Abort };
         if let Some(child) = abort.child {
@@ -212,6 +222,9 @@ impl Data {
         if !answers.is_empty() {
             return Some(answers);
         }
+        let mut facts = super::finish::Scene { data: self, task, now };
+        let Ok(jobs) = crate::wait::open_jobs(&waits, &mut facts);
+        self.watchers.extend(jobs.into_iter().map(|job| (job, task)));
         self.change(task, |row| {
             row.state = State::Waiting;
             row.waits = waits;

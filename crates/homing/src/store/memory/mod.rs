@@ -12,8 +12,8 @@ use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry, SetRow, Store,
-    Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
+    SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time};
 use crate::error::Failure;
@@ -136,8 +136,12 @@ struct Data {
     notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
+    /// Jobs that tasks of other jobs wait for, and those tasks; some of them may have stopped waiting.
+    watchers: BTreeSet<(JobId, TaskId)>,
     /// Parents and sets whose children ended in this transaction.
     touched: BTreeSet<(TaskId, Local)>,
+    /// Jobs whose roots ended in this transaction and that may be waited for.
+    over: BTreeSet<JobId>,
     /// Jobs that ended in this transaction.
     ended: Vec<Ended>,
     /// Whether this transaction made a task claimable.
@@ -255,6 +259,13 @@ impl Store for Memory {
     fn remove(&self, job: JobId) -> Verb<'_, Removed> {
         let known = self.write(move |data, now| data.remove(job, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: job.root() }) })
+    }
+
+    fn abandon(&self, worker: WorkerId) {
+        if let Some(worker) = self.lock().workers.get_mut(&worker) {
+            worker.killed = true;
+        }
+        self.hints.say_ready();
     }
 
     #[cfg(feature = "testing")]

@@ -132,9 +132,10 @@ impl Data {
         let Some((set, number)) = row.set else { return false };
         let lost = |cause: &Cause| {
             let end = row.end.unwrap_or(0);
-            let wanted = cause.only.iter().any(|(own, past, beyond)| {
-                *own == set && end > *past && !beyond.contains(&end)
-            });
+            let wanted = cause
+                .only
+                .iter()
+                .any(|(own, past, beyond)| *own == set && end > *past && !beyond.contains(&end));
             (cause.only.is_empty() || wanted) && !cause.given.contains(&child.local)
         };
         let aborted = |(own, one, below): &(Local, Option<Local>, u32)| {

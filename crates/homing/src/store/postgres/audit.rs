@@ -8,10 +8,11 @@ use super::cancel::CLOCK;
 use super::columns::{count, set_counts, small, task_id};
 use super::fault::Result;
 use super::finish::View;
+use super::load::JOBS;
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Counted, Scene};
 use super::task::{Task, columns, named};
-use crate::id::{Local, TaskId};
+use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
 use crate::store::read::Breach;
 use crate::store::{Entry, Policy};
@@ -102,10 +103,12 @@ impl Shared {
             }
             audit.read(&answers)?;
             let over = session.one(OVER, audit.named()).await?;
+            let jobs = session.one(JOBS, values![audit.jobs()]).await?;
             session.run(vec![Step::plain("COMMIT")]).await?;
             for row in &over {
                 audit.scene.over.insert(task_id(row, 0)?);
             }
+            jobs.iter().try_for_each(|row| audit.scene.add_standing(row))?;
             audit.look()?;
             for row in &answers[6] {
                 let what = format!(
@@ -140,10 +143,10 @@ impl Audit {
     fn read(&mut self, answers: &[Vec<tokio_postgres::Row>]) -> Result<()> {
         for row in &answers[2] {
             let task = Task::of(row)?;
-            if let Some(timer) = row.try_get(32)? {
+            if let Some(timer) = row.try_get(33)? {
                 self.timers.insert(task.id, timer);
             }
-            if row.try_get(33)? {
+            if row.try_get(34)? {
                 self.orphans.insert(task.id);
             }
             self.open.push(task.id);
@@ -203,6 +206,12 @@ impl Audit {
             })
             .collect();
         arrays!(named, id => id.job, id.local)
+    }
+
+    /// The jobs that waits name.
+    fn jobs(&self) -> Vec<JobId> {
+        let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
+        rows.flat_map(|row| wait::jobs(&row.waits)).collect()
     }
 
     fn look(&mut self) -> Result<()> {

@@ -339,8 +339,9 @@ impl Scene<'_> {
         if self.bundle_from == 0 {
             return Vec::new();
         }
-        for task in newborns.iter().copied().filter(|task| task.is_plain() && task.due <= self.now)
-        {
+        // A link's end asks for its arguments, which a row has.
+        let bundled = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
+        for task in newborns.iter().copied().filter(bundled) {
             let Task { parent, set, queue, kind, priority, .. } = task;
             let family = parent.map(|parent| (task.id.job, parent, *set));
             alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);

@@ -387,6 +387,8 @@ impl Scene<'_> {
 pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
     Claimed {
         task: row.id,
+        parent: row.parent,
+        depth: row.depth,
         token,
         kind: row.kind.clone(),
         arguments: String::new(),

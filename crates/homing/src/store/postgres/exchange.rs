@@ -356,7 +356,8 @@ impl Talk<'_, '_> {
     /// The first round trip.
     async fn look(&self, look: &Look<'_>, scene: &mut Scene<'_>) -> Result<Seen> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
-        let wanted = Wanted::by(self.units, &self.session.shared.held);
+        let mut wanted = Wanted::by(self.units, &self.session.shared.held);
+        wanted.watched(self.session);
         let mut steps = vec![Step::begin(), worker::share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
@@ -382,6 +383,7 @@ impl Talk<'_, '_> {
             self.session.shared.held.leave(*worker);
             return Err(Fault::Stale);
         }
+        wanted.follow(self.session, scene).await?;
         let mut seen = Seen::default();
         if let Some(row) = answers[facts].first() {
             scene.now = row.try_get(0)?;

@@ -25,8 +25,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply, Retry, SetRow,
-    Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
+    Retry, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, ServerClock, Time};
 use crate::error::OpenError;
@@ -206,8 +206,10 @@ impl Shared {
         work: impl AsyncFn(&Session<'_>) -> fault::Result<T>,
     ) -> fault::Result<T> {
         let mut tries = 1;
+        let mut watchers = Vec::new();
         loop {
             let session = Session::new(self, self.pool.lend().await?);
+            session.watched(watchers);
             let fault = match work(&session).await {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
@@ -216,6 +218,7 @@ impl Shared {
             if !fault.is_conflict() || tries == TRIES {
                 return Err(fault);
             }
+            watchers = session.watchers();
             drop(session);
             tracing::debug!(%fault, tries, "a transaction lost to another and is run again");
             tokio::time::sleep(Duration::from_millis(u64::from(tries))).await;

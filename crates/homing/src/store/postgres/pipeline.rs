@@ -5,6 +5,7 @@
 //! by one statement and read by a later one.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 use deadpool_postgres::{Client, Transaction};
@@ -15,6 +16,7 @@ use tokio_postgres::{IsolationLevel, Row, Statement};
 
 use super::Shared;
 use super::fault::Result;
+use crate::id::TaskId;
 
 /// Begins a transaction that writes. [`PLANS`] follows it. The isolation is named, because a role's or a
 /// server's default may be another: under REPEATABLE READ what is read once the locks are held would be as
@@ -113,11 +115,21 @@ pub(super) use {arrays, values};
 pub(super) struct Session<'s> {
     pub(super) shared: &'s Shared,
     client: Client,
+    /// Tasks that wait for jobs which may end in here, as earlier runs of the transaction found them.
+    watchers: Mutex<Vec<TaskId>>,
 }
 
 impl<'s> Session<'s> {
     pub(super) fn new(shared: &'s Shared, client: Client) -> Self {
-        Self { shared, client }
+        Self { shared, client, watchers: Mutex::default() }
+    }
+
+    pub(super) fn watchers(&self) -> Vec<TaskId> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn watched(&self, more: Vec<TaskId>) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
     }
 
     /// Runs statements in one round trip. The first error is the one that made the others.

@@ -68,7 +68,8 @@ const TAKE_BACK: &str = after!(
 );
 
 /// Children that were spawned after the loss.
-const LATE: &str = "SELECT g.job, t.local, g.task, g.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
+const LATE: &str =
+    "SELECT g.job, t.local, g.task, g.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
     e.cancelled_by
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS g (job, task, \"set\", kept)
     CROSS JOIN LATERAL (
@@ -102,7 +103,8 @@ const GO: [&str; 4] = [
       WHERE t.job = r.job AND t.task = r.local",
 ];
 
-const FALLEN: &str = "SELECT s.job, e.local, s.task, e.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
+const FALLEN: &str =
+    "SELECT s.job, e.local, s.task, e.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
     e.cancelled_by
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, task) JOIN homing.sets AS s USING (job, task)
     CROSS JOIN LATERAL (SELECT e.local, e.\"set\", e.\"end\", e.state, e.cancelled_by
@@ -226,12 +228,7 @@ impl Shared {
         }
     }
 
-    async fn try_retry(
-        &self,
-        session: &Session<'_>,
-        job: JobId,
-        preview: bool,
-    ) -> Result<Tried> {
+    async fn try_retry(&self, session: &Session<'_>, job: JobId, preview: bool) -> Result<Tried> {
         let answers = session
             .run(vec![
                 Step::begin(),

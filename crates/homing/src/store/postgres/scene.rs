@@ -4,7 +4,7 @@
 //! over the scene decide, and all is written at once ([`write`](super::write)). Deciding is pure, so a
 //! verb costs the same round trips whatever it decides about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::bundle::{self, Bundle, Partings};
 use super::front::Ready;
@@ -12,8 +12,8 @@ use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
 use crate::id::{JobId, Local, Map, TaskId, Token};
 use crate::state::State;
-use crate::store::{CancelledBy, Entry};
-use crate::wait::SetCounts;
+use crate::store::{CancelledBy, Entry, NewJob};
+use crate::wait::{SetCounts, Standing};
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
@@ -128,14 +128,26 @@ pub(super) struct Scene<'e> {
     pub(super) holders: HashMap<String, JobId>,
     /// Lines that were said before.
     pub(super) said: HashSet<(TaskId, String)>,
+    /// Jobs that waits name, as they are committed.
+    pub(super) standing: HashMap<JobId, Standing>,
+    /// Jobs that may end here, and the tasks that wait for them.
+    pub(super) watchers: BTreeSet<(JobId, TaskId)>,
+    /// Numbers for the signals that are sent here.
+    pub(super) numbers: VecDeque<i64>,
 
     pub(super) newborns: Vec<Newborn<'e>>,
+    /// Jobs that follow the failures of links.
+    pub(super) followers: Vec<NewJob>,
     /// Keys to be taken, and by which jobs.
     pub(super) keys: Vec<(&'e str, JobId)>,
     pub(super) ended: Vec<Ended>,
     pub(super) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
     pub(super) answers: Vec<(TaskId, crate::wait::Answer)>,
+    /// Signals that are sent here.
+    pub(super) sent: Vec<(TaskId, i64, &'e str, &'e str)>,
     pub(super) taken: Vec<(TaskId, i64)>,
+    /// Tasks that begin to wait for jobs.
+    pub(super) watching: Vec<(JobId, TaskId)>,
     pub(super) cascades: Vec<Cascade>,
     pub(super) notices: Vec<(TaskId, Token)>,
     pub(super) lines: Vec<Said<'e>>,
@@ -144,6 +156,8 @@ pub(super) struct Scene<'e> {
     pub(super) freed: Vec<(String, JobId)>,
     /// Parents and sets whose children ended.
     pub(super) touched: BTreeSet<(TaskId, Local)>,
+    /// Jobs whose roots ended.
+    pub(super) jobs_over: BTreeSet<JobId>,
     pub(super) effects: Effects,
 }
 

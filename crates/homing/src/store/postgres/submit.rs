@@ -60,9 +60,8 @@ impl Shared {
                 add(&mut steps, Step::new(KNOWN, known))
             });
             let keys: Vec<&str> = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
-            let overdue = (!keys.is_empty()).then(|| {
-                add(&mut steps, Step::new(OVERDUE, values![self.manual_now(), keys]))
-            });
+            let overdue = (!keys.is_empty())
+                .then(|| add(&mut steps, Step::new(OVERDUE, values![self.manual_now(), keys])));
             let answers = session.run(steps).await?;
             let mut scene = Scene { bundle_from: self.bundle_from, ..Scene::default() };
             whats.absorb(&answers, &mut scene)?;
@@ -106,7 +105,8 @@ fn in_the_way<'r>(
     for row in held {
         let key: &str = row.try_get(0)?;
         let wanted = jobs.iter().enumerate().any(|(n, job)| {
-            let known = scene.roots.contains(&job.id) || jobs[..n].iter().any(|old| old.id == job.id);
+            let known =
+                scene.roots.contains(&job.id) || jobs[..n].iter().any(|old| old.id == job.id);
             job.key.as_deref() == Some(key) && !known
         });
         if wanted {

@@ -139,11 +139,13 @@ impl Shared {
     ) -> Result<Scene<'e>> {
         let mut wanted = Wanted::default();
         wanted.ending(tasks.iter().copied());
+        wanted.watched(session);
         let whats = wanted.steps(&mut steps);
         let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
         let answers = session.run(steps).await?;
         let mut scene = Scene::default();
         whats.absorb(&answers, &mut scene)?;
+        wanted.follow(session, &mut scene).await?;
         if let Some(row) = answers[clock].first() {
             scene.now = row.try_get(0)?;
         }

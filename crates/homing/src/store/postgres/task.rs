@@ -6,6 +6,7 @@ use super::columns::{Hash, count, progress, small, task_id, token};
 use super::fault::{Fault, Result};
 use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
+use crate::combine::LINK;
 use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::state::State;
 use crate::store::{CancelledBy, NewJob, NewTask, Policy};
@@ -45,16 +46,21 @@ pub(super) struct Task {
     pub(super) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(super) holder_lives: bool,
+    /// The arguments of a link, which say what follows its end.
+    pub(super) link: Option<String>,
 }
 
-/// The columns that [`Task::of`] reads, of a table called `o`.
+/// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
+/// parts, because the schema's name is put where its first is.
 macro_rules! columns {
     () => {
         "o.job, o.local, o.parent, o.\"set\", o.depth, o.state, o.priority, o.attempt, o.failures, \
          o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
          o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
          o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
-         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
+         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder), \
+         CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
+           WHERE t.job = o.job AND t.local = o.local) END"
     };
 }
 
@@ -97,6 +103,7 @@ impl Task {
             unreadable,
             reason: row.try_get(30)?,
             holder_lives: row.try_get(31)?,
+            link: row.try_get(32)?,
         })
     }
 
@@ -110,6 +117,7 @@ impl Task {
             due: new.due.unwrap_or(now),
             expires: new.expires,
             deadline: new.deadline,
+            link: (new.kind == LINK).then(|| new.arguments.clone()),
             ..Self::blank(id, new.queue.clone(), new.kind.clone())
         }
     }
@@ -146,6 +154,7 @@ impl Task {
             unreadable: None,
             reason: None,
             holder_lives: false,
+            link: None,
         }
     }
 
@@ -180,6 +189,7 @@ impl Task {
             && self.key.is_none()
             && self.expires.is_none()
             && self.deadline.is_none()
+            && !self.signalled
     }
 
     /// Whether a part of its budgets is used up.
@@ -213,7 +223,7 @@ pub(super) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Local>) {
             Condition::Set { set, .. } => sets.push(*set),
             Condition::Child { child, .. } => children.push(*child),
             Condition::All { of } => of.iter().for_each(|one| add(one, sets, children)),
-            Condition::Signal { .. } | Condition::At { .. } => {}
+            Condition::Signal { .. } | Condition::Job { .. } | Condition::At { .. } => {}
         }
     }
     let (mut sets, mut children) = (Vec::new(), Vec::new());
@@ -255,9 +265,7 @@ pub(super) struct Newborn<'e> {
 impl Newborn<'_> {
     /// Whether there is nothing to say of it that few tasks have.
     fn is_plain(&self) -> bool {
-        let bare = |job: &NewJob| {
-            job.title.is_none() && job.origin.is_none() && job.key.is_none()
-        };
+        let bare = |job: &NewJob| job.title.is_none() && job.origin.is_none() && job.key.is_none();
         self.new.policy == Policy::default()
             && self.new.tags.is_empty()
             && self.job.is_none_or(bare)
@@ -370,12 +378,12 @@ const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth,
     state, attempt, failures, crashes, stalls, lines, dropped, signalled, worker, claim, started, expires,
     deadline, timer, key)
   SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.due, n.queue, n.kind, n.state, 1, 0, 0,
-    0, 0, 0, false, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
+    0, 0, 0, n.signalled, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
     $7::bigint[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
+    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::boolean[])
     AS n (job, local, parent, \"set\", depth, priority, due, queue, kind, state, worker, claim, started,
-      expires, deadline, timer, key)";
+      expires, deadline, timer, key, signalled)";
 
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
 pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
@@ -388,7 +396,7 @@ pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
     }
     values.extend(arrays!(tasks, t =>
         t.state, t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
-        t.expires, t.deadline, t.timer(), t.key.as_deref()
+        t.expires, t.deadline, t.timer(), t.key.as_deref(), t.signalled
     ));
     Step::new(OPEN, values)
 }

@@ -46,7 +46,7 @@ pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers W
 
 // By the row's number, which every index knows: saves two descents by the key.
 const READ: &str = "SELECT kind, arguments, queue, priority, policy, attempt, failures, crashes,
-  stalls, parked_worker, parked_claim, waits, started, timer FROM tasks WHERE rowid = ?1";
+  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth FROM tasks WHERE rowid = ?1";
 
 /// A future that another worker has parked is older than what this one may record: its right ends. The
 /// worker's own keeps it, as the reply may be lost and the task handed out again.
@@ -293,6 +293,8 @@ impl Tx<'_> {
 fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
     Ok(Claimed {
         task,
+        parent: row.get(14)?,
+        depth: row.get(15)?,
         token,
         kind: row.get(0)?,
         arguments: row.get(1)?,

@@ -12,7 +12,7 @@ use crate::id::{TaskId, Token, WorkerId};
 use crate::limits;
 use crate::state::State;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Unit,
+    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled, Unit,
 };
 use crate::wait::{Answer, Wait};
 
@@ -118,11 +118,14 @@ impl Tx<'_> {
 
     fn happen(&mut self, row: &mut Task, event: &Event, moves: &mut Moves) -> Result<()> {
         match event {
-            Event::Record { seq, place, entry } => self.record_once(row.id, *seq, place, entry)?,
+            Event::Record { seq, place, entry } => {
+                self.record_once(row.id, *seq, place, entry)?;
+            }
             Event::Spawn(child) => self.spawn(row, child)?,
             Event::Detach(job) => {
                 self.submit(job)?;
             }
+            Event::Signal(signal) => self.signal_once(row.id, signal)?,
             Event::Abort(abort) => self.abort(row.id, *abort)?,
             Event::Log(line) => moves.changed |= self.say(row, line)?,
             Event::Progress { done, total } => {
@@ -181,12 +184,20 @@ impl Tx<'_> {
         true
     }
 
-    fn record_once(&self, task: TaskId, seq: u64, place: &str, entry: &Entry) -> Result<()> {
+    /// Whether it was not there before.
+    fn record_once(&self, task: TaskId, seq: u64, place: &str, entry: &Entry) -> Result<bool> {
         let mut write = self.sql(
             "INSERT OR IGNORE INTO records (job, task, seq, place, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         let entry = crate::encode::json(entry);
-        write.execute(params![task.job, task.local, seq as i64, place, entry])?;
+        Ok(write.execute(params![task.job, task.local, seq as i64, place, entry])? == 1)
+    }
+
+    fn signal_once(&mut self, task: TaskId, signal: &Signalled) -> Result<()> {
+        let Signalled { seq, place, entry, to, name, value } = signal;
+        if self.record_once(task, *seq, place, entry)? {
+            self.signal(TaskId { job: task.job, local: *to }, name, value)?;
+        }
         Ok(())
     }
 
@@ -218,6 +229,8 @@ impl Tx<'_> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
+        let jobs = crate::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
+        self.watch(row.id, &jobs)?;
         row.state = State::Waiting;
         row.waits = Some(crate::encode::json(&waits));
         row.wake = crate::wait::earliest(waits);

@@ -2,16 +2,17 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::columns::maybe_text;
+use super::columns::{maybe_text, task_id};
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::clock::Time;
-use crate::id::{Local, TaskId, Token};
+use crate::combine::{LINK, fallen};
+use crate::id::{JobId, Local, TaskId, Token};
 use crate::limits;
 use crate::state::State;
 use crate::store::{CancelledBy, End, Ended, Event, Unit};
-use crate::wait::{self, Facts, SetCounts, Wait};
+use crate::wait::{self, Facts, SetCounts, Standing, Wait};
 
 const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
   ended = ?7, \"end\" = ?8, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
@@ -48,6 +49,7 @@ impl Tx<'_> {
             let ended = self.kept(DONE_ROOT)?.execute(values)? == 1;
             if ended {
                 self.effects.ended.push(Ended::new(job, State::Succeeded, value));
+                self.job_ended(job)?;
             }
             return Ok(ended);
         }
@@ -112,7 +114,21 @@ impl Tx<'_> {
             row.lines,
             row.dropped as i64
         ])?;
+        if row.kind == LINK && state != State::Succeeded {
+            self.follow(row.id, outcome)?;
+        }
         Ok(true)
+    }
+
+    /// Starts what follows the failure of a link.
+    fn follow(&mut self, link: TaskId, outcome: &str) -> Result<()> {
+        let arguments: String = self
+            .sql("SELECT arguments FROM tasks WHERE job = ?1 AND local = ?2")?
+            .query_row(params![link.job, link.local], |row| row.get(0))?;
+        if let Some(job) = fallen(link, &arguments, outcome, self.now) {
+            self.submit(&job)?;
+        }
+        Ok(())
     }
 
     /// Keeps for a worker that a task has ended under its hands.
@@ -160,10 +176,11 @@ impl Tx<'_> {
             free.execute(params![key, root.id.job])?;
         }
         self.effects.ended.push(Ended::new(root.id.job, root.state, outcome));
-        Ok(())
+        self.job_ended(root.id.job)
     }
 
-    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
+    /// if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
             match self.waits_of(parent) {
@@ -174,7 +191,32 @@ impl Tx<'_> {
                 Err(fault) => self.stand_still(parent, fault)?,
             }
         }
+        for job in std::mem::take(&mut self.over) {
+            for waiter in self.forget_watchers(job)? {
+                match self.waits_of(waiter) {
+                    Ok(Some(waits)) => self.wake_if_satisfied(waiter, &waits)?,
+                    Ok(None) => {}
+                    Err(fault) => self.stand_still(waiter, fault)?,
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Who parks later in this transaction sees the job ended.
+    fn job_ended(&mut self, job: JobId) -> Result<()> {
+        if self.has_watchers()? {
+            self.over.insert(job);
+        }
+        Ok(())
+    }
+
+    /// Those that wait for a job that has ended, or did once.
+    fn forget_watchers(&self, job: JobId) -> Result<Vec<TaskId>> {
+        let mut find =
+            self.sql("DELETE FROM watchers WHERE job = ?1 RETURNING waiter_job, waiter")?;
+        let rows = find.query_map([job], |row| task_id(row, 0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// What a task waits for, if it is waiting.
@@ -275,6 +317,14 @@ impl Facts for Scene<'_, '_> {
             forget.execute(params![job, task, number])?;
         }
         Ok(found.map(|(_, value)| value))
+    }
+
+    fn job(&mut self, job: JobId) -> Result<Standing> {
+        let mut read =
+            self.tx.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let root = read
+            .query_row(params![job, Local::ROOT], |row| Ok(Standing::of(row.get(0)?, row.get(1)?)));
+        Ok(root.optional()?.unwrap_or(Standing::Unknown))
     }
 
     fn now(&self) -> Time {

@@ -20,8 +20,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply, Retry, SetRow,
-    Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
+    Retry, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
@@ -258,6 +258,10 @@ impl Store for Sqlite {
 
     fn remove(&self, job: JobId) -> Verb<'_, Removed> {
         self.write_known("remove", job.root(), move |tx| tx.remove(job))
+    }
+
+    fn abandon(&self, worker: WorkerId) {
+        self.shared.locks.release(worker);
     }
 
     #[cfg(feature = "testing")]

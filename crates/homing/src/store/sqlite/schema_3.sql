@@ -1,2 +1,8 @@
--- Version 3. The tags of a child: an array in JSON, where it has any. Those of a root are in `jobs`.
-ALTER TABLE tasks ADD COLUMN tags TEXT;
+-- Version 3. Tasks that wait for the end of another job. A row stays until that job ends, though its task
+-- may have stopped waiting.
+CREATE TABLE watchers (
+  job BLOB NOT NULL,             -- the job that is waited for
+  waiter_job BLOB NOT NULL,
+  waiter BLOB NOT NULL,
+  PRIMARY KEY (job, waiter_job, waiter)
+) STRICT, WITHOUT ROWID;

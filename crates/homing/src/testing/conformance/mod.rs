@@ -15,12 +15,15 @@ use crate::testing::Probe;
 use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
+pub mod bodies;
 mod by_hand;
 pub mod cancelling;
+pub mod canvas;
 pub mod claims;
 pub mod crashes;
 pub mod drift;
 pub mod input;
+pub mod links;
 pub mod misuse;
 pub mod options;
 pub mod people;
@@ -32,6 +35,7 @@ pub mod retries;
 pub mod waits;
 pub mod wakes;
 pub mod weaving;
+pub mod workers;
 
 /// Opens fresh stores of one kind.
 pub trait Factory: Send + Sync {
@@ -261,6 +265,21 @@ macro_rules! __conformance {
                 weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
                     sleep_parks, chains_groups_and_chords, combinators_keep_options;
+                bodies: info_tells_of_the_task, a_child_is_signalled_once,
+                    a_lost_reply_sends_no_signal_twice, a_parent_is_signalled, a_late_signal_is_nothing,
+                    another_signal_is_drift, a_signal_too_soon_says_what_to_write, a_job_is_waited_for,
+                    a_detached_job_is_waited_for, how_a_job_ended_is_remembered,
+                    waits_for_jobs_say_what_to_write, job_waits_weave, a_retried_task_asks_again,
+                    every_end_of_a_job_wakes, many_jobs_wait_for_each_other, a_soft_timeout_is_caught,
+                    ids_travel_and_handles_are_kept, join_next_tells_the_child;
+                canvas: canvas_partials_carry_arguments_and_options, canvas_combinators_compose,
+                    canvas_groups_of_unlike_calls, canvas_failures_are_passed_on,
+                    canvas_calls_are_values, canvas_named_calls_are_checked,
+                    canvas_a_broken_plan_stands_still, canvas_refusals_come_early,
+                    canvas_values_have_a_limit;
+                links: canvas_a_failure_is_followed, canvas_a_cancellation_is_followed,
+                    canvas_lateness_is_followed, canvas_a_fall_from_above_is_followed,
+                    canvas_each_life_is_followed, canvas_links_follow_values;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
@@ -292,6 +311,11 @@ macro_rules! __conformance {
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
+                workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
+                    shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
+                    a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
+                    a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
+                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots;
             );
         }
     };

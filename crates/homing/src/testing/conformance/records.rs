@@ -459,7 +459,8 @@ pub async fn prune_spares_open_jobs(lab: Lab) {
 /// One job is removed, whole: a bystander of the same age stays, an open one is refused.
 pub async fn one_job_is_removed(lab: Lab) {
     let worker = lab.worker().register(wide).register(gated).register(leaf).start().await.unwrap();
-    let (gone, stays) = (lab.homing.submit(wide()).await.unwrap(), lab.homing.submit(leaf(1)).await.unwrap());
+    let (gone, stays) =
+        (lab.homing.submit(wide()).await.unwrap(), lab.homing.submit(leaf(1)).await.unwrap());
     (gone.outcome().await.unwrap(), stays.outcome().await.unwrap());
     let open = lab.homing.submit(gated(3)).await.unwrap();
     let refused = open.remove().await.unwrap_err();
@@ -524,7 +525,8 @@ pub async fn many_submissions_lose_no_handle(lab: Lab) {
     for (n, job) in refused.submitted.iter().skip(1190) {
         assert_eq!(job.outcome().await.unwrap(), *n as u64);
     }
-    let calls = (0..10).map(|n| crate::Submission::of(leaf(n)).title(if n == 7 { "" } else { "t" }));
+    let calls =
+        (0..10).map(|n| crate::Submission::of(leaf(n)).title(if n == 7 { "" } else { "t" }));
     let refused = lab.homing.submit_all(calls).await.unwrap_err();
     assert_eq!((refused.index, refused.submitted.len()), (7, 7), "{refused}");
     held[0].cancel().await.unwrap();

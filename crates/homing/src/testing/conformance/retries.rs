@@ -247,7 +247,8 @@ pub async fn job_retry_takes_back_what_a_body_was_told(lab: Lab) {
     let worker = lab.worker().register(reckoning).register(fragile).start().await.unwrap();
     let job = lab.homing.submit(reckoning()).await.unwrap();
     let failed = async || job.outcome().await.unwrap_err().to_string();
-    let seen = lab.observe(job.id(), "failed once", |view| view.attempt == 2 || view.state.is_ended());
+    let seen =
+        lab.observe(job.id(), "failed once", |view| view.attempt == 2 || view.state.is_ended());
     seen.await;
     lab.advance(Duration::from_secs(1)).await;
     assert!(failed().await.contains("some pages were lost"));
@@ -382,7 +383,7 @@ async fn selecting() -> Result<u64> {
     let lost = crate::spawn(fragile(1)).await?;
     crate::select! {
         outcome = &lost => Ok(outcome?),
-        () = crate::sleep(Duration::from_hours(1)) => Ok(0),
+        slept = crate::sleep(Duration::from_hours(1)) => Ok(slept.map(|()| 0)?),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{History, SETS, SIGNALS, Step};
 use crate::error::{Failure, Reason};
 use crate::id::{Local, TaskId};
 use crate::log::Level;
-use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Unit};
+use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Signalled, Unit};
 use crate::wait::{Condition, Wait};
 
 impl History {
@@ -35,7 +35,7 @@ impl History {
         seq: &mut u64,
         before: &[Event],
     ) -> Step<Option<Event>> {
-        Ok(Some(match self.random.below(12) {
+        Ok(Some(match self.random.below(14) {
             0..2 => {
                 *seq += 1;
                 let place = format!("step {}", self.random.below(3));
@@ -55,6 +55,7 @@ impl History {
                 let child = self.random.one_in(2).then(|| set.numbered(below));
                 Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
             }
+            12..14 => return self.send(task, seq).await,
             10 => Event::Progress { done: self.random.below(5), total: 5 },
             _ => {
                 let key = format!("line {}", self.random.below(6));
@@ -62,6 +63,27 @@ impl History {
                 Event::Log(LogLine { message: key.clone(), key, time, level })
             }
         }))
+    }
+
+    /// A signal to a child, to the parent, or to nobody.
+    async fn send(&mut self, task: TaskId, seq: &mut u64) -> Step<Option<Event>> {
+        let view = self.memory().task(task).await.map_err(|error| error.to_string())?;
+        let parent = view.and_then(|view| view.parent).map(|parent| parent.local);
+        let sets = self.sets(task).await?;
+        let child = self
+            .random
+            .pick_of(&sets)
+            .map(|(set, spawned)| set.numbered(self.random.below(spawned + 1) as u32));
+        let Some(to) = (if self.random.one_in(3) { parent } else { child.or(parent) }) else {
+            return Ok(None);
+        };
+        // Now and then under a number that is taken: then it was sent before.
+        *seq += u64::from(*seq == 0 || !self.random.one_in(6));
+        let name = (*self.random.pick(&SIGNALS)).to_owned();
+        let (place, value) = (format!("signal {}", self.random.below(3)), self.next().to_string());
+        let entry = Entry::Signalled([7; 16]);
+        let signal = Signalled { seq: *seq, place, entry, to, name, value };
+        Ok(Some(Event::Signal(Box::new(signal))))
     }
 
     /// A new child, one spawned again, or now and then one that has drifted.
@@ -169,6 +191,11 @@ impl History {
 
     fn condition(&mut self, sets: &[(Local, u64)], depth: u32) -> Condition {
         let time = self.now().after(Duration::from_millis(self.random.below(4000)));
+        if self.random.one_in(5)
+            && let Some(job) = self.random.pick_of(&self.jobs)
+        {
+            return Condition::Job { job };
+        }
         let Some((set, spawned)) = self.random.pick_of(sets) else { return Condition::At { time } };
         let some = |random: &mut Random| random.one_in(2).then(|| random.below(spawned + 1).max(1));
         match self.random.below(8) {
