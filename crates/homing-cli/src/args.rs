@@ -78,8 +78,10 @@ pub(crate) enum Command {
     Submit(SubmitArgs),
     /// Cancel jobs or tasks, with everything below them
     Cancel(CancelArgs),
-    /// Retry failed or cancelled jobs: only what failed runs again
+    /// Retry failed or cancelled jobs: what failed runs again
     Retry(RetryArgs),
+    /// Remove jobs that have ended, with everything below them
+    Remove(RemoveArgs),
     /// Send a value to a task that waits, or will wait, for it
     Signal(SignalArgs),
     /// Stop claims from queues; what runs runs on
@@ -264,6 +266,16 @@ pub(crate) struct CancelArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RetryArgs {
+    /// The jobs
+    #[arg(required = true, value_name = "JOB")]
+    pub(crate) ids: Vec<JobId>,
+    /// Only say what would run again and what would be taken back
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoveArgs {
     /// The jobs
     #[arg(required = true, value_name = "JOB")]
     pub(crate) ids: Vec<JobId>,

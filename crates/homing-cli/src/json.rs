@@ -5,8 +5,8 @@
 
 use homing::log::Line;
 use homing::{
-    Breach, ChildCounts, Counts, Failure, JobId, JobView, KindView, QueueView, Status, StoreView,
-    TaskId, TaskState, TaskView, Time, WorkerId, WorkerView,
+    Breach, ChildCounts, Counts, Failure, JobId, JobView, KindView, QueueView, RetryError, Status,
+    StoreView, TaskId, TaskState, TaskView, Time, WorkerId, WorkerView,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub(crate) enum Object<'a> {
     Submitted { id: JobId, kind: &'a str },
     /// A verb was done. `changed` is false if there was nothing to do.
     Done { verb: &'static str, target: String, changed: bool },
+    /// A job was retried, or would be, or not.
+    Retried(Box<Retried<'a>>),
     /// Jobs were removed.
     Pruned { jobs: u64 },
     /// A broken invariant.
@@ -78,6 +80,7 @@ pub(crate) struct Task<'a> {
     arguments: Value,
     queue: &'a str,
     priority: i16,
+    tags: &'a [String],
     state: TaskState,
     attempt: u32,
     failures: u32,
@@ -95,6 +98,19 @@ pub(crate) struct Task<'a> {
     reason: Option<&'a str>,
     value: Option<Value>,
     failure: Option<&'a Failure>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Retried<'a> {
+    id: JobId,
+    dry_run: bool,
+    changed: bool,
+    refused: Option<&'static str>,
+    holder: Option<JobId>,
+    reopened: u64,
+    tasks: &'a [TaskId],
+    taken_back: u64,
+    removed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -193,6 +209,7 @@ pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
         arguments: value(&view.arguments),
         queue: &view.queue,
         priority: view.priority,
+        tags: &view.tags,
         state: view.state,
         attempt: view.attempt,
         failures: view.failures,
@@ -210,6 +227,46 @@ pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
         reason: view.reason.as_deref(),
         value: view.value.as_deref().map(value),
         failure: view.failure.as_ref(),
+    }))
+}
+
+/// What a retry reopened, or would.
+pub(crate) fn retried(id: JobId, dry_run: bool, retried: &homing::Retried) -> Object<'_> {
+    let (refused, holder, changed) = (None, None, !dry_run);
+    let homing::Retried { reopened, taken_back, removed, .. } = *retried;
+    let tasks = &retried.tasks;
+    Object::Retried(Box::new(Retried {
+        id,
+        dry_run,
+        changed,
+        refused,
+        holder,
+        reopened,
+        tasks,
+        taken_back,
+        removed,
+    }))
+}
+
+/// Why a job was not retried.
+pub(crate) fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Object<'static> {
+    let (word, holder) = match refused {
+        RetryError::Open { .. } => ("open", None),
+        RetryError::Succeeded { .. } => ("succeeded", None),
+        RetryError::KeyTaken { holder, .. } => ("key-taken", Some(*holder)),
+        RetryError::Removing { .. } => ("removing", None),
+        _ => ("other", None),
+    };
+    Object::Retried(Box::new(Retried {
+        id,
+        dry_run,
+        changed: false,
+        refused: Some(word),
+        holder,
+        reopened: 0,
+        tasks: &[],
+        taken_back: 0,
+        removed: 0,
     }))
 }
 

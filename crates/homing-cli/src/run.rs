@@ -88,6 +88,7 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         Command::Submit(args) => commands::submit::run(cx, args).await,
         Command::Cancel(args) => commands::steer::cancel(cx, &args).await,
         Command::Retry(args) => commands::steer::retry(cx, &args).await,
+        Command::Remove(args) => commands::steer::remove(cx, &args).await,
         Command::Signal(args) => commands::steer::signal(cx, &args).await,
         Command::Pause(args) => commands::queues::pause(cx, &args, true).await,
         Command::Unpause(args) => commands::queues::pause(cx, &args, false).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing::{Counts, Time};
+use homing::{Counts, JobId, Retried, Time};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 /// A duration in at most two units: `812 ms`, `3.2 s`, `4 min 12 s`, `2 h 5 min`, `3 d 4 h`.
@@ -120,6 +120,30 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let whole = span.total((Unit::Nanosecond, SpanRelativeTo::days_are_24_hours()));
     let whole = whole.map_err(|_| expected.to_owned())?;
     if whole < 0.0 { Err(expected.to_owned()) } else { Ok(Duration::from_nanos(whole as u64)) }
+}
+
+/// What a retry reopened, or would.
+pub(crate) fn retried(id: JobId, preview: bool, retried: &Retried) -> String {
+    let verb = if preview { "would retry" } else { "retrying" };
+    let mut text =
+        format!("{verb} {id}: {} again", count(retried.reopened, "task runs", "tasks run"));
+    if retried.taken_back > 0 {
+        let entries = count(retried.taken_back, "entry", "entries");
+        text.push_str(&format!(", {entries} of records taken back"));
+    }
+    if retried.removed > 0 {
+        text.push_str(&format!(", {} removed", count(retried.removed, "task", "tasks")));
+    }
+    if preview {
+        for task in &retried.tasks {
+            text.push_str(&format!("\n  {task}"));
+        }
+        let more = retried.reopened.saturating_sub(retried.tasks.len() as u64);
+        if more > 0 {
+            text.push_str(&format!("\n  and {more} more"));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -114,6 +114,7 @@ impl Draft {
             expires: options.expires.map(|after| now.after(after)),
             deadline: options.deadline.map(|after| now.after(after)),
             policy: Policy { retries, backoff, max_attempts, timeout, soft_timeout },
+            tags: self.tags,
         })
     }
 }
@@ -191,7 +192,7 @@ impl<K: Kind, L> Call<K, L> {
         self
     }
 
-    /// Words to filter jobs by; at most 20. On children they have no effect.
+    /// Words to filter jobs by; at most 20. A job hands its tags down: see [`tags`](crate::tags).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.draft.tags = tags.into_iter().map(Into::into).collect();
         self

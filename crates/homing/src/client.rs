@@ -12,18 +12,19 @@ use serde::de::DeserializeOwned;
 use crate::call::{Call, Draft, name};
 use crate::clock::{Clock, Time};
 use crate::context::refuse_inside;
-use crate::error::{Invalid, OpenError, SubmitError};
+use crate::error::{Invalid, OpenError, RemoveError, SubmitError};
 use crate::id::{JobId, TaskId};
 use crate::limits;
 use crate::store::read::{
     Breach, JobFilter, JobView, KindView, QueueView, StoreView, TaskView, WorkerView,
 };
-use crate::store::{self, Migration, NewJob, Store, Submitted};
+use crate::store::{self, Migration, NewJob, Removed, Store, Submitted};
 use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
 use crate::worker::WorkerBuilder;
 
 mod job;
+mod many;
 mod outcomes;
 mod tree;
 mod why;
@@ -31,6 +32,7 @@ mod why;
 mod within;
 
 pub use job::{JobHandle, Log};
+pub use many::{Submission, SubmitAllError};
 use outcomes::{Fresh, Outcomes};
 pub use tree::Cursor;
 pub use why::{Because, Why};
@@ -130,34 +132,6 @@ impl Homing {
         SubmitNamed { homing: self.clone(), order: Order::new(draft), force: false }
     }
 
-    /// Submits many calls of one kind in as few transactions as the limits allow.
-    ///
-    /// # Errors
-    /// As [`submit`](Self::submit). Those before the refused one may have been submitted.
-    pub async fn submit_all<K: Kind>(
-        &self,
-        calls: impl IntoIterator<Item = Call<K>>,
-    ) -> Result<Vec<JobHandle<K::Output>>, SubmitError> {
-        refuse_inside("submit_all")?;
-        let mut handles = Vec::new();
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        let mut calls = calls.into_iter().peekable();
-        while let Some(call) = calls.next() {
-            let job = Order::new(call.draft).fix(self.store.clock().now())?;
-            bytes += job.task.arguments.len();
-            batch.push(job);
-            if store::read::is_full(batch.len(), bytes) || calls.peek().is_none() {
-                bytes = 0;
-                let fresh = self.outcomes.expect(batch.iter().map(|job: &NewJob| job.id));
-                let submitted = self.store.submit(std::mem::take(&mut batch)).await?;
-                for (submitted, fresh) in submitted.into_iter().zip(fresh) {
-                    handles.push(accepted(self, submitted, Some(fresh))?);
-                }
-            }
-        }
-        Ok(handles)
-    }
-
     /// A handle on a job submitted earlier, by any process. Whether the id is known shows at the first
     /// verb.
     pub fn job<T>(&self, id: JobId) -> JobHandle<T> {
@@ -169,13 +143,22 @@ impl Homing {
         self.store.jobs(filter).await
     }
 
-    /// One task.
+    /// One task. One that is past its expiry or its deadline is ended first.
     ///
     /// # Errors
     /// [`store::Error::Unknown`] if there is none with the id.
     pub async fn task(&self, id: impl Into<TaskId>) -> Result<TaskView, store::Error> {
         let id = id.into();
-        self.store.task(id).await?.ok_or(store::Error::Unknown { id })
+        let unknown = store::Error::Unknown { id };
+        let task = self.store.task(id).await?.ok_or(unknown.clone())?;
+        let now = self.store.clock().now();
+        let expired = task.started.is_none() && task.expires.is_some_and(|time| time <= now);
+        let late = task.deadline.is_some_and(|time| time <= now);
+        if task.state.is_ended() || !(expired || late) {
+            return Ok(task);
+        }
+        self.keep_up().await;
+        self.store.task(id).await?.ok_or(unknown)
     }
 
     /// Queues that hold open tasks or are paused.
@@ -212,9 +195,19 @@ impl Homing {
     /// by any worker should this process die.
     pub async fn cancel(&self, task: impl Into<TaskId>) -> Result<bool, store::Error> {
         let first = self.store.cancel(task.into()).await?;
-        // How many crashes are too many is for workers to say.
-        while self.store.sweep(u32::MAX).await? {}
+        self.keep_up().await;
         Ok(first)
+    }
+
+    /// Does some of the upkeep that is due: no worker may live to do it. How many crashes are too many is
+    /// for workers to say.
+    async fn keep_up(&self) {
+        for _ in 0..UPKEEP {
+            // What is not done here and now is done by whoever comes next: nobody's verb fails for it.
+            if !self.store.sweep(u32::MAX).await.unwrap_or(false) {
+                break;
+            }
+        }
     }
 
     /// Sends a value to a task that waits, or will wait, for it with [`signal`](crate::signal).
@@ -254,6 +247,30 @@ impl Homing {
         }
     }
 
+    /// Removes a job that has ended, with everything below it, its record and its log. Its id is free again.
+    ///
+    /// # Errors
+    /// [`RemoveError::Open`] if it has not ended, and then nothing is removed; the store fails or does not know
+    /// it.
+    ///
+    /// # Durability
+    /// A large job goes in several bounded transactions, its root last. Should this process die meanwhile, the
+    /// rest is there to be removed again, by this or by [`prune`](Self::prune), and cannot be retried.
+    pub async fn remove(&self, job: JobId) -> Result<(), RemoveError> {
+        let mut begun = false;
+        loop {
+            match self.store.remove(job).await {
+                Ok(Removed::Gone) => return Ok(()),
+                Ok(Removed::Open) => return Err(RemoveError::Open { id: job }),
+                Ok(Removed::More) if begun => tokio::time::sleep(Duration::from_millis(1)).await,
+                Ok(Removed::More) => begun = true,
+                // Somebody else has removed the rest.
+                Err(store::Error::Unknown { .. }) if begun => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Looks for broken invariants. Always empty, or a defect of homing.
     pub async fn check(&self) -> Result<Vec<Breach>, store::Error> {
         self.store.audit().await
@@ -264,6 +281,9 @@ impl Homing {
         self.store.clock().now().into()
     }
 }
+
+/// Rounds of upkeep that one verb of the client's does at most.
+const UPKEEP: u32 = 20;
 
 /// Checks what only a job has.
 pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), Invalid> {
@@ -324,10 +344,9 @@ impl Order {
 
     fn fix(self, now: Time) -> Result<NewJob, Invalid> {
         check_job(self.title.as_deref(), self.key.as_deref())?;
-        let tags = self.draft.tags.clone();
         let task = self.draft.fix(now, "default", 0)?;
         let id = self.id.unwrap_or_else(JobId::fresh);
-        Ok(NewJob { id, task, title: self.title, key: self.key, tags, origin: None })
+        Ok(NewJob { id, task, title: self.title, key: self.key, origin: None })
     }
 
     /// Whether the arguments have the names the kind wants; missing ones may be optional, which only the

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::Context;
+use crate::context::{Context, Moment};
 use crate::error::{Error, JoinError, Result};
 use crate::id::Local;
 use crate::join_set::{FailurePolicy, Given, failure_of};
-use crate::store::{Cause, Entry};
+use crate::store::Entry;
 use crate::task::Body;
 use crate::wait::{Condition, Wait};
 
@@ -60,6 +60,16 @@ pub struct OpenSet {
 }
 
 impl OpenSet {
+    /// Whether its losses no longer matter.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Which of its ends were given before: all up to a number, and those beyond.
+    pub(crate) fn given(&self) -> (Local, u64, Vec<u64>) {
+        (self.set, self.watermark, self.passed.clone())
+    }
+
     fn ended(&self) -> Condition {
         let (set, ended) = (self.set, Some(self.spawned));
         Condition::Set { set, ended, lost: None, succeeded: None }
@@ -103,15 +113,14 @@ impl Context {
         let wait = Wait { place: CLOSE.to_owned(), seq, arms, members: 0 };
         let answer = self.park(wait).await;
         for set in breakable {
-            self.judge(set, answer.arm == 0).await?;
+            self.judge(set, answer.arm == 0, open).await?;
         }
         Ok(())
     }
 
     /// Fails if a set's policy is broken.
-    async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool) -> Result<()> {
-        let cause =
-            || Some(Box::new(Cause { place: CLOSE.to_owned(), set: open.set, child: None }));
+    async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool, all: &[OpenSet]) -> Result<()> {
+        let moment = || Some(Box::new(Moment::closing(RETURNED, all)));
         let (task, set) = (self.task, open.set);
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
         // The counts tell whether the policy is broken; by which child, only a walk over the ends.
@@ -121,14 +130,14 @@ impl Context {
             let tally = self.tally(set, &given, allowed, |_| true).await;
             if let Some(child) = tally.breaking {
                 let failure = Box::new(failure_of(self, &child));
-                return Err(Error::from(JoinError::Failed { failure, cause: cause() }));
+                return Err(Error::from(JoinError::Failed { failure, moment: moment() }));
             }
         }
         let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
         let (succeeded, spawned) = (counts.succeeded, open.spawned);
         if ended && succeeded < needed {
-            let cause = cause();
-            return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, cause }));
+            let moment = moment();
+            return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, moment }));
         }
         Ok(())
     }

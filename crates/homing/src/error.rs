@@ -14,7 +14,7 @@ mod failure;
 mod join;
 mod misuse;
 
-pub use client::{OpenError, OutcomeError, StartError, SubmitError};
+pub use client::{OpenError, OutcomeError, RemoveError, RetryError, StartError, SubmitError};
 pub(crate) use failure::bounded;
 pub use failure::{Failure, Reason};
 pub use join::{JoinError, TimedOut};

@@ -11,9 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::call::Call;
 use crate::context::{Context, Spawned, current};
 use crate::error::{JoinError, Misuse};
-use crate::id::TaskId;
+use crate::id::{Local, TaskId};
 use crate::join_set::{FailurePolicy, abort, decode};
-use crate::store::Cause;
 use crate::task::Kind;
 use crate::wait::Condition;
 use crate::waiting::{Boxed, Durable, Selectable, Settled, Waiting};
@@ -152,8 +151,8 @@ impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
 
     fn waiting(self) -> Waiting<'static, Joined<T>> {
         let Spawned { set, child, place } = &self.spawned;
-        let cause = Cause { place: place.clone(), set: *set, child: Some(child.local) };
-        Waiting::new(Joined { owner: self.context.task, cause, output: PhantomData })
+        let (owner, place, set, child) = (self.context.task, place.clone(), *set, child.local);
+        Waiting::new(Joined { owner, place, set, child, output: PhantomData })
     }
 }
 
@@ -161,7 +160,9 @@ impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
 #[derive(Debug)]
 pub struct Joined<T> {
     owner: TaskId,
-    cause: Cause,
+    place: String,
+    set: Local,
+    child: Local,
     output: PhantomData<fn() -> T>,
 }
 
@@ -169,7 +170,7 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
     type Output = Result<T, JoinError>;
 
     fn name(&self) -> String {
-        format!("{}.await", self.cause.place)
+        format!("{}.await", self.place)
     }
 
     fn owner(&self) -> Option<TaskId> {
@@ -177,22 +178,20 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
     }
 
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
-        let (set, child) = (self.cause.set, self.cause.child);
-        child.map(|child| Condition::Child { set, child })
+        Some(Condition::Child { set: self.set, child: self.child })
     }
 
-    async fn settle(mut self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        settled.place.clone_into(&mut self.cause.place);
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
         if settled.timed_out {
-            return Err(context.timed_out(&settled.place, self.cause).await);
+            return Err(context.timed_out(&settled.place, (self.set, Some(self.child))).await);
         }
-        let (task, local) = (context.task, self.cause.child.unwrap_or(self.cause.set));
+        let (task, local, moment) = (context.task, self.child, context.moment(&settled.place));
         let child = context.fetch(move |store| async move { store.child(task, local).await }).await;
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
-        context.with_set(self.cause.set, |state| state.ends.give_one(&child));
-        decode(context, &child, || self.cause)
+        context.with_set(self.set, |state| state.ends.give_one(&child));
+        decode(context, &child, || moment)
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {

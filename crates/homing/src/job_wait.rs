@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use crate::context::{Context, Halt};
 use crate::error::{Failure, JoinError, Misuse, Reason};
 use crate::id::{JobId, Local};
-use crate::store::Cause;
 use crate::wait::{Condition, Standing};
 use crate::waiting::{Durable, Settled, Waiting};
 
@@ -87,9 +86,9 @@ impl<T: DeserializeOwned + Send> Durable for JobEnd<T> {
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
         let (id, root) = (self.id, self.id.root());
-        let cause = Cause { place: settled.place.clone(), set: Local::ROOT, child: None };
+        let moment = context.moment(&settled.place);
         if settled.timed_out {
-            return Err(context.timed_out(&settled.place, cause).await);
+            return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
         let text = settled.value.unwrap_or_default();
         match crate::encode::parse::<Standing>(&text) {
@@ -99,9 +98,14 @@ impl<T: DeserializeOwned + Send> Durable for JobEnd<T> {
                 let failure = serde_json::from_str(&failure).unwrap_or_else(|_| {
                     Failure::new("?", root, 0, Reason::Error, "its failure does not decode")
                 });
-                Err(JoinError::Failed { failure: Box::new(failure), cause: Some(Box::new(cause)) })
+                context.tell_loss(&moment, None);
+                let moment = Some(Box::new(moment));
+                Err(JoinError::Failed { failure: Box::new(failure), moment })
             }
-            Ok(Standing::Unknown) => Err(JoinError::UnknownJob { id, cause: Box::new(cause) }),
+            Ok(Standing::Unknown) => {
+                context.tell_loss(&moment, None);
+                Err(JoinError::UnknownJob { id, moment: Box::new(moment) })
+            }
             Ok(Standing::Open) => {
                 context.drift(&settled.place, "expected an ended job, got an open one").await
             }

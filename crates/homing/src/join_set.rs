@@ -197,6 +197,7 @@ impl<T> JoinSet<T> {
 /// Sends an abort for what has been spawned so far.
 pub(crate) fn abort(context: &Context, set: Local, child: Option<Local>, policy: bool) {
     let below = context.with_set(set, |state| state.issued);
+    context.note_abort(set, child, below);
     context.send(Event::Abort(Abort { set, child, below, policy }));
 }
 

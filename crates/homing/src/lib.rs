@@ -70,6 +70,7 @@ mod state;
 mod step;
 #[doc(hidden)]
 pub mod store;
+mod tags;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -86,15 +87,17 @@ pub use homing_macros::task;
 
 pub use branches::join_all;
 pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
-pub use client::{Because, Cursor, Homing, JobHandle, Log, Submit, SubmitNamed, Why};
+pub use client::{
+    Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why,
+};
 pub use clock::{Clock, ManualClock, Time};
 pub use combine::{
     Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,
     run,
 };
 pub use error::{
-    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, Result, Retry,
-    RetryResult, StartError, SubmitError, TimedOut,
+    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError,
+    Result, Retry, RetryError, RetryResult, StartError, SubmitError, TimedOut,
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
@@ -107,13 +110,14 @@ pub use overdue::overdue;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
-pub use store::Migration;
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
 pub use store::read::{
     Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
     TaskView, WorkerView,
 };
+pub use store::{Migration, Retried};
+pub use tags::tags;
 pub use task::State;
 pub use trace::{LogLayer, log_layer};
 #[cfg(feature = "postgres")]

@@ -44,6 +44,9 @@ pub const PRUNE_JOBS: usize = 100;
 /// Rows removed by one transaction of `prune`.
 pub const PRUNE_ROWS: usize = 10_000;
 
+/// Tasks that a job's retry names of those it has reopened.
+pub const RETRIED: usize = 100;
+
 /// Retries of a task beyond its first attempt.
 pub const RETRIES: u32 = 3;
 /// Attempts a task may make in all, however often its budget is renewed.

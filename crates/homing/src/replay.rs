@@ -51,6 +51,11 @@ impl Recall {
         if self.loaded < self.last { Look::Load(self.loaded) } else { Look::Absent }
     }
 
+    /// The number of the entry that a replay comes to next; `None` once it is past its record.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.is_replaying().then_some(self.taken + 1)
+    }
+
     /// Drops what was recorded beside something else: it is of use only until that was recorded, too.
     pub(crate) fn forget(&mut self, place: &str) {
         self.entries.remove(place);

@@ -12,7 +12,7 @@ use crate::context::{Context, current};
 use crate::error::{JoinError, Misuse};
 use crate::id::{JobId, Local, TaskId};
 use crate::log::Level;
-use crate::store::{Cause, Entry, Event, NewJob};
+use crate::store::{Entry, Event, NewJob};
 use crate::task::Kind;
 use crate::wait::Condition;
 use crate::waiting::{Boxed, Durable, Settled, Waiting};
@@ -87,8 +87,7 @@ impl<T: DeserializeOwned + Send> Durable for Signal<T> {
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
         if settled.timed_out {
-            let cause = Cause { place: settled.place.clone(), set: Local::ROOT, child: None };
-            return Err(context.timed_out(&settled.place, cause).await);
+            return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
         let text = settled.value.unwrap_or_else(|| "null".to_owned());
         let id = context.task;
@@ -166,7 +165,6 @@ impl<K: Kind> Detach<K> {
 
     async fn run(self) -> Result<JobId, Misuse> {
         let context = current("detach")?;
-        let tags = self.call.draft.tags.clone();
         let place = match &self.call.draft.place {
             Some(name) => context.place_once(&format!("detach@{name}")).await,
             None => context.place(&format!("detach:{}", self.call.draft.kind)),
@@ -177,7 +175,7 @@ impl<K: Kind> Detach<K> {
         let hash = crate::id::digest(&[task.kind.as_bytes(), &task.hash]);
         let (own, origin) = (self.id.is_some() || self.key.is_some(), Some(context.task));
         let id = self.id.unwrap_or_else(|| JobId::detached(context.task, &place));
-        let job = NewJob { id, task, title: self.title, key: self.key, tags, origin };
+        let job = NewJob { id, task, title: self.title, key: self.key, origin };
         match context.recall(&place).await {
             Some(Entry::Detached(old)) if old == hash => {}
             Some(_) => {

@@ -117,6 +117,9 @@ pub struct Answer {
     /// The value a signal brought, as JSON, or how a job stood: a [`Standing`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// The name of that signal: a retry that takes the answer back sends the value again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
 }
 
 /// How another job stands.
@@ -206,14 +209,14 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
             if !holds(condition, facts)? {
                 continue;
             }
-            let value = match condition {
-                Condition::Signal { name } => facts.signal(name, true)?,
+            let (value, signal) = match condition {
+                Condition::Signal { name } => (facts.signal(name, true)?, Some(name.clone())),
                 // With the answer: the job may be retried or removed before the body looks.
-                Condition::Job { job } => Some(crate::encode::json(&facts.job(*job)?)),
+                Condition::Job { job } => (Some(crate::encode::json(&facts.job(*job)?)), None),
                 Condition::Set { .. }
                 | Condition::Child { .. }
                 | Condition::At { .. }
-                | Condition::All { .. } => None,
+                | Condition::All { .. } => (None, None),
             };
             answers.push(Answer {
                 place: wait.place.clone(),
@@ -221,6 +224,7 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
                 arm,
                 members: wait.members,
                 value,
+                signal,
             });
             break;
         }

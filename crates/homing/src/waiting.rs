@@ -15,7 +15,7 @@ use crate::error::{JoinError, Misuse, TimedOut};
 use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::replay::TIMED_OUT;
-use crate::store::{Cause, Entry};
+use crate::store::Entry;
 use crate::wait::{Answer, Condition};
 
 /// A future in a box.
@@ -173,7 +173,13 @@ impl Context {
     }
 
     /// Describes a timed-out wait on a set, and remembers the description.
-    pub(crate) async fn timed_out(self: &Arc<Self>, place: &str, cause: Cause) -> JoinError {
+    pub(crate) async fn timed_out(
+        self: &Arc<Self>,
+        place: &str,
+        (set, child): (Local, Option<Local>),
+    ) -> JoinError {
+        let moment = self.moment(place);
+        self.tell_loss(&moment, None);
         let told = format!("{place}{TIMED_OUT}");
         if let Some(Entry::Step(text)) = self.recall(&told).await {
             match crate::encode::parse(&text) {
@@ -181,12 +187,12 @@ impl Context {
                 Err(error) => self.drift(&told, &error).await,
             }
         }
-        let (task, set, child) = (self.task, cause.set, cause.child);
+        let task = self.task;
         let (done, open, oldest_open) = self
             .fetch(move |store| async move { open_children(&*store, task, set, child).await })
             .await;
-        let timed_out =
-            TimedOut { place: place.to_owned(), done, open, oldest_open, cause: Some(cause) };
+        let (place, moment) = (place.to_owned(), Some(moment));
+        let timed_out = TimedOut { place, done, open, oldest_open, moment };
         self.record(&told, Entry::Step(crate::encode::json(&timed_out)));
         JoinError::TimedOut(Box::new(timed_out))
     }

@@ -24,7 +24,8 @@ impl Place {
     fn age(&self) {
         let db = rusqlite::Connection::open(self.0.path().join("jobs.db")).unwrap();
         db.execute_batch(
-            "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended; PRAGMA user_version = 1",
+            "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
+         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; PRAGMA user_version = 1",
         )
         .unwrap();
     }

@@ -1,12 +1,12 @@
-//! `cancel`, `retry`, `signal`.
+//! `cancel`, `retry`, `remove`, `signal`.
 //!
 //! Ids are looked up before anything is changed, so that one mistyped id of many changes nothing.
 
-use homing::{JobId, Status, TaskId};
+use homing::{RemoveError, RetryError, TaskId};
 
-use crate::args::{CancelArgs, RetryArgs, SignalArgs};
+use crate::args::{CancelArgs, RemoveArgs, RetryArgs, SignalArgs};
 use crate::output::say;
-use crate::{Context, Error, Exit, Result, json};
+use crate::{Context, Error, Exit, Result, json, words};
 
 /// Cancels jobs or tasks, with everything below them.
 pub(crate) async fn cancel(cx: &Context, args: &CancelArgs) -> Result<Exit> {
@@ -25,18 +25,50 @@ pub(crate) async fn cancel(cx: &Context, args: &CancelArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Retries failed or cancelled jobs.
+/// Retries failed or cancelled jobs, or says what that would do.
 pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
     for id in &args.ids {
         cx.homing.task(*id).await?;
     }
     let mut exit = Exit::Done;
     for id in &args.ids {
-        let changed = cx.homing.job::<()>(*id).retry().await?;
-        done(cx, "retry", id.root(), changed, "retrying")?;
-        if !changed {
+        let job = cx.homing.job::<()>(*id);
+        let done = if args.dry_run { job.retry_preview().await } else { job.retry().await };
+        let refused = match done {
+            Ok(retried) => {
+                cx.show(&json::retried(*id, args.dry_run, &retried), || {
+                    words::retried(*id, args.dry_run, &retried)
+                })?;
+                continue;
+            }
+            Err(RetryError::Store(error)) => return Err(error.into()),
+            Err(refused) => refused,
+        };
+        exit = Exit::No;
+        if cx.json {
+            cx.out.json(&json::not_retried(*id, args.dry_run, &refused))?;
+        }
+        say(refused);
+    }
+    Ok(exit)
+}
+
+/// Removes jobs that have ended.
+pub(crate) async fn remove(cx: &Context, args: &RemoveArgs) -> Result<Exit> {
+    for id in &args.ids {
+        cx.homing.task(*id).await?;
+    }
+    let mut exit = Exit::Done;
+    for id in &args.ids {
+        let refused = match cx.homing.remove(*id).await {
+            Ok(()) => None,
+            Err(RemoveError::Store(error)) => return Err(error.into()),
+            Err(refused) => Some(refused),
+        };
+        done(cx, "remove", id.root(), refused.is_none(), "removed")?;
+        if let Some(refused) = refused {
             exit = Exit::No;
-            not_retried(cx, *id).await?;
+            say(refused);
         }
     }
     Ok(exit)
@@ -85,14 +117,4 @@ fn ended_as(state: homing::TaskState) -> &'static str {
         homing::TaskState::Failed => "failed",
         _ => "succeeded",
     }
-}
-
-async fn not_retried(cx: &Context, id: JobId) -> Result<()> {
-    let because = match cx.homing.job::<()>(id).status().await? {
-        Status::InProgress => "has not ended: what fails in it is retried by itself",
-        Status::CompletedWithErrors => "has completed: its root bore the failures below it",
-        _ => "has nothing to retry",
-    };
-    say(format_args!("{id} {because}"));
-    Ok(())
 }

@@ -1,7 +1,9 @@
 //! What is read of the store for a screen, and what is done to it once somebody has confirmed it.
 
 use homing::log::Line;
-use homing::{Cursor, Homing, JobFilter, JobId, JobView, QueueView, TaskId, Time, WorkerView};
+use homing::{
+    Cursor, Homing, JobFilter, JobId, JobView, QueueView, RetryError, TaskId, Time, WorkerView,
+};
 
 use super::log::{BACK, Part};
 use super::tree::{Family, PAGE, Page, Row};
@@ -119,8 +121,11 @@ pub(crate) async fn carry_out(homing: &Homing, verb: Verb) -> Result<String> {
     Ok(match verb {
         Verb::Cancel(task) if homing.cancel(task).await? => format!("cancelled {task}"),
         Verb::Cancel(task) => format!("{task} had ended: there was nothing to cancel"),
-        Verb::Retry(job) if homing.job::<()>(job).retry().await? => format!("retrying {job}"),
-        Verb::Retry(job) => format!("{job} is open or has succeeded: there is nothing to retry"),
+        Verb::Retry(job) => match homing.job::<()>(job).retry().await {
+            Ok(retried) => words::retried(job, false, &retried),
+            Err(RetryError::Store(error)) => return Err(error.into()),
+            Err(refused) => refused.to_string(),
+        },
         Verb::Pause(queue) => {
             homing.pause(&queue).await?;
             format!("paused {queue}")

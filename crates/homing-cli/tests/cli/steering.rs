@@ -93,7 +93,7 @@ async fn a_failed_job_is_retried_and_only_what_failed_runs_again() {
     world.reaches(job.id(), TaskState::Waiting).await;
     assert_said!(world.run(&["retry", &id]), @r"
     --- stderr
-    [id] has not ended: what fails in it is retried by itself
+    the job [id] has not ended: what fails in it is retried by itself
     --- exit 1
     ");
     assert_said!(world.run(&["signal", &id, "mended", "false"]), @r"
@@ -106,11 +106,19 @@ async fn a_failed_job_is_retried_and_only_what_failed_runs_again() {
     [id] had failed: the signal was not kept
     --- exit 1
     ");
-    let ran = world.run(&["retry", &id]);
-    assert_said!(ran, @r"
-    retrying [id]
+    assert_said!(world.run(&["retry", &id, "--dry-run"]), @r"
+    would retry [id]: 1 task runs again
+      [id]
     --- exit 0
     ");
+    let preview = world.json(&["retry", &id, "--dry-run"]).remove(0);
+    assert_eq!((&preview["changed"], &preview["reopened"]), (&false.into(), &1.into()));
+    let ran = world.run(&["retry", &id]);
+    assert_said!(ran, @r"
+    retrying [id]: 1 task runs again
+    --- exit 0
+    ");
+    assert_eq!(world.json(&["retry", &id])[0]["refused"], "open");
     assert_eq!(world.homing.task(job.id()).await.unwrap().attempt, 2);
     job.cancel().await.unwrap();
     assert_eq!(world.json(&["retry", &id])[0]["changed"], true);
@@ -181,28 +189,50 @@ async fn what_ended_long_ago_is_pruned() {
 }
 
 #[tokio::test]
+async fn one_job_is_removed() {
+    let world = World::busy().await;
+    let ended = world.homing.submit(tasks::hello("Ada".to_owned())).await.unwrap();
+    ended.outcome().await.unwrap();
+    let open = world.nightly().await;
+    assert_said!(world.run(&["remove", &open.to_string()]), @r"
+    --- stderr
+    the job [id] has not ended: wait for its end or cancel it, then remove it
+    --- exit 1
+    ");
+    assert_said!(world.run(&["remove", &ended.id().to_string()]), @r"
+    removed [id]
+    --- exit 0
+    ");
+    assert!(world.homing.task(ended.id()).await.is_err());
+    assert!(world.homing.task(open).await.is_ok());
+    world.homing.cancel(open).await.unwrap();
+    assert_eq!(world.json(&["remove", &open.to_string()])[0]["changed"], true);
+}
+
+#[tokio::test]
 async fn an_older_store_is_migrated_only_when_asked_to() {
     let world = World::idle().await;
     let path = world.store().replace("sqlite:", "");
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch(
-        "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended; PRAGMA user_version = 1",
+        "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
+         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; PRAGMA user_version = 1",
     )
     .unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 1, this program needs 2 (it was opened as it is): run `homing store migrate` with a role that may create tables
+    error: the store's schema has version 1, this program needs 4 (it was opened as it is): run `homing store migrate` with a role that may create tables
     hint: workers of an older version cannot use it then
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 1, this program works with 2: run `store migrate`
+      schema  version 1, this program works with 4: run `store migrate`
       size  [size]
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    migrated [store] from schema version 1 to 2
+    migrated [store] from schema version 1 to 4
     --- exit 0
     ");
     assert_said!(world.run(&["jobs"]), @r"

@@ -10,13 +10,13 @@ use serde::Serialize;
 use super::outcomes::Fresh;
 use super::{Homing, Value};
 use crate::context::refuse_inside;
-use crate::error::{Failure, OutcomeError, Reason, SubmitError};
+use crate::error::{Failure, OutcomeError, Reason, RemoveError, RetryError, SubmitError};
 use crate::id::JobId;
 use crate::limits;
 use crate::log::Line;
 use crate::state::State;
-use crate::store;
 use crate::store::read::{JobView, Settled, Status};
+use crate::store::{self, Retried, Retry};
 
 /// A job, re-opened by its id from any process. Dropping it changes nothing.
 pub struct JobHandle<T> {
@@ -37,13 +37,20 @@ impl<T> JobHandle<T> {
         self.id
     }
 
-    /// The job's record as of now.
+    /// The job's record as of now. One that is past its expiry or its deadline is ended first.
     ///
     /// # Errors
     /// [`store::Error::Unknown`] if no job has the id.
     pub async fn view(&self) -> Result<JobView, store::Error> {
-        let unknown = store::Error::Unknown { id: self.id.root() };
-        self.homing.store.job(self.id).await?.ok_or(unknown)
+        let unknown = || store::Error::Unknown { id: self.id.root() };
+        let view = self.homing.store.job(self.id).await?.ok_or_else(unknown)?;
+        if view.status != Status::InProgress
+            || self.homing.store.overdue(vec![self.id]).await?.is_empty()
+        {
+            return Ok(view);
+        }
+        self.homing.keep_up().await;
+        self.homing.store.job(self.id).await?.ok_or_else(unknown)
     }
 
     /// Where the job stands.
@@ -61,10 +68,45 @@ impl<T> JobHandle<T> {
         self.homing.cancel(self.id).await
     }
 
-    /// Reopens a failed or cancelled job: what failed runs again with a fresh budget, what succeeded
-    /// does not. `false` if the job is open or has succeeded.
-    pub async fn retry(&self) -> Result<bool, store::Error> {
-        self.homing.store.retry(self.id).await
+    /// Reopens a failed or cancelled job, and says what of it: what failed runs again with a fresh budget.
+    ///
+    /// Each failed task goes back to the moment before its body was first told of the loss that brought it
+    /// down. What it had recorded and what had succeeded by then stays and does not run again; what it did
+    /// since then (steps, answers, children) is taken back. See `docs/concepts/semantics.md`, *Retry*.
+    ///
+    /// # Errors
+    /// Nothing has changed then: the job is [open](RetryError::Open), its root
+    /// [has succeeded](RetryError::Succeeded), another open job [holds its key](RetryError::KeyTaken), it
+    /// is [being removed](RetryError::Removing); or the store fails or does not know it.
+    ///
+    /// # Durability
+    /// One transaction: the job is open again, whole, when this returns.
+    pub async fn retry(&self) -> Result<Retried, RetryError> {
+        self.retried(false).await
+    }
+
+    /// What [`retry`](Self::retry) would reopen and take back now. Changes nothing.
+    ///
+    /// # Errors
+    /// As for the retry itself.
+    pub async fn retry_preview(&self) -> Result<Retried, RetryError> {
+        self.retried(true).await
+    }
+
+    async fn retried(&self, preview: bool) -> Result<Retried, RetryError> {
+        let id = self.id;
+        match self.homing.store.retry(id, preview).await? {
+            Retry::Done(retried) => Ok(retried),
+            Retry::Open => Err(RetryError::Open { id }),
+            Retry::Succeeded => Err(RetryError::Succeeded { id }),
+            Retry::Held(holder) => Err(RetryError::KeyTaken { id, holder }),
+            Retry::Removing => Err(RetryError::Removing { id }),
+        }
+    }
+
+    /// Removes the job, if it has ended. See [`Homing::remove`].
+    pub async fn remove(&self) -> Result<(), RemoveError> {
+        self.homing.remove(self.id).await
     }
 
     /// Sends a value to the root. See [`Homing::signal`].

@@ -286,7 +286,22 @@ async fn watcher(
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             _ = changed.changed() => look = everything(),
-            _ = poll.tick() => look = watch.waiting().waited_for(),
+            _ = poll.tick() => {
+                look = watch.waiting().waited_for();
+                end_overdue(&*store, &look).await;
+            }
+        }
+    }
+}
+
+/// Sees to it that jobs that somebody waits for end at their expiries and deadlines: no worker may live to
+/// do so. What cannot be done now is done at the next tick.
+async fn end_overdue(store: &dyn Store, jobs: &[JobId]) {
+    for page in jobs.chunks(limits::PAGE) {
+        let overdue = store.overdue(page.to_vec()).await.unwrap_or_default();
+        if !overdue.is_empty() {
+            // In the order of their instants, as many as one transaction takes.
+            let _ = store.sweep(u32::MAX).await;
         }
     }
 }

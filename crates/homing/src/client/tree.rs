@@ -45,12 +45,8 @@ impl Homing {
                 next.first().map(|row| Cursor { set: Some(row.set), number: 0 })
             }
         };
-        let mut views = Vec::with_capacity(page.len());
-        for child in page {
-            let id = TaskId { job: task.job, local: child.local };
-            views.extend(self.store.task(id).await?);
-        }
-        Ok((views, next))
+        let ids = page.iter().map(|child| TaskId { job: task.job, local: child.local });
+        Ok((self.store.tasks(ids.collect()).await?, next))
     }
 
     /// Some children of a task that are in a state, over all its sets: at most `limit`, and at most
@@ -66,10 +62,7 @@ impl Homing {
         limit: usize,
     ) -> Result<Vec<TaskView>, store::Error> {
         let limit = limit.clamp(1, limits::PAGE);
-        let mut views = Vec::new();
-        for id in self.store.children_in(task.into(), state, limit).await? {
-            views.extend(self.store.task(id).await?);
-        }
-        Ok(views)
+        let ids = self.store.children_in(task.into(), state, limit).await?;
+        self.store.tasks(ids).await
     }
 }

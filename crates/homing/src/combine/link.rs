@@ -147,8 +147,7 @@ fn follower(
     let failure = serde_json::to_value(&failure).map_err(|error| error.to_string())?;
     // The failure comes on top of what was checked when the call was made.
     let draft = next.unbounded(&failure);
-    let tags = draft.tags.clone();
     let new = draft.fix(now, "default", 0).map_err(|error| error.to_string())?;
     let (id, origin) = (JobId::fresh(), Some(task));
-    Ok(Some(NewJob { id, task: new, title: None, key: None, tags, origin }))
+    Ok(Some(NewJob { id, task: new, title: None, key: None, origin }))
 }

@@ -28,6 +28,7 @@ mod branch;
 mod counted;
 mod deliveries;
 mod log;
+mod losses;
 mod replayed;
 mod set;
 mod waiting;
@@ -35,6 +36,8 @@ mod waiting;
 pub(crate) use branch::InBranch;
 use counted::Counted;
 pub(crate) use log::say;
+#[expect(unreachable_pub, reason = "it stands in a hidden variant of a public error")]
+pub use losses::Moment;
 pub(crate) use set::{SetState, Spawned};
 
 tokio::task_local! {
@@ -128,6 +131,7 @@ pub(crate) struct Inner {
     spawned_before: u64,
     found_again: u64,
     sets: BTreeMap<Local, SetState>,
+    losses: losses::Losses,
     places: HashMap<String, u32>,
     branches: branch::Branches,
     waits: Vec<(Wait, Option<Answer>)>,

@@ -35,6 +35,8 @@ pub(crate) struct SetState {
     pub(crate) settled: bool,
     /// Every child had ended by then.
     pub(crate) ended: bool,
+    /// Aborts said, each by its number: of one child, or of all with a lower number.
+    pub(super) aborts: Vec<(u64, Option<Local>, u32)>,
 }
 
 impl SetState {
@@ -147,6 +149,7 @@ impl Context {
         if !first {
             return self.halt(Halt::Misuse(Misuse::DoubledPlace { place })).await;
         }
+        self.note_spawn(set);
         let local = own_place.unwrap_or_else(|| set.numbered(numbered));
         let child = TaskId { job: self.task.job, local };
         if let Some((kind, hash)) = self.find_again(set, local).await {

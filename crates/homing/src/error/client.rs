@@ -84,6 +84,61 @@ pub enum SubmitError {
     Store(#[from] store::Error),
 }
 
+/// Why a job was not retried. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetryError {
+    /// The job has not ended: what fails in it is retried by itself.
+    #[error("the job {id} has not ended: what fails in it is retried by itself")]
+    Open {
+        /// The job.
+        id: JobId,
+    },
+    /// The root has succeeded, whatever failed below it: its body has borne that, and nothing would take
+    /// up what ran again.
+    #[error(
+        "the job {id} has succeeded, and its root bore what failed below it: submit what is missing anew"
+    )]
+    Succeeded {
+        /// The job.
+        id: JobId,
+    },
+    /// Another open job holds the key by now.
+    #[error(
+        "the key of the job {id} is held by the open job {holder}: wait for that one to end or cancel it, then retry"
+    )]
+    KeyTaken {
+        /// The job.
+        id: JobId,
+        /// The job that holds the key.
+        holder: JobId,
+    },
+    /// The job is being removed.
+    #[error("the job {id} is being removed: there is nothing left to retry")]
+    Removing {
+        /// The job.
+        id: JobId,
+    },
+    /// The store failed, or does not know the id.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Why a job was not removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The job has not ended. Nothing was removed.
+    #[error("the job {id} has not ended: wait for its end or cancel it, then remove it")]
+    Open {
+        /// The job.
+        id: JobId,
+    },
+    /// The store failed, or does not know the id. A part may have been removed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
 /// What waiting for a job's outcome may bring instead of its value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

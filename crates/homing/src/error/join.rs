@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Misuse};
+use crate::context::Moment;
 use crate::id::{JobId, TaskId};
-use crate::store;
 
 /// What a wait for children may say instead of their values.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,9 +18,9 @@ pub enum JoinError {
     Failed {
         /// The child's failure.
         failure: Box<Failure>,
-        /// The wait that said so, for the job's retry.
+        /// Before it was told, for the job's retry.
         #[doc(hidden)]
-        cause: Option<Box<store::Cause>>,
+        moment: Option<Box<Moment>>,
     },
     /// This parent aborted the child.
     #[error("task {id} was aborted by its parent")]
@@ -59,7 +59,7 @@ pub enum JoinError {
         /// The job.
         id: JobId,
         #[doc(hidden)]
-        cause: Box<store::Cause>,
+        moment: Box<Moment>,
     },
     /// Fewer children succeeded than the wait needs.
     #[error("{succeeded} of {spawned} children succeeded, {needed} were needed")]
@@ -71,7 +71,7 @@ pub enum JoinError {
         /// What the wait or the policy asks for.
         needed: u64,
         #[doc(hidden)]
-        cause: Option<Box<store::Cause>>,
+        moment: Option<Box<Moment>>,
     },
     /// The body broke a rule.
     #[error(transparent)]
@@ -96,12 +96,12 @@ impl JoinError {
         }
     }
 
-    /// The wait that said so, for the job's retry.
-    pub(crate) fn cause(&self) -> Option<store::Cause> {
+    /// The moment before it was told, for the job's retry.
+    pub(crate) fn moment(&self) -> Option<&Moment> {
         match self {
-            Self::Failed { cause, .. } | Self::TooFew { cause, .. } => cause.as_deref().cloned(),
-            Self::TimedOut(timed_out) => timed_out.cause.clone(),
-            Self::UnknownJob { cause, .. } => Some((**cause).clone()),
+            Self::Failed { moment, .. } | Self::TooFew { moment, .. } => moment.as_deref(),
+            Self::TimedOut(timed_out) => timed_out.moment.as_ref(),
+            Self::UnknownJob { moment, .. } => Some(moment),
             Self::Aborted { .. }
             | Self::TooMany { .. }
             | Self::Undecodable { .. }
@@ -127,7 +127,7 @@ pub struct TimedOut {
     /// The first open ones, at most 20.
     pub oldest_open: Vec<TaskId>,
     #[doc(hidden)]
-    pub cause: Option<store::Cause>,
+    pub moment: Option<Moment>,
 }
 
 impl fmt::Display for TimedOut {

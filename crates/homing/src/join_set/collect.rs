@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::context::Context;
+use crate::context::{Context, Moment};
 use crate::error::{Failure, JoinError, Reason};
 use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::state::State;
 use crate::store::read::{bytes_of, is_full};
-use crate::store::{CancelledBy, Cause, Child};
+use crate::store::{CancelledBy, Child};
 
 /// The failure an ended child left.
 pub(crate) fn failure_of(context: &Context, child: &Child) -> Failure {
@@ -25,7 +25,7 @@ pub(crate) fn failure_of(context: &Context, child: &Child) -> Failure {
 pub(crate) fn decode<T: DeserializeOwned>(
     context: &Context,
     child: &Child,
-    cause: impl FnOnce() -> Cause,
+    moment: impl FnOnce() -> Moment,
 ) -> Result<T, JoinError> {
     let id = TaskId { job: context.task.job, local: child.local };
     if child.state == State::Succeeded {
@@ -33,10 +33,12 @@ pub(crate) fn decode<T: DeserializeOwned>(
         return crate::encode::parse(text).map_err(|reason| JoinError::Undecodable { id, reason });
     }
     if child.cancelled_by.is_some_and(CancelledBy::is_parent) {
+        context.bear_losses([child.local]);
         return Err(JoinError::Aborted { id });
     }
-    let failure = Box::new(failure_of(context, child));
-    Err(JoinError::Failed { failure, cause: Some(Box::new(cause())) })
+    let (failure, moment) = (Box::new(failure_of(context, child)), moment());
+    context.tell_loss(&moment, Some(child.local));
+    Err(JoinError::Failed { failure, moment: Some(Box::new(moment)) })
 }
 
 /// Whether a child counts as lost.

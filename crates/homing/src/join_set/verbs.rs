@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{JoinError, Misuse};
 use crate::id::TaskId;
 use crate::limits;
-use crate::store::{Cause, Child};
+use crate::store::Child;
 use crate::wait::Condition;
 use crate::waiting::{Durable, Settled};
 
@@ -64,10 +64,6 @@ impl<T> JoinSet<T> {
         context.with_set(self.set, |state| u64::from(state.issued))
     }
 
-    fn cause(&self, place: &str) -> Cause {
-        Cause { place: place.to_owned(), set: self.set, child: None }
-    }
-
     /// All have ended, or so many are lost.
     fn all(&self, context: &Context, lost: Option<u64>) -> Option<Condition> {
         let left = context.with_set(self.set, |state| state.left());
@@ -109,9 +105,9 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let cause = self.set.cause(&settled.place);
+        let moment = context.moment(&settled.place);
         let next = self.next(context, &settled).await?;
-        Some(next.and_then(|child| decode(context, &child, || cause)))
+        Some(next.and_then(|child| decode(context, &child, || moment)))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -126,9 +122,9 @@ impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
         context: &Arc<Context>,
         settled: &Settled,
     ) -> Option<Result<Child, JoinError>> {
-        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        let set = self.set.set;
         if settled.timed_out {
-            return Some(Err(context.timed_out(&settled.place, cause).await));
+            return Some(Err(context.timed_out(&settled.place, (set, None)).await));
         }
         if self.set.is_empty() {
             return None;
@@ -157,11 +153,11 @@ impl<T: DeserializeOwned + Send> Durable for JoinNextWithId<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let cause = self.next.set.cause(&settled.place);
+        let moment = context.moment(&settled.place);
         let next = self.next.next(context, &settled).await?;
         Some(next.and_then(|child| {
             let id = TaskId { job: context.task.job, local: child.local };
-            Ok((id, decode(context, &child, || cause)?))
+            Ok((id, decode(context, &child, || moment)?))
         }))
     }
 
@@ -196,22 +192,24 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        let (set, moment) = (self.set.set, context.moment(&settled.place));
         if let Some(error) = self.set.too_many(context, "join_all") {
             return Err(error);
         }
         if settled.timed_out {
-            return Err(context.timed_out(&settled.place, cause).await);
+            return Err(context.timed_out(&settled.place, (set, None)).await);
         }
         let (spawned, before, succeeded) = context.with_set(set, |state| {
             (u64::from(state.issued), state.ends.lost(), state.ends.succeeded())
         });
         let allowed = self.set.policy.allowed(spawned, before);
-        let mut children = Vec::new();
+        let (mut children, mut borne) = (Vec::new(), Vec::new());
         let tally = context
             .tally(set, &context.given(set), allowed, |child| {
                 if child.state == crate::state::State::Succeeded {
                     children.push(child);
+                } else {
+                    borne.push(child.local);
                 }
                 true
             })
@@ -222,17 +220,20 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         self.set.turn(context, tally.breaking.is_none());
         if let Some(child) = tally.breaking {
             let failure = Box::new(failure_of(context, &child));
-            return Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) });
+            context.tell_loss(&moment, Some(child.local));
+            return Err(JoinError::Failed { failure, moment: Some(Box::new(moment)) });
         }
         if let super::FailurePolicy::Require { successes: needed } = self.set.policy {
             let succeeded = succeeded + tally.succeeded;
             if succeeded < needed {
-                let cause = Some(Box::new(cause));
-                return Err(JoinError::TooFew { succeeded, spawned, needed, cause });
+                context.tell_loss(&moment, None);
+                let moment = Some(Box::new(moment));
+                return Err(JoinError::TooFew { succeeded, spawned, needed, moment });
             }
         }
+        context.bear_losses(borne);
         children.sort_by_key(|child| (child.number, child.local));
-        children.iter().map(|child| decode(context, child, || cause.clone())).collect()
+        children.iter().map(|child| decode(context, child, || moment.clone())).collect()
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -262,12 +263,12 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        let (set, moment) = (self.set.set, context.moment(&settled.place));
         if let Some(error) = self.set.too_many(context, "join_settled") {
             return Err(error);
         }
         if settled.timed_out {
-            return Err(context.timed_out(&settled.place, cause).await);
+            return Err(context.timed_out(&settled.place, (set, None)).await);
         }
         let mut children = Vec::new();
         let keep = |child| {
@@ -277,7 +278,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         context.tally(set, &context.given(set), u64::MAX, keep).await;
         self.set.turn(context, true);
         children.sort_by_key(|child| (child.number, child.local));
-        Ok(children.iter().map(|child| decode(context, child, || cause.clone())).collect())
+        Ok(children.iter().map(|child| decode(context, child, || moment.clone())).collect())
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -315,17 +316,18 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let (set, cause) = (self.set.set, self.set.cause(&settled.place));
+        let (set, moment) = (self.set.set, context.moment(&settled.place));
         if settled.timed_out {
-            return Err(context.timed_out(&settled.place, cause).await);
+            return Err(context.timed_out(&settled.place, (set, None)).await);
         }
         let spawned = self.set.issued(context);
-        let (mut values, mut lost) = (Vec::new(), None);
+        let (mut values, mut lost, mut borne) = (Vec::new(), None, Vec::new());
         let keep = |child: Child| {
             if child.state == crate::state::State::Succeeded {
                 values.push(child);
-            } else if super::collect::is_lost(&child) {
-                lost = Some(child);
+            } else {
+                borne.push(child.local);
+                lost = super::collect::is_lost(&child).then_some(child).or(lost.take());
             }
             (values.len() as u64) < self.count
         };
@@ -334,18 +336,24 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         }
         let succeeded = values.len() as u64;
         let values: Result<Vec<T>, _> =
-            values.iter().map(|child| decode(context, child, || cause.clone())).collect();
+            values.iter().map(|child| decode(context, child, || moment.clone())).collect();
         abort(context, set, None, true);
         self.set.turn(context, false);
-        match ((self.finish)(values?).filter(|_| succeeded >= self.count), lost) {
+        let result = (self.finish)(values?).filter(|_| succeeded >= self.count);
+        if result.is_some() {
+            context.bear_losses(borne);
+        } else {
+            context.tell_loss(&moment, None);
+        }
+        match (result, lost) {
             (Some(result), _) => Ok(result),
             (None, Some(child)) if self.count == 1 => {
                 let failure = Box::new(failure_of(context, &child));
-                Err(JoinError::Failed { failure, cause: Some(Box::new(cause)) })
+                Err(JoinError::Failed { failure, moment: Some(Box::new(moment)) })
             }
             (None, _) => {
-                let (needed, cause) = (self.count, Some(Box::new(cause)));
-                Err(JoinError::TooFew { succeeded, spawned, needed, cause })
+                let (needed, moment) = (self.count, Some(Box::new(moment)));
+                Err(JoinError::TooFew { succeeded, spawned, needed, moment })
             }
         }
     }

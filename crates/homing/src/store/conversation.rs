@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NewJob, NewTask, Policy};
+use super::{Cause, NewJob, NewTask, Policy};
 use crate::clock::Time;
 use crate::closing::OpenSet;
 use crate::error::Failure;
@@ -166,21 +166,9 @@ pub enum End {
     Failed {
         /// The error.
         failure: Failure,
-        /// The wait that brought it down, for a job's retry.
-        cause: Option<Cause>,
+        /// What a job's retry takes back; boxed, because few tasks fail.
+        cause: Option<Box<Cause>>,
     },
-}
-
-/// The wait whose answer brought a task down: what a job's retry takes back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
-    /// The wait's place; records at this place or below are deleted.
-    pub place: String,
-    /// The set whose failed and policy-aborted children are reopened.
-    pub set: Local,
-    /// Only this child, where the wait was for one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub child: Option<Local>,
 }
 
 /// A child to be.

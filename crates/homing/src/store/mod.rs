@@ -25,17 +25,19 @@ pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod read;
+mod retry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod url;
 
 pub use conversation::{
-    Abort, CancelledBy, Cause, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild,
-    Refusal, Reply, Signalled, Unit,
+    Abort, CancelledBy, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild, Refusal,
+    Reply, Signalled, Unit,
 };
 pub use error::Error;
 pub use hints::{Ended, Hints};
 pub use read::Read;
+pub use retry::{Cause, Retried, Retry};
 pub use url::Migration;
 pub(crate) use url::{inspect, known, migrate, open};
 
@@ -46,7 +48,8 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// Adds jobs. Each is answered by itself and harms no other: an id already taken by the same call
     /// is [`Submitted::Existing`], by another call [`Submitted::Conflict`]; a key held by an open job
-    /// names that job. Resending is harmless.
+    /// names that job, unless it is past its expiry or its deadline: then it is ended first, and the key is
+    /// free. Resending is harmless.
     fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>>;
 
     /// Takes what happened on a worker and gives it what to do next. See [`Exchange`].
@@ -68,9 +71,10 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// task had ended.
     fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool>;
 
-    /// Reopens a failed or cancelled job: only what failed runs again (design, section 3).
-    /// `false` if the job is open or has succeeded.
-    fn retry(&self, job: JobId) -> Verb<'_, bool>;
+    /// Reopens a failed or cancelled job: what failed runs again, as each failed task's [`Cause`] says. A
+    /// `preview` only says what would be reopened; it carries cancellations on their way down to their ends
+    /// as the verb itself does. A due holder of the job's key is ended first, as by [`submit`](Self::submit).
+    fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry>;
 
     /// Stops or resumes claims from a queue.
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()>;
@@ -82,6 +86,9 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
 
     /// Removes jobs that ended before an instant, in one bounded transaction.
     fn prune(&self, before: Time) -> Verb<'_, Pruned>;
+
+    /// Removes a job that has ended, or a bounded part of it: resending goes on with the rest.
+    fn remove(&self, job: JobId) -> Verb<'_, Removed>;
 
     /// A worker of this process is gone and could not [`leave`](Self::leave): nothing shows any more that it
     /// lives. Where a lease decides there is nothing to do.
@@ -158,6 +165,8 @@ pub struct NewTask {
     pub deadline: Option<Time>,
     /// What its worker obeys.
     pub policy: Policy,
+    /// Words to filter by.
+    pub tags: Vec<String>,
 }
 
 /// A job to be.
@@ -171,8 +180,6 @@ pub struct NewJob {
     pub title: Option<String>,
     /// Unique among open jobs.
     pub key: Option<String>,
-    /// Words to filter by.
-    pub tags: Vec<String>,
     /// The task that detached it.
     pub origin: Option<TaskId>,
 }
@@ -222,6 +229,17 @@ pub struct Pruned {
     pub jobs: u64,
     /// Whether there is more to remove.
     pub more: bool,
+}
+
+/// What became of the removal of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// Nothing is left of it.
+    Gone,
+    /// There is more to remove.
+    More,
+    /// The job is open: nothing was removed.
+    Open,
 }
 
 /// One page of children on the way to a replay's comparison.

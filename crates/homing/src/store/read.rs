@@ -34,6 +34,10 @@ pub trait Read: Send + Sync {
 
     /// One task, or `None`.
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
+    /// As [`task`](Self::task), of many; unknown ones are left out.
+    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>>;
+    /// Those of the jobs whose roots are open and past their expiries or deadlines.
+    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>>;
     /// State and outcome of the roots of jobs; unknown ones are left out. Once the outcomes reach
     /// [`limits::PAGE_BYTES`](crate::limits::PAGE_BYTES), those of further jobs are absent and are to be asked
     /// for again.
@@ -169,6 +173,8 @@ pub struct TaskView {
     pub failure: Option<Failure>,
     /// What `progress` last told.
     pub progress: Option<(u64, u64)>,
+    /// Its own tags; every task of a job has the root's besides.
+    pub tags: Vec<String>,
     /// Its children, counted.
     pub children: ChildCounts,
 }

@@ -128,7 +128,8 @@ impl History {
             80..84 => self.retry().await,
             84..86 => self.pause().await,
             86..89 => self.sweep().await,
-            89..91 => self.prune().await,
+            89 => self.remove().await,
+            90 => self.prune().await,
             _ => {
                 self.turn();
                 Ok(())
@@ -169,6 +170,7 @@ impl History {
             expires: later(&mut self.random, 12),
             deadline: later(&mut self.random, 12),
             policy,
+            tags: self.random.one_in(3).then(|| "nightly".to_owned()).into_iter().collect(),
         }
     }
 
@@ -184,7 +186,6 @@ impl History {
             task: self.new_task(),
             title: self.random.one_in(2).then(|| format!("Title {}", serial % 3)),
             key: self.random.one_in(3).then(|| format!("key {}", self.random.below(4))),
-            tags: self.random.one_in(3).then(|| "nightly".to_owned()).into_iter().collect(),
             origin,
         }
     }
@@ -299,13 +300,21 @@ impl History {
 
     async fn retry(&mut self) -> Step {
         let Some(job) = self.random.pick_of(&self.jobs) else { return Ok(()) };
-        self.trace.push(format!("retry {job}"));
-        self.known(job.root(), self.both("retry", |store| store.retry(job)).await)
+        let preview = self.random.one_in(3);
+        self.trace.push(format!("retry {job} preview {preview}"));
+        let first = self.both("retry", |store| store.retry(job, true)).await;
+        let second = self.both("retry", |store| store.retry(job, preview)).await;
+        if let (Ok(first), Ok(second)) = (&first, &second)
+            && first != second
+        {
+            return Err(format!("a preview of a retry says {first:?}, the retry {second:?}"));
+        }
+        self.known(job.root(), second)
     }
 
     /// Both stores may say alike that a task is unknown: it was pruned, or never submitted.
     #[expect(clippy::unused_self, reason = "reads like the verbs beside it")]
-    fn known(&self, task: TaskId, answer: Step<bool>) -> Step {
+    fn known<T>(&self, task: TaskId, answer: Step<T>) -> Step {
         match answer {
             Err(text) if text.contains(&crate::store::Error::Unknown { id: task }.to_string()) => {
                 Ok(())
@@ -330,6 +339,12 @@ impl History {
         let before = self.now().before(Duration::from_secs(self.random.below(300)));
         self.trace.push("prune".to_owned());
         self.both("prune", |store| store.prune(before)).await.map(|_| ())
+    }
+
+    async fn remove(&mut self) -> Step {
+        let Some(job) = self.random.pick_of(&self.jobs) else { return Ok(()) };
+        self.trace.push(format!("remove {job}"));
+        self.known(job.root(), self.both("remove", |store| store.remove(job)).await)
     }
 
     async fn exchange(&mut self) -> Step {

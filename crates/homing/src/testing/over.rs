@@ -62,8 +62,12 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, bool> {
                 self.pass("signal", move |inner| inner.signal(task, name, value))
             }
-            fn retry(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, bool> {
-                self.pass("retry", move |inner| inner.retry(job))
+            fn retry(
+                &self,
+                job: $crate::id::JobId,
+                preview: bool,
+            ) -> $crate::store::Verb<'_, $crate::store::Retry> {
+                self.pass("retry", move |inner| inner.retry(job, preview))
             }
             fn pause(&self, queue: String, paused: bool) -> $crate::store::Verb<'_, ()> {
                 self.pass("pause", move |inner| inner.pause(queue, paused))
@@ -79,6 +83,12 @@ macro_rules! over {
             }
             fn abandon(&self, worker: $crate::id::WorkerId) {
                 self.inner.abandon(worker);
+            }
+            fn remove(
+                &self,
+                job: $crate::id::JobId,
+            ) -> $crate::store::Verb<'_, $crate::store::Removed> {
+                self.pass("remove", move |inner| inner.remove(job))
             }
             fn kill(&self, worker: $crate::id::WorkerId) {
                 self.died(worker);
@@ -159,6 +169,18 @@ macro_rules! over {
                 task: $crate::id::TaskId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
                 self.pass("task", move |inner| inner.task(task))
+            }
+            fn tasks(
+                &self,
+                tasks: Vec<$crate::id::TaskId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::store::read::TaskView>> {
+                self.pass("tasks", move |inner| inner.tasks(tasks))
+            }
+            fn overdue(
+                &self,
+                jobs: Vec<$crate::id::JobId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::JobId>> {
+                self.pass("overdue", move |inner| inner.overdue(jobs))
             }
             fn outcomes(
                 &self,

@@ -73,7 +73,7 @@ impl Recorder {
 super::over::over!(Recorder, passing);
 
 fn answered(answer: &Answer) -> String {
-    let Answer { place, seq, arm, members, value } = answer;
+    let Answer { place, seq, arm, members, value, .. } = answer;
     let value = value.as_ref().map(|value| format!(", value {value}")).unwrap_or_default();
     format!("    answer {seq} at {place}: arm {arm} of {members} members{value}")
 }

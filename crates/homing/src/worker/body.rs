@@ -151,7 +151,7 @@ impl Driver {
         match stop {
             Stop::Returned(result) => shared.conclude(claimed, context, result),
             Stop::Panicked(message) => shared.broke(claimed, context, Reason::Panic, &message),
-            Stop::Halted(halt) => shared.halted(claimed, &halt),
+            Stop::Halted(halt) => shared.halted(claimed, context, &halt),
             Stop::TimedOut => {
                 let message = "it ran longer than its timeout without parking or ending";
                 shared.broke(claimed, context, Reason::Timeout, message)

@@ -28,10 +28,10 @@ impl Shared {
         if let Some(undecodable @ JoinError::Undecodable { .. }) = join {
             return self.stall(claimed, &undecodable.to_string());
         }
-        if let Some(JoinError::Failed { failure, cause }) = join
+        if let Some(JoinError::Failed { failure, moment }) = join
             && crate::combine::passes_failures_on(&claimed.kind)
         {
-            let cause = cause.as_deref().cloned();
+            let cause = context.cause(moment.as_deref());
             return Event::End(End::Failed { failure: (**failure).clone(), cause });
         }
         let misuse = error.find::<Misuse>().or(match join {
@@ -41,21 +41,22 @@ impl Shared {
         let reason = if misuse.is_some() { Reason::Misuse } else { Reason::Error };
         let failure = self.failure(claimed, reason, &error.to_string()).with_sources(error.inner());
         if misuse.is_some() {
-            return Event::End(End::Failed { failure, cause: None });
+            return Event::End(End::Failed { failure, cause: context.cause(None) });
         }
         if let Some(join) = join {
             // The answer is recorded: a retry would only be given it again.
-            return Event::End(End::Failed { failure, cause: join.cause() });
+            let cause = context.cause(join.moment());
+            return Event::End(End::Failed { failure, cause });
         }
         self.retry_or_fail(claimed, context, failure, error.directive())
     }
 
     /// The event for a body that was stopped.
-    pub(super) fn halted(&self, claimed: &Claimed, halt: &Halt) -> Event {
+    pub(super) fn halted(&self, claimed: &Claimed, context: &Context, halt: &Halt) -> Event {
         match halt {
             Halt::Misuse(misuse) => {
                 let failure = self.failure(claimed, Reason::Misuse, &misuse.to_string());
-                Event::End(End::Failed { failure, cause: None })
+                Event::End(End::Failed { failure, cause: context.cause(None) })
             }
             Halt::Drift(reason) => self.stall(claimed, reason),
             Halt::Store(error) => self.stall(claimed, &error.to_string()),
@@ -119,7 +120,7 @@ impl Shared {
         };
         match budget.after_failure(directive, claimed.task) {
             Some(pause) => Event::Retry { failure, due: self.store.clock().now().after(pause) },
-            None => Event::End(End::Failed { failure, cause: None }),
+            None => Event::End(End::Failed { failure, cause: context.cause(None) }),
         }
     }
 }

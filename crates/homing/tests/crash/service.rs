@@ -242,6 +242,15 @@ impl<'a> Script<'a> {
             self.once("failed", failed).await;
             self.notes.raise(&self.mended());
         }
-        self.once("retry", async { broken.retry().await.unwrap().to_string() }).await;
+        let retry = async {
+            match broken.retry().await {
+                Ok(_) => "true".to_owned(),
+                Err(homing::RetryError::Open { .. } | homing::RetryError::Succeeded { .. }) => {
+                    "false".to_owned()
+                }
+                Err(other) => panic!("{other}"),
+            }
+        };
+        self.once("retry", retry).await;
     }
 }

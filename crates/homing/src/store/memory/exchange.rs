@@ -122,7 +122,7 @@ impl Data {
                 self.finish(task, State::Succeeded, value, None, now);
             }
             Event::End(End::Failed { failure, cause }) => {
-                self.change(task, |row| (row.token, row.cause) = (None, cause));
+                self.change(task, |row| (row.token, row.cause) = (None, cause.map(|cause| *cause)));
                 self.finish(task, State::Failed, stored(&failure), None, now);
             }
             Event::Retry { failure, due } => self.release(task, due, |row| {

@@ -12,8 +12,8 @@ use super::read::{
     Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
 };
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Reply, SetRow, Store,
-    Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
+    SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time};
 use crate::error::Failure;
@@ -56,6 +56,7 @@ struct Task {
     queue: String,
     priority: i16,
     policy: Policy,
+    tags: Vec<String>,
     state: State,
     due: Time,
     expires: Option<Time>,
@@ -87,7 +88,6 @@ struct Task {
 struct Job {
     title: Option<String>,
     key: Option<String>,
-    tags: Vec<String>,
     origin: Option<TaskId>,
     errors: bool,
 }
@@ -119,7 +119,7 @@ struct Worker {
     killed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Data {
     tasks: Rows,
     jobs: BTreeMap<JobId, Job>,
@@ -207,7 +207,7 @@ impl Memory {
 
 impl Store for Memory {
     fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
-        self.write(|data, now| jobs.into_iter().map(|job| data.submit(job, now)).collect())
+        self.write(|data, now| jobs.into_iter().map(|job| data.submit_anew(job, now)).collect())
     }
 
     fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
@@ -232,8 +232,8 @@ impl Store for Memory {
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
-    fn retry(&self, job: JobId) -> Verb<'_, bool> {
-        let known = self.write(move |data, now| data.retry(job, now));
+    fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
+        let known = self.write(move |data, now| data.retry(job, preview, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: job.root() }) })
     }
 
@@ -254,6 +254,11 @@ impl Store for Memory {
 
     fn prune(&self, before: Time) -> Verb<'_, Pruned> {
         self.write(move |data, _| data.prune(before))
+    }
+
+    fn remove(&self, job: JobId) -> Verb<'_, Removed> {
+        let known = self.write(move |data, now| data.remove(job, now));
+        Box::pin(async move { known.await?.ok_or(Error::Unknown { id: job.root() }) })
     }
 
     fn abandon(&self, worker: WorkerId) {
@@ -319,6 +324,16 @@ impl Read for Memory {
 
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
         self.read(|data, _| data.task_view(task))
+    }
+
+    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
+        self.read(|data, _| tasks.into_iter().filter_map(|task| data.task_view(task)).collect())
+    }
+
+    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
+        self.read(|data, now| {
+            jobs.into_iter().filter(|job| data.is_overdue(job.root(), now)).collect()
+        })
     }
 
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {

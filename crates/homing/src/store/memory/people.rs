@@ -42,6 +42,7 @@ impl Data {
             stalls: row.stalls,
             expires: row.expires,
             deadline: row.deadline,
+            tags: row.tags.clone(),
             children: self.child_counts(id),
         })
     }
@@ -94,7 +95,7 @@ impl Data {
             kind: root.kind,
             title: job.title.clone(),
             key: job.key.clone(),
-            tags: job.tags.clone(),
+            tags: root.tags,
             queue: root.queue,
             status: Status::of(root.state, job.errors),
             progress: crate::state::progress(root.state, root.progress, &counts),

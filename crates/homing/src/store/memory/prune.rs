@@ -4,7 +4,7 @@ use super::Data;
 use crate::clock::Time;
 use crate::id::JobId;
 use crate::limits;
-use crate::store::Pruned;
+use crate::store::{Pruned, Removed};
 
 impl Data {
     pub(super) fn prune(&mut self, before: Time) -> Pruned {
@@ -17,16 +17,30 @@ impl Data {
         old.sort_unstable();
         let more = old.len() > limits::PRUNE_JOBS;
         old.truncate(limits::PRUNE_JOBS);
-        for (_, job) in &old {
-            self.jobs.remove(job);
-            self.tasks.retain(|id, _| id.job != *job);
-            self.sets.retain(|(id, _), _| id.job != *job);
-            self.records.retain(|(id, _), _| id.job != *job);
-            self.signals.retain(|(id, _), _| id.job != *job);
-            self.logs.retain(|(own, _), _| own != job);
-            self.log_keys.retain(|(id, _)| id.job != *job);
-        }
+        old.iter().for_each(|(_, job)| self.forget(*job));
         Pruned { jobs: old.len() as u64, more }
+    }
+
+    /// `None` if the job is unknown.
+    pub(super) fn remove(&mut self, job: JobId, now: Time) -> Option<Removed> {
+        if !self.tasks.get(&job.root())?.state.is_ended() {
+            return Some(Removed::Open);
+        }
+        if self.is_settling(job) && self.cascade(now) {
+            return Some(Removed::More);
+        }
+        self.forget(job);
+        Some(Removed::Gone)
+    }
+
+    fn forget(&mut self, job: JobId) {
+        self.jobs.remove(&job);
+        self.tasks.retain(|id, _| id.job != job);
+        self.sets.retain(|(id, _), _| id.job != job);
+        self.records.retain(|(id, _), _| id.job != job);
+        self.signals.retain(|(id, _), _| id.job != job);
+        self.logs.retain(|(own, _), _| *own != job);
+        self.log_keys.retain(|(id, _)| id.job != job);
     }
 
     /// Whether a cancellation is still on its way down the job.

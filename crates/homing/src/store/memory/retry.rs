@@ -1,38 +1,67 @@
-//! `retry`: a failed job goes on, and only what failed runs again.
+//! `retry`: a failed job goes on, and what failed runs again.
 
 use super::Data;
 use crate::clock::Time;
-use crate::id::{JobId, TaskId};
+use crate::id::{JobId, Local, TaskId};
+use crate::limits;
 use crate::state::State;
-use crate::store::{CancelledBy, Cause};
+use crate::store::{CancelledBy, Cause, Entry, Retried, Retry};
+
+/// What a retry has done so far.
+#[derive(Default)]
+struct Done {
+    reopened: Vec<TaskId>,
+    taken_back: u64,
+    removed: u64,
+}
 
 impl Data {
     /// `None` if the job is unknown.
-    pub(super) fn retry(&mut self, job: JobId, now: Time) -> Option<bool> {
-        let root = job.root();
-        let state = self.tasks.get(&root)?.state;
-        if !matches!(state, State::Failed | State::Cancelled) {
-            return Some(false);
+    pub(super) fn retry(&mut self, job: JobId, preview: bool, now: Time) -> Option<Retry> {
+        match self.tasks.get(&job.root())?.state {
+            State::Failed | State::Cancelled => {}
+            State::Succeeded => return Some(Retry::Succeeded),
+            State::Pending | State::Running | State::Waiting => return Some(Retry::Open),
+        }
+        let key = self.jobs.get(&job).and_then(|row| row.key.clone());
+        if let Some(holder) = self.holder(key.as_ref(), now) {
+            return Some(Retry::Held(holder));
         }
         // Cancellations still on their way down would hit what is reopened.
         while self.cascade(now) {}
-        let mut open = vec![root];
+        if preview {
+            return Some(Retry::Done(self.clone().reopen_job(job, key, now)));
+        }
+        self.ready = true;
+        Some(Retry::Done(self.reopen_job(job, key, now)))
+    }
+
+    fn reopen_job(&mut self, job: JobId, key: Option<String>, now: Time) -> Retried {
+        let mut done = Done::default();
+        let mut open = vec![job.root()];
         while let Some(task) = open.pop() {
+            done.reopened.push(task);
             let cause = self.reopen(task, now);
-            self.forget_answer(task, cause.as_ref());
+            if let Some(cause) = &cause {
+                self.take_back(task, cause, &mut done);
+            }
             for child in self.to_reopen(task, cause.as_ref()) {
                 self.uncount(child);
                 open.push(child);
             }
         }
-        self.take_key(job);
-        let mut below = self.tasks.range(root..).take_while(|(id, _)| id.job == job).skip(1);
+        self.keys.extend(key.map(|key| (key, job)));
+        let mut below = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job).skip(1);
         let errors = below.any(|(_, row)| row.state == State::Failed);
         if let Some(row) = self.jobs.get_mut(&job) {
             row.errors = errors;
         }
-        self.ready = true;
-        Some(true)
+        let mut tasks = done.reopened;
+        tasks.sort_unstable();
+        let reopened = tasks.len() as u64;
+        tasks.truncate(limits::RETRIED);
+        let Done { taken_back, removed, .. } = done;
+        Retried { reopened, tasks, taken_back, removed }
     }
 
     fn reopen(&mut self, task: TaskId, now: Time) -> Option<Cause> {
@@ -46,34 +75,82 @@ impl Data {
         row.cause.take()
     }
 
-    /// Deletes the answer that brought the task down, and what was recorded on its account.
-    fn forget_answer(&mut self, task: TaskId, cause: Option<&Cause>) {
-        let Some(cause) = cause else { return };
-        let below = format!("{}/", cause.place);
-        self.records.retain(|(owner, _), (place, _)| {
-            *owner != task || (*place != cause.place && !place.starts_with(&below))
-        });
-        self.records.retain(|(owner, _), (_, entry)| {
-            *owner != task || !matches!(entry, crate::store::Entry::Returned { .. })
-        });
+    /// Takes back what came after the loss: entries of the record and children. A signal that was an answer is
+    /// sent again.
+    fn take_back(&mut self, task: TaskId, cause: &Cause, done: &mut Done) {
+        let goes = |seq: u64, place: &str, entry: &Entry| {
+            let below = |own: &String| {
+                place.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            };
+            cause.since.is_some_and(|since| seq >= since)
+                || cause.places.iter().any(|own| place == own || below(own))
+                || matches!(entry, Entry::Returned { .. })
+        };
+        let own = self.records.range((task, 0)..=(task, u64::MAX));
+        let gone = own.filter(|((_, seq), (place, entry))| goes(*seq, place, entry));
+        let gone: Vec<(TaskId, u64)> = gone.map(|(key, _)| *key).collect();
+        done.taken_back += gone.len() as u64;
+        for key in gone {
+            if let Some((_, Entry::Answer(answer))) = self.records.remove(&key)
+                && let (Some(name), Some(value)) = (answer.signal, answer.value)
+            {
+                let number = self.next();
+                self.signals.insert((task, number), (name, value));
+            }
+        }
+        for (set, kept) in &cause.grown {
+            for (child, number) in self.children_of(task, Some(*set)) {
+                if number >= *kept {
+                    self.uncount(child);
+                    let counts = self.sets.entry((task, *set)).or_default();
+                    less(&mut counts.spawned);
+                    self.remove_tree(child, done);
+                }
+            }
+        }
+    }
+
+    fn remove_tree(&mut self, task: TaskId, done: &mut Done) {
+        for (child, _) in self.children_of(task, None) {
+            self.remove_tree(child, done);
+        }
+        done.removed += 1;
+        self.tasks.retain(|id, _| *id != task);
+        self.sets.retain(|(id, _), _| *id != task);
+        self.records.retain(|(id, _), _| *id != task);
     }
 
     fn to_reopen(&self, task: TaskId, cause: Option<&Cause>) -> Vec<TaskId> {
-        let mut children = self.children_of(task, None);
-        children.retain(|(id, _)| {
-            let row = &self.tasks[id];
-            let named = cause.is_some_and(|cause| {
-                row.set.is_some_and(|(set, _)| set == cause.set)
-                    && cause.child.is_none_or(|child| child == id.local)
-            });
-            match (row.state, row.cancelled_by) {
-                (State::Cancelled, Some(CancelledBy::Parent)) => true,
-                (State::Failed, _)
-                | (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
-                _ => false,
+        let children = self.children_of(task, None).into_iter();
+        children.map(|(id, _)| id).filter(|id| self.is_reopened(*id, cause)).collect()
+    }
+
+    /// Whether the retry of its parent reopens a child: what fell with the parent, what was lost and what
+    /// the parent aborted after the loss.
+    fn is_reopened(&self, child: TaskId, cause: Option<&Cause>) -> bool {
+        let row = &self.tasks[&child];
+        let Some((set, number)) = row.set else { return false };
+        let lost = |cause: &Cause| {
+            let end = row.end.unwrap_or(0);
+            let wanted = cause
+                .only
+                .iter()
+                .any(|(own, past, beyond)| *own == set && end > *past && !beyond.contains(&end));
+            (cause.only.is_empty() || wanted) && !cause.given.contains(&child.local)
+        };
+        let aborted = |(own, one, below): &(Local, Option<Local>, u32)| {
+            *own == set && one.map_or(number < *below, |one| one == child.local)
+        };
+        match (row.state, row.cancelled_by) {
+            (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {
+                cause.is_some_and(lost)
             }
-        });
-        children.into_iter().map(|(id, _)| id).collect()
+            (State::Cancelled, Some(CancelledBy::Abort | CancelledBy::Policy)) => {
+                cause.is_some_and(|cause| cause.aborted.iter().any(aborted))
+            }
+            (State::Cancelled, Some(CancelledBy::Parent) | None) => true,
+            (State::Pending | State::Running | State::Waiting | State::Succeeded, _) => false,
+        }
     }
 
     /// Takes an ended child out of its set's counts.
@@ -86,19 +163,16 @@ impl Data {
         let last = ends.iter().filter_map(|(id, _)| self.tasks[id].end).max();
         let Some(counts) = self.sets.get_mut(&(parent, set)) else { return };
         match state {
-            State::Failed => counts.failed = counts.failed.saturating_sub(1),
-            _ if by.is_some_and(CancelledBy::is_parent) => {
-                counts.aborted = counts.aborted.saturating_sub(1)
-            }
-            _ => counts.cancelled = counts.cancelled.saturating_sub(1),
+            State::Succeeded => less(&mut counts.succeeded),
+            State::Failed => less(&mut counts.failed),
+            _ if by.is_some_and(CancelledBy::is_parent) => less(&mut counts.aborted),
+            _ => less(&mut counts.cancelled),
         }
         counts.last_end = last.unwrap_or(0);
     }
+}
 
-    /// The key is the job's again, unless another open job has it by now.
-    fn take_key(&mut self, job: JobId) {
-        if let Some(key) = self.jobs.get(&job).and_then(|row| row.key.clone()) {
-            self.keys.entry(key).or_insert(job);
-        }
-    }
+/// One less of what should be there: rows and counts that differ are for `check` to find.
+fn less(count: &mut u64) {
+    *count = count.saturating_sub(1);
 }

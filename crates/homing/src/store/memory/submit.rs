@@ -2,11 +2,19 @@
 
 use super::{Data, Job, Task};
 use crate::clock::Time;
-use crate::id::{Local, TaskId};
+use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
 use crate::store::{NewJob, NewTask, Submitted};
 
 impl Data {
+    /// A submission from outside: no worker may live to end what is overdue.
+    pub(super) fn submit_anew(&mut self, job: NewJob, now: Time) -> Submitted {
+        if !self.tasks.contains_key(&job.id.root()) {
+            self.holder(job.key.as_ref(), now);
+        }
+        self.submit(job, now)
+    }
+
     pub(super) fn submit(&mut self, job: NewJob, now: Time) -> Submitted {
         if let Some(root) = self.tasks.get(&job.id.root()) {
             let same = root.kind == job.task.kind && root.hash == job.task.hash;
@@ -19,10 +27,16 @@ impl Data {
             self.keys.insert(key.clone(), job.id);
         }
         self.tasks.insert(job.id.root(), Task::new(job.task, None, 0, now));
-        let NewJob { id, title, key, tags, origin, .. } = job;
-        self.jobs.insert(id, Job { title, key, tags, origin, errors: false });
+        let NewJob { id, title, key, origin, .. } = job;
+        self.jobs.insert(id, Job { title, key, origin, errors: false });
         self.ready = true;
         Submitted::New(id)
+    }
+
+    /// The open job that holds a key. One that is past its expiry or its deadline is ended.
+    pub(super) fn holder(&mut self, key: Option<&String>, now: Time) -> Option<JobId> {
+        let holder = *self.keys.get(key?)?;
+        (!self.end_if_overdue(holder.root(), now)).then_some(holder)
     }
 }
 
@@ -43,6 +57,7 @@ impl Task {
             queue: new.queue,
             priority: new.priority,
             policy: new.policy,
+            tags: new.tags,
             state: State::Pending,
             due: new.due.unwrap_or(now),
             expires: new.expires,

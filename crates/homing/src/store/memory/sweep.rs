@@ -67,18 +67,31 @@ impl Data {
             if !due(&self.tasks[&task]) {
                 continue;
             }
-            let row = &self.tasks[&task];
-            let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
-            let late = row.deadline.is_some_and(|time| time <= now);
-            if expired || late {
-                let reason = if late { Reason::Deadline } else { Reason::Expired };
-                let text = crate::state::overdue_text(reason);
-                let failure = Failure::new(&row.kind, task, row.attempt, reason, text);
-                self.finish(task, State::Failed, stored(&failure), None, now);
-            } else {
+            if !self.end_if_overdue(task, now) {
                 self.wake_if_satisfied(task, now);
             }
         }
+    }
+
+    /// Ends a task that is past its expiry or its deadline.
+    pub(super) fn end_if_overdue(&mut self, task: TaskId, now: Time) -> bool {
+        if !self.is_overdue(task, now) {
+            return false;
+        }
+        let row = &self.tasks[&task];
+        let late = row.deadline.is_some_and(|time| time <= now);
+        let reason = if late { Reason::Deadline } else { Reason::Expired };
+        let text = crate::state::overdue_text(reason);
+        let failure = Failure::new(&row.kind, task, row.attempt, reason, text);
+        self.finish(task, State::Failed, stored(&failure), None, now)
+    }
+
+    pub(super) fn is_overdue(&self, task: TaskId, now: Time) -> bool {
+        let Some(row) = self.tasks.get(&task).filter(|row| !row.state.is_ended()) else {
+            return false;
+        };
+        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
+        expired || row.deadline.is_some_and(|time| time <= now)
     }
 
     /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.

@@ -25,8 +25,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow,
-    Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
+    Retry, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, ServerClock, Time};
 use crate::error::OpenError;
@@ -278,7 +278,7 @@ fn applied(name: &str) {
 }
 
 /// A verb's answer about a task that must be known.
-fn known(task: TaskId, answer: Option<bool>) -> Result<bool, Error> {
+fn known<T>(task: TaskId, answer: Option<T>) -> Result<T, Error> {
     answer.ok_or(Error::Unknown { id: task })
 }
 
@@ -314,9 +314,9 @@ impl Store for Postgres {
         })
     }
 
-    fn retry(&self, job: JobId) -> Verb<'_, bool> {
+    fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         self.verb(move |s| async move {
-            known(job.root(), s.verb("retry", async |s| s.retry(job).await).await?)
+            known(job.root(), s.verb("retry", async |s| s.retry(job, preview).await).await?)
         })
     }
 
@@ -334,6 +334,12 @@ impl Store for Postgres {
 
     fn prune(&self, before: Time) -> Verb<'_, Pruned> {
         self.verb(move |s| async move { s.verb("prune", async |s| s.prune(before).await).await })
+    }
+
+    fn remove(&self, job: JobId) -> Verb<'_, Removed> {
+        self.verb(move |s| async move {
+            known(job.root(), s.verb("remove", async |s| s.remove(job).await).await?)
+        })
     }
 
     #[cfg(feature = "testing")]
@@ -398,6 +404,8 @@ reads! {
     sets(task: TaskId, after: Option<Local>, limit: usize) -> Vec<SetRow>
         = |s| s.sets(task, after, limit);
     task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
+    tasks(tasks: Vec<TaskId>) -> Vec<TaskView> = |s| s.task_views(&tasks);
+    overdue(jobs: Vec<JobId>) -> Vec<JobId> = |s| s.overdue(&jobs);
     outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
     holder(key: String) -> Option<JobId> = |s| s.holder(&key);
     job(job: JobId) -> Option<JobView> = |s| s.job_view(job);

@@ -9,7 +9,7 @@ use super::Shared;
 use super::bundle::{bundled_state, in_bundle, members};
 use super::columns::{above, count, limit, progress, small, task_id};
 use super::fault::Result;
-use super::pipeline::values;
+use super::pipeline::{arrays, values};
 use super::task::decode;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId};
@@ -21,7 +21,8 @@ use crate::store::read::{
     WorkerView,
 };
 
-const TASK: &str = concat!(
+/// Each by its key, in the order asked for.
+const TASKS: &str = concat!(
     "SELECT t.parent, t.\"set\", t.number, t.kind, t.arguments, t.queue, t.priority,
     coalesce(o.state, e.state, ",
     bundled_state!(),
@@ -31,8 +32,10 @@ const TASK: &str = concat!(
     coalesce(o.reason, e.reason), e.outcome, coalesce(o.progress_done, e.progress_done),
     coalesce(o.progress_total, e.progress_total), coalesce(o.stalls, e.stalls, 0),
     coalesce(o.expires, e.expires),
-    coalesce(o.deadline, e.deadline), c.spawned, c.succeeded, c.failed, c.cancelled
-  FROM homing.tasks AS t
+    coalesce(o.deadline, e.deadline), c.spawned, c.succeeded, c.failed, c.cancelled, t.job, t.local,
+    coalesce(t.tags, '{}')
+  FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS asked (job, local, turn)
+    JOIN homing.tasks AS t USING (job, local)
     LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
     LEFT JOIN homing.bundles AS b ON ",
     in_bundle!(),
@@ -40,7 +43,18 @@ const TASK: &str = concat!(
         coalesce(sum(succeeded), 0)::bigint AS succeeded, coalesce(sum(failed), 0)::bigint AS failed,
         coalesce(sum(cancelled + aborted), 0)::bigint AS cancelled
       FROM homing.sets AS s WHERE s.job = t.job AND s.task = t.local) AS c
-  WHERE t.job = $1 AND t.local = $2"
+  ORDER BY asked.turn"
+);
+
+/// Roots that are past their expiries or deadlines.
+const OVERDUE: &str = concat!(
+    "SELECT j.job FROM unnest($2::uuid[]) AS j (job) CROSS JOIN LATERAL (
+    SELECT FROM homing.open AS o
+      WHERE o.job = j.job AND o.local = '00000000-0000-0000-0000-000000000000' AND (o.deadline <= ",
+    super::now!(),
+    " OR (o.started IS NULL AND o.expires <= ",
+    super::now!(),
+    ")) OFFSET 0) AS o"
 );
 
 /// Each by its key. A root has one row of the two, or is in a bundle; none of them is no job.
@@ -176,8 +190,17 @@ const HOLDER: &str = "SELECT job FROM homing.keys WHERE key = $1";
 
 impl Shared {
     pub(super) async fn task_view(&self, id: TaskId) -> Result<Option<TaskView>> {
-        let rows = self.read(TASK, values![id.job, id.local]).await?;
-        rows.first().map(|row| task_view(row, id)).transpose()
+        Ok(self.task_views(&[id]).await?.into_iter().next())
+    }
+
+    pub(super) async fn task_views(&self, tasks: &[TaskId]) -> Result<Vec<TaskView>> {
+        let rows = self.read(TASKS, arrays!(tasks, task => task.job, task.local)).await?;
+        rows.iter().map(|row| task_view(row, task_id(row, 28)?)).collect()
+    }
+
+    pub(super) async fn overdue(&self, jobs: &[JobId]) -> Result<Vec<JobId>> {
+        let rows = self.read(OVERDUE, values![self.manual_now(), jobs.to_vec()]).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     pub(super) async fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
@@ -350,6 +373,7 @@ fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
         stalls: small(row, 21)?,
         expires: row.try_get(22)?,
         deadline: row.try_get(23)?,
+        tags: row.try_get(30)?,
         children: ChildCounts {
             spawned: count(row, 24)?,
             succeeded: count(row, 25)?,

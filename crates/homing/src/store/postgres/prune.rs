@@ -11,7 +11,7 @@ use super::pipeline::{Session, Step, values};
 use crate::clock::Time;
 use crate::id::JobId;
 use crate::limits;
-use crate::store::Pruned;
+use crate::store::{Pruned, Removed};
 
 pub(super) const OLD: &str = "SELECT e.job FROM homing.ended AS e
   WHERE e.\"set\" IS NULL AND e.ended < $1
@@ -61,7 +61,33 @@ const SOME: [&str; 4] = [
        (SELECT task, key FROM homing.unsaid WHERE job = $1 LIMIT $2)",
 ];
 
+/// Whether a job has ended, and whether cancellations are on their way down it.
+const STANDS: &str = "SELECT EXISTS (SELECT FROM homing.ended AS e
+      WHERE e.job = t.job AND e.local = t.local),
+    EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = t.job)
+  FROM homing.tasks AS t
+  WHERE t.job = $1 AND t.local = '00000000-0000-0000-0000-000000000000'";
+
 impl Shared {
+    /// `None` if the job is unknown.
+    pub(super) async fn remove(&self, job: JobId) -> Result<Option<Removed>> {
+        let rows = self.read(STANDS, values![job]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        if !row.try_get::<_, bool>(0)? {
+            return Ok(Some(Removed::Open));
+        }
+        if row.try_get(1)? {
+            self.cascade().await?;
+            return Ok(Some(Removed::More));
+        }
+        let removed = self.transaction(async |session| {
+            let pruned = Pruned { jobs: 0, more: false };
+            take(session, vec![job], Time::NEVER, pruned).await
+        });
+        // Nothing is removed of a job that somebody retries meanwhile, or removes too.
+        Ok(Some(if removed.await?.jobs == 1 { Removed::Gone } else { Removed::More }))
+    }
+
     pub(super) async fn prune(&self, before: Time) -> Result<Pruned> {
         self.transaction(async |session| prune(session, before).await).await
     }
@@ -70,11 +96,21 @@ impl Shared {
 async fn prune(session: &Session<'_>, before: Time) -> Result<Pruned> {
     let old = session.one(OLD, values![before, limit(limits::PRUNE_JOBS + 1)]).await?;
     let mut old = old.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<JobId>>>()?;
-    let mut pruned = Pruned { jobs: 0, more: old.len() > limits::PRUNE_JOBS };
+    let pruned = Pruned { jobs: 0, more: old.len() > limits::PRUNE_JOBS };
     old.truncate(limits::PRUNE_JOBS);
     if old.is_empty() {
         return Ok(pruned);
     }
+    take(session, old, before, pruned).await
+}
+
+/// Removes those of the jobs that ended before an instant, as many rows as one transaction may.
+async fn take(
+    session: &Session<'_>,
+    old: Vec<JobId>,
+    before: Time,
+    mut pruned: Pruned,
+) -> Result<Pruned> {
     let answers = session
         .run(vec![
             Step::begin(),

@@ -1,28 +1,33 @@
-//! `retry`: a failed job goes on, and only what failed runs again.
+//! `retry`: a failed job goes on, and what failed runs again.
 //!
-//! The row of its root is locked from beginning to end, so that two retries, or a retry and a prune, follow
-//! each other. The tree is walked down level by level.
+//! One transaction, as everywhere: what is reopened must not be seen half. The root's row in `tasks` is
+//! locked for its time, so that two of them, or one and a removal, follow each other. The tree is walked down
+//! level by level.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Shared;
 use super::cancel::CLOCK;
-use super::columns::task_id;
+use super::columns::{count, task_id};
 use super::fault::{Fault, Result};
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::Effects;
+use super::submit::OVERDUE;
 use super::task::ids;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
-use crate::store::{CancelledBy, Cause};
+use crate::store::retry::Fallen;
+use crate::store::{CancelledBy, Cause, Retried, Retry};
 
 const HOLD: &str = "SELECT coalesce(pruning, false) FROM homing.tasks
   WHERE job = $1 AND local = $2 FOR NO KEY UPDATE";
 
-/// After the lock. No row: the root is open.
+/// After the lock. No state: the root is open.
 const ROOT: &str =
-    "SELECT e.state, t.key, EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = t.job)
+    "SELECT e.state, t.key, EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = t.job),
+    (SELECT k.job FROM homing.keys AS k WHERE k.key = t.key)
   FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
   WHERE t.job = $1 AND t.local = $2";
 
@@ -30,22 +35,91 @@ const CAUSES: &str = "SELECT e.job, e.local, e.cause
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local) JOIN homing.ended AS e USING (job, local)
   WHERE e.cause IS NOT NULL";
 
-/// The answer that brought a task down, and what was recorded on its account.
-const FORGET: &str = "DELETE FROM homing.records AS r
-  USING unnest($1::uuid[], $2::uuid[], $3::text[]) AS c (job, task, place)
-  WHERE r.job = c.job AND r.task = c.task AND (r.place = c.place
-    OR starts_with(r.place, c.place || '/') OR starts_with(r.entry, '{\"returned\":'))";
+/// What came after the loss: at the places of the waits and below them, from a number on, and what the body
+/// returned. Each task comes once for each of its places, and at least once.
+macro_rules! after {
+    ($verb:literal, $from:literal, $end:literal) => {
+        concat!(
+            $verb,
+            $from,
+            " (SELECT DISTINCT r.job, r.task, r.seq FROM unnest($1::uuid[], $2::uuid[], $3::bigint[],
+                $4::text[]) AS c (job, task, since, place)
+              CROSS JOIN LATERAL (SELECT r.job, r.task, r.seq FROM homing.records AS r
+                WHERE r.job = c.job AND r.task = c.task AND (r.seq >= c.since OR r.place = c.place
+                  OR starts_with(r.place, c.place || '/') OR starts_with(r.entry, '{\"returned\":'))
+                OFFSET 0) AS r) AS gone ",
+            $end
+        )
+    };
+}
 
-const FALLEN: &str = "SELECT e.job, e.local, s.task, e.\"set\", e.state, e.cancelled_by
+const TAKE_BACK: &str = after!(
+    "WITH taken AS (DELETE FROM homing.records AS r",
+    " USING",
+    "WHERE r.job = gone.job AND r.task = gone.task AND r.seq = gone.seq
+        RETURNING r.job, r.task, r.seq, r.entry),
+      answers AS (SELECT job, task, seq, entry::jsonb -> 'answer' AS answer FROM taken
+        WHERE starts_with(entry, '{\"answer\":')),
+      sent AS (INSERT INTO homing.signals (job, task, number, name, value)
+        SELECT job, task, nextval('homing.numbers'), answer ->> 'signal', answer ->> 'value'
+        FROM (SELECT * FROM answers WHERE answer ->> 'signal' IS NOT NULL
+          AND answer ->> 'value' IS NOT NULL ORDER BY job, task, seq) AS a)
+    SELECT count(*) FROM taken"
+);
+
+/// Children that were spawned after the loss.
+const LATE: &str =
+    "SELECT g.job, t.local, g.task, g.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
+    e.cancelled_by
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS g (job, task, \"set\", kept)
+    CROSS JOIN LATERAL (
+      SELECT t.job, t.local, t.number FROM homing.tasks AS t
+        WHERE t.job = g.job AND t.local >= g.\"set\"
+          AND t.local <= (left(g.\"set\"::text, 28) || 'ffffffff')::uuid AND NOT t.placed
+          AND t.number >= g.kept
+      UNION ALL SELECT t.job, t.local, t.number FROM homing.tasks AS t
+        WHERE t.job = g.job AND t.\"set\" = g.\"set\" AND t.placed AND t.number >= g.kept) AS t
+    JOIN homing.ended AS e ON e.job = t.job AND e.local = t.local";
+
+/// Children of tasks.
+const BELOW: &str = "SELECT DISTINCT s.job, t.local
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, task) JOIN homing.sets AS s USING (job, task)
-    JOIN homing.ended AS e ON e.job = s.job AND e.\"set\" = s.\"set\" AND e.\"end\" IS NOT NULL
-  WHERE s.failed + s.cancelled + s.aborted > 0 AND e.state IN (4, 5)";
+    CROSS JOIN LATERAL (
+      SELECT t.local FROM homing.tasks AS t
+        WHERE t.job = s.job AND t.local >= s.\"set\"
+          AND t.local <= (left(s.\"set\"::text, 28) || 'ffffffff')::uuid AND NOT t.placed
+      UNION ALL SELECT t.local FROM homing.tasks AS t
+        WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed) AS t";
+
+/// Removes tasks, each with its record.
+const GO: [&str; 4] = [
+    "DELETE FROM homing.tasks AS t USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
+      WHERE t.job = r.job AND t.local = r.local",
+    "DELETE FROM homing.ended AS e USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
+      WHERE e.job = r.job AND e.local = r.local",
+    "DELETE FROM homing.sets AS s USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
+      WHERE s.job = r.job AND s.task = r.local",
+    "DELETE FROM homing.records AS t USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
+      WHERE t.job = r.job AND t.task = r.local",
+];
+
+const FALLEN: &str =
+    "SELECT s.job, e.local, s.task, e.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
+    e.cancelled_by
+  FROM unnest($1::uuid[], $2::uuid[]) AS r (job, task) JOIN homing.sets AS s USING (job, task)
+    CROSS JOIN LATERAL (SELECT e.local, e.\"set\", e.\"end\", e.state, e.cancelled_by
+      FROM homing.ended AS e WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.state >= 4
+        AND e.\"set\" IS NOT NULL OFFSET 0) AS e
+    JOIN homing.tasks AS t ON t.job = s.job AND t.local = e.local
+  WHERE s.failed + s.cancelled + s.aborted > 0";
 
 const REOPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth, state, priority,
     attempt, failures, crashes, stalls, lines, due, started, dropped, progress_done, progress_total,
     signalled, queue, kind, key, reason)
   SELECT t.job, t.local, t.parent, t.\"set\", t.depth, 0, t.priority, e.attempt + 1, 0, 0, 0, e.lines,
-    $3, e.started, e.dropped, e.progress_done, e.progress_total, false, t.queue, t.kind, t.key, e.reason
+    $3, e.started, e.dropped, e.progress_done, e.progress_total,
+    EXISTS (SELECT FROM homing.signals AS g WHERE g.job = t.job AND g.task = t.local),
+    t.queue, t.kind, t.key, e.reason
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local)
     JOIN homing.tasks AS t USING (job, local) JOIN homing.ended AS e USING (job, local)";
 
@@ -54,96 +128,107 @@ const UNEND: &str =
   WHERE e.job = r.job AND e.local = r.local";
 
 /// After the rows are gone: the highest number that is left.
-const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = greatest(s.failed - u.failed, 0),
+const UNCOUNT: &str = "UPDATE homing.sets AS s SET spawned = greatest(s.spawned - u.spawned, 0),
+    succeeded = greatest(s.succeeded - u.succeeded, 0), failed = greatest(s.failed - u.failed, 0),
     cancelled = greatest(s.cancelled - u.cancelled, 0), aborted = greatest(s.aborted - u.aborted, 0),
     last_end = coalesce((SELECT max(e.\"end\") FROM homing.ended AS e
       WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.\"end\" IS NOT NULL), 0)
-  FROM (SELECT job, task, \"set\", sum(failed) AS failed, sum(cancelled) AS cancelled,
+  FROM (SELECT job, task, \"set\", sum(spawned) AS spawned,
+      sum(succeeded) AS succeeded, sum(failed) AS failed, sum(cancelled) AS cancelled,
       sum(aborted) AS aborted
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[])
-      AS u (job, task, \"set\", failed, cancelled, aborted) GROUP BY job, task, \"set\") AS u
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
+        $7::bigint[], $8::bigint[])
+      AS u (job, task, \"set\", spawned, succeeded, failed, cancelled, aborted) GROUP BY job, task, \"set\") AS u
   WHERE s.job = u.job AND s.task = u.task AND s.\"set\" = u.\"set\"";
 
-/// Unless another open job has it by now.
-const TAKE_KEY: &str = "INSERT INTO homing.keys (key, job) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const UNNUMBER: &str = "UPDATE homing.ended AS e SET \"end\" = NULL
+  FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local) WHERE e.job = r.job AND e.local = r.local";
+
+/// A key that another job has taken meanwhile is a conflict: the verb runs again and sees it.
+const TAKE_KEY: &str = "INSERT INTO homing.keys (key, job) VALUES ($1, $2)";
 
 /// Between two looks at cancellations that another process carries down.
 const SETTLING: Duration = Duration::from_millis(5);
 
-/// A child that is reopened.
-struct Fallen {
-    id: TaskId,
-    parent: Local,
-    set: Local,
-    state: State,
-    by: Option<CancelledBy>,
+/// An ended child, and whose it is.
+struct Child {
+    parent: TaskId,
+    fallen: Fallen,
 }
 
-impl Fallen {
+impl Child {
     fn of(row: &tokio_postgres::Row) -> Result<Self> {
-        Ok(Self {
-            id: task_id(row, 0)?,
-            parent: row.try_get(2)?,
+        let TaskId { job, local } = task_id(row, 0)?;
+        let fallen = Fallen {
+            local,
             set: row.try_get(3)?,
-            state: row.try_get(4)?,
-            by: row.try_get(5)?,
-        })
+            number: count(row, 4)? as u32,
+            end: count(row, 5)?,
+            state: row.try_get(6)?,
+            by: row.try_get(7)?,
+        };
+        Ok(Self { parent: TaskId { job, local: row.try_get(2)? }, fallen })
     }
 
-    /// Whether the retry of its parent, which this brought down, reopens it.
-    fn goes_on(&self, cause: Option<&Cause>) -> bool {
-        let named = cause.is_some_and(|cause| {
-            cause.set == self.set && cause.child.is_none_or(|child| child == self.id.local)
-        });
-        match (self.state, self.by) {
-            (State::Cancelled, Some(CancelledBy::Parent)) => true,
-            (State::Failed, _)
-            | (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
-            _ => false,
-        }
+    fn id(&self) -> TaskId {
+        TaskId { job: self.parent.job, local: self.fallen.local }
     }
 
-    /// What it counts as: failed, cancelled, aborted.
-    fn counts(&self) -> [i64; 3] {
-        match self.state {
-            State::Failed => [1, 0, 0],
-            _ if self.by.is_some_and(CancelledBy::is_parent) => [0, 0, 1],
-            _ => [0, 1, 0],
+    /// What it counts as: succeeded, failed, cancelled, aborted.
+    fn counts(&self) -> [i64; 4] {
+        match self.fallen.state {
+            State::Succeeded => [1, 0, 0, 0],
+            State::Failed => [0, 1, 0, 0],
+            _ if self.fallen.by.is_some_and(CancelledBy::is_parent) => [0, 0, 0, 1],
+            _ => [0, 0, 1, 0],
         }
     }
 }
 
 /// What became of an attempt to retry.
-enum Retried {
-    Done(bool),
+enum Tried {
+    Answer(Retry),
     Unknown,
     /// Cancellations are on their way down: they would hit what is reopened.
     Settling,
+    /// The key's holder is past its expiry or its deadline.
+    Overdue(JobId),
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Done {
+    reopened: Vec<TaskId>,
+    taken_back: u64,
+    removed: u64,
 }
 
 impl Shared {
     /// `None` if the job is unknown.
-    pub(super) async fn retry(&self, job: JobId) -> Result<Option<bool>> {
+    pub(super) async fn retry(&self, job: JobId, preview: bool) -> Result<Option<Retry>> {
         loop {
-            match self.transaction(async |session| self.try_retry(session, job).await).await? {
-                Retried::Done(done) => {
-                    if done {
+            let tried =
+                self.transaction(async |session| self.try_retry(session, job, preview).await);
+            match tried.await? {
+                Tried::Answer(answer) => {
+                    if !preview && matches!(answer, Retry::Done(_)) {
                         self.tell(Effects::ready());
                     }
-                    return Ok(Some(done));
+                    return Ok(Some(answer));
                 }
-                Retried::Unknown => return Ok(None),
-                Retried::Settling => {
+                Tried::Unknown => return Ok(None),
+                Tried::Settling => {
                     if !self.cascade().await? {
                         // It is done, or another process is at it.
                         tokio::time::sleep(SETTLING).await;
                     }
                 }
+                Tried::Overdue(holder) => self.end_overdue(&[holder]).await?,
             }
         }
     }
 
-    async fn try_retry(&self, session: &Session<'_>, job: JobId) -> Result<Retried> {
+    async fn try_retry(&self, session: &Session<'_>, job: JobId, preview: bool) -> Result<Tried> {
         let answers = session
             .run(vec![
                 Step::begin(),
@@ -152,82 +237,149 @@ impl Shared {
                 Step::new(CLOCK, values![self.manual_now()]),
             ])
             .await?;
-        let decided = match (answers[1].first(), answers[2].first()) {
-            (Some(held), Some(root)) => {
-                let state: Option<State> = root.try_get(0)?;
-                let fell = matches!(state, Some(State::Failed | State::Cancelled));
-                if !fell || held.try_get(0)? {
-                    Some(Retried::Done(false))
-                } else if root.try_get(2)? {
-                    Some(Retried::Settling)
-                } else {
-                    None
-                }
-            }
-            _ => Some(Retried::Unknown),
-        };
-        if let Some(decided) = decided {
+        let (Some(held), Some(root)) = (answers[1].first(), answers[2].first()) else {
             session.roll_back().await;
-            return Ok(decided);
+            return Ok(Tried::Unknown);
+        };
+        let key: Option<String> = root.try_get(1)?;
+        if let Some(answer) = self.refusal(session, held, root).await? {
+            session.roll_back().await;
+            return Ok(answer);
         }
         let now: Time = answers[3].first().map_or(Ok(Time(0)), |row| row.try_get(0))?;
+        let mut done = Done::default();
         let mut level = vec![job.root()];
         while !level.is_empty() {
-            level = reopen(session, &level, now).await?;
+            done.reopened.extend(&level);
+            level = reopen(session, &level, now, &mut done).await?;
+        }
+        let retried = Retried::of(done.reopened, done.taken_back, done.removed);
+        if preview {
+            session.roll_back().await;
+            return Ok(Tried::Answer(Retry::Done(retried)));
         }
         let mut last = Vec::new();
-        if let Some(key) =
-            answers[2].first().map_or(Ok(None), |row| row.try_get::<_, Option<String>>(1))?
-        {
+        if let Some(key) = key {
             last.push(Step::new(TAKE_KEY, values![key, job]));
         }
         super::applied("retry");
         last.push(Step::plain("COMMIT"));
         session.run(last).await?;
-        Ok(Retried::Done(true))
+        Ok(Tried::Answer(Retry::Done(retried)))
+    }
+
+    /// Why the job is not reopened now.
+    async fn refusal(
+        &self,
+        session: &Session<'_>,
+        held: &tokio_postgres::Row,
+        root: &tokio_postgres::Row,
+    ) -> Result<Option<Tried>> {
+        match root.try_get::<_, Option<State>>(0)? {
+            Some(State::Failed | State::Cancelled) => {}
+            Some(State::Succeeded) => return Ok(Some(Tried::Answer(Retry::Succeeded))),
+            Some(State::Pending | State::Running | State::Waiting) | None => {
+                return Ok(Some(Tried::Answer(Retry::Open)));
+            }
+        }
+        if held.try_get(0)? {
+            return Ok(Some(Tried::Answer(Retry::Removing)));
+        }
+        if let Some(holder) = root.try_get::<_, Option<JobId>>(3)? {
+            let keys = vec![root.try_get::<_, Option<String>>(1)?.unwrap_or_default()];
+            let overdue = session.one(OVERDUE, values![self.manual_now(), keys]).await?;
+            return Ok(Some(match overdue.first() {
+                Some(row) => Tried::Overdue(row.try_get(1)?),
+                None => Tried::Answer(Retry::Held(holder)),
+            }));
+        }
+        Ok(root.try_get::<_, bool>(2)?.then_some(Tried::Settling))
     }
 }
 
 /// Reopens tasks, and returns those of their children that are to be reopened too.
-async fn reopen(session: &Session<'_>, tasks: &[TaskId], now: Time) -> Result<Vec<TaskId>> {
+async fn reopen(
+    session: &Session<'_>,
+    tasks: &[TaskId],
+    now: Time,
+    done: &mut Done,
+) -> Result<Vec<TaskId>> {
     let (jobs, locals) = ids(tasks);
     let read = || values![jobs.clone(), locals.clone()];
-    let answers = session.run(vec![Step::new(CAUSES, read()), Step::new(FALLEN, read())]).await?;
-    let mut causes = std::collections::HashMap::new();
-    for row in &answers[0] {
-        let task = task_id(row, 0)?;
-        let cause: Cause = serde_json::from_str(row.try_get(2)?)
+    let mut causes: HashMap<TaskId, Cause> = HashMap::new();
+    for row in session.one(CAUSES, read()).await? {
+        let task = task_id(&row, 0)?;
+        let cause = serde_json::from_str(row.try_get(2)?)
             .map_err(|error| Fault::Other(format!("why task {task} failed: {error}")))?;
         causes.insert(task, cause);
     }
+    take_back(session, &causes, done).await?;
     let mut fallen = Vec::new();
-    for row in &answers[1] {
-        let child = Fallen::of(row)?;
-        let parent = TaskId { job: child.id.job, local: child.parent };
-        if child.goes_on(causes.get(&parent)) {
+    for row in session.one(FALLEN, read()).await? {
+        let child = Child::of(&row)?;
+        if child.fallen.is_reopened(causes.get(&child.parent)) {
             fallen.push(child);
         }
     }
-    let forget = arrays!(causes, (task, cause) => task.job, task.local, cause.place.as_str());
-    let below: Vec<TaskId> = fallen.iter().map(|child| child.id).collect();
     let mut again = read();
     again.push(Box::new(now));
-    let uncount = arrays!(fallen, child =>
-        child.id.job, child.parent, child.set, child.counts()[0], child.counts()[1],
-        child.counts()[2]);
+    let mut steps = vec![Step::new(REOPEN, again), Step::new(UNEND, read())];
     // The children's rows go with the next level; their numbers must not count here any more.
-    let (child_jobs, child_locals) = ids(&below);
-    session
-        .run(vec![
-            Step::new(FORGET, forget),
-            Step::new(REOPEN, again),
-            Step::new(UNEND, read()),
-            Step::new(UNNUMBER, values![child_jobs, child_locals]),
-            Step::new(UNCOUNT, uncount),
-        ])
-        .await?;
-    Ok(below)
+    steps.extend(uncount(&fallen, false));
+    session.run(steps).await?;
+    Ok(fallen.iter().map(Child::id).collect())
 }
 
-const UNNUMBER: &str = "UPDATE homing.ended AS e SET \"end\" = NULL
-  FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local) WHERE e.job = r.job AND e.local = r.local";
+/// Takes back what came after the losses: entries of records and children.
+async fn take_back(
+    session: &Session<'_>,
+    causes: &HashMap<TaskId, Cause>,
+    done: &mut Done,
+) -> Result<()> {
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let mut places = Vec::new();
+    let mut grown = Vec::new();
+    for (task, cause) in causes {
+        let since = cause.since.and_then(|since| i64::try_from(since).ok()).unwrap_or(i64::MAX);
+        let own = cause.places.iter().map(|place| Some(place.as_str())).chain([None]);
+        places.extend(own.map(|place| (task, since, place)));
+        grown.extend(cause.grown.iter().map(|(set, kept)| (task, *set, i64::from(*kept))));
+    }
+    let values = arrays!(places, (task, since, place) => task.job, task.local, *since, *place);
+    let taken = session.one(TAKE_BACK, values).await?;
+    done.taken_back += taken.first().map_or(Ok(0), |row| count(row, 0))?;
+    if grown.is_empty() {
+        return Ok(());
+    }
+    let values = arrays!(grown, (task, set, kept) => task.job, task.local, *set, *kept);
+    let late = session.one(LATE, values).await?;
+    let late = late.iter().map(Child::of).collect::<Result<Vec<_>>>()?;
+    session.run(uncount(&late, true)).await?;
+    let mut gone: HashSet<TaskId> = late.iter().map(Child::id).collect();
+    let mut level: Vec<TaskId> = gone.iter().copied().collect();
+    while !level.is_empty() {
+        let (jobs, locals) = ids(&level);
+        let below = session.one(BELOW, values![jobs, locals]).await?;
+        level = super::sweep::ids(&below)?;
+        gone.extend(&level);
+    }
+    done.removed += gone.len() as u64;
+    let gone: Vec<TaskId> = gone.into_iter().collect();
+    let (jobs, locals) = ids(&gone);
+    let go = GO.iter().map(|sql| Step::new(sql, values![jobs.clone(), locals.clone()]));
+    session.run(go.collect()).await?;
+    Ok(())
+}
+
+/// Takes ended children out of the counts of their sets, and of what was ever spawned where they are `gone`.
+fn uncount(children: &[Child], gone: bool) -> Vec<Step<'_>> {
+    let all: Vec<TaskId> = children.iter().map(Child::id).collect();
+    let (jobs, locals) = ids(&all);
+    let spawned = i64::from(gone);
+    let counts = arrays!(children, child =>
+        child.parent.job, child.parent.local, child.fallen.set, spawned, child.counts()[0],
+        child.counts()[1], child.counts()[2], child.counts()[3]);
+    vec![Step::new(UNNUMBER, values![jobs, locals]), Step::new(UNCOUNT, counts)]
+}

@@ -18,8 +18,34 @@ const KNOWN: &str = "SELECT n.job, t.same FROM unnest($1::uuid[], $2::text[], $3
   CROSS JOIN LATERAL (SELECT t.kind = n.kind AND t.hash = n.hash AS same FROM homing.tasks AS t
     WHERE t.job = n.job AND t.local = '00000000-0000-0000-0000-000000000000' OFFSET 0) AS t";
 
+/// Jobs that hold keys although they are past their expiries or deadlines.
+pub(super) const OVERDUE: &str = concat!(
+    "SELECT k.key, k.job FROM unnest($2::text[]) AS w (key)
+    CROSS JOIN LATERAL (SELECT k.key, k.job FROM homing.keys AS k WHERE k.key = w.key OFFSET 0) AS k
+    JOIN homing.open AS o ON o.job = k.job AND o.local = '00000000-0000-0000-0000-000000000000'
+  WHERE o.deadline <= ",
+    super::now!(),
+    " OR (o.started IS NULL AND o.expires <= ",
+    super::now!(),
+    ")"
+);
+
 impl Shared {
+    /// A key's holder that is overdue is ended before: no worker may live to do so.
     pub(super) async fn submit(&self, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
+        loop {
+            match self.try_submit(jobs).await? {
+                Ok(submitted) => return Ok(submitted),
+                Err(overdue) => self.end_overdue(&overdue).await?,
+            }
+        }
+    }
+
+    /// Or the jobs that are overdue and hold the keys: nothing is submitted then.
+    async fn try_submit(
+        &self,
+        jobs: &[NewJob],
+    ) -> Result<std::result::Result<Vec<Submitted>, Vec<JobId>>> {
         // The ids of a page are new ones. If one is taken all the same, the transaction runs again.
         let new = jobs.len() > 1 && jobs.iter().all(|job| job.key.is_none());
         let look = AtomicBool::new(!new);
@@ -33,6 +59,9 @@ impl Shared {
                     job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
                 add(&mut steps, Step::new(KNOWN, known))
             });
+            let keys: Vec<&str> = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
+            let overdue = (!keys.is_empty())
+                .then(|| add(&mut steps, Step::new(OVERDUE, values![self.manual_now(), keys])));
             let answers = session.run(steps).await?;
             let mut scene = Scene { bundle_from: self.bundle_from, ..Scene::default() };
             whats.absorb(&answers, &mut scene)?;
@@ -45,15 +74,48 @@ impl Shared {
                 scene.roots.insert(job);
                 same.insert(job, row.try_get::<_, bool>(1)?);
             }
+            let held = overdue.map(|at| &answers[at]);
+            let overdue = in_the_way(jobs, held.into_iter().flatten(), &scene)?;
+            if !overdue.is_empty() {
+                session.roll_back().await;
+                return Ok(Err(overdue));
+            }
             let submitted = jobs.iter().map(|job| scene.answer_to(job, &same)).collect::<Vec<_>>();
             super::applied("submit");
             let effects = scene.commit(session).await?;
-            Ok((submitted, effects))
+            Ok(Ok((submitted, effects)))
         });
-        let (submitted, effects) = done.await?;
-        self.tell(effects);
-        Ok(submitted)
+        Ok(match done.await? {
+            Ok((submitted, effects)) => {
+                self.tell(effects);
+                Ok(submitted)
+            }
+            Err(overdue) => Err(overdue),
+        })
     }
+}
+
+/// The overdue holders of keys that jobs would take. Whether an id is known decides before its key does.
+fn in_the_way<'r>(
+    jobs: &[NewJob],
+    held: impl Iterator<Item = &'r tokio_postgres::Row>,
+    scene: &Scene<'_>,
+) -> Result<Vec<JobId>> {
+    let mut overdue = Vec::new();
+    for row in held {
+        let key: &str = row.try_get(0)?;
+        let wanted = jobs.iter().enumerate().any(|(n, job)| {
+            let known =
+                scene.roots.contains(&job.id) || jobs[..n].iter().any(|old| old.id == job.id);
+            job.key.as_deref() == Some(key) && !known
+        });
+        if wanted {
+            overdue.push(row.try_get(1)?);
+        }
+    }
+    overdue.sort_unstable();
+    overdue.dedup();
+    Ok(overdue)
 }
 
 impl<'e> Scene<'e> {

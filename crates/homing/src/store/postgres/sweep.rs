@@ -12,7 +12,7 @@ use super::pipeline::{Session, Step, add, values};
 use super::scene::{Cascade, Scene};
 use super::{Shared, worker};
 use crate::error::Reason;
-use crate::id::{TaskId, WorkerId};
+use crate::id::{JobId, TaskId, WorkerId};
 use crate::limits;
 use crate::state::State;
 
@@ -190,6 +190,20 @@ impl Shared {
         Ok(more)
     }
 
+    /// Ends roots that are past their expiries or deadlines: they hold keys that somebody wants.
+    pub(super) async fn end_overdue(&self, jobs: &[JobId]) -> Result<()> {
+        let roots: Vec<TaskId> = jobs.iter().map(|job| job.root()).collect();
+        let ended = self.transaction(async |session| {
+            let mut scene = self.ending(session, vec![Step::begin()], &roots).await?;
+            for root in &roots {
+                scene.end_if_overdue(*root);
+            }
+            Ok(scene.commit(session).await?)
+        });
+        self.tell(ended.await?);
+        Ok(())
+    }
+
     /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
     pub(super) async fn cascade(&self) -> Result<bool> {
         let mut left = limits::CASCADE;
@@ -298,17 +312,25 @@ impl Scene<'_> {
     }
 
     fn ring_for(&mut self, id: TaskId) -> Result<()> {
-        let now = self.now;
         let Some(row) = self.task(id) else { return Ok(()) };
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
-        let late = row.deadline.is_some_and(|time| time <= now);
-        if expired || late {
-            let reason = if late { Reason::Deadline } else { Reason::Expired };
-            self.fail(id, reason, crate::state::overdue_text(reason), None);
-        } else if row.state == State::Waiting {
+        let waiting = row.state == State::Waiting;
+        if !self.end_if_overdue(id) && waiting {
             self.wake_if_satisfied(id)?;
         }
         Ok(())
+    }
+
+    /// Ends a task that is past its expiry or its deadline.
+    fn end_if_overdue(&mut self, id: TaskId) -> bool {
+        let now = self.now;
+        let Some(row) = self.task(id) else { return false };
+        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
+        let late = row.deadline.is_some_and(|time| time <= now);
+        if !(expired || late) {
+            return false;
+        }
+        let reason = if late { Reason::Deadline } else { Reason::Expired };
+        self.fail(id, reason, crate::state::overdue_text(reason), None)
     }
 }
 

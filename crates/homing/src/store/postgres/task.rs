@@ -265,10 +265,10 @@ pub(super) struct Newborn<'e> {
 impl Newborn<'_> {
     /// Whether there is nothing to say of it that few tasks have.
     fn is_plain(&self) -> bool {
-        let bare = |job: &NewJob| {
-            job.title.is_none() && job.tags.is_empty() && job.origin.is_none() && job.key.is_none()
-        };
-        self.new.policy == Policy::default() && self.job.is_none_or(bare)
+        let bare = |job: &NewJob| job.title.is_none() && job.origin.is_none() && job.key.is_none();
+        self.new.policy == Policy::default()
+            && self.new.tags.is_empty()
+            && self.job.is_none_or(bare)
     }
 }
 
@@ -350,7 +350,7 @@ pub(super) fn bear<'e>(
         n.job.and_then(|job| job.origin).map(|origin| origin.job),
         n.job.and_then(|job| job.origin).map(|origin| origin.local),
         n.job.and_then(|job| job.title.as_deref()),
-        n.job.filter(|job| !job.tags.is_empty()).map(|job| words(&job.tags))
+        Some(&n.new.tags).filter(|tags| !tags.is_empty()).map(|tags| words(tags))
     ));
     Step::new(BEAR, values)
 }

@@ -20,8 +20,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Reply, SetRow,
-    Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
+    Retry, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
@@ -175,12 +175,12 @@ impl Sqlite {
     }
 
     /// A write that answers `None` if the task is unknown.
-    fn write_known(
+    fn write_known<T: Send + 'static>(
         &self,
         name: &'static str,
         id: TaskId,
-        verb: impl FnMut(&mut tx::Tx<'_>) -> fault::Result<Option<bool>> + Send + 'static,
-    ) -> Verb<'_, bool> {
+        verb: impl FnMut(&mut tx::Tx<'_>) -> fault::Result<Option<T>> + Send + 'static,
+    ) -> Verb<'_, T> {
         Box::pin(async move { self.writer.write(name, verb).await?.ok_or(Error::Unknown { id }) })
     }
 }
@@ -217,7 +217,7 @@ fn failed(error: &std::io::Error) -> Error {
 
 impl Store for Sqlite {
     fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
-        self.write("submit", move |tx| jobs.iter().map(|job| tx.submit(job)).collect())
+        self.write("submit", move |tx| jobs.iter().map(|job| tx.submit_anew(job)).collect())
     }
 
     fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
@@ -240,8 +240,8 @@ impl Store for Sqlite {
         self.write_known("signal", task, move |tx| tx.signal(task, &name, &value))
     }
 
-    fn retry(&self, job: JobId) -> Verb<'_, bool> {
-        self.write_known("retry", job.root(), move |tx| tx.retry(job))
+    fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
+        self.write_known("retry", job.root(), move |tx| tx.retry(job, preview))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {
@@ -254,6 +254,10 @@ impl Store for Sqlite {
 
     fn prune(&self, before: Time) -> Verb<'_, Pruned> {
         self.write("prune", move |tx| tx.prune(before))
+    }
+
+    fn remove(&self, job: JobId) -> Verb<'_, Removed> {
+        self.write_known("remove", job.root(), move |tx| tx.remove(job))
     }
 
     fn abandon(&self, worker: WorkerId) {
@@ -315,6 +319,17 @@ impl Read for Sqlite {
 
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
         self.read(move |tx| tx.task_view(task))
+    }
+
+    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
+        self.read(move |tx| {
+            let views = tasks.iter().map(|task| tx.task_view(*task));
+            views.filter_map(fault::Result::transpose).collect()
+        })
+    }
+
+    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
+        self.read(move |tx| tx.overdue(&jobs))
     }
 
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {

@@ -23,9 +23,11 @@ use crate::store::read::{
 const TASK: &str =
     "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
   failures, crashes, due, created, started, ended, worker, waits, reason, outcome, progress_done,
-  progress_total, stalls, expires, deadline FROM tasks WHERE job = ?1 AND local = ?2";
+  progress_total, stalls, expires, deadline, coalesce(tags, (SELECT jobs.tags FROM jobs
+    WHERE jobs.created = tasks.created AND jobs.id = tasks.job AND tasks.parent IS NULL))
+  FROM tasks WHERE job = ?1 AND local = ?2";
 
-const JOB: &str = "SELECT title, root.\"key\", tags, origin_job, origin_local, errors
+const JOB: &str = "SELECT title, root.\"key\", jobs.tags, origin_job, origin_local, errors
   FROM tasks AS root JOIN jobs ON jobs.created = root.created AND jobs.id = root.job
   WHERE root.job = ?1 AND root.local = ?2";
 
@@ -36,8 +38,8 @@ pub(super) const JOBS: &str = "SELECT jobs.id FROM jobs
   WHERE jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
     AND (?6 IS NULL OR root.kind = ?6) AND (?7 IS NULL OR root.queue = ?7)
     AND (?8 IS NULL OR instr(lower(coalesce(title, '')), lower(?8)) > 0)
-    AND (?9 IS NULL OR CASE WHEN json_valid(tags)
-      THEN EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?9) ELSE tags = ?9 END)
+    AND (?9 IS NULL OR CASE WHEN json_valid(jobs.tags)
+      THEN EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = ?9) ELSE jobs.tags = ?9 END)
     AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
   ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13";
 
@@ -73,6 +75,7 @@ impl Tx<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let mut view = task_view(row, id)?;
         view.children = self.child_counts(id)?;
+        view.tags = maybe_text(row, 24)?.map(words).unwrap_or_default();
         if view.state == State::Waiting {
             match decode(maybe_text(row, 16)?.as_deref()) {
                 Ok(waits) => view.waits = waits,
@@ -161,6 +164,20 @@ impl Tx<'_> {
             found.extend(settled.optional()?.map(|settled| (*job, settled)));
         }
         Ok(found)
+    }
+
+    pub(super) fn overdue(&self, jobs: &[JobId]) -> Result<Vec<JobId>> {
+        let mut read = self.sql(
+            "SELECT EXISTS (SELECT 1 FROM tasks WHERE job = ?1 AND local = ?2 AND state <= 2
+               AND (deadline <= ?3 OR (started IS NULL AND expires <= ?3)))",
+        )?;
+        let mut overdue = Vec::new();
+        for job in jobs {
+            if read.query_row(params![job, Local::ROOT, self.now], |row| row.get(0))? {
+                overdue.push(*job);
+            }
+        }
+        Ok(overdue)
     }
 
     fn counts(&self, root: &TaskView, running: Option<&BTreeMap<JobId, u64>>) -> Result<Counts> {
@@ -419,6 +436,7 @@ fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
         stalls: row.get(21)?,
         expires: row.get(22)?,
         deadline: row.get(23)?,
+        tags: Vec::new(),
         children: ChildCounts::default(),
     })
 }

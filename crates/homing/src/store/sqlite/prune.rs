@@ -3,15 +3,15 @@
 //! A transaction removes a bounded number of rows, so a large job takes several. Its root goes last: until
 //! then the job is still there, with its counts, and its id is not free.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::columns::limit;
 use super::fault::Result;
 use super::tx::Tx;
 use crate::clock::Time;
-use crate::id::JobId;
+use crate::id::{JobId, Local};
 use crate::limits;
-use crate::store::Pruned;
+use crate::store::{Pruned, Removed};
 
 pub(super) const OLD: &str = "SELECT job, created FROM tasks INDEXED BY settled
   WHERE parent IS NULL AND ended IS NOT NULL AND ended < ?1
@@ -47,7 +47,7 @@ impl Tx<'_> {
         old.truncate(limits::PRUNE_JOBS);
         let mut left = limits::PRUNE_ROWS;
         for (job, created) in old {
-            if !self.remove(job, created, &mut left)? {
+            if !self.remove_rows(job, created, &mut left)? {
                 pruned.more = true;
                 break;
             }
@@ -56,8 +56,28 @@ impl Tx<'_> {
         Ok(pruned)
     }
 
+    /// `None` if the job is unknown.
+    pub(super) fn remove(&mut self, job: JobId) -> Result<Option<Removed>> {
+        let mut find =
+            self.sql("SELECT created, ended FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let root: Option<(Time, Option<Time>)> = find
+            .query_row(params![job, Local::ROOT], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((created, ended)) = root else { return Ok(None) };
+        if ended.is_none() {
+            return Ok(Some(Removed::Open));
+        }
+        let mut settling = self.sql("SELECT EXISTS (SELECT 1 FROM cascades WHERE job = ?1)")?;
+        if settling.query_row([job], |row| row.get(0))? && self.cascade()? {
+            return Ok(Some(Removed::More));
+        }
+        self.write_counts()?;
+        let gone = self.remove_rows(job, created, &mut { limits::PRUNE_ROWS })?;
+        Ok(Some(if gone { Removed::Gone } else { Removed::More }))
+    }
+
     /// Removes a job, or as much of it as may still go. Whether it is gone.
-    fn remove(&self, job: JobId, created: Time, left: &mut usize) -> Result<bool> {
+    fn remove_rows(&self, job: JobId, created: Time, left: &mut usize) -> Result<bool> {
         for sql in SOME {
             if *left > 0 {
                 let removed = self.sql(sql)?.execute(params![job, limit(*left)])?;

@@ -1,4 +1,4 @@
-//! `retry`: a failed job goes on, and only what failed runs again.
+//! `retry`: a failed job goes on, and what failed runs again.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -8,31 +8,100 @@ use super::task::Task;
 use super::tx::Tx;
 use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
-use crate::store::{CancelledBy, Cause};
+use crate::store::retry::Fallen;
+use crate::store::{CancelledBy, Cause, Retried, Retry};
+
+/// What came after the loss: at the places of the waits and below them, from a number on, and what the body
+/// returned.
+macro_rules! after {
+    ($verb:literal, $and:literal) => {
+        concat!(
+            $verb,
+            " FROM records WHERE job = ?1 AND task = ?2",
+            $and,
+            " AND (seq >= ?3 OR substr(entry, 1, 12) = '{\"returned\":'
+               OR EXISTS (SELECT 1 FROM json_each(?4) AS own WHERE place = own.value
+                 OR substr(place, 1, length(own.value) + 1) = own.value || '/'))"
+        )
+    };
+}
+
+const SIGNALLED: &str = after!(
+    "INSERT INTO signals (job, task, number, name, value)
+       SELECT job, task, (SELECT coalesce(max(number), 0) FROM signals)
+           + row_number() OVER (ORDER BY seq),
+         entry ->> '$.answer.signal', entry ->> '$.answer.value'",
+    " AND substr(entry, 1, 10) = '{\"answer\":' AND json_valid(entry)
+      AND entry ->> '$.answer.signal' IS NOT NULL AND entry ->> '$.answer.value' IS NOT NULL"
+);
+const TAKE_BACK: &str = after!("DELETE", "");
+
+/// The children that failed or were cancelled: an index holds nothing else.
+const FALLEN: &str = "SELECT local, \"set\", number, \"end\", state, cancelled_by
+  FROM tasks INDEXED BY fallen WHERE job = ?1 AND parent = ?2 AND state >= 4";
+
+const GO: [&str; 3] = [
+    "DELETE FROM tasks WHERE job = ?1 AND local = ?2",
+    "DELETE FROM sets WHERE job = ?1 AND task = ?2",
+    "DELETE FROM records WHERE job = ?1 AND task = ?2",
+];
+
+/// What a retry has done so far.
+#[derive(Default)]
+struct Done {
+    reopened: Vec<TaskId>,
+    taken_back: u64,
+    removed: u64,
+}
 
 impl Tx<'_> {
     /// `None` if the job is unknown.
-    pub(super) fn retry(&mut self, job: JobId) -> Result<Option<bool>> {
+    pub(super) fn retry(&mut self, job: JobId, preview: bool) -> Result<Option<Retry>> {
         let Some(root) = Task::read(self.db, job.root())? else { return Ok(None) };
-        if !matches!(root.state, State::Failed | State::Cancelled) || self.is_pruning(job)? {
-            return Ok(Some(false));
+        match root.state {
+            State::Failed | State::Cancelled => {}
+            State::Succeeded => return Ok(Some(Retry::Succeeded)),
+            State::Pending | State::Running | State::Waiting => return Ok(Some(Retry::Open)),
+        }
+        if self.is_pruning(job)? {
+            return Ok(Some(Retry::Removing));
+        }
+        if let Some(holder) = self.holder_of(root.key.as_deref())? {
+            return Ok(Some(Retry::Held(holder)));
         }
         // Cancellations still on their way down would hit what is reopened.
         while self.cascade()? {}
+        if !preview {
+            self.effects.ready = true;
+            return Ok(Some(Retry::Done(self.reopen_job(&root)?)));
+        }
+        self.write_counts()?;
+        self.db.execute_batch("SAVEPOINT preview")?;
+        let mut copy = Tx::new(self.db, self.shared);
+        let done = copy.reopen_job(&root);
+        drop(copy);
+        self.db.execute_batch("ROLLBACK TO preview; RELEASE preview")?;
+        Ok(Some(Retry::Done(done?)))
+    }
+
+    fn reopen_job(&mut self, root: &Task) -> Result<Retried> {
+        let job = root.id.job;
+        let mut done = Done::default();
         let mut open = vec![root.id];
         while let Some(task) = open.pop() {
+            done.reopened.push(task);
             let cause = self.reopen(task)?;
             if let Some(cause) = &cause {
-                self.forget_answer(task, cause)?;
+                self.take_back(task, cause, &mut done)?;
             }
             for child in self.children_to_reopen(task, cause.as_ref())? {
-                self.uncount(&child)?;
-                open.push(child.id);
+                let id = TaskId { job, local: child.local };
+                self.uncount(task, &child)?;
+                open.push(id);
             }
         }
         if let Some(key) = &root.key {
-            // Unless another open job has it by now.
-            let mut take = self.sql("INSERT OR IGNORE INTO keys (\"key\", job) VALUES (?1, ?2)")?;
+            let mut take = self.sql("INSERT INTO keys (\"key\", job) VALUES (?1, ?2)")?;
             take.execute(params![key, job])?;
         }
         self.write_counts()?;
@@ -41,8 +110,7 @@ impl Tx<'_> {
              WHERE id = ?1 AND created = (SELECT created FROM tasks WHERE job = ?1 AND local = ?2)",
         )?
         .execute(params![job, Local::ROOT])?;
-        self.effects.ready = true;
-        Ok(Some(true))
+        Ok(Retried::of(done.reopened, done.taken_back, done.removed))
     }
 
     fn is_pruning(&self, job: JobId) -> Result<bool> {
@@ -67,72 +135,108 @@ impl Tx<'_> {
         cause.map_err(|error| Fault::from(error).of(|| format!("why task {task} failed")))
     }
 
-    /// Deletes the answer that brought the task down, and what was recorded on its account.
-    fn forget_answer(&self, task: TaskId, cause: &Cause) -> Result<()> {
-        let below = format!("{}/", cause.place);
-        self.sql(
-            "DELETE FROM records WHERE job = ?1 AND task = ?2
-             AND (place = ?3 OR substr(place, 1, length(?4)) = ?4
-                  OR substr(entry, 1, 12) = '{\"returned\":')",
-        )?
-        .execute(params![task.job, task.local, cause.place, below])?;
+    /// Takes back what came after the loss: entries of the record and children. A signal that was an answer is
+    /// sent again.
+    fn take_back(&mut self, task: TaskId, cause: &Cause, done: &mut Done) -> Result<()> {
+        let since = cause.since.map_or(i64::MAX, super::columns::above);
+        let places = crate::encode::json(&cause.places);
+        let sent = self.sql(SIGNALLED)?.execute(params![task.job, task.local, since, places])?;
+        if sent > 0 {
+            self.signals_sent();
+        }
+        let gone = self.sql(TAKE_BACK)?.execute(params![task.job, task.local, since, places])?;
+        done.taken_back += gone as u64;
+        for (set, kept) in &cause.grown {
+            for child in self.ended_children(task, *set)? {
+                if child.number >= *kept {
+                    self.uncount(task, &child)?;
+                    self.change_counts(task, *set, |counts| less(&mut counts.spawned))?;
+                    self.remove_tree(TaskId { job: task.job, local: child.local }, done)?;
+                }
+            }
+        }
         Ok(())
     }
 
-    fn children_to_reopen(&mut self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<Task>> {
+    /// Removes a task and everything below it.
+    fn remove_tree(&mut self, task: TaskId, done: &mut Done) -> Result<()> {
         self.write_counts()?;
-        let mut read = self.sql(
-            "SELECT \"set\" FROM sets WHERE job = ?1 AND task = ?2 AND failed + cancelled + aborted > 0",
-        )?;
-        let sets = read.query_map(params![task.job, task.local], |row| row.get(0))?;
-        let mut children = Vec::new();
-        for set in sets.collect::<rusqlite::Result<Vec<Local>>>()? {
-            let of_set = cause.filter(|cause| cause.set == set);
-            for local in self.fallen(task, set)? {
-                let named =
-                    of_set.is_some_and(|cause| cause.child.is_none_or(|child| child == local));
-                let row = Task::read(self.db, TaskId { job: task.job, local })?;
-                children.extend(row.filter(|row| match (row.state, row.cancelled_by) {
-                    (State::Cancelled, Some(CancelledBy::Parent)) => true,
-                    (State::Failed, _)
-                    | (State::Cancelled, Some(CancelledBy::Policy | CancelledBy::User)) => named,
-                    _ => false,
-                }));
+        let mut tree = vec![task.local];
+        while let Some(local) = tree.pop() {
+            let task = TaskId { job: task.job, local };
+            for row in self.sets_of(task, None, usize::MAX)? {
+                let children = self.ended_children(task, row.set)?.into_iter();
+                tree.extend(children.map(|child| child.local));
             }
+            for sql in GO {
+                self.sql(sql)?.execute(params![task.job, local])?;
+            }
+            self.forget_counts(task);
+            done.removed += 1;
         }
-        Ok(children)
+        Ok(())
     }
 
-    /// The failed and cancelled children of a set.
-    fn fallen(&self, task: TaskId, set: Local) -> Result<Vec<Local>> {
-        let sql = (numbered!("state"), placed!("state"));
-        let all = self.merged((task, set), (0, usize::MAX), sql, |row| row.get::<_, State>(2))?;
-        let fallen = |state| matches!(state, State::Failed | State::Cancelled);
-        Ok(all.into_iter().filter(|(_, state)| fallen(*state)).map(|(at, _)| at.local).collect())
+    fn children_to_reopen(&self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<Fallen>> {
+        let mut find = self.sql(FALLEN)?;
+        let found = find.query_map(params![task.job, task.local], |row| {
+            let end: Option<i64> = row.get(3)?;
+            Ok(Fallen {
+                local: row.get(0)?,
+                set: row.get(1)?,
+                number: row.get(2)?,
+                end: end.unwrap_or(0) as u64,
+                state: row.get(4)?,
+                by: row.get(5)?,
+            })
+        })?;
+        let mut fallen = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        fallen.retain(|child| child.is_reopened(cause));
+        Ok(fallen)
+    }
+
+    /// The ended children of a set.
+    fn ended_children(&self, task: TaskId, set: Local) -> Result<Vec<Fallen>> {
+        const COLUMNS: (&str, &str) = (
+            numbered!("state, cancelled_by, coalesce(\"end\", 0)"),
+            placed!("state, cancelled_by, coalesce(\"end\", 0)"),
+        );
+        let all = self.merged((task, set), (0, usize::MAX), COLUMNS, |row| {
+            let end: i64 = row.get(4)?;
+            Ok((row.get::<_, State>(2)?, row.get::<_, Option<CancelledBy>>(3)?, end as u64))
+        })?;
+        let children = all.into_iter().map(|(at, (state, by, end))| {
+            let (local, number) = (at.local, at.number);
+            Fallen { local, set, number, end, state, by }
+        });
+        Ok(children.filter(|child| child.state.is_ended()).collect())
     }
 
     /// Takes an ended child out of its set's counts.
-    fn uncount(&mut self, child: &Task) -> Result<()> {
-        let (id, state, by) = (child.id, child.state, child.cancelled_by);
-        let (Some(parent), Some((set, _))) = (child.parent(), child.set) else { return Ok(()) };
+    fn uncount(&mut self, parent: TaskId, child: &Fallen) -> Result<()> {
+        let (job, set, state, by) = (parent.job, child.set, child.state, child.by);
         self.sql("UPDATE tasks SET \"end\" = NULL WHERE job = ?1 AND local = ?2")?
-            .execute(params![id.job, id.local])?;
+            .execute(params![job, child.local])?;
         let last: Option<i64> = self
             .sql(
                 "SELECT max(\"end\") FROM tasks INDEXED BY ends
                  WHERE job = ?1 AND \"set\" = ?2 AND \"end\" IS NOT NULL",
             )?
-            .query_row(params![id.job, set], |row| row.get(0))?;
+            .query_row(params![job, set], |row| row.get(0))?;
         self.change_counts(parent, set, |counts| {
             match state {
-                State::Failed => counts.failed = counts.failed.saturating_sub(1),
-                _ if by.is_some_and(CancelledBy::is_parent) => {
-                    counts.aborted = counts.aborted.saturating_sub(1)
-                }
-                _ => counts.cancelled = counts.cancelled.saturating_sub(1),
+                State::Succeeded => less(&mut counts.succeeded),
+                State::Failed => less(&mut counts.failed),
+                _ if by.is_some_and(CancelledBy::is_parent) => less(&mut counts.aborted),
+                _ => less(&mut counts.cancelled),
             }
             counts.last_end = last.unwrap_or(0) as u64;
         })?;
         Ok(())
     }
+}
+
+/// One less of what should be there: rows and counts that differ are for `check` to find.
+fn less(count: &mut u64) {
+    *count = count.saturating_sub(1);
 }

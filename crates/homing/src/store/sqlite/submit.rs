@@ -12,8 +12,16 @@ const JOB: &str =
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
 
 impl Tx<'_> {
+    /// A submission from outside: no worker may live to end what is overdue.
+    pub(super) fn submit_anew(&mut self, job: &NewJob) -> Result<Submitted> {
+        if job.key.is_some() && self.known(job)?.is_none() {
+            self.holder_of(job.key.as_deref())?;
+        }
+        self.submit(job)
+    }
+
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<Submitted> {
-        if let Some(holder) = self.holder_of(job)? {
+        if let Some(holder) = job.key.as_deref().map_or(Ok(None), |key| self.holder(key))? {
             // Whether the id is known decides before the key does.
             return Ok(self.known(job)?.unwrap_or(Submitted::Existing(holder)));
         }
@@ -24,7 +32,7 @@ impl Tx<'_> {
             let mut take = self.sql("INSERT INTO keys (\"key\", job) VALUES (?1, ?2)")?;
             take.execute(params![key, job.id])?;
         }
-        let tags = (!job.tags.is_empty()).then(|| crate::encode::json(&job.tags));
+        let tags = words(&job.task.tags);
         let now = self.now;
         self.kept(JOB)?.execute(params![
             now,
@@ -37,11 +45,10 @@ impl Tx<'_> {
         Ok(Submitted::New(job.id))
     }
 
-    /// The open job that holds the key of a job to be.
-    fn holder_of(&self, job: &NewJob) -> Result<Option<JobId>> {
-        let Some(key) = &job.key else { return Ok(None) };
-        let mut find = self.sql("SELECT job FROM keys WHERE \"key\" = ?1")?;
-        Ok(find.query_row([key], |row| row.get(0)).optional()?)
+    /// The open job that holds a key. One that is past its expiry or its deadline is ended.
+    pub(super) fn holder_of(&mut self, key: Option<&str>) -> Result<Option<JobId>> {
+        let Some(holder) = key.map_or(Ok(None), |key| self.holder(key))? else { return Ok(None) };
+        Ok((!self.end_if_overdue(holder.root())?).then_some(holder))
     }
 
     /// What a job to be is answered if its id is taken.
@@ -59,4 +66,9 @@ impl Tx<'_> {
         };
         Ok(same.map(answer))
     }
+}
+
+/// Tags as they are stored.
+pub(super) fn words(tags: &[String]) -> Option<String> {
+    (!tags.is_empty()).then(|| crate::encode::json(&tags))
 }

@@ -111,16 +111,24 @@ impl Tx<'_> {
     }
 
     fn ring_for(&mut self, task: TaskId) -> Result<()> {
-        let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
-        let late = row.deadline.is_some_and(|time| time <= self.now);
-        if expired || late {
-            let reason = if late { Reason::Deadline } else { Reason::Expired };
-            self.fail(&mut row, reason, crate::state::overdue_text(reason), None)?;
-        } else if let Some(waits) = self.waits_of(task)? {
+        if !self.end_if_overdue(task)?
+            && let Some(waits) = self.waits_of(task)?
+        {
             self.wake_if_satisfied(task, &waits)?;
         }
         Ok(())
+    }
+
+    /// Ends a task that is past its expiry or its deadline.
+    pub(super) fn end_if_overdue(&mut self, task: TaskId) -> Result<bool> {
+        let Some(mut row) = Task::read(self.db, task)? else { return Ok(false) };
+        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
+        let late = row.deadline.is_some_and(|time| time <= self.now);
+        if row.state.is_ended() || !(expired || late) {
+            return Ok(false);
+        }
+        let reason = if late { Reason::Deadline } else { Reason::Expired };
+        self.fail(&mut row, reason, crate::state::overdue_text(reason), None)
     }
 
     pub(super) fn add_cascade(

@@ -61,9 +61,9 @@ const WRITE: &str = "UPDATE tasks SET state = ?3, due = ?4, expires = ?5, deadli
 const INSERT: &str =
     "INSERT OR IGNORE INTO tasks (job, local, parent, \"set\", number, placed, depth,
   state, due, attempt, failures, crashes, stalls, priority, queue, kind, \"key\", expires, deadline,
-  timer, lines, dropped, created, hash, policy, arguments)
+  timer, lines, dropped, created, hash, policy, arguments, tags)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 1, 0, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
-    coalesce(min(?13, ?14), ?13, ?14), 0, 0, ?15, ?16, ?17, ?18)";
+    coalesce(min(?13, ?14), ?13, ?14), 0, 0, ?15, ?16, ?17, ?18, ?19)";
 
 /// As [`INSERT`], for a root with nothing special: half the values to bind.
 const INSERT_PLAIN: &str =
@@ -210,7 +210,8 @@ impl Tx<'_> {
             now,
             new.hash,
             policy,
-            new.arguments
+            new.arguments,
+            birth.and_then(|_| super::submit::words(&new.tags))
         ])?;
         self.effects.ready |= inserted == 1;
         Ok(inserted == 1)

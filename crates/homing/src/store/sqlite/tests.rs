@@ -67,12 +67,13 @@ fn new_task(arguments: &str) -> NewTask {
         expires: None,
         deadline: None,
         policy: Policy::default(),
+        tags: Vec::new(),
     }
 }
 
 fn new_job(name: &str) -> NewJob {
     let (task, id) = (new_task("{}"), JobId::named(name));
-    NewJob { id, task, title: None, key: None, tags: Vec::new(), origin: None }
+    NewJob { id, task, title: None, key: None, origin: None }
 }
 
 fn heartbeat(worker: WorkerId) -> Heartbeat {

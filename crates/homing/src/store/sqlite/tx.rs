@@ -170,6 +170,11 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Forgets the counts of a task that is gone.
+    pub(super) fn forget_counts(&mut self, task: TaskId) {
+        self.counts.retain(|(own, _), _| *own != task);
+    }
+
     /// Spawned children of a task, over all its sets.
     pub(super) fn spawned(&mut self, task: TaskId) -> Result<u64> {
         self.write_counts()?;

@@ -220,6 +220,7 @@ pub async fn g09_a_late_spawn_does_not_survive(lab: Lab) {
         expires: None,
         deadline: None,
         policy: Policy::default(),
+        tags: Vec::new(),
     };
     let local = set.numbered(0);
     let spawn = Event::Spawn(Box::new(NewChild { local, set, number: 0, task }));

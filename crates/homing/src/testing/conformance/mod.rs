@@ -232,7 +232,8 @@ macro_rules! __conformance {
                     job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line, branches_lose_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
-                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged,
+                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged, one_job_is_removed,
+                    tags_are_read_and_handed_down, many_submissions_lose_no_handle,
                     zero_bytes_are_shown, g12_pages_are_bounded_in_bytes;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
@@ -285,7 +286,11 @@ macro_rules! __conformance {
                 retries: retry_means_resume, budgets_are_renewed_by_progress,
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
-                    job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted;
+                    job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted,
+                    job_retry_takes_back_what_a_body_was_told,
+                    job_retry_removes_what_was_spawned_after_a_loss,
+                    job_retry_leaves_what_was_borne, job_retry_sends_signals_again,
+                    job_retry_leaves_a_taken_key, job_retry_takes_back_a_select;
                 refusals: g10_a_refused_unit_stands_still,
                     g12_what_the_store_cannot_hold_fails_its_task;
                 replays: g10_a_replay_is_compared_with_the_whole_record,
@@ -298,7 +303,8 @@ macro_rules! __conformance {
                 options: priority_goes_first, delay_and_run_at_wait, a_stretch_times_out,
                     a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
                     queues_are_paused, children_inherit, unregistered_kinds_wait,
-                    step_blocking_remembers;
+                    step_blocking_remembers, overdue_jobs_end_without_a_worker,
+                    an_overdue_job_holds_no_key;
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,

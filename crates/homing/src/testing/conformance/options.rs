@@ -192,3 +192,48 @@ pub async fn step_blocking_remembers(lab: Lab) {
     assert_eq!(lab.probe.count("think"), 1);
     lab.close([worker]).await;
 }
+
+/// With no worker alive an expiry and a deadline end their jobs for whoever waits for them or looks at them.
+/// Once they were pending for ever.
+pub async fn overdue_jobs_end_without_a_worker(lab: Lab) {
+    let late = Duration::from_secs(10);
+    let expiring = lab.homing.submit(leaf(1).expires(late)).await.unwrap();
+    let dying = lab.homing.submit(leaf(2).deadline(late)).await.unwrap();
+    let seen = lab.homing.submit(leaf(3).deadline(late)).await.unwrap();
+    lab.advance(Duration::from_secs(11)).await;
+    assert_eq!(seen.status().await.unwrap(), crate::Status::Failed);
+    for (job, reason) in [(expiring, Reason::Expired), (dying, Reason::Deadline)] {
+        let failure = job.outcome().await.unwrap_err().failure().cloned().unwrap();
+        assert_eq!(failure.reason, reason);
+    }
+    let looked_at = lab.homing.submit(leaf(4).expires(late)).await.unwrap();
+    lab.advance(Duration::from_secs(11)).await;
+    assert_eq!(lab.homing.task(looked_at.id()).await.unwrap().state, TaskState::Failed);
+    lab.close([]).await;
+}
+
+/// A key is free once its holder is past its expiry or its deadline, whether or not somebody has seen to it.
+/// Once a new submission was given the dead job.
+pub async fn an_overdue_job_holds_no_key(lab: Lab) {
+    let late = Duration::from_secs(10);
+    for call in [leaf(1).expires(late), leaf(1).deadline(late)] {
+        let held = lab.homing.submit(call).key("user 1").await.unwrap();
+        let same = lab.homing.submit(leaf(1)).key("user 1").await.unwrap();
+        assert_eq!(held.id(), same.id());
+        lab.advance(late).await;
+        let (other, new) = tokio::join!(
+            lab.homing.submit(leaf(5)).key("user 1"),
+            lab.homing.submit(leaf(5)).key("user 1"),
+        );
+        let (other, new) = (other.unwrap(), new.unwrap());
+        assert_ne!(new.id(), held.id());
+        assert_eq!(new.id(), other.id(), "one of them is new, and holds the key");
+        assert_eq!(lab.store().holder("user 1".to_owned()).await.unwrap(), Some(new.id()));
+        assert_eq!(held.status().await.unwrap(), crate::Status::Failed);
+        assert!(matches!(held.retry().await, Err(crate::RetryError::KeyTaken { .. })));
+        new.cancel().await.unwrap();
+        held.retry().await.unwrap();
+        held.cancel().await.unwrap();
+    }
+    lab.close([]).await;
+}

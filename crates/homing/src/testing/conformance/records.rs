@@ -459,6 +459,84 @@ pub async fn prune_spares_open_jobs(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// One job is removed, whole: a bystander of the same age stays, an open one is refused.
+pub async fn one_job_is_removed(lab: Lab) {
+    let worker = lab.worker().register(wide).register(gated).register(leaf).start().await.unwrap();
+    let (gone, stays) =
+        (lab.homing.submit(wide()).await.unwrap(), lab.homing.submit(leaf(1)).await.unwrap());
+    (gone.outcome().await.unwrap(), stays.outcome().await.unwrap());
+    let open = lab.homing.submit(gated(3)).await.unwrap();
+    let refused = open.remove().await.unwrap_err();
+    assert!(matches!(refused, crate::RemoveError::Open { .. }), "{refused:?}");
+    gone.remove().await.unwrap();
+    let unknown = gone.remove().await.unwrap_err().to_string();
+    assert!(unknown.contains("no task has the id"), "{unknown}");
+    assert!(children(&lab, gone.id()).await.is_empty());
+    assert!(stays.view().await.is_ok() && open.view().await.is_ok());
+    let again = lab.homing.submit(wide()).id(gone.id()).await.unwrap();
+    assert_eq!(again.outcome().await.unwrap(), 300, "its id was free");
+    open.cancel().await.unwrap();
+    open.remove().await.unwrap();
+    assert_eq!(lab.homing.jobs(JobFilter::default()).await.unwrap().len(), 2);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn labelled() -> Result<(Vec<String>, Vec<String>)> {
+    let child = crate::spawn(label().tags(["child", "nightly"])).await?;
+    Ok((crate::tags().await?, child.await?))
+}
+
+#[task]
+async fn label() -> Result<Vec<String>> {
+    Ok(crate::tags().await?)
+}
+
+/// A body reads its tags; a child has its own and those of the job's root.
+pub async fn tags_are_read_and_handed_down(lab: Lab) {
+    let worker = lab.worker().register(labelled).register(label).start().await.unwrap();
+    let job = lab.homing.submit(labelled().tags(["tenant 7", "nightly"])).await.unwrap();
+    let (own, childs) = job.outcome().await.unwrap();
+    assert_eq!(own, ["tenant 7", "nightly"]);
+    assert_eq!(childs, ["tenant 7", "nightly", "child"]);
+    let child = children(&lab, job.id()).await.remove(0);
+    assert_eq!(child.tags, ["child", "nightly"]);
+    assert_eq!(lab.homing.task(job.id()).await.unwrap().tags, ["tenant 7", "nightly"]);
+    assert_eq!(job.view().await.unwrap().tags, ["tenant 7", "nightly"]);
+    lab.close([worker]).await;
+}
+
+/// Many jobs have keys, ids and titles of their own, and no handle is lost when one of them is refused.
+pub async fn many_submissions_lose_no_handle(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(gated).start().await.unwrap();
+    let of = |n: u64| crate::Submission::of(gated(n)).key(format!("key {}", n % 2)).title("many");
+    let held = lab.homing.submit_all((0..4).map(of)).await.unwrap();
+    assert_eq!((held[0].id(), held[1].id()), (held[2].id(), held[3].id()));
+    assert_eq!(held[0].view().await.unwrap().title.as_deref(), Some("many"));
+    let taken = JobId::named("taken");
+    lab.homing.submit(leaf(0)).id(taken).await.unwrap();
+    let calls = (0..1500).map(|n| match n {
+        1200 => crate::Submission::of(leaf(n)).id(taken),
+        1300 => crate::Submission::of(leaf(n)).key(""),
+        n => leaf(n).into(),
+    });
+    let refused = lab.homing.submit_all(calls).await.unwrap_err();
+    assert_eq!(refused.index, 1200, "{}", refused.error);
+    assert!(matches!(refused.error, crate::SubmitError::Conflict { id } if id == taken));
+    assert_eq!(refused.submitted.len(), 1299, "all but that one before the next that is refused");
+    assert!(refused.unknown.is_empty() && refused.submitted.iter().all(|(n, _)| *n != 1200));
+    for (n, job) in refused.submitted.iter().skip(1190) {
+        assert_eq!(job.outcome().await.unwrap(), *n as u64);
+    }
+    let calls =
+        (0..10).map(|n| crate::Submission::of(leaf(n)).title(if n == 7 { "" } else { "t" }));
+    let refused = lab.homing.submit_all(calls).await.unwrap_err();
+    assert_eq!((refused.index, refused.submitted.len()), (7, 7), "{refused}");
+    held[0].cancel().await.unwrap();
+    held[1].cancel().await.unwrap();
+    lab.close([worker]).await;
+}
+
 #[task]
 async fn wide() -> Result<u64> {
     let mut set = JoinSet::new();

@@ -144,13 +144,21 @@ pub async fn job_retry_runs_only_what_failed(lab: Lab) {
     let job = lab.homing.submit(importing()).await.unwrap();
     job.outcome().await.unwrap_err();
     assert_eq!(job.status().await.unwrap(), Status::Failed);
-    assert!(job.retry().await.unwrap());
+    let preview = job.retry_preview().await.unwrap();
+    assert_eq!(job.status().await.unwrap(), Status::Failed, "a preview changes nothing");
+    let retried = job.retry().await.unwrap();
+    assert_eq!(retried, preview);
+    // The root, what failed, and what was aborted before it had run.
+    assert!((2..=3).contains(&retried.reopened), "{retried:?}");
+    assert_eq!((retried.taken_back, retried.removed), (1, 0), "{retried:?}");
+    assert_eq!(retried.tasks[0], job.id().root());
     assert_eq!(job.outcome().await.unwrap(), 3);
     assert_eq!(job.status().await.unwrap(), Status::Completed);
     assert_eq!(lab.probe.count("prepare"), 1);
     assert_eq!(lab.probe.count("fragile 0"), 1, "what succeeded does not run again");
     assert_eq!(lab.probe.count("fragile 1"), 2);
-    assert!(!job.retry().await.unwrap(), "there is nothing to retry");
+    let again = job.retry().await.unwrap_err();
+    assert!(matches!(again, crate::RetryError::Succeeded { .. }), "{again:?}");
     lab.close([worker]).await;
 }
 
@@ -169,7 +177,7 @@ pub async fn job_retry_takes_back_a_timeout(lab: Lab) {
     let child = children_when(&lab, job.id().root(), 1).await.remove(0);
     lab.reaches(child.id, TaskState::Cancelled).await;
     lab.probe.open("gate 0");
-    assert!(job.retry().await.unwrap());
+    job.retry().await.unwrap();
     assert_eq!(job.outcome().await.unwrap(), 0);
     lab.close([worker]).await;
 }
@@ -203,8 +211,190 @@ pub async fn job_retry_reopens_what_was_aborted(lab: Lab) {
     let grandchild = children_when(&lab, child.id, 1).await.remove(0);
     lab.reaches(grandchild.id, TaskState::Cancelled).await;
     lab.probe.open("gate 7");
-    assert!(job.retry().await.unwrap());
+    job.retry().await.unwrap();
     assert_eq!(job.outcome().await.unwrap(), 9);
     assert_eq!(job.view().await.unwrap().counts.succeeded, 4);
+    lab.close([worker]).await;
+}
+
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Report {
+    rows: u64,
+    lost: u64,
+}
+
+#[task(retries = 1, backoff = "1ms")]
+async fn reckoning(State(probe): State<Probe>) -> Result<Report> {
+    step("prepare", || async { flaky(&probe, "prepare", 0) }).await?;
+    let mut set = JoinSet::new();
+    for n in 0..3 {
+        set.spawn(fragile(n)).await?;
+    }
+    let all = set.join_settled().await?;
+    let lost = all.iter().filter(|outcome| outcome.is_err()).count() as u64;
+    let report = Report { rows: 3 - lost, lost };
+    let report = step("report", || async {
+        probe.hit("report");
+        Ok::<_, Error>(report)
+    });
+    let report = report.await?;
+    if report.lost > 0 { Err(Error::msg("some pages were lost")) } else { Ok(report) }
+}
+
+/// A body that caught the losses and failed by an error of its own goes back to before it was told of them. Once
+/// `retry` said `true` and the recorded answers made the body fail again at once.
+pub async fn job_retry_takes_back_what_a_body_was_told(lab: Lab) {
+    let worker = lab.worker().register(reckoning).register(fragile).start().await.unwrap();
+    let job = lab.homing.submit(reckoning()).await.unwrap();
+    let failed = async || job.outcome().await.unwrap_err().to_string();
+    let seen =
+        lab.observe(job.id(), "failed once", |view| view.attempt == 2 || view.state.is_ended());
+    seen.await;
+    lab.advance(Duration::from_secs(1)).await;
+    assert!(failed().await.contains("some pages were lost"));
+    let retried = job.retry().await.unwrap();
+    assert_eq!((retried.reopened, retried.removed), (2, 0), "{retried:?}");
+    assert_eq!(retried.taken_back, 2, "the answer and the report: {retried:?}");
+    assert_eq!(job.outcome().await.unwrap(), Report { rows: 3, lost: 0 });
+    let counts = ["prepare", "fragile 0", "fragile 1", "report"].map(|name| lab.probe.count(name));
+    assert_eq!(counts, [1, 1, 2, 2], "what came before the loss does not run again");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn second_stage(n: u64, State(probe): State<Probe>) -> Result<u64> {
+    probe.hit(&format!("second {n}"));
+    Ok(n)
+}
+
+#[task]
+async fn pipelined(State(probe): State<Probe>) -> Result<Vec<u64>> {
+    let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
+    let mut lost = 0;
+    for n in [0, 1, 2] {
+        let fate = first.spawn(fragile(n)).await?.await;
+        match fate {
+            Ok(_) => drop(second.spawn(second_stage(n)).await?),
+            Err(_) => {
+                lost += 1;
+                second.spawn(second_stage(100 + n)).await?;
+            }
+        }
+    }
+    let mut told = second.join_all().await?;
+    told.sort_unstable();
+    probe.hit("told");
+    if lost > 0 { Err(Error::msg("not all went through")) } else { Ok(told) }
+}
+
+/// Children spawned on account of a loss are gone with it; those before it stay and do not run again.
+pub async fn job_retry_removes_what_was_spawned_after_a_loss(lab: Lab) {
+    let builder = lab.worker().register(pipelined).register(fragile).register(second_stage);
+    let worker = builder.start().await.unwrap();
+    let job = lab.homing.submit(pipelined().retries(0)).await.unwrap();
+    job.outcome().await.unwrap_err();
+    let retried = job.retry().await.unwrap();
+    assert_eq!((retried.reopened, retried.removed), (2, 3), "{retried:?}");
+    assert_eq!(job.outcome().await.unwrap(), [0, 1, 2]);
+    let counts = ["fragile 0", "fragile 1", "second 0", "second 101", "second 1"];
+    assert_eq!(counts.map(|name| lab.probe.count(name)), [1, 2, 1, 1, 1]);
+    let view = job.view().await.unwrap();
+    assert_eq!((view.counts.succeeded, view.status), (7, Status::Completed), "{view:?}");
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn handled(State(probe): State<Probe>) -> Result<u64> {
+    let optional = crate::spawn(fragile(1)).await?.await.is_ok();
+    step("costly", || async { flaky(&probe, "costly", 0) }).await?;
+    let rest = crate::spawn(broken_once()).await?.await?;
+    Ok(rest + u64::from(optional))
+}
+
+#[task(retries = 0)]
+async fn broken_once(State(probe): State<Probe>) -> Result<u64> {
+    flaky(&probe, "broken once", 1).map(|_| 10)
+}
+
+/// A body that fails by a loss goes back to that one: those it has borne before stay lost.
+pub async fn job_retry_leaves_what_was_borne(lab: Lab) {
+    let builder = lab.worker().register(handled).register(fragile).register(broken_once);
+    let worker = builder.start().await.unwrap();
+    let job = lab.homing.submit(handled()).await.unwrap();
+    job.outcome().await.unwrap_err();
+    let retried = job.retry().await.unwrap();
+    assert_eq!((retried.reopened, retried.removed), (2, 0), "{retried:?}");
+    assert_eq!(job.outcome().await.unwrap(), 10);
+    let counts = ["fragile 1", "costly", "broken once"].map(|name| lab.probe.count(name));
+    assert_eq!(counts, [1, 1, 2]);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn signalled_after() -> Result<u64> {
+    let lost = crate::spawn(fragile(1)).await?.await.is_err();
+    let told: u64 = crate::signal("go").await?;
+    if lost { Err(Error::msg("lost")) } else { Ok(told) }
+}
+
+/// A signal that was given out after the loss is there for the body that runs again.
+pub async fn job_retry_sends_signals_again(lab: Lab) {
+    let worker = lab.worker().register(signalled_after).register(fragile).start().await.unwrap();
+    let job = lab.homing.submit(signalled_after()).await.unwrap();
+    job.signal("go", &7).await.unwrap();
+    job.outcome().await.unwrap_err();
+    assert_eq!(job.retry().await.unwrap().reopened, 2);
+    assert_eq!(job.outcome().await.unwrap(), 7);
+    lab.close([worker]).await;
+}
+
+/// A key that another open job holds is not taken from it, whoever comes first. Once the retry made a second
+/// open job under it.
+pub async fn job_retry_leaves_a_taken_key(lab: Lab) {
+    let worker = lab.worker().register(fragile).register(gated).start().await.unwrap();
+    let first = lab.homing.submit(fragile(1)).key("the key").await.unwrap();
+    first.outcome().await.unwrap_err();
+    let second = lab.homing.submit(gated(1)).key("the key").await.unwrap();
+    for refused in [first.retry_preview().await, first.retry().await] {
+        let taken = refused.unwrap_err();
+        let crate::RetryError::KeyTaken { holder, .. } = taken else { panic!("{taken:?}") };
+        assert_eq!(holder, second.id());
+    }
+    assert_eq!(first.status().await.unwrap(), Status::Failed);
+    lab.probe.open("gate 1");
+    second.ended().await.unwrap();
+    lab.homing.pause("default").await.unwrap();
+    for _ in 0..10 {
+        let (retried, submitted) =
+            tokio::join!(first.retry(), lab.homing.submit(leaf(1)).key("the key"));
+        let submitted = submitted.unwrap();
+        match retried {
+            Ok(_) => assert_eq!(submitted.id(), first.id()),
+            Err(crate::RetryError::KeyTaken { holder, .. }) => assert_eq!(submitted.id(), holder),
+            Err(other) => panic!("{other:?}"),
+        }
+        submitted.cancel().await.unwrap();
+    }
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn selecting() -> Result<u64> {
+    let lost = crate::spawn(fragile(1)).await?;
+    crate::select! {
+        outcome = &lost => Ok(outcome?),
+        slept = crate::sleep(Duration::from_hours(1)) => Ok(slept.map(|()| 0)?),
+    }
+}
+
+/// A loss that an arm of `select!` told is taken back with the answer of the whole.
+pub async fn job_retry_takes_back_a_select(lab: Lab) {
+    let worker = lab.worker().register(selecting).register(fragile).start().await.unwrap();
+    let job = lab.homing.submit(selecting()).await.unwrap();
+    job.outcome().await.unwrap_err();
+    let retried = job.retry().await.unwrap();
+    let taken_back = "the answer, and the instant of the sleep";
+    assert_eq!((retried.reopened, retried.taken_back), (2, 2), "{taken_back}: {retried:?}");
+    assert_eq!(job.outcome().await.unwrap(), 2);
     lab.close([worker]).await;
 }

@@ -131,20 +131,40 @@ impl History {
             }
             6..12 => {
                 let sets = self.sets(task).await?;
-                let cause = self.random.pick_of(&sets).map(|(set, spawned)| Cause {
-                    place: format!("wait {}", self.random.below(3)),
-                    set,
-                    child: self
-                        .random
-                        .one_in(4)
-                        .then(|| set.numbered(self.random.below(spawned) as u32)),
-                });
+                let cause = (!self.random.one_in(4)).then(|| Box::new(self.cause(&sets, *seq)));
                 Event::End(End::Failed { failure, cause })
             }
             12..14 => Event::Retry { failure, due },
             14 => Event::Stall { reason: "drift".to_owned(), due },
             _ => Event::HandBack,
         })
+    }
+
+    /// What a body that failed may have been told, and may have done then.
+    fn cause(&mut self, sets: &[(Local, u64)], seq: u64) -> Cause {
+        let mut cause = Cause::default();
+        for _ in 0..self.random.below(3) {
+            cause.places.push(format!("wait {}", self.random.below(3)));
+        }
+        cause.since = self.random.one_in(2).then(|| self.random.below(seq + 2));
+        for (set, spawned) in sets {
+            let child = |random: &mut Random| set.numbered(random.below(*spawned) as u32);
+            if self.random.one_in(3) {
+                cause.grown.push((*set, self.random.below(spawned + 1) as u32));
+            }
+            if self.random.one_in(4) {
+                let beyond = vec![self.random.below(4)];
+                cause.only.push((*set, self.random.below(3), beyond));
+            }
+            if self.random.one_in(4) {
+                cause.given.push(child(&mut self.random));
+            }
+            if self.random.one_in(3) {
+                let one = self.random.one_in(2).then(|| child(&mut self.random));
+                cause.aborted.push((*set, one, self.random.below(spawned + 1) as u32));
+            }
+        }
+        cause
     }
 
     /// Whether a task may succeed: a body ends after its children.

@@ -27,12 +27,13 @@ pub(super) fn new_task(kind: &str) -> NewTask {
         expires: None,
         deadline: None,
         policy: Policy::default(),
+        tags: Vec::new(),
     }
 }
 
 pub(super) fn new_job(name: &str) -> NewJob {
     let (id, task) = (JobId::named(name), new_task("root"));
-    NewJob { id, task, title: None, key: None, tags: Vec::new(), origin: None }
+    NewJob { id, task, title: None, key: None, origin: None }
 }
 
 pub(super) fn spawn(set: Local, number: u32, kind: &str) -> Event {
