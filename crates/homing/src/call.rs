@@ -11,6 +11,7 @@ use crate::clock::Time;
 use crate::error::Invalid;
 use crate::id::digest;
 use crate::limits;
+pub(crate) use crate::names::name;
 use crate::state::Backoff;
 use crate::store::{NewTask, Policy};
 use crate::task::{Kind, Options};
@@ -43,7 +44,7 @@ pub(crate) struct Draft {
 pub(crate) enum Start {
     Now,
     After(Duration),
-    At(SystemTime),
+    At(Time),
 }
 
 impl Draft {
@@ -66,7 +67,7 @@ impl Draft {
         let due = match self.start {
             Start::Now => None,
             Start::After(delay) => Some(now.after(delay)),
-            Start::At(time) => Some(Time::from(time)),
+            Start::At(time) => Some(time),
         };
         let Options { retries, backoff, max_attempts, timeout, .. } = options;
         Ok(NewTask {
@@ -81,22 +82,6 @@ impl Draft {
             policy: Policy { retries, backoff, max_attempts, timeout },
         })
     }
-}
-
-/// Checks a name: not empty, not too long, no control characters.
-pub(crate) fn name(field: &'static str, name: &str) -> Result<(), Invalid> {
-    let (length, limit) = (name.len(), limits::NAME);
-    if name.is_empty() {
-        return Err(Invalid::Empty { field });
-    }
-    if length > limit {
-        return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint: "" });
-    }
-    if name.chars().any(char::is_control) {
-        let value = name.escape_debug().to_string();
-        return Err(Invalid::Value { field, value, reason: "control characters are not allowed" });
-    }
-    Ok(())
 }
 
 fn tags(tags: &[String]) -> Result<(), Invalid> {
@@ -139,7 +124,7 @@ impl<K: Kind> Call<K> {
 
     /// Starts no earlier than at this time of the store's clock.
     pub fn run_at(mut self, time: SystemTime) -> Self {
-        self.draft.start = Start::At(time);
+        self.draft.start = Start::At(time.into());
         self
     }
 
@@ -206,11 +191,12 @@ fn object(arguments: &[(&str, Result<Value, Invalid>)]) -> Result<String, Invali
             Invalid::NotJson { reason, .. } => {
                 Invalid::NotJson { field: format!("the argument `{name}`"), reason }
             }
+            Invalid::TooDeep { depth, limit, .. } => {
+                Invalid::TooDeep { field: format!("the argument `{name}`"), depth, limit }
+            }
             other => other,
         })?;
         object.insert((*name).to_owned(), value);
     }
-    let text = crate::encode::canonical(&Value::Object(object));
-    crate::encode::within("the argument list", &text)?;
-    Ok(text)
+    crate::encode::arguments(&Value::Object(object))
 }

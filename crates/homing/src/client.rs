@@ -120,8 +120,7 @@ impl Homing {
     /// refused; types are checked by the body.
     pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
         let text = if arguments.is_object() {
-            let text = crate::encode::canonical(arguments);
-            crate::encode::within("the argument list", &text).map(|()| text)
+            crate::encode::arguments(arguments)
         } else {
             let reason = "give an object with a field for each argument".to_owned();
             Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
@@ -255,25 +254,6 @@ impl Homing {
     }
 }
 
-/// Checks what only a job has.
-pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), Invalid> {
-    for (field, text) in [("the title", title), ("the key", key)] {
-        let Some(text) = text else { continue };
-        let (length, limit) = (text.len(), limits::TITLE);
-        if length > limit {
-            return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint: "" });
-        }
-        if text.is_empty() {
-            return Err(Invalid::Empty { field });
-        }
-        if text.contains('\0') {
-            let value = text.escape_debug().to_string();
-            return Err(Invalid::Value { field, value, reason: "NUL is not allowed" });
-        }
-    }
-    Ok(())
-}
-
 fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
     // Those of homing itself are parts of chains, groups and chords.
     let names = known.iter().map(|view| view.name.as_str());
@@ -313,7 +293,7 @@ impl Order {
     }
 
     fn fix(self, now: Time) -> Result<NewJob, Invalid> {
-        check_job(self.title.as_deref(), self.key.as_deref())?;
+        crate::names::job(self.title.as_deref(), self.key.as_deref())?;
         let tags = self.draft.tags.clone();
         let task = self.draft.fix(now, "default", 0)?;
         let id = self.id.unwrap_or_else(JobId::fresh);
@@ -325,7 +305,10 @@ impl Order {
     fn check_arguments(&self, kind: &KindView) -> Result<(), Invalid> {
         let given = self.draft.arguments.clone()?;
         let given: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&given).unwrap_or_default();
+            serde_json::from_str(&given).map_err(|error| Invalid::NotJson {
+                field: "the arguments".to_owned(),
+                reason: error.to_string(),
+            })?;
         let Some(unknown) = given.keys().find(|name| !kind.arguments.contains(name)) else {
             return Ok(());
         };

@@ -37,13 +37,16 @@ struct Next {
 impl Stored {
     fn of(draft: Draft) -> Result<Self, Invalid> {
         let Draft { kind, arguments, options, start, place, .. } = draft;
-        let arguments = serde_json::from_str(&arguments?).unwrap_or(Value::Null);
+        let arguments = serde_json::from_str(&arguments?).map_err(|error| Invalid::NotJson {
+            field: format!("the arguments of `{kind}`"),
+            reason: error.to_string(),
+        })?;
         Ok(Self { kind, arguments, options, start, place })
     }
 
     fn draft(self) -> Draft {
-        let arguments = crate::encode::canonical(&self.arguments);
-        let mut draft = Draft::new(&self.kind, Ok(arguments), self.options);
+        let arguments = crate::encode::arguments(&self.arguments);
+        let mut draft = Draft::new(&self.kind, arguments, self.options);
         (draft.start, draft.place) = (self.start, self.place);
         draft
     }
@@ -58,8 +61,7 @@ impl Next {
 
     fn draft(&self, value: Value) -> Draft {
         let arguments = Value::Object([(self.argument.clone(), value)].into_iter().collect());
-        let text = crate::encode::canonical(&arguments);
-        let text = crate::encode::within("the argument list", &text).map(|()| text);
+        let text = crate::encode::arguments(&arguments);
         Draft::new(&self.kind, text, self.options.clone())
     }
 }

@@ -61,6 +61,7 @@ mod id;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod names;
 mod point;
 mod replay;
 mod state;

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 /// Largest value of one argument list, outcome, step or signal, in bytes of JSON.
 pub const PAYLOAD: usize = 1024 * 1024;
+/// Deepest nesting of a value: lists, maps and structs within each other.
+pub const DEPTH: usize = 100;
+/// How deep a value is measured; what is deeper is refused unmeasured.
+pub const DEPTH_MEASURED: usize = 256;
 /// Longest name: kind, queue, step, place, signal, tag, in bytes.
 pub const NAME: usize = 200;
 /// Longest title or unique key of a job, in bytes.

@@ -9,6 +9,7 @@ use crate::error::{Invalid, Misuse};
 use crate::id::{Local, TaskId};
 use crate::join_set::FailurePolicy;
 use crate::limits;
+use crate::names::in_place;
 use crate::store::{Child, Event, NewChild};
 
 /// A set as the body sees it.
@@ -98,7 +99,7 @@ impl Context {
         let task = draft.fix(self.now(), &self.queue, self.priority)?;
         let (place, number, numbered) = self.with_set(set, |state| {
             let place = match &own_place {
-                Some(name) => format!("{}@{name}", state.place),
+                Some(name) => format!("{}@{}", state.place, in_place(name)),
                 None => format!("{}[{}]", state.place, state.numbered),
             };
             (place, state.issued, state.numbered)

@@ -4,7 +4,6 @@
 //! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait, seen twice in a row
 //! (a dropped future may leave a stale clone for one poll), is misuse.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -16,7 +15,7 @@ use super::outbox::Posting;
 use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::context::{self, Context, Halt, Needs};
-use crate::error::{Reason, Result};
+use crate::error::{Reason, Result, discard, panic_text};
 use crate::point;
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
@@ -96,12 +95,12 @@ impl Driver {
                 Stop::Dropped => break,
                 other => self.event(other),
             };
-            drop_body(self.body.take());
+            discard(self.body.take());
             point::worker("returned");
             self.post_last(event);
             break;
         }
-        drop_body(self.body.take());
+        discard(self.body.take());
         self.shared.forget_body(self.claimed.task, self.claimed.token);
         self.context.hold_slot(None);
     }
@@ -212,12 +211,14 @@ impl Driver {
                 catch_unwind(AssertUnwindSafe(|| {
                     context::scope(context, || body.as_mut().poll(cx))
                 }))
-                .map_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))), |poll| poll.map(Ok))
+                .map_or_else(|panic| Poll::Ready(Err(panic_text(panic))), |poll| poll.map(Ok))
             });
-            match context.lock().halt.take() {
-                Some(Halt::Lost) => return Some(Stop::Dropped),
-                Some(halt) => return Some(Stop::Halted(halt)),
-                None => {}
+            if let Some(halt) = context.lock().halt.take() {
+                discard(polled);
+                return Some(match halt {
+                    Halt::Lost => Stop::Dropped,
+                    halt => Stop::Halted(halt),
+                });
             }
             let plain = match polled {
                 (Poll::Ready(Ok(result)), _) => return Some(Stop::Returned(result)),
@@ -316,17 +317,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// Drops a body; a panic of one of its values' destructors is reported, not passed on.
-fn drop_body(body: Option<Body<String>>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-        tracing::error!(panic = panic_text(&*panic), "a body panicked while it was dropped");
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -2,7 +2,9 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{Error, Failure, JoinError, Misuse, Reason};
+use crate::error::{
+    Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown,
+};
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event};
@@ -20,6 +22,12 @@ impl Shared {
             Ok(value) => return Event::End(End::Succeeded(value)),
             Err(error) => error,
         };
+        let event = self.failed(claimed, context, &error);
+        discard(error);
+        event
+    }
+
+    fn failed(&self, claimed: &Claimed, context: &Context, error: &Error) -> Event {
         let join = error.find::<JoinError>();
         if let Some(undecodable) = error.find::<Undecodable>() {
             return self.stall(claimed, &undecodable.to_string());
@@ -32,7 +40,7 @@ impl Shared {
             _ => None,
         });
         let reason = if misuse.is_some() { Reason::Misuse } else { Reason::Error };
-        let failure = self.failure(claimed, reason, &error.to_string()).with_sources(error.inner());
+        let failure = self.failure(claimed, reason, &shown(error)).with_sources(error.inner());
         if misuse.is_some() {
             return Event::End(End::Failed { failure, cause: None });
         }
@@ -72,7 +80,7 @@ impl Shared {
     pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
         let due = self.store.clock().now().after(stall_pause(claimed.stalls));
         tracing::warn!(task = %claimed.task, kind = %claimed.kind, reason, "the task stands still");
-        Event::Stall { reason: reason.to_owned(), due }
+        Event::Stall { reason: bounded(reason), due }
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
