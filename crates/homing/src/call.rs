@@ -57,6 +57,7 @@ impl Draft {
     pub(crate) fn fix(self, now: Time, queue: &str, priority: i16) -> Result<NewTask, Invalid> {
         let arguments = self.arguments?;
         let options = self.options;
+        options.check()?;
         let queue = options.queue.unwrap_or_else(|| queue.to_owned());
         name("the kind", &self.kind)?;
         name("the queue", &queue)?;
@@ -116,7 +117,7 @@ impl<K: Kind> Call<K> {
         self.option(|options| options.priority = Some(priority))
     }
 
-    /// Starts no earlier than this long from now.
+    /// Starts no earlier than this long from now; with [`Duration::MAX`], never.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.draft.start = Start::After(delay);
         self
@@ -144,28 +145,32 @@ impl<K: Kind> Call<K> {
         self.option(|options| options.backoff = Some(backoff))
     }
 
-    /// Attempts in all, however often the budget of retries is renewed. Default: 1,000.
+    /// Attempts in all, however often the budget of retries is renewed; 0 is refused. Default: 1,000.
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.option(|options| options.max_attempts = Some(attempts))
     }
 
-    /// The longest stretch from claim to park or end; longer is a failure. Default: none.
+    /// The longest stretch from claim to park or end; longer is a failure. Zero is
+    /// refused. Default: none.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.option(|options| options.timeout = Some(timeout))
     }
 
-    /// The longest life of the whole task, waits included; longer is a final failure. Default: none.
+    /// The longest life of the whole task, waits included; longer is a final failure. Zero is
+    /// refused. Default: none.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.option(|options| options.deadline = Some(deadline))
     }
 
-    /// The longest time until the task starts; longer is a final failure. Default: none.
+    /// The longest time until the task starts; longer is a final failure. Zero is
+    /// refused. Default: none.
     pub fn expires(self, expires: Duration) -> Self {
         self.option(|options| options.expires = Some(expires))
     }
 
     /// Gives the child a place of its own, so that it is found again whatever is spawned before it.
-    /// Unique in its set. Default: the set and the number of the spawn.
+    /// Unique in its set. Default: the set and the number of the spawn. A job that is submitted from
+    /// outside has no such place: there it is refused.
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.draft.place = Some(place.into());
         self

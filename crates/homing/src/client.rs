@@ -162,6 +162,11 @@ impl Homing {
 
     /// Jobs, newest first, one page.
     pub async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobView>, store::Error> {
+        // No store has such a text in a row, and not every store can be asked for it.
+        let texts = [&filter.kind, &filter.title, &filter.tag, &filter.queue];
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            return Ok(Vec::new());
+        }
         self.store.jobs(filter).await
     }
 
@@ -294,6 +299,10 @@ impl Order {
 
     fn fix(self, now: Time) -> Result<NewJob, Invalid> {
         crate::names::job(self.title.as_deref(), self.key.as_deref())?;
+        if let Some(value) = self.draft.place {
+            let reason = "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
+            return Err(Invalid::Value { field: "the place", value, reason });
+        }
         let tags = self.draft.tags.clone();
         let task = self.draft.fix(now, "default", 0)?;
         let id = self.id.unwrap_or_else(JobId::fresh);

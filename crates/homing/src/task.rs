@@ -57,6 +57,30 @@ pub struct Options {
 }
 
 impl Options {
+    /// Refuses numbers that mean nothing. There is no upper bound: a duration without end never passes.
+    pub(crate) fn check(&self) -> std::result::Result<(), Invalid> {
+        if let Some(queue) = &self.queue {
+            crate::names::name("the queue", queue)?;
+        }
+        if self.max_attempts == Some(0) {
+            let (field, value) = ("max_attempts", "0".to_owned());
+            return Err(Invalid::Value { field, value, reason: "it must be at least 1" });
+        }
+        let spans = [
+            ("the task's timeout", self.timeout),
+            ("the task's deadline", self.deadline),
+            ("the task's expiry", self.expires),
+        ];
+        match spans.into_iter().find(|(_, span)| *span == Some(Duration::ZERO)) {
+            Some((field, _)) => Err(Invalid::Value {
+                field,
+                value: "0s".to_owned(),
+                reason: "it must be longer, or the task could never run",
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// What a call takes over from its kind. Retries, backoff and timeout stay with the worker's version
     /// of the task unless a call says otherwise, so that a release can change them for what is queued.
     pub(crate) fn of_a_call(self) -> Self {

@@ -49,6 +49,16 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         Some(Popup::Confirm { question, .. }) => popup::draw_question(frame, question),
         Some(Popup::Filter { .. }) | None => {}
     }
+    disarm(frame);
+}
+
+/// The door of the screen: whatever steers a terminal and has come this far is not shown.
+fn disarm(frame: &mut Frame<'_>) {
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().contains(words::steers) {
+            cell.set_symbol("\u{fffd}");
+        }
+    }
 }
 
 /// Takes the colours away; what stands out by other means stays.
