@@ -189,16 +189,20 @@ impl<K: Kind> fmt::Debug for Call<K> {
     }
 }
 
+/// An argument that does not know its name yet.
+pub(crate) const ARGUMENT: &str = "an argument";
+
 fn object(arguments: &[(&str, Result<Value, Invalid>)]) -> Result<String, Invalid> {
     let mut object = Map::new();
     for (name, value) in arguments {
         let value = value.clone().map_err(|error| match error {
-            Invalid::NotJson { reason, .. } => {
+            Invalid::NotJson { field, reason } if field == ARGUMENT => {
                 Invalid::NotJson { field: format!("the argument `{name}`"), reason }
             }
-            Invalid::TooDeep { depth, limit, .. } => {
+            Invalid::TooDeep { field, depth, limit } if field == ARGUMENT => {
                 Invalid::TooDeep { field: format!("the argument `{name}`"), depth, limit }
             }
+            // Of a call within the arguments of a combinator: it has its name.
             other => other,
         })?;
         object.insert((*name).to_owned(), value);

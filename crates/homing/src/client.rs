@@ -300,7 +300,8 @@ impl Order {
     fn fix(self, now: Time) -> Result<NewJob, Invalid> {
         crate::names::job(self.title.as_deref(), self.key.as_deref())?;
         if let Some(value) = self.draft.place {
-            let reason = "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
+            let reason =
+                "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
             return Err(Invalid::Value { field: "the place", value, reason });
         }
         let tags = self.draft.tags.clone();
@@ -313,8 +314,8 @@ impl Order {
     /// body knows.
     fn check_arguments(&self, kind: &KindView) -> Result<(), Invalid> {
         let given = self.draft.arguments.clone()?;
-        let given: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&given).map_err(|error| Invalid::NotJson {
+        let given: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&given)
+            .map_err(|error| Invalid::NotJson {
                 field: "the arguments".to_owned(),
                 reason: error.to_string(),
             })?;

@@ -85,7 +85,9 @@ mod tests {
         assert_eq!(text(&"é".repeat(101)), "the queue has 202 bytes, at most 200 are allowed");
         assert_eq!(text("a\0b"), "the queue is `a\\u{0}b`: control characters are not allowed");
         let turned = "characters that turn or break a line of text are not allowed";
-        for refused in "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+        for refused in
+            "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}".chars()
+        {
             let shown = refused.escape_default();
             assert_eq!(text(&format!("é{refused}")), format!("the queue is `é{shown}`: {turned}"));
         }

@@ -167,9 +167,10 @@ impl Input {
     /// it.
     pub fn argument<T: DeserializeOwned>(&self, name: &'static str) -> Result<T> {
         let undecodable = |what, reason| Error::from(Undecodable { what, reason });
-        let list = self.arguments.as_ref().map_err(|reason| {
-            undecodable("the argument list".to_owned(), reason.clone())
-        })?;
+        let list = self
+            .arguments
+            .as_ref()
+            .map_err(|reason| undecodable("the argument list".to_owned(), reason.clone()))?;
         // An argument that came later is missing in calls from before it; it may be optional.
         let value = list.get(name).cloned().unwrap_or(Value::Null);
         serde_json::from_value(value)
@@ -197,7 +198,7 @@ pub(crate) struct Undecodable {
 
 /// An argument on its way into a call.
 pub fn encode<T: Serialize>(value: T) -> std::result::Result<Value, Invalid> {
-    crate::encode::owned_tree("an argument", value)
+    crate::encode::owned_tree(crate::call::ARGUMENT, value)
 }
 
 /// A registered kind, its types erased.

@@ -62,7 +62,8 @@ fn integer<T: fmt::Display + TryInto<i64> + TryInto<u64> + Copy>(value: T) -> Ou
     if TryInto::<i64>::try_into(value).is_ok() || TryInto::<u64>::try_into(value).is_ok() {
         return Ok(0);
     }
-    let reason = format!("it holds the integer {value}, which has more than 64 bits: pass it as text");
+    let reason =
+        format!("it holds the integer {value}, which has more than 64 bits: pass it as text");
     Err(Found::NotJson(reason))
 }
 

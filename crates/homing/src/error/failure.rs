@@ -61,8 +61,18 @@ impl Failure {
 
     /// The same with the messages of an error's sources.
     pub(crate) fn with_sources(mut self, error: &(dyn StdError + 'static)) -> Self {
-        let sources = super::chain(error).skip(1).take(limits::SOURCES);
-        self.sources.extend(sources.map(|source| bounded(&super::shown(&source))));
+        let mut before = vec![(address(error), self.message.clone())];
+        for source in super::chain(error).skip(1) {
+            if self.sources.len() == limits::SOURCES {
+                break;
+            }
+            let link = (address(source), bounded(&super::shown(&source)));
+            // A chain that goes round comes by the same error once more before that is certain.
+            if !before.contains(&link) {
+                self.sources.push(link.1.clone());
+                before.push(link);
+            }
+        }
         self
     }
 }
@@ -82,6 +92,10 @@ impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         None
     }
+}
+
+fn address(error: &(dyn StdError + 'static)) -> *const () {
+    std::ptr::from_ref(error).cast()
 }
 
 /// A text as it is kept of an error, a log line or a reason: within [`limits::MESSAGE`], and with NUL, which
@@ -113,7 +127,8 @@ fn uncut_length(text: &str) -> u64 {
     let mut pieces = text.split(CUT);
     length += pieces.next().map_or(0, str::len) as u64;
     for piece in pieces {
-        let cut = piece.split_once(CUT_END).and_then(|(n, rest)| Some((n.parse::<u64>().ok()?, rest)));
+        let cut =
+            piece.split_once(CUT_END).and_then(|(n, rest)| Some((n.parse::<u64>().ok()?, rest)));
         length = length.saturating_add(match cut {
             Some((n, rest)) => n.saturating_add(rest.len() as u64),
             None => (CUT.len() + piece.len()) as u64,

@@ -2,9 +2,7 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{
-    Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown,
-};
+use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown};
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event};

@@ -209,3 +209,25 @@ fn rate(rate: Option<f64>) -> String {
         Some(rate) => words::number(rate.round() as u64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn nothing_on_the_screen_steers_it() {
+        let mut terminal = Terminal::new(TestBackend::new(20, 1)).unwrap();
+        let draw = |frame: &mut Frame<'_>| {
+            frame.buffer_mut().content[1].set_symbol("x\u{202e}");
+            frame.buffer_mut().content[2].set_symbol("\u{1b}");
+            disarm(frame);
+        };
+        terminal.draw(draw).unwrap();
+        let shown: String =
+            terminal.backend().buffer().content.iter().map(|cell| cell.symbol()).collect();
+        assert_eq!(shown.trim_end(), " \u{fffd}\u{fffd}");
+    }
+}
