@@ -47,9 +47,22 @@ fn spare_stack<T>(value: T, refused: Option<&Invalid>) {
 
 /// A value as a JSON tree within [`limits::DEPTH`].
 pub(crate) fn tree<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<Value, Invalid> {
+    tree_within(field, value, limits::DEPTH)
+}
+
+/// A call's arguments as a JSON tree; each of them within [`limits::DEPTH`].
+pub(crate) fn list_tree<T: Serialize + ?Sized>(list: &T) -> Result<Value, Invalid> {
+    tree_within("the arguments", list, limits::DEPTH + 1)
+}
+
+fn tree_within<T: Serialize + ?Sized>(
+    field: &str,
+    value: &T,
+    levels: usize,
+) -> Result<Value, Invalid> {
     let not_json = |reason: String| Invalid::NotJson { field: field.to_owned(), reason };
     match check::depth(value) {
-        Ok(depth) if depth > limits::DEPTH => return Err(too_deep(field, Some(depth))),
+        Ok(depth) if depth > levels => return Err(too_deep(field, Some(depth))),
         Ok(_) => {}
         Err(check::Found::TooDeep) => return Err(too_deep(field, None)),
         Err(check::Found::NotJson(reason)) => return Err(not_json(reason)),
@@ -60,10 +73,19 @@ pub(crate) fn tree<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<Valu
 /// A call's arguments, an object with a field for each, as canonical JSON within [`limits::PAYLOAD`]; each
 /// of them within [`limits::DEPTH`].
 pub(crate) fn arguments(list: &Value) -> Result<String, Invalid> {
-    let field = "the argument list";
+    arguments_of("the argument list", list)
+}
+
+/// The same, under a name that says whose they are.
+pub(crate) fn arguments_of(field: &str, list: &Value) -> Result<String, Invalid> {
     let text = canonical(field, list, limits::DEPTH + 1)?;
     within(field, &text)?;
     Ok(text)
+}
+
+/// The same, however long they are.
+pub(crate) fn long_arguments(list: &Value) -> Result<String, Invalid> {
+    canonical("the argument list", list, limits::DEPTH + 1)
 }
 
 fn too_deep(field: &str, depth: Option<usize>) -> Invalid {

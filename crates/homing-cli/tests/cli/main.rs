@@ -13,6 +13,8 @@ mod hostile;
 mod reading;
 mod schema;
 mod steering;
+#[cfg(unix)]
+mod stopping;
 mod tasks;
 mod terminal;
 mod watching;

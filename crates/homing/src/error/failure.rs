@@ -99,13 +99,13 @@ fn address(error: &(dyn StdError + 'static)) -> *const () {
 }
 
 /// A text as it is kept of an error, a log line or a reason: within [`limits::MESSAGE`], and with NUL, which
-/// not every store can hold, written out.
+/// not every store can hold, shown as `␀`.
 ///
 /// What is too long is cut in the middle: the end of an error that has gone through many parents is its
 /// cause. What is left out is counted, together with what earlier cuts have left out there.
 pub(crate) fn bounded(text: &str) -> String {
     let text = if text.contains('\0') {
-        Cow::Owned(text.replace('\0', "\\0"))
+        Cow::Owned(text.replace('\0', "\u{2400}"))
     } else {
         Cow::Borrowed(text)
     };
@@ -140,6 +140,7 @@ fn uncut_length(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::JobId;
 
     #[test]
     fn the_cause_below_many_parents_is_kept() {
@@ -156,10 +157,30 @@ mod tests {
     }
 
     #[test]
-    fn short_texts_stay_and_nul_is_written_out() {
+    fn short_texts_stay_and_nul_is_shown() {
         assert_eq!(bounded("as it is"), "as it is");
-        assert_eq!(bounded("a\0b"), "a\\0b");
+        assert_eq!(bounded("a\0b"), "a␀b");
         let text = bounded(&"é".repeat(limits::MESSAGE));
         assert!(text.contains(&format!("({} bytes left out)", limits::MESSAGE)), "{text}");
+    }
+
+    /// An error with so many sources below it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Deep(usize, #[source] Option<Box<Deep>>);
+
+    #[test]
+    fn a_chain_of_sources_is_bounded() {
+        let chain = |sources| {
+            (0..=sources).fold(None, |source, n| Some(Box::new(Deep(sources - n, source))))
+        };
+        for (sources, kept) in [(3, 3), (limits::SOURCES, 16), (limits::SOURCES + 1, 16), (99, 16)]
+        {
+            let error: Box<Deep> = chain(sources).unwrap();
+            let failure = Failure::new("kind", JobId::named("j").root(), 1, Reason::Error, "0");
+            let told = failure.with_sources(&*error).sources;
+            let wanted: Vec<_> = (1..=kept).map(|n: usize| n.to_string()).collect();
+            assert_eq!(told, wanted, "{sources} sources");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub mod faulty;
 pub mod histories;
 mod over;
 mod probe;
+pub mod refusing;
+pub mod scripted;
 pub mod transcript;
 
 pub use probe::Probe;

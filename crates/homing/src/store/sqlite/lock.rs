@@ -4,7 +4,7 @@
 //! however long the process was suspended. Files are made and removed inside write transactions only,
 //! so no two processes do either at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ pub(super) struct Locks {
     database: PathBuf,
     directory: PathBuf,
     held: Mutex<HashMap<WorkerId, File>>,
-    /// Workers that a test has killed: a last heartbeat of theirs must not bring them back.
-    #[cfg(feature = "testing")]
-    killed: Mutex<std::collections::HashSet<WorkerId>>,
+    /// Workers that are gone without having left: a last heartbeat of theirs, on its way still, must not
+    /// bring them back.
+    gone: Mutex<HashSet<WorkerId>>,
 }
 
 impl Locks {
@@ -34,8 +34,7 @@ impl Locks {
             database: database.to_owned(),
             directory: directory.into(),
             held: Mutex::default(),
-            #[cfg(feature = "testing")]
-            killed: Mutex::default(),
+            gone: Mutex::default(),
         }
     }
 
@@ -49,8 +48,7 @@ impl Locks {
 
     /// Shows that a worker lives, from now until [`release`](Self::release) or the end of the process.
     pub(super) fn take(&self, worker: WorkerId) -> io::Result<()> {
-        #[cfg(feature = "testing")]
-        if self.killed.lock().unwrap_or_else(PoisonError::into_inner).contains(&worker) {
+        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&worker) {
             return Ok(());
         }
         let mut held = self.held();
@@ -71,9 +69,8 @@ impl Locks {
     }
 
     /// Lets go of a worker's lock; its file stays, as it does when a process dies.
-    #[cfg(feature = "testing")]
     pub(super) fn release(&self, worker: WorkerId) {
-        self.killed.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
         self.held().remove(&worker);
     }
 

@@ -75,9 +75,9 @@ pub async fn g13_values_have_a_depth(lab: Lab) {
     job.signal("go", &fits).await.unwrap();
     assert_eq!(job.outcome().await.unwrap(), fits);
     let most = nested(90);
-    let job = homing.submit(chord([echo(most.clone())], counting)).await.unwrap();
+    let job = homing.submit(chord([echo(most.clone())], counting::with())).await.unwrap();
     assert_eq!(job.outcome().await.unwrap(), 1);
-    let job = homing.submit(chain(echo(most.clone())).then(echo).call()).await.unwrap();
+    let job = homing.submit(chain(echo(most.clone())).then(echo::with()).call()).await.unwrap();
     assert_eq!(job.outcome().await.unwrap(), most);
     for (levels, said) in [(deepest + 1, "101"), (20_000, "more than 256")] {
         deep_values_are_refused(&lab, levels, said).await;
@@ -207,7 +207,8 @@ pub async fn g13_numbers_at_their_ends(lab: Lab) {
             1
         );
     }
-    let combined = homing.submit(chain(leaf(4).run_at(before)).then(leaf).call()).await.unwrap();
+    let combined =
+        homing.submit(chain(leaf(4).run_at(before)).then(leaf::with()).call()).await.unwrap();
     assert_eq!(combined.outcome().await.unwrap(), 4);
     let widest = homing.submit(wide(u64::MAX.into())).await.unwrap();
     assert_eq!(widest.outcome().await.unwrap(), u64::MAX.into());

@@ -161,21 +161,21 @@ async fn zero_bytes(how: String, State(probe): State<Probe>) -> Result<u64> {
     }
 }
 
-/// A zero byte in a log line, a message or a reason is written out on every store, and changes nothing else.
+/// A zero byte in a log line, a message or a reason is shown on every store, and changes nothing else.
 pub async fn zero_bytes_are_written_out(lab: Lab) {
     let worker = lab.worker().register(zero_bytes).start().await.unwrap();
     for (how, value) in [("log and park", 1), ("log and step", 2), ("value", 3)] {
         let job = lab.homing.submit(zero_bytes(how.to_owned())).await.unwrap();
         assert_eq!(lab.turning(job.outcome()).await.unwrap(), value, "{how}");
         let lines = job.log().page().await.unwrap();
-        assert!(lines.iter().all(|line| line.message == "read a\\0b"), "{lines:?}");
+        assert!(lines.iter().all(|line| line.message == "read a␀b"), "{lines:?}");
         assert_eq!(lines.len(), usize::from(how != "value"));
     }
     for (how, attempt) in [("panic", 4), ("error", 2)] {
         let job = lab.homing.submit(zero_bytes(how.to_owned())).await.unwrap();
         let error = lab.turning(job.outcome()).await.unwrap_err();
         let failure = error.failure().unwrap();
-        assert_eq!((failure.attempt, failure.message.as_str()), (attempt, "bad a\\0b"));
+        assert_eq!((failure.attempt, failure.message.as_str()), (attempt, "bad a␀b"));
     }
     lab.close([worker]).await;
 }
