@@ -1,13 +1,14 @@
 //! Standard output: lines for people, or one JSON object per line; never both.
 
 use std::fmt;
-use std::io::{BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
+use serde_json::ser::Formatter;
 
-use crate::Result;
+use crate::{Result, words};
 
 /// Standard output. Styles are stripped unless it is a terminal that shows them.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Output {
 
     /// A line for people.
     pub(crate) fn line(&self, text: impl fmt::Display) -> Result<()> {
-        Ok(writeln!(self.lock(), "{text}")?)
+        Ok(writeln!(self.lock(), "{}", words::printed(&text.to_string()))?)
     }
 
     /// Text as it is.
@@ -43,7 +44,8 @@ impl Output {
     /// An object for programs, on a line of its own. See `docs/cli.schema.json`.
     pub(crate) fn json(&self, object: &impl Serialize) -> Result<()> {
         let mut stream = self.lock();
-        serde_json::to_writer(&mut *stream, object)?;
+        let writer = &mut serde_json::Serializer::with_formatter(&mut *stream, Harmless);
+        object.serialize(writer)?;
         Ok(stream.write_all(b"\n")?)
     }
 
@@ -60,5 +62,29 @@ impl Output {
 /// Writes a message to standard error.
 pub(crate) fn say(message: impl fmt::Display) {
     // With standard error gone there is nobody left to tell.
-    let _ = writeln!(anstream::stderr(), "{message}");
+    let _ = writeln!(anstream::stderr(), "{}", words::printed(&message.to_string()));
+}
+
+/// JSON on one line, in which all that could steer a terminal is escaped: JSON itself asks for less.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(words::steers) {
+            let (before, from) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut characters = from.chars();
+            if let Some(character) = characters.next() {
+                // Each of them is one unit of UTF-16.
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }

@@ -2,12 +2,15 @@
 
 use anstyle::Style;
 
+use crate::style;
+
 /// A cell and its style; the style takes no room.
 pub(crate) type Cell = (String, Style);
 
 /// A plain cell.
 pub(crate) fn plain(text: impl std::fmt::Display) -> Cell {
-    (text.to_string(), Style::new())
+    // As it will be printed, so that its width is known.
+    (crate::words::line(&text.to_string(), usize::MAX), Style::new())
 }
 
 /// Rows under their headings.
@@ -21,7 +24,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with headings; the columns of numbers are aligned to the right.
     pub(crate) fn new(headings: &[&str], numbers: &'static [usize]) -> Self {
-        let headings = headings.iter().map(|text| ((*text).to_owned(), crate::style::BOLD));
+        let headings = headings.iter().map(|text| ((*text).to_owned(), style::BOLD));
         Self { rows: vec![headings.collect()], numbers }
     }
 
@@ -49,8 +52,8 @@ impl Table {
                 };
                 let after = if at + 1 == row.len() { "" } else { &after };
                 let gap = if at == 0 { "" } else { "  " };
-                let cell = format!("{gap}{before}{style}{text}{style:#}{after}");
-                line += &cell;
+                let text = style::paint(*style, text);
+                line += &format!("{gap}{before}{text}{after}");
             }
             line.trim_end().to_owned()
         })
@@ -64,9 +67,10 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(&["NAME", "N", "STATE"], &[1]);
-        table.row(vec![plain("a"), plain(12_345), ("late".to_owned(), crate::style::BAD)]);
+        table.row(vec![plain("a"), plain(12_345), ("late".to_owned(), style::BAD)]);
         table.row(vec![plain("bücher"), plain(1), plain("")]);
-        let lines = table.lines().map(|line| anstream::adapter::strip_str(&line).to_string());
+        let lines = table.lines().map(|line| crate::words::printed(&line));
+        let lines = lines.map(|line| anstream::adapter::strip_str(&line).to_string());
         let expected = ["NAME        N  STATE", "a       12345  late", "bücher      1"];
         assert_eq!(lines.collect::<Vec<_>>(), expected);
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use homing::{Counts, JobId, Retried, Time};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
+use crate::style;
+
 /// A duration in at most two units: `812 ms`, `3.2 s`, `4 min 12 s`, `2 h 5 min`, `3 d 4 h`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -92,8 +94,8 @@ pub(crate) fn number(n: u64) -> String {
     text
 }
 
-/// Text on one line of at most `width` characters; what is cut off ends in an ellipsis. Control
-/// characters, which could steer a terminal, are shown escaped.
+/// Text on one line of at most `width` characters; what is cut off ends in an ellipsis. What could steer a
+/// terminal is shown escaped.
 pub(crate) fn line(text: &str, width: usize) -> String {
     let (text, mut line) = (text.trim_end(), String::new());
     for (at, part) in text.chars().enumerate() {
@@ -103,11 +105,43 @@ pub(crate) fn line(text: &str, width: usize) -> String {
         }
         match part {
             '\n' => line.push(' '),
-            part if part.is_control() => line.extend(part.escape_default()),
+            part if steers(part) => line.extend(part.escape_default()),
             part => line.push(part),
         }
     }
     line
+}
+
+/// The door to the terminal: a line as it is written there. All that is printed for people goes through it.
+///
+/// Marks of [`style`] become what shows the style. Every other character that could steer the terminal, or
+/// show the rest of the line other than it is, is shown escaped, a line feed too: it came with the data, and
+/// data may come from anybody.
+pub(crate) fn printed(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for part in text.chars() {
+        match style::of_mark(part) {
+            Some(sequence) => line += &sequence,
+            None if steers(part) => line.extend(part.escape_default()),
+            None => line.push(part),
+        }
+    }
+    line
+}
+
+/// Whether a character moves the cursor, turns the direction of text, breaks the line, or does anything else
+/// but show itself.
+pub(crate) fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{fdd0}'..='\u{fdef}'
+        )
 }
 
 /// Reads a duration such as `90s`, `15m`, `2h 30m`, `7d` or `2w`; a day has 24 hours.
@@ -173,8 +207,18 @@ mod tests {
     fn lines_are_one_line_and_harmless() {
         assert_eq!(line("two\nlines", 80), "two lines");
         assert_eq!(line("\u{1b}[31mred", 80), "\\u{1b}[31mred");
+        assert_eq!(line("a\u{202e}b\u{fdd3}", 80), "a\\u{202e}b\\u{fdd3}");
         assert_eq!(line("12345", 5), "12345");
         assert_eq!(line("123456", 5), "1234…");
+    }
+
+    #[test]
+    fn only_our_own_styles_steer_the_terminal() {
+        let data = "\u{1b}[31mred\u{9b}2J\u{202e}\u{2028}\0\n";
+        let line = printed(&style::paint(style::BAD, data));
+        let escaped = "\\u{1b}[31mred\\u{9b}2J\\u{202e}\\u{2028}\\u{0}\\n";
+        assert_eq!(line, format!("{}{escaped}{:#}", style::BAD, style::BAD));
+        assert_eq!(printed("bücher 日本"), "bücher 日本");
     }
 
     #[test]

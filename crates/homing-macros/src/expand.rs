@@ -218,7 +218,7 @@ impl Expansion<'_> {
         let parameters = self.arguments().map(|(name, ty)| quote!(#name: #ty));
         let encoded = self.arguments().map(|(name, ty)| {
             let stored = stored_name(name);
-            quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(&#name)))
+            quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(#name)))
         });
         let mut body =
             Group::new(Delimiter::Brace, quote!(::homing::Call::build(&[#(#encoded),*])));
@@ -253,7 +253,7 @@ impl Expansion<'_> {
         let parameters = rest.iter().map(|(name, ty)| quote!(#name: #ty));
         let encoded = rest.iter().map(|(name, ty)| {
             let stored = stored_name(name);
-            quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(&#name)))
+            quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(#name)))
         });
         let stored = stored_name(first);
         quote! {

@@ -14,6 +14,7 @@ use crate::clock::Time;
 use crate::error::Invalid;
 use crate::id::digest;
 use crate::limits;
+pub(crate) use crate::names::name;
 use crate::state::Backoff;
 use crate::store::{NewTask, Policy};
 use crate::task::{Kind, Options};
@@ -91,6 +92,7 @@ impl Draft {
     pub(crate) fn fix(self, now: Time, queue: &str, priority: i16) -> Result<NewTask, Invalid> {
         let arguments = self.arguments?;
         let options = self.options;
+        options.check()?;
         let queue = options.queue.unwrap_or_else(|| queue.to_owned());
         name("the kind", &self.kind)?;
         name("the queue", &queue)?;
@@ -117,22 +119,6 @@ impl Draft {
             tags: self.tags,
         })
     }
-}
-
-/// Checks a name: not empty, not too long, no control characters.
-pub(crate) fn name(field: &'static str, name: &str) -> Result<(), Invalid> {
-    let (length, limit) = (name.len(), limits::NAME);
-    if name.is_empty() {
-        return Err(Invalid::Empty { field });
-    }
-    if length > limit {
-        return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint: "" });
-    }
-    if name.chars().any(char::is_control) {
-        let value = name.escape_debug().to_string();
-        return Err(Invalid::Value { field, value, reason: "control characters are not allowed" });
-    }
-    Ok(())
 }
 
 fn tags(tags: &[String]) -> Result<(), Invalid> {
@@ -180,7 +166,7 @@ impl<K: Kind, L> Call<K, L> {
         self.option(|options| options.priority = Some(priority))
     }
 
-    /// Starts no earlier than this long from now.
+    /// Starts no earlier than this long from now; with [`Duration::MAX`], never.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.draft.start = Start::After(delay);
         self
@@ -208,12 +194,13 @@ impl<K: Kind, L> Call<K, L> {
         self.option(|options| options.backoff = Some(backoff))
     }
 
-    /// Attempts in all, however often the budget of retries is renewed. Default: 1,000.
+    /// Attempts in all, however often the budget of retries is renewed; 0 is refused. Default: 1,000.
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.option(|options| options.max_attempts = Some(attempts))
     }
 
-    /// The longest stretch from claim to park or end; longer is a failure. Default: none.
+    /// The longest stretch from claim to park or end; longer is a failure. Zero is
+    /// refused. Default: none.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.option(|options| options.timeout = Some(timeout))
     }
@@ -225,18 +212,21 @@ impl<K: Kind, L> Call<K, L> {
         self.option(|options| options.soft_timeout = Some(after))
     }
 
-    /// The longest life of the whole task, waits included; longer is a final failure. Default: none.
+    /// The longest life of the whole task, waits included; longer is a final failure. Zero is
+    /// refused. Default: none.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.option(|options| options.deadline = Some(deadline))
     }
 
-    /// The longest time until the task starts; longer is a final failure. Default: none.
+    /// The longest time until the task starts; longer is a final failure. Zero is
+    /// refused. Default: none.
     pub fn expires(self, expires: Duration) -> Self {
         self.option(|options| options.expires = Some(expires))
     }
 
     /// Gives the child a place of its own, so that it is found again whatever is spawned before it.
-    /// Unique in its set. Default: the set and the number of the spawn.
+    /// Unique in its set. Default: the set and the number of the spawn. A job that is submitted from
+    /// outside has no such place: there it is refused.
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.draft.place = Some(place.into());
         self
@@ -255,18 +245,23 @@ impl<K: Kind, L> fmt::Debug for Call<K, L> {
     }
 }
 
+/// An argument that does not know its name yet.
+pub(crate) const ARGUMENT: &str = "an argument";
+
 fn object(arguments: &[(&str, Result<Value, Invalid>)]) -> Result<String, Invalid> {
     let mut object = Map::new();
     for (name, value) in arguments {
         let value = value.clone().map_err(|error| match error {
-            Invalid::NotJson { reason, .. } => {
+            Invalid::NotJson { field, reason } if field == ARGUMENT => {
                 Invalid::NotJson { field: format!("the argument `{name}`"), reason }
             }
+            Invalid::TooDeep { field, depth, limit } if field == ARGUMENT => {
+                Invalid::TooDeep { field: format!("the argument `{name}`"), depth, limit }
+            }
+            // Of a call within the arguments of a combinator: it has its name.
             other => other,
         })?;
         object.insert((*name).to_owned(), value);
     }
-    let text = crate::encode::canonical(&Value::Object(object));
-    crate::encode::within("the argument list", &text)?;
-    Ok(text)
+    crate::encode::arguments(&Value::Object(object))
 }

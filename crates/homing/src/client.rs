@@ -14,7 +14,6 @@ use crate::clock::{Clock, Time};
 use crate::context::refuse_inside;
 use crate::error::{Invalid, OpenError, RemoveError, SubmitError};
 use crate::id::{JobId, TaskId};
-use crate::limits;
 use crate::store::read::{
     Breach, JobFilter, JobView, KindView, QueueView, StoreView, TaskView, WorkerView,
 };
@@ -122,8 +121,7 @@ impl Homing {
     /// refused; types are checked by the body.
     pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
         let text = if arguments.is_object() {
-            let text = crate::encode::canonical(arguments);
-            crate::encode::within("the argument list", &text).map(|()| text)
+            crate::encode::arguments(arguments)
         } else {
             let reason = "give an object with a field for each argument".to_owned();
             Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
@@ -140,6 +138,11 @@ impl Homing {
 
     /// Jobs, newest first, one page.
     pub async fn jobs(&self, filter: JobFilter) -> Result<Vec<JobView>, store::Error> {
+        // No store has such a text in a row, and not every store can be asked for it.
+        let texts = [&filter.kind, &filter.title, &filter.tag, &filter.queue];
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            return Ok(Vec::new());
+        }
         self.store.jobs(filter).await
     }
 
@@ -285,25 +288,6 @@ impl Homing {
 /// Rounds of upkeep that one verb of the client's does at most.
 const UPKEEP: u32 = 20;
 
-/// Checks what only a job has.
-pub(crate) fn check_job(title: Option<&str>, key: Option<&str>) -> Result<(), Invalid> {
-    for (field, text) in [("the title", title), ("the key", key)] {
-        let Some(text) = text else { continue };
-        let (length, limit) = (text.len(), limits::TITLE);
-        if length > limit {
-            return Err(Invalid::TooLong { field: field.to_owned(), length, limit, hint: "" });
-        }
-        if text.is_empty() {
-            return Err(Invalid::Empty { field });
-        }
-        if text.contains('\0') {
-            let value = text.escape_debug().to_string();
-            return Err(Invalid::Value { field, value, reason: "NUL is not allowed" });
-        }
-    }
-    Ok(())
-}
-
 fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
     // Those of homing itself are parts of chains, groups and chords.
     let names = known.iter().map(|view| view.name.as_str());
@@ -343,7 +327,12 @@ impl Order {
     }
 
     fn fix(self, now: Time) -> Result<NewJob, Invalid> {
-        check_job(self.title.as_deref(), self.key.as_deref())?;
+        crate::names::job(self.title.as_deref(), self.key.as_deref())?;
+        if let Some(value) = self.draft.place {
+            let reason =
+                "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
+            return Err(Invalid::Value { field: "the place", value, reason });
+        }
         let task = self.draft.fix(now, "default", 0)?;
         let id = self.id.unwrap_or_else(JobId::fresh);
         Ok(NewJob { id, task, title: self.title, key: self.key, origin: None })
@@ -353,8 +342,11 @@ impl Order {
     /// body knows.
     fn check_arguments(&self, kind: &KindView) -> Result<(), Invalid> {
         let given = self.draft.arguments.clone()?;
-        let given: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&given).unwrap_or_default();
+        let given: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&given)
+            .map_err(|error| Invalid::NotJson {
+                field: "the arguments".to_owned(),
+                reason: error.to_string(),
+            })?;
         let Some(unknown) = given.keys().find(|name| !kind.arguments.contains(name)) else {
             return Ok(());
         };

@@ -11,12 +11,14 @@ use crate::state::Directive;
 
 mod client;
 mod failure;
+mod foreign;
 mod join;
 mod misuse;
 
 pub use client::{OpenError, OutcomeError, RemoveError, RetryError, StartError, SubmitError};
 pub(crate) use failure::bounded;
 pub use failure::{Failure, Reason};
+pub(crate) use foreign::{chain, discard, panic_text, shown};
 pub use join::{JoinError, TimedOut};
 pub use misuse::{Invalid, Misuse};
 
@@ -63,14 +65,7 @@ impl Error {
 
     /// The first error of a type along the chain of sources.
     pub fn find<E: StdError + 'static>(&self) -> Option<&E> {
-        let mut next: Option<&(dyn StdError + 'static)> = Some(&*self.inner);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref() {
-                return Some(found);
-            }
-            next = error.source();
-        }
-        None
+        chain(&*self.inner).find_map(|error| error.downcast_ref())
     }
 }
 
@@ -82,11 +77,9 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inner)?;
-        let mut source = self.inner.source();
-        while let Some(error) = source {
-            write!(f, "\n  caused by: {error}")?;
-            source = error.source();
+        for (n, error) in chain(&*self.inner).enumerate() {
+            f.write_str(if n == 0 { "" } else { "\n  caused by: " })?;
+            f.write_str(&shown(&error))?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::context::{Context, current};
-use crate::error::{JoinError, Misuse};
+use crate::error::{Invalid, JoinError, Misuse};
 use crate::handle::JoinHandle;
 use crate::id::Local;
 use crate::store::{Abort, Event};
@@ -52,6 +52,20 @@ pub enum FailurePolicy {
 }
 
 impl FailurePolicy {
+    /// Refuses what is no share of anything, and what JSON has no word for.
+    fn check(self) -> Result<(), Invalid> {
+        match self {
+            Self::ToleratePercent { percent } if !(0.0..=100.0).contains(&percent) => {
+                Err(Invalid::Value {
+                    field: "the percentage of a policy",
+                    value: percent.to_string(),
+                    reason: "it must be from 0 to 100",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The number of losses at which the policy is broken, `lost_before` of which were given out.
     pub(crate) fn breaking(self, spawned: u64, lost_before: u64) -> u64 {
         let allowed = self.allowed(spawned, lost_before);
@@ -97,8 +111,15 @@ impl<T> JoinSet<T> {
 
     /// An empty set whose place does not depend on the sets created before it.
     ///
-    /// The name must be unique in the body (1 to 200 bytes).
+    /// The name must be unique in the body (1 to 200 bytes, no control characters): another name ends
+    /// the task as [`Misuse`].
     pub fn named(name: &str) -> Self {
+        if let Err(refused) = crate::names::name("the set's name", name) {
+            let set = Self::new();
+            set.refuse(refused);
+            return set;
+        }
+        let name = crate::names::in_place(name);
         let set = Self::create(|context| context.named_place(&format!("set:{name}")));
         if let Ok(context) = &set.context
             && context.with_set(set.set, |state| std::mem::replace(&mut state.named, true))
@@ -106,6 +127,13 @@ impl<T> JoinSet<T> {
             context.refuse(Misuse::DoubledPlace { place: set.place.clone() });
         }
         set
+    }
+
+    /// Ends the task for what a verb without an error was given.
+    fn refuse(&self, refused: Invalid) {
+        if let Ok(context) = &self.context {
+            context.refuse(refused.into());
+        }
     }
 
     fn create(place: impl FnOnce(&Context) -> String) -> Self {
@@ -120,8 +148,14 @@ impl<T> JoinSet<T> {
     }
 
     /// Chooses the failure policy. Default: [`FailurePolicy::FailFast`].
+    ///
+    /// A percentage that is none (below 0, above 100, not a number) ends the task as [`Misuse`].
     #[must_use]
     pub fn policy(mut self, policy: FailurePolicy) -> Self {
+        if let Err(refused) = policy.check() {
+            self.refuse(refused);
+            return self;
+        }
         self.policy = policy;
         if let Ok(context) = &self.context {
             context.with_set(self.set, |state| state.policy = policy);

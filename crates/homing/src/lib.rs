@@ -63,6 +63,7 @@ mod job_wait;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod names;
 mod overdue;
 mod point;
 mod replay;

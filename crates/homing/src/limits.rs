@@ -6,6 +6,10 @@ use std::time::Duration;
 
 /// Largest value of one argument list, outcome, step or signal, in bytes of JSON.
 pub const PAYLOAD: usize = 1024 * 1024;
+/// Deepest nesting of a value: lists, maps and structs within each other.
+pub const DEPTH: usize = 100;
+/// How deep a value is measured; what is deeper is refused unmeasured.
+pub const DEPTH_MEASURED: usize = 256;
 /// Longest name: kind, queue, step, place, signal, tag, in bytes.
 pub const NAME: usize = 200;
 /// Longest title or unique key of a job, in bytes.
@@ -61,8 +65,14 @@ pub const MAX_CRASHES: u32 = 5;
 pub const SUSPECT: u32 = 2;
 /// How long a worker's lease lasts without a heartbeat.
 pub const LEASE: Duration = Duration::from_secs(15);
+/// Shortest lease: with a shorter one a healthy worker would be given up between two heartbeats.
+pub const LEASE_MIN: Duration = Duration::from_millis(250);
+/// Longest lease: for so long a dead worker's tasks wait for another.
+pub const LEASE_MAX: Duration = Duration::from_hours(24);
 /// Slots of a worker.
 pub const CONCURRENCY: usize = 64;
+/// Most slots of a worker.
+pub const CONCURRENCY_MAX: usize = 1_000_000;
 /// Parked futures a worker keeps in memory.
 pub const RESIDENT: usize = 10_000;
 /// How long a parked future stays in memory.

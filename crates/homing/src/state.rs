@@ -92,7 +92,8 @@ pub struct Backoff {
 
 impl Backoff {
     /// Pauses that double from `min` with every failure in a row, up to `max`, each shortened by up to
-    /// a quarter so that tasks which failed together do not come back together.
+    /// a quarter so that tasks which failed together do not come back together. A `max` below `min` is
+    /// `min`: the same pause every time.
     pub const fn exponential(min: Duration, max: Duration) -> Self {
         Self { min, max }
     }
@@ -112,7 +113,8 @@ impl Backoff {
         let full = self.min.checked_mul(factor).unwrap_or(self.max).min(self.max);
         let hash =
             digest(&[b"jitter", task.job.as_bytes(), &task.local.0, &attempt.to_be_bytes()])[0];
-        full.mul_f64(1.0 - f64::from(hash) / 1024.0)
+        // Not by floats: the longest duration of all has no float.
+        full - full / 1024 * u32::from(hash)
     }
 }
 
@@ -253,6 +255,13 @@ mod tests {
             let pause = backoff.pause(failures, task, failures);
             let full = Duration::from_secs(1u64 << (failures - 1).min(20)).min(backoff.max);
             assert!(pause <= full && pause >= full.mul_f64(0.75), "{failures}: {pause:?}");
+        }
+        let (zero, max) = (Duration::ZERO, Duration::MAX);
+        for attempt in 0..2_000 {
+            let longest = Backoff::exponential(max - Duration::from_nanos(1), max);
+            assert!(longest.pause(u32::MAX, task, attempt) >= max / 4 * 3);
+            assert_eq!(Backoff::exponential(zero, max).pause(u32::MAX, task, attempt), zero);
+            assert_eq!(Backoff::exponential(max, zero).pause(attempt, task, attempt), max);
         }
     }
 }

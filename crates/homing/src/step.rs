@@ -89,7 +89,7 @@ async fn run<T: Serialize + DeserializeOwned>(
                 let _executing = context.executing();
                 work.await?
             };
-            let value = crate::encode::value("the step's result", &value);
+            let value = crate::encode::owned("the step's result", value);
             let text = value.map_err(|error| Error::from(error).fatal())?;
             context.record(&place, Entry::Step(text.clone()));
             context.commit().await;

@@ -72,6 +72,31 @@ pub struct Options {
 }
 
 impl Options {
+    /// Refuses numbers that mean nothing. There is no upper bound: a duration without end never passes.
+    pub(crate) fn check(&self) -> std::result::Result<(), Invalid> {
+        if let Some(queue) = &self.queue {
+            crate::names::name("the queue", queue)?;
+        }
+        if self.max_attempts == Some(0) {
+            let (field, value) = ("max_attempts", "0".to_owned());
+            return Err(Invalid::Value { field, value, reason: "it must be at least 1" });
+        }
+        let spans = [
+            ("the task's timeout", self.timeout),
+            ("the task's soft timeout", self.soft_timeout),
+            ("the task's deadline", self.deadline),
+            ("the task's expiry", self.expires),
+        ];
+        match spans.into_iter().find(|(_, span)| *span == Some(Duration::ZERO)) {
+            Some((field, _)) => Err(Invalid::Value {
+                field,
+                value: "0s".to_owned(),
+                reason: "it must be longer, or the task could never run",
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// What a call takes over from its kind. Retries, backoff and timeouts stay with the worker's version
     /// of the task unless a call says otherwise, so that a release can change them for what is queued.
     pub(crate) fn of_a_call(self) -> Self {
@@ -139,7 +164,8 @@ impl fmt::Debug for States {
 /// What a body is begun with.
 #[derive(Debug)]
 pub struct Input {
-    arguments: Value,
+    /// Or why what was stored is no JSON.
+    arguments: std::result::Result<Value, String>,
     states: Arc<States>,
 }
 
@@ -147,7 +173,7 @@ impl Input {
     /// Arguments as they were stored, and the worker's states.
     pub(crate) fn new(arguments: &str, states: Arc<States>) -> Self {
         // What does not parse is reported by the first argument asked for.
-        Self { arguments: serde_json::from_str(arguments).unwrap_or(Value::Null), states }
+        Self { arguments: crate::encode::parse(arguments), states }
     }
 
     /// One argument.
@@ -156,11 +182,15 @@ impl Input {
     /// What was stored does not decode: the task stands still until a worker comes that understands
     /// it.
     pub fn argument<T: DeserializeOwned>(&self, name: &'static str) -> Result<T> {
-        let value = self.arguments.get(name).cloned().unwrap_or(Value::Null);
-        serde_json::from_value(value).map_err(|error| {
-            let what = format!("the argument `{name}`");
-            Error::from(Undecodable { what, reason: error.to_string() })
-        })
+        let undecodable = |what, reason| Error::from(Undecodable { what, reason });
+        let list = self
+            .arguments
+            .as_ref()
+            .map_err(|reason| undecodable("the argument list".to_owned(), reason.clone()))?;
+        // An argument that came later is missing in calls from before it; it may be optional.
+        let value = list.get(name).cloned().unwrap_or(Value::Null);
+        serde_json::from_value(value)
+            .map_err(|error| undecodable(format!("the argument `{name}`"), error.to_string()))
     }
 
     /// One state.
@@ -183,8 +213,8 @@ pub(crate) struct Undecodable {
 }
 
 /// An argument on its way into a call.
-pub fn encode<T: Serialize + ?Sized>(value: &T) -> std::result::Result<Value, Invalid> {
-    crate::encode::tree("an argument", value)
+pub fn encode<T: Serialize>(value: T) -> std::result::Result<Value, Invalid> {
+    crate::encode::owned_tree(crate::call::ARGUMENT, value)
 }
 
 /// A registered kind, its types erased.
@@ -213,7 +243,7 @@ impl fmt::Debug for Definition {
 fn run<K: Kind>(input: Input) -> Body<String> {
     Box::pin(async move {
         let value = K::body(input).await?;
-        crate::encode::value("the returned value", &value)
+        crate::encode::owned("the returned value", value)
             .map_err(|error| Error::from(error).fatal())
     })
 }

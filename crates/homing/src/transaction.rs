@@ -99,7 +99,7 @@ where
         let _transacting = context.transacting();
         work(&tx).await.map_err(Into::into)?
     };
-    let value = crate::encode::value("the transaction's result", &value);
+    let value = crate::encode::owned("the transaction's result", value);
     let text = value.map_err(|error| Error::from(error).fatal())?;
     let Some(unit) = context.record_elsewhere(place, Entry::Step(text.clone())) else {
         return context.halt(Halt::Lost).await;

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Call;
 use crate::context::{Context, current};
-use crate::error::{JoinError, Misuse};
+use crate::error::{Invalid, JoinError, Misuse};
 use crate::id::{JobId, Local, TaskId};
 use crate::log::Level;
+use crate::names::in_place;
 use crate::store::{Entry, Event, NewJob};
 use crate::task::Kind;
 use crate::wait::Condition;
@@ -61,15 +62,17 @@ impl Durable for Sleep {
 ///
 /// # Errors
 /// [`JoinError::Undecodable`] if the value is no `T`, [`JoinError::TimedOut`] with a timeout,
-/// [`JoinError::Misuse`] outside a task.
+/// [`JoinError::Misuse`] outside a task, and for a name that no signal can have (1 to 200 bytes, no control
+/// characters).
 pub fn signal<T: DeserializeOwned + Send>(name: &str) -> Waiting<'static, Signal<T>> {
-    Waiting::new(Signal { name: name.to_owned(), value: PhantomData })
+    let name = crate::names::name("the signal's name", name).map(|()| name.to_owned());
+    Waiting::new(Signal { name, value: PhantomData })
 }
 
 /// See [`signal`].
 #[derive(Debug)]
 pub struct Signal<T> {
-    name: String,
+    name: Result<String, Invalid>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -77,15 +80,19 @@ impl<T: DeserializeOwned + Send> Durable for Signal<T> {
     type Output = Result<T, JoinError>;
 
     fn name(&self) -> String {
-        format!("signal:{}", self.name)
+        format!("signal:{}", self.name.as_deref().unwrap_or_default())
     }
 
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
-        let name = self.name.clone();
+        // Nobody can send what the door refuses.
+        let name = self.name.clone().ok()?;
         Some(Condition::Signal { name })
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        if let Err(refused) = self.name {
+            return Err(Misuse::from(refused).into());
+        }
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
@@ -166,11 +173,11 @@ impl<K: Kind> Detach<K> {
     async fn run(self) -> Result<JobId, Misuse> {
         let context = current("detach")?;
         let place = match &self.call.draft.place {
-            Some(name) => context.place_once(&format!("detach@{name}")).await,
+            Some(name) => context.place_once(&format!("detach@{}", in_place(name))).await,
             None => context.place(&format!("detach:{}", self.call.draft.kind)),
         };
         let task = self.call.draft.fix(context.now(), "default", 0)?;
-        crate::client::check_job(self.title.as_deref(), self.key.as_deref())?;
+        crate::names::job(self.title.as_deref(), self.key.as_deref())?;
         let _op = context.begin(&place, false).await;
         let hash = crate::id::digest(&[task.kind.as_bytes(), &task.hash]);
         let (own, origin) = (self.id.is_some() || self.key.is_some(), Some(context.task));
@@ -194,7 +201,7 @@ impl<K: Kind> Detach<K> {
 /// The job that a detached call with a key or an id of its own has become: itself, or the open job that
 /// holds the key. Remembered, because the key may be another's by the time of a replay.
 async fn settled(context: &Arc<Context>, place: &str, job: NewJob) -> Result<JobId, Misuse> {
-    let place = format!("{place}/job");
+    let place = format!("{place}~job");
     if let Some(Entry::Step(text)) = context.recall(&place).await {
         match crate::encode::parse(&text) {
             Ok(id) => return Ok(id),

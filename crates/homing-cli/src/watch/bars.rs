@@ -41,12 +41,12 @@ impl Bars {
     pub(super) fn show(&mut self, job: &JobView, log: &[Line], over: bool) -> Result<()> {
         self.pace.see(Instant::now(), job.counts.ended(), job.progress);
         for line in log {
-            self.all.println(self.painted(text(line)))?;
+            self.all.println(self.painted(&text(line)))?;
         }
         let status = style::paint(style::of_status(job.status), job.status);
         let title = words::line(job.title.as_deref().unwrap_or(&job.kind), 200);
         let head = format!("{} {status} {}", style::paint(style::BOLD, title), job.id);
-        self.head.set_message(self.painted(head));
+        self.head.set_message(self.painted(&head));
         self.bar.set_position((job.progress / 100.0 * STEPS as f64) as u64);
         let (ended, spawned) = (job.counts.ended(), job.counts.spawned());
         let (ended, spawned) = (words::number(ended), words::count(spawned, "task", "tasks"));
@@ -56,13 +56,14 @@ impl Bars {
         self.bar.set_message(done);
         self.states.set_message(words::states(&job.counts));
         if over {
-            self.states.set_message(self.painted(outcome(job)));
+            self.states.set_message(self.painted(&outcome(job)));
             self.close();
         }
         Ok(())
     }
 
-    fn painted(&self, text: String) -> String {
+    fn painted(&self, text: &str) -> String {
+        let text = words::printed(text);
         if self.coloured { text } else { anstream::adapter::strip_str(&text).to_string() }
     }
 

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod errors;
+mod hostile;
 mod reading;
 mod schema;
 mod steering;

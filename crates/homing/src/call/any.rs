@@ -68,13 +68,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> AnyCall<T> {
     ///
     /// What is wrong with the name or the arguments is told when the call is spawned or submitted.
     pub fn named<A: Serialize + ?Sized>(kind: &str, arguments: &A) -> Self {
-        let arguments = crate::encode::tree("the arguments", arguments).and_then(|tree| {
+        let arguments = crate::encode::list_tree(arguments).and_then(|tree| {
             if !tree.is_object() {
                 let reason = "give an object with a field for each argument".to_owned();
                 return Err(Invalid::NotJson { field: "the arguments".to_owned(), reason });
             }
-            let text = crate::encode::canonical(&tree);
-            crate::encode::within("the argument list", &text).map(|()| text)
+            crate::encode::arguments(&tree)
         });
         Self::of(Draft::new(kind, arguments, Options::default()))
     }

@@ -45,27 +45,30 @@ impl Stored {
 
     /// The call, given the value before it if it wants one.
     pub(crate) fn draft(self, value: &Value) -> Draft {
-        let kind = self.kind.clone();
-        let mut draft = self.unbounded(value);
-        draft.arguments = draft.arguments.and_then(|text| {
-            let field = format!("the argument list of `{kind}`");
-            crate::encode::within(&field, &text).map(|()| text)
-        });
-        draft
+        let field = format!("the argument list of `{}`", self.kind);
+        self.given(value).drafted(|list| crate::encode::arguments_of(&field, list))
     }
 
     /// As [`draft`](Self::draft), however long the arguments become.
-    pub(crate) fn unbounded(mut self, value: &Value) -> Draft {
+    pub(crate) fn unbounded(self, value: &Value) -> Draft {
+        self.given(value).as_it_is()
+    }
+
+    fn given(mut self, value: &Value) -> Self {
         if let Some(name) = self.lacks.take().filter(|name| !name.is_empty()) {
             self.arguments.insert(name, value.clone());
         }
-        self.as_it_is()
+        self
     }
 
     fn as_it_is(self) -> Draft {
+        self.drafted(crate::encode::long_arguments)
+    }
+
+    fn drafted(self, text: impl FnOnce(&Value) -> Result<String, Invalid>) -> Draft {
         let Self { kind, arguments, lacks, options, start, place, tags } = self;
-        let arguments = crate::encode::canonical(&Value::Object(arguments));
-        Draft { kind, arguments: Ok(arguments), options, start, place, tags, lacks }
+        let arguments = text(&Value::Object(arguments));
+        Draft { kind, arguments, options, start, place, tags, lacks }
     }
 }
 

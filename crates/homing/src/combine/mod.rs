@@ -112,9 +112,8 @@ fn planned<K: Kind, L: Shape>(what: &str, plan: Result<impl Serialize, Invalid>)
     let arguments = plan.and_then(|plan| {
         let field = format!("the plan of a {what}");
         let tree = crate::encode::tree(&field, &plan)?;
-        let text = crate::encode::canonical(&Value::Object(
-            [(PLAN.to_owned(), tree)].into_iter().collect(),
-        ));
+        let list = Value::Object([(PLAN.to_owned(), tree)].into_iter().collect());
+        let text = crate::encode::long_arguments(&list)?;
         let (length, limit) = (text.len(), limits::PAYLOAD);
         let hint = ": write a task that spawns the calls, which has no such limit";
         if length > limit {

@@ -10,6 +10,7 @@ use crate::error::{Invalid, Misuse};
 use crate::id::{Local, TaskId};
 use crate::join_set::FailurePolicy;
 use crate::limits;
+use crate::names::in_place;
 use crate::store::read::{bytes_of, is_full};
 use crate::store::{Event, NewChild};
 
@@ -130,7 +131,7 @@ impl Context {
         let task = draft.fix(self.now(), &self.queue, self.priority)?;
         let (place, number, numbered) = self.with_set(set, |state| {
             let place = match &own_place {
-                Some(name) => format!("{}@{name}", state.place),
+                Some(name) => format!("{}@{}", state.place, in_place(name)),
                 None => format!("{}[{}]", state.place, state.numbered),
             };
             (place, state.issued, state.numbered)

@@ -1,5 +1,6 @@
 //! A task's failure as it is stored: what a parent or client gets back.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -52,7 +53,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with no sources; an overlong message ends in a count of what is left out.
+    /// A failure with no sources; an overlong message is cut in its middle.
     pub(crate) fn new(kind: &str, id: TaskId, attempt: u32, reason: Reason, message: &str) -> Self {
         let kind = kind.to_owned();
         Self { kind, id, attempt, reason, message: bounded(message), sources: Vec::new() }
@@ -60,10 +61,17 @@ impl Failure {
 
     /// The same with the messages of an error's sources.
     pub(crate) fn with_sources(mut self, error: &(dyn StdError + 'static)) -> Self {
-        let mut next = error.source();
-        while let (Some(source), true) = (next, self.sources.len() < limits::SOURCES) {
-            self.sources.push(bounded(&source.to_string()));
-            next = source.source();
+        let mut before = vec![(address(error), self.message.clone())];
+        for source in super::chain(error).skip(1) {
+            if self.sources.len() == limits::SOURCES {
+                break;
+            }
+            let link = (address(source), bounded(&super::shown(&source)));
+            // A chain that goes round comes by the same error once more before that is certain.
+            if !before.contains(&link) {
+                self.sources.push(link.1.clone());
+                before.push(link);
+            }
         }
         self
     }
@@ -86,27 +94,75 @@ impl StdError for Failure {
     }
 }
 
-/// A text of a body as every store can hold it and people can read it: within [`limits::MESSAGE`], and what
-/// is left out is counted at its end; a zero byte, which PostgreSQL has no room for, is shown as `␀`.
+fn address(error: &(dyn StdError + 'static)) -> *const () {
+    std::ptr::from_ref(error).cast()
+}
+
+/// A text as it is kept of an error, a log line or a reason: within [`limits::MESSAGE`], and with NUL, which
+/// not every store can hold, shown as `␀`.
+///
+/// What is too long is cut in the middle: the end of an error that has gone through many parents is its
+/// cause. What is left out is counted, together with what earlier cuts have left out there.
 pub(crate) fn bounded(text: &str) -> String {
-    let shown;
     let text = if text.contains('\0') {
-        shown = text.replace('\0', "\u{2400}");
-        &shown
+        Cow::Owned(text.replace('\0', "\u{2400}"))
     } else {
-        text
+        Cow::Borrowed(text)
     };
     if text.len() <= limits::MESSAGE {
-        return text.to_owned();
+        return text.into_owned();
     }
-    let cut = text.floor_char_boundary(limits::MESSAGE);
-    format!("{} … ({} more bytes)", &text[..cut], text.len() - cut)
+    let head = text.floor_char_boundary(limits::MESSAGE / 2);
+    let tail = text.ceil_char_boundary(text.len() - limits::MESSAGE / 2);
+    let (head, left_out, tail) = (&text[..head], &text[head..tail], &text[tail..]);
+    format!("{head}{CUT}{}{CUT_END}{tail}", uncut_length(left_out))
+}
+
+const CUT: &str = " … (";
+const CUT_END: &str = " bytes left out) … ";
+
+/// How long a text was before it was cut.
+fn uncut_length(text: &str) -> u64 {
+    let mut length = 0;
+    let mut pieces = text.split(CUT);
+    length += pieces.next().map_or(0, str::len) as u64;
+    for piece in pieces {
+        let cut =
+            piece.split_once(CUT_END).and_then(|(n, rest)| Some((n.parse::<u64>().ok()?, rest)));
+        length = length.saturating_add(match cut {
+            Some((n, rest)) => n.saturating_add(rest.len() as u64),
+            None => (CUT.len() + piece.len()) as u64,
+        });
+    }
+    length
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::JobId;
+
+    #[test]
+    fn the_cause_below_many_parents_is_kept() {
+        let mut message = "the disk is on fire".to_owned();
+        for level in 0..300 {
+            message = bounded(&format!("task nest {level:03} failed in attempt 1: {message}"));
+        }
+        assert!(message.starts_with("task nest 299"), "{message}");
+        assert!(message.ends_with("000 failed in attempt 1: the disk is on fire"), "{message}");
+        assert!(message.len() < limits::MESSAGE + 64);
+        let left_out = 300 * 36 + "the disk is on fire".len() - limits::MESSAGE;
+        assert_eq!(message.matches("left out").count(), 1, "{message}");
+        assert!(message.contains(&format!(" … ({left_out} bytes left out) … ")), "{message}");
+    }
+
+    #[test]
+    fn short_texts_stay_and_nul_is_shown() {
+        assert_eq!(bounded("as it is"), "as it is");
+        assert_eq!(bounded("a\0b"), "a␀b");
+        let text = bounded(&"é".repeat(limits::MESSAGE));
+        assert!(text.contains(&format!("({} bytes left out)", limits::MESSAGE)), "{text}");
+    }
 
     /// An error with so many sources below it.
     #[derive(Debug, thiserror::Error)]

@@ -128,6 +128,19 @@ pub enum Invalid {
         /// What to do.
         hint: &'static str,
     },
+    /// A value is nested too deeply: it could be written, but not read again.
+    #[error(
+        "{field} is nested {} levels deep, at most {limit} are allowed: keep it flatter, or pass a part of it as text",
+        depth.map_or_else(|| format!("more than {}", crate::limits::DEPTH_MEASURED), |depth| depth.to_string())
+    )]
+    TooDeep {
+        /// The field.
+        field: String,
+        /// Its depth; `None` if nobody could measure it without using up the stack.
+        depth: Option<usize>,
+        /// The limit.
+        limit: usize,
+    },
     /// Something is empty.
     #[error("{field} is empty")]
     Empty {

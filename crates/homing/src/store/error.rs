@@ -34,6 +34,14 @@ pub enum Error {
         /// What the database said.
         reason: String,
     },
+    /// The server is not who the URL asks for, or does not take this program for who it says it is.
+    #[error("the connection to the store `{store}` is not trusted: {reason}")]
+    Untrusted {
+        /// The database.
+        store: String,
+        /// What is wrong with which certificate.
+        reason: String,
+    },
     /// The schema is newer than this program.
     #[error(
         "the store's schema has version {found}, this program knows up to {known}: use a newer homing"
@@ -69,6 +77,14 @@ pub enum Error {
         path: String,
         /// What is wrong.
         reason: String,
+    },
+    /// The database was deleted or replaced while it was open.
+    #[error(
+        "the store's file `{path}` was deleted or replaced while it was open: what was written since is lost, start anew"
+    )]
+    Replaced {
+        /// Where it was.
+        path: String,
     },
     /// No task or job has the id.
     #[error("no task has the id {id}: it was never submitted to this store, or it was pruned")]

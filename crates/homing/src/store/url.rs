@@ -37,7 +37,11 @@ impl<'a> Url<'a> {
         let (scheme, rest) = text.split_once(':').ok_or_else(unknown)?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        let options = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+        let options: Option<_> = pairs.map(|pair| pair.split_once('=')).collect();
+        let Some(options) = options else {
+            let reason = "an option has no `=`: write `?name=value`, and `&` in a value as %26";
+            return Err(OpenError::InvalidUrl { url: shown(text), reason });
+        };
         Ok(Self { text, scheme, path, options })
     }
 
@@ -47,42 +51,137 @@ impl<'a> Url<'a> {
     }
 
     /// The error for an option nobody knows.
-    pub(crate) fn unknown_option(option: &str, known: &'static str) -> OpenError {
+    pub(crate) fn unknown_option(&self, option: &str, known: &'static str) -> OpenError {
+        // A password with a `?` or `&` in it ends where the next option seems to begin.
+        let is_a_word = option.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_safe = is_a_word && option.len() <= 40 && !option.contains("pass");
+        let option = if is_safe && self.is_clear_before(option) { option } else { "…" };
         OpenError::UnknownOption { option: option.to_owned(), known }
     }
 
     /// The error for an option's value.
-    pub(crate) fn invalid_option(option: &str, value: &str, expected: &'static str) -> OpenError {
-        let value = if is_secret(option) { "…" } else { value }.to_owned();
+    pub(crate) fn invalid_option(
+        &self,
+        option: &str,
+        value: &str,
+        expected: &'static str,
+    ) -> OpenError {
+        let is_safe = !is_secret(option) && self.is_clear_before(option);
+        let value = if is_safe { value } else { "…" }.to_owned();
         OpenError::InvalidOption { option: option.to_owned(), value, expected }
+    }
+
+    /// Whether no part of a password can stand in an option or its value.
+    fn is_clear_before(&self, option: &str) -> bool {
+        let mut before = self.options.iter().take_while(|(own, _)| *own != option);
+        let query = self.text.split_once('?').map_or("", |(_, query)| query);
+        !query.contains('@') && before.all(|(own, _)| !is_secret(own))
     }
 }
 
-/// A text that may hold credentials, without them. It need not be a URL: a misspelled one is shown too.
+/// Options whose names and values are shown; of others only that they are there.
+const SHOWN: &[&str] = &[
+    "synchronous",
+    "busy_timeout",
+    "create",
+    "cache_mib",
+    "file_mode",
+    "schema",
+    "pool",
+    "pool_timeout",
+    "listen",
+    "poll",
+    "bundle",
+    "migrate",
+    "passfile",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "application_name",
+    "connect_timeout",
+    "target_session_attrs",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+];
+
+/// A text that may hold credentials, without them.
+///
+/// It need not be a URL: a mistyped one is shown too, and a password may stand anywhere in it. So what is shown
+/// is what is known to be none: the scheme, hosts, ports and database of an address that is beyond doubt, and
+/// options that are known by name.
 fn shown(text: &str) -> String {
-    let text = match (text.split_once(':'), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        (None, Some((_, rest))) => format!("…@{rest}"),
-        // Where a port stands, a password may stand whose `@HOST` was forgotten.
-        (Some((scheme, rest)), None) if rest.starts_with("//") => match rest.split_once(':') {
-            Some((host, port)) if !port.starts_with(|first: char| first.is_ascii_digit()) => {
-                format!("{scheme}:{host}:…")
-            }
-            _ => text.to_owned(),
-        },
-        _ => text.to_owned(),
+    const HIDDEN: &str = "…";
+    let doubtful = |text: &str| text.contains(['@', '=', '&', '?', ' ', '\t', '\n']);
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return if doubtful(text) { HIDDEN } else { text }.to_owned();
     };
-    let Some((address, options)) = text.split_once('?') else { return text };
-    let options: Vec<String> = options
-        .split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((option, _)) if is_secret(option) => format!("{option}=…"),
-            _ => pair.to_owned(),
-        })
-        .collect();
-    format!("{address}?{}", options.join("&"))
+    if !scheme.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return HIDDEN.to_owned();
+    }
+    let (path, query) =
+        rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let address = match path.strip_prefix("//") {
+        Some(_) if scheme == "sqlite" && !path.contains('@') => Some(path.to_owned()),
+        Some(address) => address_shown(address).map(|address| format!("//{address}")),
+        None if scheme == "sqlite" => (!path.contains("://")).then(|| path.to_owned()),
+        None => (!doubtful(path) && !path.contains(':')).then(|| path.to_owned()),
+    };
+    let Some(address) = address else { return format!("{scheme}:{HIDDEN}") };
+    match query {
+        None => format!("{scheme}:{address}"),
+        // The end of a password that has a `?` in it.
+        Some(query) if query.contains('@') => format!("{scheme}:{address}?{HIDDEN}"),
+        Some(query) => {
+            let options: Vec<_> = query.split('&').map(option_shown).collect();
+            format!("{scheme}:{address}?{}", options.join("&"))
+        }
+    }
 }
 
+fn option_shown(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((option, _)) if SHOWN.contains(&option) => pair.to_owned(),
+        Some((option @ "password", _)) => format!("{option}=…"),
+        _ => "…".to_owned(),
+    }
+}
+
+/// Hosts, ports and database of an address, without who asks; `None` if it is not clear where they are.
+fn address_shown(address: &str) -> Option<String> {
+    let (user, rest) = match address.split_once('@') {
+        Some((user, rest)) => (Some(user), rest),
+        None => (None, address),
+    };
+    let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_word = |text: &str, more: &[char]| {
+        text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(&c))
+    };
+    let is_clear = user.is_none_or(|user| !user.contains(['/', '?', '#']))
+        && hosts.split(',').all(is_host)
+        && is_word(database, &['%']);
+    let user = if user.is_some() { "…@" } else { "" };
+    is_clear.then(|| format!("{user}{rest}"))
+}
+
+/// Whether a text is a host, with its port or without. Where a port stands, a password may stand whose
+/// `@HOST` was forgotten: a number is none only where no user could stand before it.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let is_name = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => address.chars().all(|c| c.is_ascii_hexdigit() || ":.%".contains(c)),
+        None => name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.%".contains(c)),
+    };
+    is_name && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// Whether an option's value is shown nowhere.
 fn is_secret(option: &str) -> bool {
     option.to_ascii_lowercase().contains("pass") && option != "passfile"
 }
@@ -155,7 +254,7 @@ pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
 
 fn check_memory(url: &Url<'_>) -> Result<(), OpenError> {
     if let Some((option, _)) = url.options.first() {
-        return Err(Url::unknown_option(option, "none: `memory:` has no options"));
+        return Err(url.unknown_option(option, "none: `memory:` has no options"));
     }
     if !url.path.is_empty() {
         return Err(OpenError::UnknownStore { url: url.shown() });

@@ -5,7 +5,6 @@
 //! there [`limits::FOREIGN`] later: a future that was dropped, or a thread on its way out, may hold a
 //! stale clone for a moment.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -17,7 +16,7 @@ use super::outbox::Posting;
 use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::context::{self, Context, Halt, Needs};
-use crate::error::{Reason, Result};
+use crate::error::{Reason, Result, discard, panic_text};
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
 use crate::{limits, point};
@@ -106,12 +105,12 @@ impl Driver {
                 Stop::Dropped => break,
                 other => self.event(other),
             };
-            drop_body(self.body.take());
+            discard(self.body.take());
             point::worker("returned");
             self.post_last(event);
             break;
         }
-        drop_body(self.body.take());
+        discard(self.body.take());
         self.shared.forget_body(self.claimed.task, self.claimed.token);
         self.context.hold_slot(None);
     }
@@ -239,12 +238,14 @@ impl Driver {
                 catch_unwind(AssertUnwindSafe(|| {
                     context::scope(context, || body.as_mut().poll(cx))
                 }))
-                .map_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))), |poll| poll.map(Ok))
+                .map_or_else(|panic| Poll::Ready(Err(panic_text(panic))), |poll| poll.map(Ok))
             });
-            match context.lock().halt.take() {
-                Some(Halt::Lost) => return Some(Stop::Dropped),
-                Some(halt) => return Some(Stop::Halted(halt)),
-                None => {}
+            if let Some(halt) = context.lock().halt.take() {
+                discard(polled);
+                return Some(match halt {
+                    Halt::Lost => Stop::Dropped,
+                    halt => Stop::Halted(halt),
+                });
             }
             let plain = match polled {
                 (Poll::Ready(Ok(result)), _) => return Some(Stop::Returned(result)),
@@ -364,17 +365,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// Drops a body; a panic of one of its values' destructors is reported, not passed on.
-fn drop_body(body: Option<Body<String>>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-        tracing::error!(panic = panic_text(&*panic), "a body panicked while it was dropped");
-    }
-}
-
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

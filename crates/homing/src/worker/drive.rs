@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use super::body::{Driver, panic_text};
+use super::body::Driver;
 use super::mailbox::Mailbox;
 use super::outbox::Posting;
 use super::{Shared, Slot};
@@ -38,11 +38,13 @@ pub(super) async fn drive(
     guard.last = match AssertUnwindSafe(driver.run()).catch_unwind().await {
         Ok(()) => None,
         Err(panic) => {
-            let reason =
-                format!("the worker panicked while it drove the task: {}", panic_text(&*panic));
+            let reason = format!(
+                "the worker panicked while it drove the task: {}",
+                crate::error::panic_text(panic)
+            );
             tracing::error!(%task, kind, reason, "the task stands still");
             let due = guard.shared.store.clock().now().after(stall_pause(stalls));
-            Some(Event::Stall { reason, due })
+            Some(Event::Stall { reason: crate::error::bounded(&reason), due })
         }
     };
 }

@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::error::StartError;
+use crate::error::{Invalid, StartError};
 use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
+use crate::names::name;
 use crate::store::{Heartbeat, Store};
 use crate::task::{Definition, Function, States};
 
@@ -57,6 +58,37 @@ struct Settings {
     name: String,
 }
 
+impl Settings {
+    fn check(&self) -> Result<(), Invalid> {
+        let refused = |field, value, reason| Err(Invalid::Value { field, value, reason });
+        if self.queues.is_empty() {
+            return Err(Invalid::Empty { field: "queues" });
+        }
+        self.queues.iter().try_for_each(|queue| name("the queue", queue))?;
+        name("the worker's name", &self.name)?;
+        if !(1..=limits::CONCURRENCY_MAX).contains(&self.concurrency) {
+            let value = self.concurrency.to_string();
+            return refused("concurrency", value, "it must be from 1 to 1,000,000");
+        }
+        if self.max_crashes == 0 {
+            return refused("max_crashes", "0".to_owned(), "it must be at least 1");
+        }
+        if !(limits::LEASE_MIN..=limits::LEASE_MAX).contains(&self.lease) {
+            let value = format!("{:?}", self.lease);
+            return refused("the lease", value, "it must be from 250 ms to 24 hours");
+        }
+        Ok(())
+    }
+}
+
+/// A worker's name where it is given none: host and process.
+fn own_name(host: &str) -> String {
+    let (id, field) = (std::process::id(), "the worker's name");
+    let own = format!("{host}:{id}");
+    // Whoever set the variable may have set it to anything.
+    if name(field, &own).is_ok() { own } else { format!("localhost:{id}") }
+}
+
 impl WorkerBuilder {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
@@ -68,7 +100,7 @@ impl WorkerBuilder {
             resident_age: limits::RESIDENT_AGE,
             lease: limits::LEASE,
             grace: limits::GRACE,
-            name: format!("{host}:{}", std::process::id()),
+            name: own_name(&host),
         };
         let definitions = crate::combine::definitions();
         Self { store, definitions, states: States::default(), settings }
@@ -92,7 +124,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Slots: how many bodies run at once; parked ones do not count. Default: 64.
+    /// Slots: how many bodies run at once, up to a million; parked ones do not count. Default: 64.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.settings.concurrency = slots;
         self
@@ -117,19 +149,21 @@ impl WorkerBuilder {
     }
 
     /// How long the worker may be silent before its tasks are given to others; it renews the lease
-    /// three times as often. Default: 15 seconds. On SQLite an operating-system lock decides instead.
+    /// three times as often. From 250 ms to 24 hours; default: 15 seconds. On SQLite an operating-system lock decides instead.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
     }
 
-    /// How long a cancelled body may run on before it is dropped. Default: 5 seconds.
+    /// How long a cancelled body may run on before it is dropped; [`Duration::MAX`] never drops it.
+    /// Default: 5 seconds.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
     }
 
-    /// What people see in lists of workers. Default: host and process.
+    /// What people see in lists of workers: 1 to 200 bytes, no control characters. Default: host and
+    /// process.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
@@ -185,6 +219,8 @@ impl WorkerBuilder {
         let mut definitions = HashMap::new();
         for definition in &self.definitions {
             let kind = definition.name.to_owned();
+            name("the kind", &kind)?;
+            definition.options.check()?;
             if let Some(missing) =
                 definition.states.iter().find(|wanted| !self.states.has(**wanted))
             {
@@ -194,23 +230,7 @@ impl WorkerBuilder {
                 return Err(StartError::DoubledKind { kind });
             }
         }
-        for queue in &self.settings.queues {
-            crate::call::name("the queue", queue)?;
-        }
-        let number = |field, value: String| crate::error::Invalid::Value {
-            field,
-            value,
-            reason: "it must be at least 1",
-        };
-        if self.settings.concurrency == 0 {
-            return Err(number("concurrency", "0".to_owned()).into());
-        }
-        if self.settings.max_crashes == 0 {
-            return Err(number("max_crashes", "0".to_owned()).into());
-        }
-        if self.settings.queues.is_empty() {
-            return Err(crate::error::Invalid::Empty { field: "queues" }.into());
-        }
+        self.settings.check()?;
         Ok(definitions)
     }
 }

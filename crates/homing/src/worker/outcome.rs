@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded};
+use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown};
 use crate::id::TaskId;
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
@@ -21,6 +21,12 @@ impl Shared {
             Ok(value) => return Event::End(End::Succeeded(value)),
             Err(error) => error,
         };
+        let event = self.failed(claimed, context, &error);
+        discard(error);
+        event
+    }
+
+    fn failed(&self, claimed: &Claimed, context: &Context, error: &Error) -> Event {
         let join = error.find::<JoinError>();
         if let Some(undecodable) = error.find::<Undecodable>() {
             return self.stall(claimed, &undecodable.to_string());
@@ -39,7 +45,7 @@ impl Shared {
             _ => None,
         });
         let reason = if misuse.is_some() { Reason::Misuse } else { Reason::Error };
-        let failure = self.failure(claimed, reason, &error.to_string()).with_sources(error.inner());
+        let failure = self.failure(claimed, reason, &shown(error)).with_sources(error.inner());
         if misuse.is_some() {
             return Event::End(End::Failed { failure, cause: context.cause(None) });
         }

@@ -49,6 +49,16 @@ pub(crate) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
         Some(Popup::Confirm { question, .. }) => popup::draw_question(frame, question),
         Some(Popup::Filter { .. }) | None => {}
     }
+    disarm(frame);
+}
+
+/// The door of the screen: whatever steers a terminal and has come this far is not shown.
+fn disarm(frame: &mut Frame<'_>) {
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().contains(words::steers) {
+            cell.set_symbol("\u{fffd}");
+        }
+    }
 }
 
 /// Takes the colours away; what stands out by other means stays.
@@ -197,5 +207,27 @@ fn rate(rate: Option<f64>) -> String {
         None => "–".to_owned(),
         Some(rate) if rate > 0.0 && rate < 10.0 => format!("{rate:.1}"),
         Some(rate) => words::number(rate.round() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn nothing_on_the_screen_steers_it() {
+        let mut terminal = Terminal::new(TestBackend::new(20, 1)).unwrap();
+        let draw = |frame: &mut Frame<'_>| {
+            frame.buffer_mut().content[1].set_symbol("x\u{202e}");
+            frame.buffer_mut().content[2].set_symbol("\u{1b}");
+            disarm(frame);
+        };
+        terminal.draw(draw).unwrap();
+        let shown: String =
+            terminal.backend().buffer().content.iter().map(|cell| cell.symbol()).collect();
+        assert_eq!(shown.trim_end(), " \u{fffd}\u{fffd}");
     }
 }

@@ -133,10 +133,31 @@ impl Fault {
             )
     }
 
+    /// Whether one side refused the other's certificate: it will do so the next time.
+    fn is_untrusted(&self) -> bool {
+        use rustls::Error as Tls;
+        let Self::Database(error) = self else { return false };
+        let source = error.source();
+        let of_io = source.and_then(|source| source.downcast_ref::<io::Error>());
+        let inner =
+            of_io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
+        let found = inner.or(source).and_then(|error| error.downcast_ref::<Tls>());
+        matches!(
+            found,
+            Some(
+                Tls::InvalidCertificate(_)
+                    | Tls::NoCertificatesPresented
+                    | Tls::UnsupportedNameType
+                    | Tls::PeerIncompatible(_)
+                    | Tls::AlertReceived(_)
+            )
+        )
+    }
+
     /// Whether the same may work a moment later.
     pub(super) fn is_busy(&self) -> bool {
         matches!(self, Self::Exhausted)
-            || self.is_of_the_connection()
+            || (self.is_of_the_connection() && !self.is_untrusted())
             || self.is_conflict()
             || matches!(
                 self.code(),
@@ -187,6 +208,7 @@ impl Fault {
                 store,
                 reason: "check for a standby or `default_transaction_read_only`; work goes on by itself once it takes writes".to_owned(),
             },
+            _ if self.is_untrusted() => Error::Untrusted { store, reason },
             _ if self.is_busy() => Error::Busy { reason: format!("{store}: {reason}") },
             Some(
                 &SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT,

@@ -90,17 +90,17 @@ impl Options {
         let mut passfile = None;
         let mut driver = Vec::new();
         for &(option, raw) in &url.options {
-            let value = decode(option, raw)?;
+            let value = decode(url, option, raw)?;
             if let Some(&(_, expected)) = DRIVER.iter().find(|(name, _)| *name == option) {
                 let pair = format!("{option}={raw}");
                 if format!("postgres://?{pair}").parse::<Config>().is_err() {
-                    return Err(Url::invalid_option(option, raw, expected));
+                    return Err(url.invalid_option(option, raw, expected));
                 }
                 driver.push(pair);
             } else if option == "passfile" {
                 passfile = Some(value);
             } else {
-                options.set(option, &value)?;
+                options.set(url, option, &value)?;
             }
         }
         options.config = parse(&format!("postgres:{}?{}", url.path, driver.join("&")), url)?;
@@ -108,8 +108,8 @@ impl Options {
         Ok(options)
     }
 
-    fn set(&mut self, option: &str, value: &str) -> Result<(), OpenError> {
-        let invalid = |expected| Url::invalid_option(option, value, expected);
+    fn set(&mut self, url: &Url<'_>, option: &str, value: &str) -> Result<(), OpenError> {
+        let invalid = |expected| url.invalid_option(option, value, expected);
         let switch = |what| match what {
             "on" => Ok(true),
             "off" => Ok(false),
@@ -156,7 +156,7 @@ impl Options {
             }
             "listen" => self.listen = switch(value)?,
             "migrate" => self.migrate = switch(value)?,
-            _ => return Err(Url::unknown_option(option, KNOWN)),
+            _ => return Err(url.unknown_option(option, KNOWN)),
         }
         Ok(())
     }
@@ -200,8 +200,23 @@ fn base(url: &Url<'_>) -> Result<Config, OpenError> {
     if !url.path.starts_with("//") {
         return Err(invalid_url(url, "expected `postgres://USER@HOST/DATABASE`"));
     }
-    parse(&format!("postgres:{}", url.path), url)
+    // The driver would take the first `@` for the end of the password, and show the rest as a host.
+    let user = url.path.rsplit_once('@').map_or("", |(user, _)| user.trim_start_matches('/'));
+    if user.contains(['@', '/']) {
+        return Err(invalid_url(url, ESCAPE));
+    }
+    let config = parse(&format!("postgres:{}", url.path), url)?;
+    for host in config.get_hosts() {
+        let Host::Tcp(name) = host else { continue };
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:%".contains(c)) {
+            return Err(invalid_url(url, ESCAPE));
+        }
+    }
+    Ok(config)
 }
+
+const ESCAPE: &str =
+    "in a user's name or password write `@` as %40, `/` as %2F, `?` as %3F and `:` as %3A";
 
 fn parse(text: &str, url: &Url<'_>) -> Result<Config, OpenError> {
     // The driver's own words may quote the URL.
@@ -214,9 +229,9 @@ fn invalid_url(url: &Url<'_>, reason: &'static str) -> OpenError {
     OpenError::InvalidUrl { url: url.shown(), reason }
 }
 
-fn decode(option: &str, raw: &str) -> Result<String, OpenError> {
+fn decode(url: &Url<'_>, option: &str, raw: &str) -> Result<String, OpenError> {
     let decoded = percent_decode_str(raw).decode_utf8();
-    decoded.map(Into::into).map_err(|_| Url::invalid_option(option, raw, "expected UTF-8"))
+    decoded.map(Into::into).map_err(|_| url.invalid_option(option, raw, "expected UTF-8"))
 }
 
 /// Hosts, database and schema.

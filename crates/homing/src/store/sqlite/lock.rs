@@ -5,16 +5,18 @@
 //! so no two processes do either at once.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::files;
 use crate::id::WorkerId;
 
 /// The locks that this store object holds for its workers.
 #[derive(Debug)]
 pub(super) struct Locks {
+    database: PathBuf,
     directory: PathBuf,
     held: Mutex<HashMap<WorkerId, File>>,
     /// Workers that are gone without having left: a last heartbeat of theirs, on its way still, must not
@@ -28,7 +30,12 @@ impl Locks {
     pub(super) fn beside(database: &Path) -> Self {
         let mut directory = database.as_os_str().to_owned();
         directory.push(".workers");
-        Self { directory: directory.into(), held: Mutex::default(), gone: Mutex::default() }
+        Self {
+            database: database.to_owned(),
+            directory: directory.into(),
+            held: Mutex::default(),
+            gone: Mutex::default(),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<WorkerId, File>> {
@@ -48,9 +55,8 @@ impl Locks {
         if held.contains_key(&worker) {
             return Ok(());
         }
-        std::fs::create_dir_all(&self.directory)?;
-        let path = self.file(worker);
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        files::directory(&self.directory, &self.database)?;
+        let file = files::append(&self.file(worker), &self.database)?;
         match file.try_lock() {
             Ok(()) => {
                 held.insert(worker, file);

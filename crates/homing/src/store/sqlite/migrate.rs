@@ -40,6 +40,7 @@ pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error
         let reason = "there is no such file, and the URL says `create=false`".to_owned();
         return Err(Error::NotAStore { path, reason });
     }
+    super::files::create(options).map_err(|error| told(Fault::from(error)))?;
     let db = connect(options).map_err(told)?;
     if db.is_readonly("main").map_err(Fault::from).map_err(told)? {
         return Err(Fault::read_only(path));

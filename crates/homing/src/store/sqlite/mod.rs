@@ -6,6 +6,7 @@
 //! of data.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ mod claim;
 mod columns;
 mod exchange;
 mod fault;
+mod files;
 mod finish;
 mod lock;
 mod log;
@@ -75,6 +77,10 @@ struct Shared {
     clock: Clock,
     hints: Hints,
     locks: Locks,
+    /// The file that was opened.
+    opened: files::Opened,
+    /// Whether it was found deleted or replaced: nothing is answered any more.
+    gone: AtomicBool,
     /// The file with what is not yet moved into the database.
     wal: PathBuf,
     busy_timeout: Duration,
@@ -83,6 +89,18 @@ struct Shared {
 }
 
 impl Shared {
+    /// Refuses to answer once the file was deleted or replaced. What was committed just before is lost with
+    /// the file, and nobody is to count on it.
+    fn still_there(&self) -> Result<(), Error> {
+        if self.gone.load(Ordering::Relaxed) || self.opened.is_gone() {
+            if !self.gone.swap(true, Ordering::Relaxed) {
+                tracing::error!(store = self.path, "the store's file was deleted or replaced");
+            }
+            return Err(Error::Replaced { path: self.path.clone() });
+        }
+        Ok(())
+    }
+
     /// Whether it is time to look for dead workers: at once after opening, then now and then; always
     /// where a test turns the clock.
     fn looks_for_dead(&self) -> bool {
@@ -150,6 +168,8 @@ impl Sqlite {
             clock,
             hints: Hints::default(),
             locks: Locks::beside(&options.path),
+            opened: files::Opened::at(options.path.clone()),
+            gone: AtomicBool::new(false),
             wal: wal_of(&options.path),
             busy_timeout: options.busy_timeout,
             looked: Mutex::default(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::error::OpenError;
 use crate::store::url::Url;
 
-const KNOWN: &str =
-    "`synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`";
+const KNOWN: &str = "`synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`, \
+     `file_mode=0600`";
 
 /// What a `sqlite:` URL asks for.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(super) struct Options {
     pub(super) migrate: bool,
     /// The writer's page cache.
     pub(super) cache_mib: u32,
+    /// Who may read and write a file that is created: the bits of `chmod`. A file that is there keeps its own.
+    pub(super) file_mode: u32,
 }
 
 impl Options {
@@ -36,6 +38,7 @@ impl Options {
             create: true,
             migrate: true,
             cache_mib: 64,
+            file_mode: 0o600,
         }
     }
 
@@ -45,7 +48,7 @@ impl Options {
         }
         let mut options = Self::at(url.path);
         for &(option, value) in &url.options {
-            let invalid = |expected| Url::invalid_option(option, value, expected);
+            let invalid = |expected| url.invalid_option(option, value, expected);
             match option {
                 "synchronous" => {
                     options.full = either(value, "full", "normal")
@@ -64,7 +67,14 @@ impl Options {
                     options.cache_mib =
                         mib.ok_or_else(|| invalid("expected a number from 1 to 65536"))?;
                 }
-                _ => return Err(Url::unknown_option(option, KNOWN)),
+                "file_mode" => {
+                    let mode = u32::from_str_radix(value, 8).ok();
+                    let mode = mode.filter(|mode| value.starts_with('0') && mode & !0o666 == 0);
+                    options.file_mode = mode.filter(|mode| mode & 0o600 == 0o600).ok_or_else(|| {
+                        invalid("expected an octal number such as `0640`, in which the owner may read and write and nobody may execute")
+                    })?;
+                }
+                _ => return Err(url.unknown_option(option, KNOWN)),
             }
         }
         Ok(options)

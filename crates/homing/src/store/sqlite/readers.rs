@@ -49,7 +49,8 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let task: Task = Box::new(move |db, shared| {
             // An error means that the caller has gone away.
-            let _ = reply.send(run(db, shared, verb).map_err(|fault| fault.told(&shared.path)));
+            let read = || run(db, shared, verb).map_err(|fault| fault.told(&shared.path));
+            let _ = reply.send(shared.still_there().and_then(|()| read()));
         });
         self.sender.send(task).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?

@@ -103,6 +103,12 @@ impl Writer {
     }
 }
 
+/// Fails them all.
+fn answer(mut requests: Vec<Box<dyn Request>>, error: &Error) {
+    requests.iter_mut().for_each(|request| request.fail(error.clone()));
+    requests.into_iter().for_each(Request::reply);
+}
+
 /// A panic is the end of one verb, whose transaction is rolled back, and not of the thread that everybody's
 /// verbs run on.
 pub(super) fn unless_it_panics<T>(verb: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -181,6 +187,8 @@ impl Thread {
     /// for nobody; while requests come, the checkpoints that commits do by themselves see to it.
     fn rest(&mut self) {
         self.idle = self.idle.wrapping_add(1);
+        // Told at once, and not only to the next that writes.
+        let _ = self.shared.still_there();
         let length = || std::fs::metadata(&self.shared.wal).map_or(0, |wal| wal.len());
         if self.idle.is_multiple_of(REST) && length() > 2 * migrate::WAL {
             let _ = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
@@ -201,9 +209,16 @@ impl Thread {
 
     fn commit(&mut self, first: Box<dyn Request>) {
         let mut requests = vec![first];
+        if let Err(error) = self.shared.still_there() {
+            return answer(requests, &error);
+        }
         match self.together(&mut requests) {
             Ok(effects) => {
                 pass(&requests, Moment::Committed);
+                // Before anybody is told: it may have been committed into a file that no path leads to.
+                if let Err(error) = self.shared.still_there() {
+                    return answer(requests, &error);
+                }
                 self.tell(effects);
             }
             Err(fault) if fault.is_busy() => {
@@ -246,7 +261,10 @@ impl Thread {
             done = self.transaction(|thread| thread.run(request, true));
         }
         match done {
-            Ok(effects) => self.tell(effects),
+            Ok(effects) => match self.shared.still_there() {
+                Ok(()) => self.tell(effects),
+                Err(error) => request.fail(error),
+            },
             Err(fault) => request.fail(fault.told(&self.shared.path)),
         }
     }

@@ -21,10 +21,12 @@ pub mod cancelling;
 pub mod canvas;
 pub mod claims;
 pub mod crashes;
+pub mod doors;
 pub mod drift;
 pub mod input;
 pub mod links;
 pub mod misuse;
+pub mod odd;
 pub mod options;
 pub mod people;
 pub mod policies;
@@ -307,6 +309,12 @@ macro_rules! __conformance {
                     an_overdue_job_holds_no_key;
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
+                doors: g13_values_have_a_depth, g13_what_does_not_parse_is_no_null,
+                    g13_numbers_at_their_ends, g13_senseless_numbers_are_refused,
+                    g13_names_in_bodies_are_checked, g13_names_of_jobs_are_checked,
+                    names_that_look_like_places;
+                odd: odd_errors_are_failures, fragile_values_are_failures, zero_bytes_are_written_out,
+                    deep_failures_tell_their_cause;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,

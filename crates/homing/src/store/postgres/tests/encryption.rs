@@ -120,6 +120,12 @@ async fn each_mode_is_libpqs() {
     for (role, host, options, wanted) in cases {
         let found = server.connect(role, host, &options).await;
         assert_eq!(found.as_ref().ok(), wanted.as_ref(), "{role} {host} {options}: {found:?}");
+        // What is refused will be refused again: nobody waits for it, and open says so at once.
+        if let Err(error) = found {
+            assert!(!error.is_transient(), "{role} {host} {options}: {error:?}");
+            let by_certificate = options.contains("sslrootcert");
+            assert_eq!(matches!(error, Error::Untrusted { .. }), by_certificate, "{error}");
+        }
     }
 }
 

@@ -67,6 +67,18 @@ fn a_certificate_that_is_not_there_is_refused_when_the_store_is_opened() {
 
 /// All texts that an opened, half opened or refused store can show of its URL.
 fn shown(url: &str) -> String {
+    let parsed = match Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(error) => return format!("{error} {error:?}"),
+    };
+    if !matches!(parsed.scheme, "postgres" | "postgresql") {
+        let opened = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async { crate::store::open(url, crate::Clock::System, false).await });
+        let error = opened.map(drop).unwrap_err();
+        return format!("{error} {error:?} {}", parsed.shown());
+    }
     match options(url) {
         Err(error) => format!("{error} {error:?}"),
         Ok(options) => {
@@ -98,6 +110,103 @@ fn no_text_has_the_password() {
         .map(|url| Url::parse(url).map_or_else(|error| error.to_string(), |url| url.shown()))
         .collect();
     assert!(!shown.join(" ").contains("s3cr"), "{shown:?}");
+}
+
+/// Forty ways to mistype a URL with a password in it.
+#[test]
+fn no_mistyped_url_shows_a_part_of_the_password() {
+    let urls = [
+        "postgres://u:p@ss/s3cr3t@db:5432/jobs",
+        "postgres://u:p@ss/s3cr3t@db/x",
+        "postgres://u:p@s3cr3t@db/x",
+        "postgres://u:p/s3cr3t@db/x",
+        "postgres://u:p?s3cr3t@db/x",
+        "postgres://u:p?s3cr3t=1@db/x",
+        "postgres://u:5?s3cr3t@db/x",
+        "postgres://u:5?pool=s3cr3t@db/x",
+        "postgres://u:p#s3cr3t@@db/x",
+        "postgres://u:p@db,s3cr3t@db/x",
+        "postgres://u:p@@s3cr3t/x y",
+        "postgres://u:s3cr3t",
+        "postgres://u:s3cr3t/db",
+        "postgres://u:5432s3cr3t",
+        "postgres://u:s3cr3t@",
+        "postgres://u:s3cr3t@h:port/d",
+        "postgres://u:s3cr3t@h:99999/d",
+        "postgres://u:s3cr3t@h/d?pool=1",
+        "postgres://u:s3cr3t@h/d?polling=1",
+        "postgres://u:s3cr3t@h/d?pool",
+        "postgres://u:s3cr3t%@h/d",
+        "postgres://u:s3cr3t%ff@h/d?x=1",
+        "postgres://u%3as3cr3t%40h/d",
+        "postgres:u:s3cr3t@h/d",
+        "postgres:/u:s3cr3t@h/d",
+        "postgres:///u:s3cr3t@h/d",
+        "postgres://h/d?passwords3cr3t",
+        "postgres://h/d?passwords3cr3t=",
+        "postgres://h/d?password:s3cr3t",
+        "postgres://h/d?pasword=s3cr3t",
+        "postgres://h/d?passwd=s3cr3t",
+        "postgres://h/d?PASSWORD=s3cr3t",
+        "postgres://h/d?pw=s3cr3t",
+        "postgres://h/d?password=a&s3cr3t=b",
+        "postgres://h/d?password=a&s3cr3t",
+        "postgres://h/d?password=a&pool=s3cr3t",
+        "postgres://h/d?password=s3cr3t%ff",
+        "postgres://h/d?password=p@s3cr3t&pool=0",
+        "host=1.2.3.4 password=s3cr3t",
+        "host=::1 password=s3cr3t dbname=jobs",
+        "password='s3cr3t: x' host=h",
+        "user:s3cr3t@h",
+        "s3cr3t@h/jobs",
+        "//u:s3cr3t@h/d",
+        "postgre://u:s3cr3t@h/d",
+        "postgres+tls://u:s3cr3t@h/d",
+        "mysql://u:s3cr3t@h:3306/d",
+        "mysql://u:p@s3cr3t@h:3306/d",
+        "sqlite:postgres://u:s3cr3t@h/d",
+        "memory:?password=s3cr3t",
+        "memory:u:s3cr3t@h",
+        "POSTGRES://u:s3cr3t@h/d",
+        " postgres://u:s3cr3t@h/d",
+    ];
+    for url in urls {
+        let text = shown(url);
+        assert!(!text.contains("s3cr") && !text.contains("cr3t"), "{url}: {text}");
+    }
+}
+
+#[test]
+fn what_is_no_secret_is_shown() {
+    let text = |url: &str| options(url).unwrap_err().to_string();
+    assert!(text("postgres://u:p@db.example:5433/jobs?poolsize=3").contains("`poolsize`"));
+    assert!(text("postgres://u:p@h/d?pool=0").contains("`pool` of the store URL is `0`"));
+    let escape = "in a user's name or password write `@` as %40";
+    assert!(text("postgres://u:p@ss@h/d").contains(escape));
+    assert!(text("postgres://h/d?pool").contains("an option has no `=`"));
+    for (url, wanted) in [
+        (
+            "postgres://u:p@db.example:5433/jobs?schema=shop&password=x",
+            "postgres://…@db.example:5433/jobs?schema=shop&password=…",
+        ),
+        ("postgres://a:1,[::1]:2/jobs", "postgres://a:1,[::1]:2/jobs"),
+        (
+            "sqlite:/var/lib/a@b/jobs.db?file_mode=0640",
+            "sqlite:/var/lib/a@b/jobs.db?file_mode=0640",
+        ),
+    ] {
+        assert_eq!(Url::parse(url).unwrap().shown(), wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_role_or_database_that_is_not_there_is_no_busy_store() {
+    let server = Server::with("", "host all all 127.0.0.1/32 trust");
+    for url in [server.url("nobody"), with_option(&server.url("postgres"), "dbname=nowhere")] {
+        let error = crate::Homing::open(&url).await.unwrap_err();
+        let OpenError::Store(error) = error else { panic!("{error}") };
+        assert!(matches!(error, Error::Refused { .. }) && !error.is_transient(), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -160,3 +160,78 @@ async fn a_long_read_neither_holds_up_writes_nor_leaves_a_large_wal() {
     };
     tokio::time::timeout(Duration::from_secs(10), cut).await.unwrap();
 }
+
+#[cfg(unix)]
+mod modes {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &std::path::Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn beside(database: &std::path::Path, ending: &str) -> PathBuf {
+        let mut path = database.as_os_str().to_owned();
+        path.push(ending);
+        path.into()
+    }
+
+    /// The modes of the database, its log, its index, the directory and a file of a worker.
+    async fn modes(options: &Options) -> [u32; 5] {
+        let store = Sqlite::with(options.clone(), Clock::System).await.unwrap();
+        let worker = WorkerId::fresh();
+        assert!(store.heartbeat(heartbeat(worker)).await.unwrap());
+        let path = &options.path;
+        let workers = beside(path, ".workers");
+        let lock = workers.join(format!("{worker}.lock"));
+        let files = [path.clone(), beside(path, "-wal"), beside(path, "-shm"), workers, lock];
+        files.map(|file| mode(&file))
+    }
+
+    #[tokio::test]
+    async fn files_are_their_owners_alone_unless_the_url_says_otherwise() {
+        let directory = Directory::new();
+        let options = directory.options();
+        assert_eq!(modes(&options).await, [0o600, 0o600, 0o600, 0o700, 0o600]);
+        let path = options.path.with_file_name("shared.db");
+        let text = format!("sqlite:{}?file_mode=0660", path.display());
+        let shared = Options::of(&crate::store::url::Url::parse(&text).unwrap()).unwrap();
+        assert_eq!(modes(&shared).await, [0o660, 0o660, 0o660, 0o770, 0o660]);
+        for wrong in ["640", "0o640", "0755", "0066", "0400", "rw", ""] {
+            let text = format!("sqlite:x.db?file_mode={wrong}");
+            let error = Options::of(&crate::store::url::Url::parse(&text).unwrap()).unwrap_err();
+            assert!(error.to_string().contains("such as `0640`"), "{wrong}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_there_keeps_its_mode() {
+        let directory = Directory::new();
+        let options = directory.options();
+        std::fs::write(&options.path, "").unwrap();
+        std::fs::set_permissions(&options.path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(modes(&options).await, [0o644, 0o644, 0o644, 0o755, 0o644]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_replaced_acknowledges_nothing_more() {
+        for replace in [false, true] {
+            let directory = Directory::new();
+            let options = directory.options();
+            let store = Sqlite::with(options.clone(), Clock::System).await.unwrap();
+            store.submit(vec![new_job("before")]).await.unwrap();
+            std::fs::remove_file(&options.path).unwrap();
+            if replace {
+                let other = options.path.with_file_name("other.db");
+                let other = Options { path: other, ..options.clone() };
+                drop(Sqlite::with(other.clone(), Clock::System).await.unwrap());
+                std::fs::rename(&other.path, &options.path).unwrap();
+            }
+            let error = store.submit(vec![new_job("after")]).await.unwrap_err();
+            assert!(matches!(error, Error::Replaced { .. }) && !error.is_transient(), "{error}");
+            let error = store.job(new_job("before").id).await.unwrap_err();
+            assert!(matches!(error, Error::Replaced { .. }), "{error}");
+        }
+    }
+}
