@@ -59,10 +59,10 @@ impl Stored {
         if let Some(name) = self.lacks.take().filter(|name| !name.is_empty()) {
             self.arguments.insert(name, value.clone());
         }
-        self.as_it_is()
+        self.into_draft()
     }
 
-    fn as_it_is(self) -> Draft {
+    fn into_draft(self) -> Draft {
         let Self { kind, arguments, lacks, options, start, place, tags } = self;
         let arguments = crate::encode::canonical(&Value::Object(arguments));
         Draft { kind, arguments: Ok(arguments), options, start, place, tags, lacks }
@@ -89,6 +89,6 @@ impl<'de, K: Kind, L: Shape> Deserialize<'de> for Call<K, L> {
             let text = format!("a call of `{kind}` {is} stands where one {wanted} is expected");
             return Err(de::Error::custom(text));
         }
-        Ok(Self::of(stored.as_it_is()))
+        Ok(Self::of(stored.into_draft()))
     }
 }
