@@ -103,7 +103,7 @@ impl Draft {
             Start::After(delay) => Some(now.after(delay)),
             Start::At(time) => Some(time),
         };
-        let Options { retries, backoff, max_attempts, timeout, .. } = options;
+        let Options { retries, backoff, max_attempts, timeout, soft_timeout, .. } = options;
         Ok(NewTask {
             hash: digest(&[arguments.as_bytes()]),
             kind: self.kind,
@@ -113,7 +113,7 @@ impl Draft {
             due,
             expires: options.expires.map(|after| now.after(after)),
             deadline: options.deadline.map(|after| now.after(after)),
-            policy: Policy { retries, backoff, max_attempts, timeout },
+            policy: Policy { retries, backoff, max_attempts, timeout, soft_timeout },
         })
     }
 }
@@ -215,6 +215,13 @@ impl<K: Kind, L> Call<K, L> {
     /// The longest stretch from claim to park or end; longer is a failure. Default: none.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.option(|options| options.timeout = Some(timeout))
+    }
+
+    /// After how much of a stretch from claim to park or end the body is told, by the token of
+    /// [`overdue`](crate::overdue()): it may finish in its own way before the [timeout](Self::timeout).
+    /// Default: none.
+    pub fn soft_timeout(self, after: Duration) -> Self {
+        self.option(|options| options.soft_timeout = Some(after))
     }
 
     /// The longest life of the whole task, waits included; longer is a final failure. Default: none.

@@ -58,9 +58,12 @@ mod encode;
 mod error;
 mod handle;
 mod id;
+mod info;
+mod job_wait;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod overdue;
 mod point;
 mod replay;
 mod state;
@@ -95,7 +98,12 @@ pub use error::{
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
-pub use join_set::{FailurePolicy, JoinAll, JoinNext, JoinSet, JoinSettled, JoinSome};
+pub use info::{Info, Parent, info, parent};
+pub use job_wait::{JobEnd, job};
+pub use join_set::{
+    FailurePolicy, JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome,
+};
+pub use overdue::overdue;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;

@@ -61,6 +61,8 @@ pub struct Options {
     /// The longest stretch from claim to park or end; else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told; else never.
+    pub soft_timeout: Option<Duration>,
     /// The longest life of the whole task; else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
@@ -70,7 +72,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What a call takes over from its kind. Retries, backoff and timeout stay with the worker's version
+    /// What a call takes over from its kind. Retries, backoff and timeouts stay with the worker's version
     /// of the task unless a call says otherwise, so that a release can change them for what is queued.
     pub(crate) fn of_a_call(self) -> Self {
         let Self { queue, priority, deadline, expires, .. } = self;

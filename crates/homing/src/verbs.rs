@@ -212,7 +212,12 @@ async fn settled(context: &Arc<Context>, place: &str, job: NewJob) -> Result<Job
             break if same { id } else { return Err(Misuse::TakenId { id }) };
         }
         let key = job.key.clone().unwrap_or_default();
-        let held = context.fetch(move |store| async move { store.holder(key).await }).await;
+        let held = context
+            .fetch(move |store| {
+                let key = key.clone();
+                async move { store.holder(key).await }
+            })
+            .await;
         if let Some(holder) = held {
             break holder;
         }

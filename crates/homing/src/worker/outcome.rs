@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{Error, Failure, JoinError, Misuse, Reason};
+use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded};
 use crate::id::TaskId;
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
@@ -81,9 +81,10 @@ impl Shared {
     }
 
     pub(super) fn stall_event(&self, task: TaskId, kind: &str, stalls: u32, reason: &str) -> Event {
+        let reason = bounded(reason);
         let due = self.store.clock().now().after(stall_pause(stalls));
         tracing::warn!(%task, kind, reason, "the task stands still");
-        Event::Stall { reason: reason.to_owned(), due }
+        Event::Stall { reason, due }
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
