@@ -148,7 +148,3 @@ pub struct Readme;
 #[doc = include_str!("../../../docs/guides/canvas.md")]
 #[derive(Debug)]
 pub struct Canvas;
-
-#[expect(missing_docs, reason = "x")]
-#[doc(hidden)]
-pub fn mutant(name: &str) -> bool { std::env::var("MUT").is_ok_and(|own| own == name) }

@@ -51,7 +51,7 @@ impl Stored {
 
     /// As [`draft`](Self::draft), however long the arguments become.
     pub(crate) fn unbounded(self, value: &Value) -> Draft {
-        self.given(value).as_it_is()
+        self.given(value).into_draft()
     }
 
     fn given(mut self, value: &Value) -> Self {
@@ -61,7 +61,7 @@ impl Stored {
         self
     }
 
-    fn as_it_is(self) -> Draft {
+    fn into_draft(self) -> Draft {
         self.drafted(crate::encode::long_arguments)
     }
 
@@ -92,6 +92,6 @@ impl<'de, K: Kind, L: Shape> Deserialize<'de> for Call<K, L> {
             let text = format!("a call of `{kind}` {is} stands where one {wanted} is expected");
             return Err(de::Error::custom(text));
         }
-        Ok(Self::of(stored.as_it_is()))
+        Ok(Self::of(stored.into_draft()))
     }
 }

@@ -211,7 +211,7 @@ impl<T> Sent<'_, T> {
     }
 
     fn refused(&mut self, index: usize, error: SubmitError) -> SubmitAllError<T> {
-        let submitted = if crate::mutant("many") { Vec::new() } else { std::mem::take(&mut self.handles) };
+        let submitted = std::mem::take(&mut self.handles);
         SubmitAllError { index, submitted, unknown: Vec::new(), error }
     }
 }

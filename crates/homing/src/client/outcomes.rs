@@ -297,7 +297,6 @@ async fn watcher(
 /// Sees to it that jobs that somebody waits for end at their expiries and deadlines: no worker may live to
 /// do so. What cannot be done now is done at the next tick.
 async fn end_overdue(store: &dyn Store, jobs: &[JobId]) {
-    if crate::mutant("overdue") { return; }
     for page in jobs.chunks(limits::PAGE) {
         let overdue = store.overdue(page.to_vec()).await.unwrap_or_default();
         if !overdue.is_empty() {

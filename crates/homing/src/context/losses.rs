@@ -99,7 +99,7 @@ impl Context {
     /// The body is told of a loss: of this child, or of a wait that came to nothing.
     pub(crate) fn tell_loss(&self, moment: &Moment, child: Option<Local>) {
         let losses = &mut self.lock().losses;
-        if !crate::mutant("told") { losses.first.get_or_insert_with(|| moment.clone()); }
+        losses.first.get_or_insert_with(|| moment.clone());
         child.into_iter().for_each(|child| losses.give(child));
     }
 
@@ -115,7 +115,6 @@ impl Context {
         if losses.first.is_none() {
             return;
         }
-        if crate::mutant("grown") { return; }
         losses.total += 1;
         match losses.spawned.last_mut() {
             Some((last, count)) if *last == set => *count += 1,
@@ -153,7 +152,7 @@ impl Context {
             let given = losses.given.clone();
             return (given.len() <= GIVEN).then(|| Box::new(Cause { given, ..Cause::default() }));
         };
-        let given = losses.given.get(..if crate::mutant("given") { 0 } else { moment.given }).filter(|given| given.len() <= GIVEN)?;
+        let given = losses.given.get(..moment.given).filter(|given| given.len() <= GIVEN)?;
         let issued = |set: Local| inner.sets.get(&set).map_or(0, |state| state.issued);
         let grown = losses.spawned_after(moment.spawned).into_iter();
         let aborted = inner.sets.iter().flat_map(|(set, state)| {
@@ -184,7 +183,6 @@ fn answered(place: &str) -> &str {
         let name = whole.rsplit('/').next().unwrap_or(whole);
         name.starts_with("select!#") && arm.bytes().all(|byte| byte.is_ascii_digit())
     };
-    if crate::mutant("select") { return place; }
     place.rsplit_once('/').filter(arm).map_or(place, |(whole, _)| whole)
 }
 

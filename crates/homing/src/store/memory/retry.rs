@@ -24,7 +24,7 @@ impl Data {
             State::Pending | State::Running | State::Waiting => return Some(Retry::Open),
         }
         let key = self.jobs.get(&job).and_then(|row| row.key.clone());
-        if let Some(holder) = self.holder(key.as_ref(), now).filter(|_| !crate::mutant("key")) {
+        if let Some(holder) = self.holder(key.as_ref(), now) {
             return Some(Retry::Held(holder));
         }
         // Cancellations still on their way down would hit what is reopened.
@@ -94,7 +94,6 @@ impl Data {
             if let Some((_, Entry::Answer(answer))) = self.records.remove(&key)
                 && let (Some(name), Some(value)) = (answer.signal, answer.value)
             {
-                if crate::mutant("signals") { continue; }
                 let number = self.next();
                 self.signals.insert((task, number), (name, value));
             }

@@ -340,8 +340,8 @@ impl Scene<'_> {
             return Vec::new();
         }
         // A link's end asks for its arguments, which a row has.
-        let bundled = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
-        for task in newborns.iter().copied().filter(bundled) {
+        let joins = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
+        for task in newborns.iter().copied().filter(joins) {
             let Task { parent, set, queue, kind, priority, .. } = task;
             let family = parent.map(|parent| (task.id.job, parent, *set));
             alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);
