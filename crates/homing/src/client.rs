@@ -140,11 +140,14 @@ impl Homing {
     ) -> Result<Vec<JobHandle<K::Output>>, SubmitError> {
         refuse_inside("submit_all")?;
         let mut handles = Vec::new();
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut calls = calls.into_iter().peekable();
         while let Some(call) = calls.next() {
-            batch.push(Order::new(call.draft).fix(self.store.clock().now())?);
-            if batch.len() == limits::PAGE || calls.peek().is_none() {
+            let job = Order::new(call.draft).fix(self.store.clock().now())?;
+            bytes += job.task.arguments.len();
+            batch.push(job);
+            if store::read::is_full(batch.len(), bytes) || calls.peek().is_none() {
+                bytes = 0;
                 let fresh = self.outcomes.expect(batch.iter().map(|job: &NewJob| job.id));
                 let submitted = self.store.submit(std::mem::take(&mut batch)).await?;
                 for (submitted, fresh) in submitted.into_iter().zip(fresh) {

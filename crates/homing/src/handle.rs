@@ -30,7 +30,7 @@ use crate::waiting::{Boxed, Durable, Selectable, Settled, Waiting};
 /// As for [`JoinSet::spawn`](crate::JoinSet::spawn).
 pub async fn spawn<K: Kind>(call: Call<K>) -> Result<JoinHandle<K::Output>, Misuse> {
     let context = current("spawn")?;
-    let place = context.named_place(&format!("spawn:{}", K::NAME));
+    let place = context.named_place(&format!("spawn:{}", call.draft.kind));
     let set = context.open_set(&place, FailurePolicy::FailFast);
     let spawned = context.spawn(set, call.draft).await?;
     Ok(JoinHandle::new(context, spawned))
@@ -153,13 +153,14 @@ impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
     fn waiting(self) -> Waiting<'static, Joined<T>> {
         let Spawned { set, child, place } = &self.spawned;
         let cause = Cause { place: place.clone(), set: *set, child: Some(child.local) };
-        Waiting::new(Joined { cause, output: PhantomData })
+        Waiting::new(Joined { owner: self.context.task, cause, output: PhantomData })
     }
 }
 
 /// The wait for one child.
 #[derive(Debug)]
 pub struct Joined<T> {
+    owner: TaskId,
     cause: Cause,
     output: PhantomData<fn() -> T>,
 }
@@ -169,6 +170,10 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
 
     fn name(&self) -> String {
         format!("{}.await", self.cause.place)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        Some(self.owner)
     }
 
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {

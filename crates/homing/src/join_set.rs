@@ -150,6 +150,8 @@ impl<T> JoinSet<T> {
         draft: crate::call::Draft,
     ) -> Result<JoinHandle<T>, Misuse> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
+        let here = current("JoinSet::spawn")?;
+        here.check_owner(Some(context.task), &self.place).await;
         let spawned = context.spawn(self.set, draft).await?;
         Ok(JoinHandle::new(Arc::clone(context), spawned))
     }

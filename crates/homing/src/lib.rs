@@ -85,10 +85,13 @@ mod worker;
 pub use homing_macros::task;
 
 pub use branches::join_all;
-pub use call::Call;
+pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{Because, Cursor, Homing, JobHandle, Log, Submit, SubmitNamed, Why};
 pub use clock::{Clock, ManualClock, Time};
-pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
+pub use combine::{
+    Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,
+    run,
+};
 pub use error::{
     Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, Result, Retry,
     RetryResult, StartError, SubmitError, TimedOut,
@@ -134,3 +137,9 @@ pub mod __private {
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The guide's programs are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/canvas.md")]
+#[derive(Debug)]
+pub struct Canvas;

@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,9 @@ pub(crate) use set::{SetState, Spawned};
 tokio::task_local! {
     static CURRENT: Arc<Context>;
 }
+
+/// The first and the longest pause before a read is sent again.
+const READ_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
 /// The context of the task that calls, if one does.
 pub(crate) fn current(verb: &'static str) -> Result<Arc<Context>, Misuse> {
@@ -334,16 +338,27 @@ impl Context {
         .await;
     }
 
-    /// Lets the worker run a read and waits for what it brings.
-    pub(crate) async fn fetch<T, F>(&self, read: impl FnOnce(Arc<dyn Store>) -> F) -> T
+    /// Lets the worker run a read and waits for what it brings. A store that is away for a while is asked
+    /// again: its absence is no difference between the body and its record.
+    pub(crate) async fn fetch<T, F>(&self, read: impl Fn(Arc<dyn Store>) -> F + Send + 'static) -> T
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let cell = Arc::new(Mutex::new(None));
-        let (read, filled) = (read(Arc::clone(&self.store)), Arc::clone(&cell));
+        let (store, filled) = (Arc::clone(&self.store), Arc::clone(&cell));
         self.lock().requests.push(Box::pin(async move {
-            let answer = read.await;
+            let mut pause = READ_PAUSE.0;
+            let answer = loop {
+                match read(Arc::clone(&store)).await {
+                    Err(error) if error.is_transient() => {
+                        tracing::debug!(%error, ?pause, "a body's read is sent again");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(READ_PAUSE.1);
+                    }
+                    answer => break answer,
+                }
+            };
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         }));
         let take = |_: &mut Inner| cell.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -66,6 +66,14 @@ pub enum Misuse {
         /// The open wait.
         wait: String,
     },
+    /// A handle or a set of one task in the body of another.
+    #[error(
+        "`{wait}` belongs to another task: a handle or a set is used in the body that made it; hand values, ids or signals over instead"
+    )]
+    OtherTask {
+        /// The wait, or the set.
+        wait: String,
+    },
     /// A place that was given twice.
     #[error(
         "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` or to a detached call in the body"

@@ -56,6 +56,10 @@ impl<'s, T> JoinSome<'s, T, Vec<T>> {
 }
 
 impl<T> JoinSet<T> {
+    fn owner(&self) -> Option<TaskId> {
+        self.context.as_ref().ok().map(|context| context.task)
+    }
+
     fn issued(&self, context: &Context) -> u64 {
         context.with_set(self.set, |state| u64::from(state.issued))
     }
@@ -87,6 +91,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
@@ -173,6 +181,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         self.set.issued(context)
     }
 
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         context.check_members(self.set.set, place).await;
         let policy = self.set.policy;
@@ -239,6 +251,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         self.set.issued(context)
     }
 
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         context.check_members(self.set.set, place).await;
         let too_many = self.set.too_many(context, "join_settled").is_some();
@@ -278,6 +294,10 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {

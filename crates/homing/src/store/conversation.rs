@@ -341,6 +341,8 @@ pub struct Claimed {
     pub spawned: u64,
     /// Answers recorded by this claim.
     pub answers: Vec<Answer>,
-    /// The token under which its future was last parked.
+    /// The token under which this worker last parked its future, if nobody has recorded anything since:
+    /// that future, and no other, may go on. `None` after the task has been claimed by another worker, and
+    /// after it was released without a park (a retry, a stall, a hand-back, a crash).
     pub parked: Option<Token>,
 }

@@ -83,9 +83,19 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// Removes jobs that ended before an instant, in one bounded transaction.
     fn prune(&self, before: Time) -> Verb<'_, Pruned>;
 
+    /// A worker of this process is gone and could not [`leave`](Self::leave): nothing shows any more that it
+    /// lives. Where a lease decides there is nothing to do.
+    fn abandon(&self, worker: WorkerId) {
+        let _ = worker;
+    }
+
     /// For tests: the worker's process is dead as far as the store can tell, as of now.
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId);
+
+    /// For tests: the parking of an open task whose future may go on.
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>>;
 
     /// Pushes that say "look now".
     fn hints(&self) -> &Hints;

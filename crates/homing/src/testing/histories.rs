@@ -416,6 +416,7 @@ impl History {
         let mut open = vec![root];
         while let Some(task) = open.pop() {
             self.both("task", |store| store.task(task)).await?;
+            self.both("parking", |store| store.parking(task)).await?;
             self.both("record", |store| store.record(task, 0, 1000)).await?;
             self.both("child", |store| store.child(task, task.local)).await?;
             for state in crate::TaskState::ALL {

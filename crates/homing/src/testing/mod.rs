@@ -15,6 +15,7 @@ pub mod histories;
 mod over;
 mod probe;
 pub mod refusing;
+pub mod scripted;
 pub mod transcript;
 
 pub use probe::Probe;

@@ -67,4 +67,4 @@ impl fmt::Debug for Refusing {
     }
 }
 
-super::over::over!(Refusing);
+super::over::over!(Refusing, passing);

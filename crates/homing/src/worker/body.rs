@@ -1,8 +1,9 @@
 //! Drives one body: polls it, sees from its waker what it waits for, and parks it.
 //!
 //! After each `Pending` the context says what the body needs, and the waker whether plain I/O holds a
-//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait, seen twice in a row
-//! (a dropped future may leave a stale clone for one poll), is misuse.
+//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait is misuse if it is still
+//! there [`limits::FOREIGN`] later: a future that was dropped, or a thread on its way out, may hold a
+//! stale clone for a moment.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -17,9 +18,9 @@ use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::context::{self, Context, Halt, Needs};
 use crate::error::{Reason, Result};
-use crate::point;
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
+use crate::{limits, point};
 
 /// A claimed task on its way to its end, its next park, or the loss of its token.
 pub(super) struct Driver {
@@ -32,8 +33,8 @@ pub(super) struct Driver {
     timeout: Option<Timer>,
     soft_timeout: Option<Timer>,
     grace: Option<Timer>,
-    /// Consecutive polls that saw plain I/O beside a durable wait.
-    foreign: u8,
+    /// Since plain I/O was seen beside a durable wait: when it becomes misuse.
+    foreign: Option<Timer>,
     /// Whether a unit was refused.
     refused: bool,
 }
@@ -83,7 +84,7 @@ impl Driver {
             timeout: None,
             soft_timeout: None,
             grace: None,
-            foreign: 0,
+            foreign: None,
             refused: false,
         }
     }
@@ -256,18 +257,19 @@ impl Driver {
                 // Nothing durable is answered any more.
                 return Some(Stop::Dropped);
             }
-            let foreign = std::mem::take(&mut self.foreign);
+            if needs == Needs::Waits && plain {
+                // Looked at again at once: most often it was a future that was dropped since.
+                let timer = self.foreign.get_or_insert_with(|| {
+                    cx.waker().wake_by_ref();
+                    Box::pin(tokio::time::sleep(limits::FOREIGN))
+                });
+                let misuse = || Stop::Halted(Halt::Misuse(self.context.foreign_future()));
+                return timer.as_mut().poll(cx).is_ready().then(misuse);
+            }
+            self.foreign = None;
             match needs {
                 Needs::Poll => self.post(),
-                Needs::Waits if !plain => return Some(Stop::Park),
-                Needs::Waits if foreign > 0 => {
-                    return Some(Stop::Halted(Halt::Misuse(self.context.foreign_future())));
-                }
-                Needs::Waits => {
-                    self.foreign = 1;
-                    cx.waker().wake_by_ref();
-                    return None;
-                }
+                Needs::Waits => return Some(Stop::Park),
                 Needs::Worker | Needs::Steps | Needs::Plain => {
                     self.post();
                     return None;
@@ -371,7 +373,7 @@ fn drop_body(body: Option<Body<String>>) {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())

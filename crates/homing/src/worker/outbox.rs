@@ -167,6 +167,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::id::{JobId, WorkerId};
+    use crate::store::End;
 
     fn task(name: &str) -> TaskId {
         JobId::named(name).root()
@@ -221,5 +222,30 @@ mod tests {
         outbox.forget(a, token);
         outbox.post(posting(a, token, vec![progress(3)]));
         assert_eq!(events(&outbox.take()), [[progress(3)]]);
+    }
+
+    /// The rest waits for the next exchange; what is larger than an exchange goes alone.
+    #[test]
+    fn an_exchange_is_bounded_in_events_and_bytes() {
+        let token = Token { worker: WorkerId::fresh(), claim: 1 };
+        let large = |size: usize| vec![Event::End(End::Succeeded("x".repeat(size)))];
+        let bounds = [
+            vec![progress(1); limits::EXCHANGE_EVENTS - 1],
+            large(limits::EXCHANGE_BYTES / 2 + 1),
+            large(limits::EXCHANGE_BYTES + 1),
+        ];
+        for events in bounds {
+            let outbox = Outbox::default();
+            outbox.post(posting(task("a"), token, events.clone()));
+            outbox.post(posting(task("b"), token, vec![progress(2)]));
+            outbox.post(posting(task("c"), token, events));
+            let taken: Vec<_> = std::iter::from_fn(|| {
+                let taken = outbox.take();
+                (!taken.is_empty()).then(|| taken.iter().map(|one| one.unit.task).collect())
+            })
+            .collect();
+            let (a, b, c) = (task("a"), task("b"), task("c"));
+            assert!(taken == [vec![a, b], vec![c]] || taken == [vec![a], vec![b], vec![c]]);
+        }
     }
 }

@@ -55,6 +55,7 @@ impl Data {
                 row.state = State::Running;
                 row.token = Some(token);
                 row.holder = None;
+                row.parked = row.parked_by(worker);
                 row.started = row.started.or(Some(now));
             });
             reply.claimed.push(claimed);
@@ -94,7 +95,7 @@ impl Data {
             records: records.map_or(0, |((_, seq), _)| *seq),
             spawned: self.spawned(id),
             answers,
-            parked: row.parked,
+            parked: row.parked_by(token.worker),
         }
     }
 

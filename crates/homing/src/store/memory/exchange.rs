@@ -139,12 +139,14 @@ impl Data {
         None
     }
 
-    /// A running task becomes pending.
+    /// A running task becomes pending. What its body recorded since it was last parked, an older future
+    /// does not know.
     pub(super) fn release(&mut self, task: TaskId, due: Time, how: impl FnOnce(&mut Task)) {
         self.change(task, |row| {
             row.state = State::Pending;
             row.token = None;
             row.holder = None;
+            row.parked = None;
             row.due = due;
             how(row);
         });

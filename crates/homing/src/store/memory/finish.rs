@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use super::{Cascade, Data, Notice};
 use crate::clock::Time;
+use crate::combine::{LINK, fallen};
 use crate::id::{JobId, Local, TaskId};
 use crate::limits;
 use crate::state::State;
@@ -31,6 +32,9 @@ impl Data {
         row.ended = Some(now);
         row.waits.clear();
         row.holder = None;
+        let follower = (row.kind == LINK && state != State::Succeeded)
+            .then(|| fallen(task, &row.arguments, row.outcome.as_deref()?, now))
+            .flatten();
         let birth = row.parent.zip(row.set);
         if let Some(token) = row.token.take() {
             self.notices.entry(token.worker).or_default().push(Notice { task, token, told: None });
@@ -45,6 +49,9 @@ impl Data {
         match birth {
             Some((parent, (set, _))) => self.tell_parent(task, parent, set, state, by),
             None => self.end_job(task),
+        }
+        if let Some(job) = follower {
+            self.submit(job, now);
         }
         true
     }

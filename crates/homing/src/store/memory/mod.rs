@@ -256,12 +256,26 @@ impl Store for Memory {
         self.write(move |data, _| data.prune(before))
     }
 
+    fn abandon(&self, worker: WorkerId) {
+        if let Some(worker) = self.lock().workers.get_mut(&worker) {
+            worker.killed = true;
+        }
+        self.hints.say_ready();
+    }
+
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId) {
         if let Some(worker) = self.lock().workers.get_mut(&worker) {
             worker.killed = true;
         }
         self.hints.say_ready();
+    }
+
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        self.read(|data, _| {
+            data.tasks.get(&task).filter(|row| !row.state.is_ended()).and_then(|row| row.parked)
+        })
     }
 
     fn hints(&self) -> &Hints {

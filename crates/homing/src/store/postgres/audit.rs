@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::Shared;
 use super::bundle::{bundle, in_bundle};
 use super::cancel::CLOCK;
-use super::columns::{set_counts, small, task_id};
+use super::columns::{count, set_counts, small, task_id};
 use super::fault::Result;
 use super::finish::View;
 use super::load::JOBS;
@@ -15,6 +15,7 @@ use super::task::{Task, columns, named};
 use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
 use crate::store::read::Breach;
+use crate::store::{Entry, Policy};
 use crate::wait;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -70,6 +71,14 @@ const ASTRAY: &str = concat!(
   ORDER BY t.job, t.local"
 );
 
+/// Policies and records of open tasks, which are to be decoded.
+const POLICIES: &str = "SELECT t.job, t.local, t.policy FROM homing.tasks AS t
+  WHERE t.policy IS NOT NULL AND NOT EXISTS (SELECT FROM homing.ended AS e
+    WHERE e.job = t.job AND e.local = t.local) ORDER BY t.job, t.local";
+
+const RECORDS: &str = "SELECT r.job, r.task, r.seq, r.entry FROM homing.records AS r
+    JOIN homing.open AS o ON o.job = r.job AND o.local = r.task ORDER BY r.job, r.task, r.seq";
+
 impl Shared {
     pub(super) async fn audit(&self) -> Result<Vec<Breach>> {
         self.transaction(async |session| {
@@ -84,6 +93,8 @@ impl Shared {
                     Step::plain(MISCOUNTED),
                     Step::plain(ASTRAY),
                     Step::plain(BUNDLES),
+                    Step::plain(POLICIES),
+                    Step::plain(RECORDS),
                 ])
                 .await?;
             let mut audit = Audit::default();
@@ -110,6 +121,7 @@ impl Shared {
                 let what = "both open and ended, or neither".to_owned();
                 audit.breaches.push(Breach { task: task_id(row, 0)?, what });
             }
+            audit.decode([&answers[9], &answers[10]])?;
             Ok(audit.breaches)
         })
         .await
@@ -131,10 +143,10 @@ impl Audit {
     fn read(&mut self, answers: &[Vec<tokio_postgres::Row>]) -> Result<()> {
         for row in &answers[2] {
             let task = Task::of(row)?;
-            if let Some(timer) = row.try_get(32)? {
+            if let Some(timer) = row.try_get(33)? {
                 self.timers.insert(task.id, timer);
             }
-            if row.try_get(33)? {
+            if row.try_get(34)? {
                 self.orphans.insert(task.id);
             }
             self.open.push(task.id);
@@ -166,6 +178,24 @@ impl Audit {
         Ok(())
     }
 
+    /// What is stored of open tasks and does not decode: they stand still, or will.
+    fn decode(&mut self, [policies, records]: [&[tokio_postgres::Row]; 2]) -> Result<()> {
+        for row in policies {
+            if let Err(error) = serde_json::from_str::<Policy>(row.try_get(2)?) {
+                let what = format!("its policy does not decode: {error}");
+                self.breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+        }
+        for row in records {
+            if let Err(error) = serde_json::from_str::<Entry>(row.try_get(3)?) {
+                let seq = count(row, 2)?;
+                let what = format!("entry {seq} of its record does not decode: {error}");
+                self.breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+        }
+        Ok(())
+    }
+
     /// The children that waits name.
     fn named(&self) -> Vec<super::pipeline::Value<'static>> {
         let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
@@ -192,6 +222,10 @@ impl Audit {
             };
             if (row.state == State::Running) != row.token.is_some() {
                 breach("running without a token, or a token without running");
+            }
+            if let Some(what) = self.scene.unreadable(id) {
+                breach(what);
+                continue;
             }
             if self.timers.get(&id).copied() != row.timer() {
                 breach("its timer is not the earliest of its instants");

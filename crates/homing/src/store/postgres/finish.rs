@@ -1,9 +1,10 @@
 //! The end of a task, and the wake-up of its parent in the same transaction.
 
 use super::fault::{Fault, Result};
-use super::scene::{Cascade, Scene};
-use super::task::Ended;
+use super::scene::{Cascade, Known, Scene};
+use super::task::{Ended, Task};
 use crate::clock::Time;
+use crate::combine::fallen;
 use crate::error::{Failure, Reason};
 use crate::id::{JobId, Local, TaskId};
 use crate::limits;
@@ -46,6 +47,14 @@ impl Scene<'_> {
             task.parent().zip(task.set).map(|(parent, set)| self.tell_parent(parent, set, &ending));
         if end.is_none() {
             self.end_job(task.key.as_ref(), id, &ending);
+        }
+        if let Some(link) = task.link.as_deref().filter(|_| ending.state != State::Succeeded)
+            && let Some(job) = fallen(id, link, &ending.outcome, self.now)
+        {
+            let root = job.id.root();
+            let born = Task::born(root, &job.task, None, self.now);
+            self.rows.insert(root, Known::newborn(born));
+            self.followers.push(job);
         }
         let Ending { outcome, by, cause, .. } = ending;
         self.ended.push(Ended { task, end, by, cause, outcome });
@@ -103,7 +112,8 @@ impl Scene<'_> {
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
             let concerned = |row: &super::task::Task| {
-                row.state == State::Waiting && wait::concerns(&row.waits, set)
+                row.state == State::Waiting
+                    && (row.unreadable.is_some() || wait::concerns(&row.waits, set))
             };
             if self.task(parent).is_some_and(concerned) {
                 self.wake_if_satisfied(parent)?;
@@ -129,6 +139,10 @@ impl Scene<'_> {
 
     /// Makes a waiting task runnable if its waits are satisfied.
     pub(super) fn wake_if_satisfied(&mut self, task: TaskId) -> Result<()> {
+        if let Some(what) = self.unreadable(task).map(str::to_owned) {
+            self.stand_still(task, &what);
+            return Ok(());
+        }
         let waits = self.task(task).map(|row| row.waits.clone()).unwrap_or_default();
         if !wait::satisfied(&waits, &mut View { scene: self, task })? {
             return Ok(());

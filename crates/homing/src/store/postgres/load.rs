@@ -451,9 +451,17 @@ impl What {
                     scene.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
                 }
                 Self::Records => {
-                    let entry = serde_json::from_str(row.try_get(4)?)?;
-                    let key = (task_id(row, 0)?, count(row, 2)?);
-                    scene.records.insert(key, (row.try_get(3)?, entry));
+                    let (task, seq) = (task_id(row, 0)?, count(row, 2)?);
+                    match serde_json::from_str(row.try_get(4)?) {
+                        Ok(entry) => {
+                            drop(scene.records.insert((task, seq), (row.try_get(3)?, entry)));
+                        }
+                        Err(error) => {
+                            let what =
+                                format!("entry {seq} of its record does not decode: {error}");
+                            scene.unreadable.insert(task, what);
+                        }
+                    }
                 }
                 Self::Above => drop(scene.above.insert(task_id(row, 0)?)),
                 Self::Siblings => {

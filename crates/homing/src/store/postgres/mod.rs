@@ -342,6 +342,19 @@ impl Store for Postgres {
         self.hints().say_ready();
     }
 
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        const PARKING: &str =
+            "SELECT parked_worker, parked_claim FROM homing.open WHERE job = $1 AND local = $2";
+        self.verb(move |s| async move {
+            let read = async |s: &Shared| {
+                let rows = s.read(PARKING, pipeline::values![task.job, task.local]).await?;
+                rows.first().map_or(Ok(None), |row| columns::token(row, 0))
+            };
+            s.verb("parking", read).await
+        })
+    }
+
     fn hints(&self) -> &Hints {
         self.shared.wake.hints()
     }

@@ -8,18 +8,27 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, Transaction};
 use futures_util::future::{Either, ready};
 use futures_util::poll;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{IsolationLevel, Row, Statement};
 
 use super::Shared;
 use super::fault::Result;
 use crate::id::TaskId;
 
-/// Begins a transaction that writes. [`PLANS`] follows it.
-pub(super) const BEGIN: &str = "BEGIN";
+/// Begins a transaction that writes. [`PLANS`] follows it. The isolation is named, because a role's or a
+/// server's default may be another: under REPEATABLE READ what is read once the locks are held would be as
+/// it was before, and a child's end or a parent's park would go unseen.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// The same, on a connection that is no [`Session`].
+pub(super) async fn begin(
+    client: &mut Client,
+) -> std::result::Result<Transaction<'_>, tokio_postgres::Error> {
+    client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
+}
 
 /// How statements are planned in it: once, by their indexes. What a statement is given is never more
 /// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes

@@ -28,6 +28,11 @@ impl<'e> Scene<'e> {
                 return Ok(Err(refusal));
             }
         }
+        if let Some(what) = self.unreadable(unit.task).map(str::to_owned) {
+            // Nobody can go on with it before it is mended: it is taken from the worker.
+            self.stand_still(unit.task, &what);
+            return Ok(Err(Refusal::Lost));
+        }
         self.leave_bundle(unit);
         if unit.renew
             && self.task(unit.task).is_some_and(Task::is_worn)
@@ -210,6 +215,7 @@ impl<'e> Scene<'e> {
         if let Some(row) = self.change(task) {
             row.state = State::Waiting;
             row.waits = waits.to_vec();
+            row.unreadable = None;
             row.parked = row.token.take();
             row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
             row.held_until = None;

@@ -7,7 +7,7 @@ use super::pipeline::{Session, Step, arrays, values};
 use super::scene::{Counted, Effects, Scene};
 use super::task;
 use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::store::Entry;
+use crate::store::{Entry, NewJob};
 use crate::wait::SetCounts;
 
 const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
@@ -125,6 +125,14 @@ impl Scene<'_> {
         let births = bundle::births(&bundles);
         if !self.newborns.is_empty() {
             steps.push(task::bear(&self.newborns, &births, self.now));
+        }
+        if !self.followers.is_empty() {
+            let newborn = |job: &'s NewJob| {
+                let (id, new) = (job.id.root(), &job.task);
+                task::Newborn { id, birth: None, new, job: Some(job) }
+            };
+            let newborns: Vec<_> = self.followers.iter().map(newborn).collect();
+            steps.push(task::bear(&newborns, &births, self.now));
         }
         if !self.keys.is_empty() {
             let mut keys = self.keys.clone();

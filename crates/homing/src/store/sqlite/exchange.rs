@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::columns::task_id;
+use super::columns::{task_id, text};
 use super::fault::{Fault, Result};
 use super::finish::Scene;
 use super::task::{Birth, Task};
@@ -52,7 +52,13 @@ impl Tx<'_> {
             Err(fault) if fault.is_of_the_data() => {
                 self.db.execute_batch("ROLLBACK TO unit")?;
                 self.restore(before);
-                Ok(Err(Refusal::Unfit(fault.to_string())))
+                Ok(Err(if fault.is_unreadable() {
+                    // Nobody can go on with it before it is mended: it is taken from the worker.
+                    self.stand_still(unit.task, fault)?;
+                    Refusal::Lost
+                } else {
+                    Refusal::Unfit(fault.to_string())
+                }))
             }
             applied => applied,
         };
@@ -170,6 +176,8 @@ impl Tx<'_> {
         row.state = State::Pending;
         row.token = None;
         row.holder = None;
+        // What the body recorded since, an older future does not know.
+        row.parked = None;
         row.waits = None;
         row.due = due;
         self.effects.ready = true;
@@ -263,10 +271,12 @@ impl Tx<'_> {
     fn answered(&self, task: TaskId, wait: &Wait) -> Result<Option<Answer>> {
         let entry: Option<String> = self
             .sql("SELECT entry FROM records WHERE job = ?1 AND task = ?2 AND seq = ?3")?
-            .query_row(params![task.job, task.local, wait.seq as i64], |row| row.get(0))
+            .query_row(params![task.job, task.local, wait.seq as i64], |row| text(row, 0))
             .optional()?;
-        let Some(text) = entry else { return Ok(None) };
-        match serde_json::from_str(&text).map_err(Fault::from)? {
+        let Some(entry) = entry else { return Ok(None) };
+        let entry = serde_json::from_str(&entry);
+        let whose = || format!("entry {} of its record", wait.seq);
+        match entry.map_err(|error| Fault::from(error).of(whose))? {
             Entry::Answer(answer) if answer.place == wait.place => Ok(Some(answer)),
             _ => Ok(None),
         }

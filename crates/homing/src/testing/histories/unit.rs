@@ -2,6 +2,7 @@
 //!
 //! It keeps to what a body can do: it succeeds only after its children, and parks on what it has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::actor::Held;
@@ -90,8 +91,15 @@ impl History {
         let set = task.set(self.random.pick::<&str>(&SETS));
         let known = self.sets(task).await?;
         let spawned = known.iter().find(|(own, _)| *own == set).map_or(0, |(_, spawned)| *spawned);
-        let fresh = |event: &&Event| matches!(event, Event::Spawn(child) if child.set == set);
-        let number = (spawned as usize + before.iter().filter(fresh).count()) as u32;
+        let unsaid = before.iter().filter_map(|event| match event {
+            Event::Spawn(child) if child.set == set => Some((child.number, child.local)),
+            _ => None,
+        });
+        let mut all: BTreeMap<u32, Local> = unsaid.collect();
+        let known = self.memory().children(task, set, 0, 1000).await;
+        let known = known.map_err(|error| error.to_string())?.into_iter();
+        all.extend(known.map(|child| (child.number, child.local)));
+        let number = all.len() as u32;
         if spawned > 0 && self.random.one_in(4) {
             let from = self.random.below(spawned) as u32;
             let page = self.memory().children(task, set, from, 1).await;
@@ -104,8 +112,11 @@ impl History {
             let (local, number) = (child.local, child.number);
             return Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task: again }))));
         }
-        let placed = self.random.one_in(4).then(|| format!("place {number}"));
-        let local = placed.map_or(set.numbered(number), |place| set.placed(&place));
+        // The key of a child without a place of its own counts such children alone.
+        let place = |number: &u32| set.placed(&format!("place {number}"));
+        let placed = all.iter().filter(|(number, local)| place(number) == **local).count() as u32;
+        let local =
+            if self.random.one_in(4) { place(&number) } else { set.numbered(number - placed) };
         let task = self.new_task();
         Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task }))))
     }
