@@ -85,6 +85,7 @@ impl PageBytes {
 }
 
 /// What people and bodies are told of a task of which a stored value does not decode.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn unreadable_text(task: TaskId, what: &str) -> String {
     format!(
         "what is stored of task {task} cannot be read: {what}; it stands still, and goes on once the row \

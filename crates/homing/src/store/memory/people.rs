@@ -5,7 +5,7 @@ use crate::clock::Time;
 use crate::id::{JobId, TaskId};
 use crate::state::State;
 use crate::store::read::{
-    Breach, ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled,
+    self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled,
     Status, TaskView, WorkerView,
 };
 use crate::wait::SetCounts;
@@ -35,7 +35,9 @@ impl Data {
             waits: if row.state == State::Waiting { row.waits.clone() } else { Vec::new() },
             reason: row.reason.clone(),
             value: outcome.clone().filter(|_| row.state == State::Succeeded),
-            failure: outcome.filter(|_| failed).and_then(|text| serde_json::from_str(&text).ok()),
+            failure: outcome
+                .filter(|_| failed)
+                .map(|text| read::failure(&text, &row.kind, id, row.attempt)),
             progress: row.progress,
             stalls: row.stalls,
             expires: row.expires,

@@ -89,15 +89,14 @@ impl Tx<'_> {
         let mut breach =
             |what: &str| breaches.push(Breach { task: task.id, what: what.to_owned() });
         let overdue = task.timer.is_some_and(|time| time <= self.now);
-        if task.state == State::Waiting && !overdue {
-            match decode(task.waits.as_deref()) {
-                Ok(waits) => {
-                    if wait::satisfied(&waits, &mut Scene { tx: self, task: task.id })? {
-                        breach("waiting, yet satisfied");
-                    }
+        match decode(task.waits.as_deref()) {
+            Ok(waits) => {
+                let waiting = task.state == State::Waiting && !overdue;
+                if waiting && wait::satisfied(&waits, &mut Scene { tx: self, task: task.id })? {
+                    breach("waiting, yet satisfied");
                 }
-                Err(fault) => breach(&fault.to_string()),
             }
+            Err(fault) => breach(&fault.to_string()),
         }
         if (task.state == State::Running) != task.held {
             breach("running without a token, or a token without running");

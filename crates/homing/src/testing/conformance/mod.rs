@@ -233,7 +233,7 @@ macro_rules! __conformance {
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
                     an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged,
-                    zero_bytes_are_shown;
+                    zero_bytes_are_shown, g12_pages_are_bounded_in_bytes;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
