@@ -145,8 +145,7 @@ pub(crate) struct Inner {
     transactions: usize,
     /// The body asks to be polled again at once, after its events were handed over.
     yielding: bool,
-    /// Whether the stretch is longer than the soft timeout, and the token that tells, once it is asked for.
-    is_overdue: bool,
+    /// The token that tells that the stretch is longer than the soft timeout, once it is asked for or is.
     overdue: Option<CancellationToken>,
     pub(crate) halt: Option<Halt>,
 }
@@ -224,22 +223,16 @@ impl Context {
 
     /// The token that tells that the stretch is longer than the soft timeout.
     pub(crate) fn overdue(&self) -> CancellationToken {
-        let mut inner = self.lock();
-        let token = inner.overdue.get_or_insert_default().clone();
-        if inner.is_overdue {
-            token.cancel();
-        }
-        token
+        self.lock().overdue.get_or_insert_default().clone()
     }
 
     /// The soft timeout has passed, or another stretch has begun.
     pub(crate) fn set_overdue(&self, passed: bool) {
-        let mut inner = self.lock();
-        let token = if passed || inner.is_overdue { inner.overdue.take() } else { None };
-        inner.is_overdue = passed;
-        drop(inner);
-        if let Some(token) = token.filter(|_| passed) {
+        if passed {
+            let token = self.overdue();
             token.cancel();
+        } else {
+            self.lock().overdue.take_if(|token| token.is_cancelled());
         }
     }
 

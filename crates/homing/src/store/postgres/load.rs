@@ -105,7 +105,9 @@ impl<'e> Wanted<'e> {
             Event::Park { waits, .. } => {
                 self.waiting(task, waits);
                 // Locked, so that none ends between the look at it and the commit of whoever waits for it.
-                wait::jobs(waits).into_iter().for_each(|job| self.other(job.root()));
+                for job in wait::jobs(waits) {
+                    self.other(job.root());
+                }
             }
             Event::End(crate::store::End::Failed { .. }) => self.falling.push(task),
             Event::End(crate::store::End::Succeeded(_))

@@ -340,7 +340,7 @@ pub async fn waits_for_jobs_say_what_to_write(lab: Lab) {
 #[task]
 async fn racing(job: JobId, State(probe): State<Probe>) -> Result<Vec<String>> {
     let mut seen = Vec::new();
-    let late = crate::job::<u64>(job).timeout(Duration::from_secs(60)).await;
+    let late = crate::job::<u64>(job).timeout(Duration::from_mins(1)).await;
     seen.push(format!("timed out {}", late.is_err_and(|error| error.is_timeout())));
     probe.hit("timed out");
     let child = crate::spawn(gated(2)).await?;
@@ -362,7 +362,7 @@ pub async fn job_waits_weave(lab: Lab) {
     let other = lab.homing.submit(gated(1)).await.unwrap();
     let job = lab.homing.submit(racing(other.id())).await.unwrap();
     lab.reaches(job.id(), TaskState::Waiting).await;
-    lab.advance(Duration::from_secs(60)).await;
+    lab.advance(Duration::from_mins(1)).await;
     lab.probe.hits("timed out", 1).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
     assert!(job.signal("go", "on").await.unwrap());
@@ -467,7 +467,7 @@ async fn overdue_work(probe: &Probe) -> Result<[bool; 3]> {
 async fn overdue_twice(State(probe): State<Probe>) -> Result<[[bool; 3]; 2]> {
     let first = step("first", || overdue_work(&probe)).await?;
     // Another stretch begins, with a time of its own.
-    crate::sleep(Duration::from_secs(60)).await?;
+    crate::sleep(Duration::from_mins(1)).await?;
     let second = step("second", || overdue_work(&probe)).await?;
     Ok([first, second])
 }
@@ -479,7 +479,7 @@ pub async fn a_soft_timeout_is_caught(lab: Lab) {
     lab.probe.hits("working", 1).await;
     lab.advance(Duration::from_secs(5)).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
-    lab.advance(Duration::from_secs(60)).await;
+    lab.advance(Duration::from_mins(1)).await;
     lab.probe.hits("working", 2).await;
     lab.advance(Duration::from_secs(5)).await;
     assert_eq!(job.outcome().await.unwrap(), [[false, true, true]; 2]);
@@ -509,7 +509,7 @@ async fn telling_apart(State(probe): State<Probe>) -> Result<Vec<String>> {
     }
     let at = |id: Option<TaskId>| ids.iter().position(|own| Some(*own) == id);
     let mut seen = Vec::new();
-    while let Some(next) = set.join_next_with_id().timeout(Duration::from_secs(60)).await {
+    while let Some(next) = set.join_next_with_id().timeout(Duration::from_mins(1)).await {
         seen.push(match next {
             Ok((id, value)) => format!("{:?} {value}", at(Some(id))),
             Err(error) if error.is_timeout() => format!("late {:?}", error.id()),
@@ -525,7 +525,7 @@ pub async fn join_next_tells_the_child(lab: Lab) {
     let worker = lab.worker().register(telling_apart).register(sometimes).start().await.unwrap();
     let job = lab.homing.submit(telling_apart()).await.unwrap();
     lab.reaches(job.id(), TaskState::Waiting).await;
-    lab.advance(Duration::from_secs(60)).await;
+    lab.advance(Duration::from_mins(1)).await;
     for (n, gate) in (1..).zip([2, 1, 0]) {
         lab.probe.hits("told apart", n).await;
         lab.reaches(job.id(), TaskState::Waiting).await;
