@@ -194,20 +194,21 @@ async fn a_policy(place: Place) {
 }
 
 /// A parent that is parked on its child, and that child, which waits to be let go.
-async fn parked(homing: &Homing) -> (homing::JobHandle<u64>, TaskId, TaskId) {
-    homing.worker().register(parent).register(child).register(plain).start().await.unwrap();
+async fn parked(homing: &Homing) -> (homing::JobHandle<u64>, TaskId, TaskId, homing::Worker) {
+    let worker = homing.worker().register(parent).register(child).register(plain);
+    let worker = worker.start().await.unwrap();
     let job = homing.submit(parent()).await.unwrap();
     let root = TaskId::from(job.id());
     observe(homing, root, |view| view.state == TaskState::Waiting).await;
     let (children, _) = homing.children(root, homing::Cursor::default(), 0).await.unwrap();
     let child = children[0].id;
     observe(homing, child, |view| view.state == TaskState::Waiting).await;
-    (job, root, child)
+    (job, root, child, worker)
 }
 
 async fn waits(place: Place) {
     let homing = place.open().await;
-    let (job, root, child) = parked(&homing).await;
+    let (job, root, child, _worker) = parked(&homing).await;
     let before = place.value(root, "waits");
     let set = "UPDATE {open} SET waits = 'WAITS' WHERE job = {job} AND local = {task}";
     place.doctor(root, &set.replace("WAITS", &before.replacen(':', ";", 1)));
@@ -224,11 +225,17 @@ async fn waits(place: Place) {
 
 async fn a_recorded_answer(place: Place) {
     let homing = place.open().await;
-    let (job, root, child) = parked(&homing).await;
+    let (job, root, child, worker) = parked(&homing).await;
     let seq = homing.task(root).await.unwrap().waits[0].seq;
     let add = "INSERT INTO {records} (job, task, seq, place, entry) VALUES ({job}, {task}, SEQ, 'x', '{')";
     place.doctor(root, &add.replace("SEQ", &seq.to_string()));
+    // The child ends under a worker that cannot resume the parent; the one that can finds it woken.
+    worker.shutdown(Duration::ZERO).await;
+    let other = homing.worker().register(self::child).register(plain).start().await.unwrap();
     homing.signal(child, "go", &5).await.unwrap();
+    observe(&homing, root, |view| view.state == TaskState::Pending).await;
+    other.shutdown(Duration::ZERO).await;
+    homing.worker().register(parent).register(plain).start().await.unwrap();
     stands_still(&homing, root, &format!("entry {seq} of its record")).await;
     place.doctor(root, "DELETE FROM {records} WHERE job = {job} AND task = {task} AND place = 'x'");
     assert_eq!(job.outcome().await.unwrap(), 5);
@@ -279,7 +286,7 @@ async fn an_outcome(place: Place) {
 async fn a_place_with_a_zero_byte() {
     let place = Place::postgres();
     let homing = place.open().await;
-    let (job, root, child) = parked(&homing).await;
+    let (job, root, child, _worker) = parked(&homing).await;
     let before = place.value(root, "waits");
     let set = "UPDATE {open} SET waits = 'WAITS' WHERE job = {job} AND local = {task}";
     let broken = before.replacen(r#""place":""#, r#""place":"\u0000"#, 1);
