@@ -21,7 +21,7 @@ mod collect;
 mod verbs;
 
 pub(crate) use collect::{Given, decode, failure_of, is_lost};
-pub use verbs::{JoinAll, JoinNext, JoinSettled, JoinSome};
+pub use verbs::{JoinAll, JoinNext, JoinNextWithId, JoinSettled, JoinSome};
 
 /// How many losses of a set its parent bears.
 ///
@@ -150,6 +150,8 @@ impl<T> JoinSet<T> {
         draft: crate::call::Draft,
     ) -> Result<JoinHandle<T>, Misuse> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
+        let here = current("JoinSet::spawn")?;
+        here.check_owner(Some(context.task), &self.place).await;
         let spawned = context.spawn(self.set, draft).await?;
         Ok(JoinHandle::new(Arc::clone(context), spawned))
     }
@@ -203,6 +205,54 @@ impl<T: DeserializeOwned + Send> JoinSet<T> {
     /// ended already is handed out before the task parks.
     pub fn join_next(&mut self) -> Waiting<'_, JoinNext<'_, T>> {
         Waiting::new(JoinNext { set: self })
+    }
+
+    /// As [`join_next`](Self::join_next), with the id of the child: which of the handles' children it was. The id
+    /// of one that failed is told by [`JoinError::id`].
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use homing::{Homing, JoinSet, task};
+    ///
+    /// #[task]
+    /// async fn page(n: u64) -> homing::Result<u64> {
+    ///     Ok(n * 10)
+    /// }
+    ///
+    /// #[task]
+    /// async fn import() -> homing::Result<u64> {
+    ///     let (mut pages, mut names) = (JoinSet::new(), HashMap::new());
+    ///     for n in 0..3 {
+    ///         names.insert(pages.spawn(page(n)).await?.id(), n);
+    ///     }
+    ///     let mut right = 0;
+    ///     while let Some(next) = pages.join_next_with_id().await {
+    ///         let (id, rows) = next?;
+    ///         right += u64::from(rows == names[&id] * 10);
+    ///     }
+    ///     Ok(right)
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let homing = Homing::open("memory:").await?;
+    /// homing.worker().register(import).register(page).start().await?;
+    /// assert_eq!(homing.submit(import()).await?.outcome().await?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The child's, or [`JoinError::TimedOut`] with a timeout.
+    ///
+    /// # Durability
+    /// As `join_next`, whose place it shares: one may be written for the other while tasks are parked.
+    ///
+    /// # Cancel safety
+    /// Dropping it consumes nothing.
+    pub fn join_next_with_id(&mut self) -> Waiting<'_, JoinNextWithId<'_, T>> {
+        Waiting::new(JoinNextWithId { next: JoinNext { set: self } })
     }
 
     /// The values of all children in the order they were spawned, at most

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::{Context, current};
+use crate::context::{Context, Halt, current};
 use crate::error::{JoinError, Misuse, TimedOut};
-use crate::id::Local;
+use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::replay::TIMED_OUT;
 use crate::store::{Cause, Entry};
@@ -33,6 +33,10 @@ pub trait Durable: Send {
     /// How many children the set has, for the check on replay.
     fn members(&self, _: &Context) -> u64 {
         0
+    }
+    /// The task whose children are waited for, where there are any.
+    fn owner(&self) -> Option<TaskId> {
+        None
     }
     /// What to wait for; `None` if there is nothing to wait for.
     fn plan(
@@ -98,6 +102,7 @@ impl<W: Durable> Waiting<'_, W> {
         };
         let place = context.place(&name);
         let _op = Box::pin(context.begin(&place, false)).await;
+        context.check_owner(self.wait.owner(), &place).await;
         let members = self.wait.members(&context);
         let mut answer = Box::pin(context.answered(&place, members)).await;
         if answer.is_none()
@@ -119,7 +124,7 @@ impl<W: Durable> Waiting<'_, W> {
 
 /// The verb at the end of a wait's name, for the error a misplaced call gets.
 fn verb(name: &str) -> &'static str {
-    const VERBS: [&str; 9] = [
+    const VERBS: [&str; 10] = [
         "join_next",
         "join_all",
         "join_settled",
@@ -128,6 +133,7 @@ fn verb(name: &str) -> &'static str {
         "await",
         "sleep",
         "signal",
+        "job",
         "select!",
     ];
     VERBS.into_iter().find(|verb| name.contains(verb)).unwrap_or("wait")
@@ -143,6 +149,14 @@ impl<'s, W: Durable + 's> IntoFuture for Waiting<'s, W> {
 }
 
 impl Context {
+    /// Ends the task where it waits for another task's children: their ends are told to that one only.
+    pub(crate) async fn check_owner(&self, owner: Option<TaskId>, place: &str) {
+        if owner.is_some_and(|owner| owner != self.task) {
+            let misuse = Misuse::OtherTask { wait: place.to_owned() };
+            self.halt::<()>(Halt::Misuse(misuse)).await;
+        }
+    }
+
     /// The answer recorded at a place, if there is one.
     async fn answered(&self, place: &str, members: u64) -> Option<Answer> {
         let recorded = self.recall(place).await;
@@ -236,6 +250,8 @@ pub trait Arm: Send {
     fn width(&self) -> usize;
     /// How many children its set has, for the check on replay.
     fn members(&self, context: &Context) -> u64;
+    /// The task whose children it waits for.
+    fn owner(&self) -> Option<TaskId>;
 }
 
 impl<W: Durable> Arm for Waiting<'_, W> {
@@ -261,6 +277,10 @@ impl<W: Durable> Arm for Waiting<'_, W> {
 
     fn members(&self, context: &Context) -> u64 {
         self.wait.members(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.wait.owner()
     }
 }
 
@@ -297,6 +317,10 @@ pub async fn race(arms: &mut [&mut dyn Arm]) -> Winner {
     };
     let place = context.place("select!");
     let _op = context.begin(&place, false).await;
+    let owners: Vec<_> = arms.iter().map(|arm| arm.owner()).collect();
+    for owner in owners {
+        context.check_owner(owner, &place).await;
+    }
     let members = arms.iter().map(|arm| arm.members(&context)).sum();
     let mut answer = context.answered(&place, members).await;
     if answer.is_none() {

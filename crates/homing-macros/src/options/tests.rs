@@ -21,7 +21,7 @@ fn nothing_given_nothing_set() {
 fn every_option() {
     let seconds = |n| Some(Duration::from_secs(n));
     let options = read(
-        r#"kind = "a.b:c-d_9", queue = "db", retries = 0, backoff = "1s..10m", timeout = "30s",
+        r#"kind = "a.b:c-d_9", queue = "db", retries = 0, backoff = "1s..10m", timeout = "30s", soft_timeout = "20s",
            deadline = "1h", expires = "10m", priority = -3, max_attempts = 40,"#,
     );
     let expected = Options {
@@ -31,6 +31,7 @@ fn every_option() {
         retries: Some(0),
         backoff: seconds(1).zip(seconds(600)),
         timeout: seconds(30),
+        soft_timeout: seconds(20),
         deadline: seconds(3600),
         expires: seconds(600),
         max_attempts: Some(40),

@@ -331,7 +331,7 @@ fn settle(
         }
     };
     for job in batch {
-        let settled = found.get(job).filter(|settled| settled.state.is_ended());
+        let settled = found.get(job).filter(|settled| settled.outcome.is_some());
         if let Some(settled) = settled
             && let Some(fresh) = waiting.fresh.get_mut(job)
         {
@@ -344,6 +344,11 @@ fn settle(
         }
         let answer = match found.get(job) {
             Some(settled) if !settled.state.is_ended() => continue,
+            Some(settled) if settled.outcome.is_none() => {
+                // There was no room for it on the page.
+                again.push(*job);
+                continue;
+            }
             Some(settled) => Ok(settled.clone()),
             None if asked.contains(job) => Err(Error::Unknown { id: job.root() }),
             None => {

@@ -10,6 +10,7 @@ use crate::error::{Invalid, Misuse};
 use crate::id::{Local, TaskId};
 use crate::join_set::FailurePolicy;
 use crate::limits;
+use crate::store::read::{bytes_of, is_full};
 use crate::store::{Event, NewChild};
 
 /// A set as the body sees it.
@@ -88,7 +89,7 @@ impl Context {
                 Next::Load(after) => after,
             };
             let page = self.ends(set, after).await;
-            let (full, nothing) = (page.len() == limits::PAGE, page.is_empty());
+            let (full, nothing) = (is_full(page.len(), bytes_of(&page)), page.is_empty());
             self.with_set(set, |state| state.ends.load(page, full));
             if nothing {
                 return false;
@@ -204,7 +205,7 @@ impl Context {
     }
 
     /// Backpressure: hands over full batches, and waits when too many spawns are on their way.
-    async fn hold_back(&self) {
+    pub(super) async fn hold_back(&self) {
         let (many, full) = {
             let inner = self.lock();
             let many = !inner.is_flushed_to(limits::UNFLUSHED_SPAWNS - 1, limits::UNFLUSHED_BYTES);

@@ -86,8 +86,16 @@ impl StdError for Failure {
     }
 }
 
-/// A text within [`limits::MESSAGE`]; what is left out is counted at its end.
+/// A text of a body as every store can hold it and people can read it: within [`limits::MESSAGE`], and what
+/// is left out is counted at its end; a zero byte, which PostgreSQL has no room for, is shown as `␀`.
 pub(crate) fn bounded(text: &str) -> String {
+    let shown;
+    let text = if text.contains('\0') {
+        shown = text.replace('\0', "\u{2400}");
+        &shown
+    } else {
+        text
+    };
     if text.len() <= limits::MESSAGE {
         return text.to_owned();
     }

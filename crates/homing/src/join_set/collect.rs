@@ -9,6 +9,7 @@ use crate::error::{Failure, JoinError, Reason};
 use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::state::State;
+use crate::store::read::{bytes_of, is_full};
 use crate::store::{CancelledBy, Cause, Child};
 
 /// The failure an ended child left.
@@ -94,7 +95,7 @@ impl Context {
         let mut tally = Tally { last_end: given.watermark, ..Tally::default() };
         loop {
             let page = self.ends(set, tally.last_end).await;
-            let last_page = page.len() < limits::PAGE;
+            let last_page = !is_full(page.len(), bytes_of(&page));
             for child in page {
                 tally.last_end = child.end.unwrap_or(tally.last_end);
                 if given.beyond.binary_search(&tally.last_end).is_ok() {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{JoinSet, abort, decode, failure_of};
 use crate::context::Context;
 use crate::error::{JoinError, Misuse};
+use crate::id::TaskId;
 use crate::limits;
 use crate::store::{Cause, Child};
 use crate::wait::Condition;
@@ -16,6 +17,11 @@ use crate::waiting::{Durable, Settled};
 /// See [`JoinSet::join_next`].
 pub struct JoinNext<'s, T> {
     pub(super) set: &'s mut JoinSet<T>,
+}
+
+/// See [`JoinSet::join_next_with_id`].
+pub struct JoinNextWithId<'s, T> {
+    pub(super) next: JoinNext<'s, T>,
 }
 
 /// See [`JoinSet::join_all`].
@@ -50,6 +56,10 @@ impl<'s, T> JoinSome<'s, T, Vec<T>> {
 }
 
 impl<T> JoinSet<T> {
+    fn owner(&self) -> Option<TaskId> {
+        self.context.as_ref().ok().map(|context| context.task)
+    }
+
     fn issued(&self, context: &Context) -> u64 {
         context.with_set(self.set, |state| u64::from(state.issued))
     }
@@ -83,6 +93,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
         self.set.issued(context)
     }
 
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         let set = self.set.set;
         if self.set.is_empty() || context.next_end(set, false).await {
@@ -95,6 +109,23 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let cause = self.set.cause(&settled.place);
+        let next = self.next(context, &settled).await?;
+        Some(next.and_then(|child| decode(context, &child, || cause)))
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Some(Err(misuse.into()))
+    }
+}
+
+impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
+    /// The child whose outcome is given.
+    async fn next(
+        self,
+        context: &Arc<Context>,
+        settled: &Settled,
+    ) -> Option<Result<Child, JoinError>> {
         let (set, cause) = (self.set.set, self.set.cause(&settled.place));
         if settled.timed_out {
             return Some(Err(context.timed_out(&settled.place, cause).await));
@@ -104,9 +135,34 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
         }
         context.next_end(set, true).await;
         match context.with_set(set, |state| state.ends.give_next()) {
-            Some(child) => Some(decode(context, &child, || cause)),
+            Some(child) => Some(Ok(child)),
             None => context.drift(&settled.place, "expected an ended child, got none").await,
         }
+    }
+}
+
+impl<T: DeserializeOwned + Send> Durable for JoinNextWithId<'_, T> {
+    type Output = Option<Result<(TaskId, T), JoinError>>;
+
+    fn name(&self) -> String {
+        self.next.name()
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.next.members(context)
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
+        self.next.plan(context, place).await
+    }
+
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let cause = self.next.set.cause(&settled.place);
+        let next = self.next.next(context, &settled).await?;
+        Some(next.and_then(|child| {
+            let id = TaskId { job: context.task.job, local: child.local };
+            Ok((id, decode(context, &child, || cause)?))
+        }))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -123,6 +179,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
@@ -191,6 +251,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         self.set.issued(context)
     }
 
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         context.check_members(self.set.set, place).await;
         let too_many = self.set.too_many(context, "join_settled").is_some();
@@ -230,6 +294,10 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
 
     fn members(&self, context: &Context) -> u64 {
         self.set.issued(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
     }
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
@@ -298,3 +366,9 @@ macro_rules! debug {
 }
 
 debug!(JoinNext<T> JoinAll<T> JoinSettled<T> JoinSome<T, R>);
+
+impl<T> fmt::Debug for JoinNextWithId<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.next.fmt(f)
+    }
+}

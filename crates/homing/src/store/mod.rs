@@ -31,7 +31,7 @@ mod url;
 
 pub use conversation::{
     Abort, CancelledBy, Cause, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild,
-    Refusal, Reply, Unit,
+    Refusal, Reply, Signalled, Unit,
 };
 pub use error::Error;
 pub use hints::{Ended, Hints};
@@ -93,6 +93,10 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId);
 
+    /// For tests: the parking of an open task whose future may go on.
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>>;
+
     /// Pushes that say "look now".
     fn hints(&self) -> &Hints;
 
@@ -128,6 +132,9 @@ pub struct Policy {
     /// The longest stretch from claim to park or end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_timeout: Option<Duration>,
 }
 
 /// What roots and children have in common when they are born.

@@ -83,6 +83,12 @@ macro_rules! over {
             fn kill(&self, worker: $crate::id::WorkerId) {
                 self.died(worker);
             }
+            fn parking(
+                &self,
+                task: $crate::id::TaskId,
+            ) -> $crate::store::Verb<'_, Option<$crate::id::Token>> {
+                self.inner.parking(task)
+            }
             fn hints(&self) -> &$crate::store::Hints {
                 self.heard()
             }

@@ -51,6 +51,7 @@ pub fn says(unit: &Unit, word: &str) -> bool {
         Event::Park { .. } => word == "park",
         Event::End(_) => word == "end",
         Event::Log(_) => word == "log",
+        Event::Signal(_) => word == "signal",
         Event::Detach(_)
         | Event::Abort(_)
         | Event::Progress { .. }

@@ -1,8 +1,9 @@
 //! Drives one body: polls it, sees from its waker what it waits for, and parks it.
 //!
 //! After each `Pending` the context says what the body needs, and the waker whether plain I/O holds a
-//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait, seen twice in a row
-//! (a dropped future may leave a stale clone for one poll), is misuse.
+//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait is misuse if it is still
+//! there [`limits::FOREIGN`] later: a future that was dropped, or a thread on its way out, may hold a
+//! stale clone for a moment.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -17,9 +18,9 @@ use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::context::{self, Context, Halt, Needs};
 use crate::error::{Reason, Result};
-use crate::point;
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
+use crate::{limits, point};
 
 /// A claimed task on its way to its end, its next park, or the loss of its token.
 pub(super) struct Driver {
@@ -30,9 +31,10 @@ pub(super) struct Driver {
     body: Option<Body<String>>,
     requests: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timeout: Option<Timer>,
+    soft_timeout: Option<Timer>,
     grace: Option<Timer>,
-    /// Consecutive polls that saw plain I/O beside a durable wait.
-    foreign: u8,
+    /// Since plain I/O was seen beside a durable wait: when it becomes misuse.
+    foreign: Option<Timer>,
     /// Whether a unit was refused.
     refused: bool,
 }
@@ -80,8 +82,9 @@ impl Driver {
             body: None,
             requests: Vec::new(),
             timeout: None,
+            soft_timeout: None,
             grace: None,
-            foreign: 0,
+            foreign: None,
             refused: false,
         }
     }
@@ -131,12 +134,16 @@ impl Driver {
     /// A stretch begins with a claim and ends with a park or the end; its timeout with it.
     fn begin_stretch(&mut self) {
         let options = self.shared.definitions.get(self.claimed.kind.as_str());
-        let timeout = self.claimed.policy.timeout.or(options.and_then(|own| own.options.timeout));
-        self.timeout = timeout.map(|after| {
+        let policy = &self.claimed.policy;
+        let timeout = policy.timeout.or(options.and_then(|own| own.options.timeout));
+        let soft = policy.soft_timeout.or(options.and_then(|own| own.options.soft_timeout));
+        let timer = |after| {
             let clock = self.shared.store.clock().clone();
             let end = clock.now().after(after);
             Box::pin(async move { clock.until(end).await }) as Timer
-        });
+        };
+        (self.timeout, self.soft_timeout) = (timeout.map(timer), soft.map(timer));
+        self.context.set_overdue(false);
     }
 
     fn event(&self, stop: Stop) -> Event {
@@ -174,6 +181,10 @@ impl Driver {
             }
             if rings(&mut self.timeout, cx) {
                 return Poll::Ready(Stop::TimedOut);
+            }
+            if rings(&mut self.soft_timeout, cx) {
+                self.soft_timeout = None;
+                self.context.set_overdue(true);
             }
             match self.poll_body(cx) {
                 Some(stop) => return Poll::Ready(stop),
@@ -246,18 +257,19 @@ impl Driver {
                 // Nothing durable is answered any more.
                 return Some(Stop::Dropped);
             }
-            let foreign = std::mem::take(&mut self.foreign);
+            if needs == Needs::Waits && plain {
+                // Looked at again at once: most often it was a future that was dropped since.
+                let timer = self.foreign.get_or_insert_with(|| {
+                    cx.waker().wake_by_ref();
+                    Box::pin(tokio::time::sleep(limits::FOREIGN))
+                });
+                let misuse = || Stop::Halted(Halt::Misuse(self.context.foreign_future()));
+                return timer.as_mut().poll(cx).is_ready().then(misuse);
+            }
+            self.foreign = None;
             match needs {
                 Needs::Poll => self.post(),
-                Needs::Waits if !plain => return Some(Stop::Park),
-                Needs::Waits if foreign > 0 => {
-                    return Some(Stop::Halted(Halt::Misuse(self.context.foreign_future())));
-                }
-                Needs::Waits => {
-                    self.foreign = 1;
-                    cx.waker().wake_by_ref();
-                    return None;
-                }
+                Needs::Waits => return Some(Stop::Park),
                 Needs::Worker | Needs::Steps | Needs::Plain => {
                     self.post();
                     return None;
@@ -305,7 +317,7 @@ impl Driver {
         let resident = self.shared.settings.resident > 0;
         let (events, renew) = self.context.take_last(Event::Park { waits, resident });
         self.put(events, renew);
-        self.timeout = None;
+        (self.timeout, self.soft_timeout) = (None, None);
         self.requests = Vec::new();
         self.context.shrink();
         let mut hand_back = false;

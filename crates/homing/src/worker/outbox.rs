@@ -241,7 +241,8 @@ mod tests {
             outbox.post(posting(task("c"), token, events));
             let taken: Vec<_> = std::iter::from_fn(|| {
                 let taken = outbox.take();
-                (!taken.is_empty()).then(|| taken.iter().map(|one| one.unit.task).collect())
+                (!taken.is_empty())
+                    .then(|| taken.iter().map(|one| one.unit.task).collect::<Vec<_>>())
             })
             .collect();
             let (a, b, c) = (task("a"), task("b"), task("c"));

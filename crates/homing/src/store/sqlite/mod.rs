@@ -266,6 +266,14 @@ impl Store for Sqlite {
         self.shared.hints.say_ready();
     }
 
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        self.read(move |tx| {
+            let row = task::Task::read(tx.db, task)?;
+            Ok(row.filter(|row| !row.state.is_ended()).and_then(|row| row.parked))
+        })
+    }
+
     fn hints(&self) -> &Hints {
         &self.shared.hints
     }

@@ -178,3 +178,20 @@ async fn one_of_many_takes_the_key() {
     assert_eq!(others, 31, "{answers:?}");
     server::drop_schema(&url);
 }
+
+/// What a worker that leaves was to be told is forgotten with it.
+#[tokio::test]
+async fn notices_go_with_their_worker() {
+    let url = common_schema();
+    let store = store(&url).await;
+    let schema = options(&url).unwrap().schema;
+    store.submit(vec![new_job("a")]).await.unwrap();
+    let mut peer = Talk::begin(&store, &["root"]).await;
+    let claimed = peer.say(Vec::new(), 1).await.claimed.remove(0);
+    store.cancel(claimed.task).await.unwrap();
+    let count = || server::psql(&url, &schema.render("SELECT count(*) FROM homing.notices"));
+    assert_eq!(count(), "1");
+    store.leave(peer.worker).await.unwrap();
+    assert_eq!(count(), "0");
+    server::drop_schema(&url);
+}

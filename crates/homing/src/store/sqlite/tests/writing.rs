@@ -141,3 +141,70 @@ async fn a_large_job_is_pruned_in_bounded_steps() {
 fn clock_now(store: &Sqlite) -> Time {
     store.clock().now()
 }
+
+/// A panic in a verb once ended the thread, and with it the store for the whole process.
+#[tokio::test]
+async fn a_panic_is_the_end_of_one_verb() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    let (panicked, jobs) = together(&store, async {
+        let panicking = store.write("test", |tx| -> super::super::fault::Result<()> {
+            tx.sql("INSERT INTO paused (queue) VALUES ('half done')")?.execute(())?;
+            panic!("a defect")
+        });
+        tokio::join!(panicking, store.submit(vec![new_job("a")]))
+    })
+    .await;
+    let error = panicked.unwrap_err();
+    assert!(matches!(&error, Error::Failed { reason } if reason.contains("a defect")), "{error}");
+    assert_eq!(jobs.unwrap(), [Submitted::New(new_job("a").id)]);
+    assert!(store.queues().await.unwrap().iter().all(|queue| !queue.paused), "it was rolled back");
+    // More often than there are threads, and within their transactions.
+    for _ in 0..5 {
+        let panicked = store.read(|_| -> super::super::fault::Result<()> { panic!("a defect") });
+        panicked.await.unwrap_err();
+        assert_eq!(store.jobs(JobFilter::default()).await.unwrap().len(), 1);
+    }
+}
+
+/// What a worker that leaves was to be told is forgotten with it.
+#[tokio::test]
+async fn notices_go_with_their_worker() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    store.submit(vec![new_job("a")]).await.unwrap();
+    let mut peer = Talk::begin(&store).await;
+    let claimed = peer.say(Vec::new(), 1).await.claimed.remove(0);
+    store.cancel(claimed.task).await.unwrap();
+    let count = || {
+        let sql = "SELECT count(*) FROM notices";
+        directory.other().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(count(), 1);
+    store.leave(peer.worker).await.unwrap();
+    assert_eq!(count(), 0);
+}
+
+/// Among the children of one task, or among what is ready, whichever are fewer: each finds the same.
+#[tokio::test]
+async fn pending_children_are_found_either_way() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    store.submit(vec![new_job("a")]).await.unwrap();
+    let mut peer = Talk::begin(&store).await;
+    let root = peer.say(Vec::new(), 1).await.claimed.remove(0);
+    let set = root.task.set("s");
+    let events = (0..5).map(|n| child(set, n, n == 2)).collect();
+    peer.say(vec![unit(&root, events)], 0).await;
+    let find = async || {
+        let mut found = store.children_in(root.task, State::Pending, 10).await.unwrap();
+        found.sort();
+        found
+    };
+    let few = find().await;
+    assert_eq!(few.len(), 5);
+    let others = (0..20).map(|n| new_job(&n.to_string())).collect();
+    store.submit(others).await.unwrap();
+    assert_eq!(find().await, few);
+    assert_eq!(store.children_in(root.task, State::Pending, 3).await.unwrap().len(), 3);
+}
