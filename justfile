@@ -32,7 +32,11 @@ examples:
 sim SEED:
     scripts/test sim {{SEED}}
 
-# The crash tests, 200 kills each (long).
+# Mutants of the given sources, or of all (many hours).
+mutants *PATHS:
+    scripts/test mutants {{PATHS}}
+
+# The crash tests, 200 seeds of each kind (long).
 crash-sweep:
     scripts/test crash-sweep
 

@@ -332,6 +332,7 @@ struct Shared {
 impl Shared {
     fn told(&self, first: bool) -> Heartbeat {
         let free = self.free.load(Ordering::SeqCst);
+        let shown = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Heartbeat {
             worker: self.identity.worker(),
             first,
@@ -340,9 +341,9 @@ impl Shared {
             kinds: Arc::clone(&self.kinds),
             arguments: Arc::clone(&self.arguments),
             queues: Arc::clone(&self.queues),
-            slots: self.settings.concurrency as u32,
-            running: self.settings.concurrency.saturating_sub(free) as u32,
-            resident: self.residents().len() as u32,
+            slots: shown(self.settings.concurrency),
+            running: shown(self.settings.concurrency.saturating_sub(free)),
+            resident: shown(self.residents().len()),
             ended: self.ended.load(Ordering::Relaxed),
         }
     }

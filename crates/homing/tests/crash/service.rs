@@ -65,7 +65,7 @@ impl Size {
 impl Size {
     /// How many at once, and how many turns of each.
     fn paces(self) -> (u64, u64) {
-        if self.fan > 100 { (10, 5) } else { (2, 2) }
+        if self.fan > 100 { (24, 10) } else { (2, 2) }
     }
 
     fn paced(self) -> (&'static str, u64, u64, u64) {

@@ -224,7 +224,7 @@ pub(crate) async fn pace(turns: u64, State(notes): State<Notes>) -> Result<Told>
     for turn in 0..turns {
         sum += over(&notes, &spawn(leaf(turn)).await?.await?);
         remembered(&notes, &format!("turn {turn}")).await?;
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(told(sum))
 }
