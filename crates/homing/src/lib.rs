@@ -84,6 +84,8 @@ pub use homing_macros::task;
 pub use branches::join_all;
 pub use call::Call;
 pub use client::{Because, Cursor, Homing, JobHandle, Log, Submit, SubmitNamed, Why};
+#[cfg(feature = "testing")]
+pub use clock::SimulatedClock;
 pub use clock::{Clock, ManualClock, Time};
 pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
 pub use error::{

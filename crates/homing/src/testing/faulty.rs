@@ -41,4 +41,4 @@ impl Faulty {
     }
 }
 
-super::over::over!(Faulty);
+super::over::over!(Faulty, passing);

@@ -14,6 +14,8 @@ pub mod faulty;
 pub mod histories;
 mod over;
 mod probe;
+mod random;
+pub mod simulation;
 pub mod transcript;
 
 pub use probe::Probe;

@@ -1,8 +1,35 @@
-//! A store over another one, which says of itself only what it does to exchanges.
+//! A store over another one, which says of itself only what it does to the verbs on their way.
 
-/// Implements the store's traits for a type with a field `inner` that does everything but `exchange`:
-/// that is the type's own method `speak`.
+/// Implements the store's traits for a type with a field `inner` that does all the work. `exchange` is the
+/// type's own method `speak`, `heartbeat` its method `beat`, `kill` its method `died`; every other verb goes
+/// through its method `pass`, which is given the verb's name and what calls it; `heard` is where its hints
+/// come from.
 macro_rules! over {
+    // The verbs beside `exchange` are the inner store's own.
+    ($name:ty, passing) => {
+        impl $name {
+            fn pass<'s, T>(
+                &'s self,
+                _: &'static str,
+                verb: impl FnOnce(&'s dyn $crate::store::Store) -> $crate::store::Verb<'s, T>,
+            ) -> $crate::store::Verb<'s, T> {
+                verb(&*self.inner)
+            }
+            fn beat(
+                &self,
+                heartbeat: $crate::store::Heartbeat,
+            ) -> $crate::store::Verb<'_, bool> {
+                self.inner.heartbeat(heartbeat)
+            }
+            fn died(&self, worker: $crate::id::WorkerId) {
+                self.inner.kill(worker);
+            }
+            fn heard(&self) -> &$crate::store::Hints {
+                self.inner.hints()
+            }
+        }
+        $crate::testing::over::over!($name);
+    };
     ($name:ty) => {
         impl $crate::store::Store for $name {
             fn exchange(
@@ -16,19 +43,19 @@ macro_rules! over {
                 &self,
                 jobs: Vec<$crate::store::NewJob>,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::Submitted>> {
-                self.inner.submit(jobs)
+                self.pass("submit", move |inner| inner.submit(jobs))
             }
             fn heartbeat(
                 &self,
                 heartbeat: $crate::store::Heartbeat,
             ) -> $crate::store::Verb<'_, bool> {
-                self.inner.heartbeat(heartbeat)
+                Box::pin(self.beat(heartbeat))
             }
             fn leave(&self, worker: $crate::id::WorkerId) -> $crate::store::Verb<'_, ()> {
-                self.inner.leave(worker)
+                self.pass("leave", move |inner| inner.leave(worker))
             }
             fn cancel(&self, task: $crate::id::TaskId) -> $crate::store::Verb<'_, bool> {
-                self.inner.cancel(task)
+                self.pass("cancel", move |inner| inner.cancel(task))
             }
             fn signal(
                 &self,
@@ -36,28 +63,28 @@ macro_rules! over {
                 name: String,
                 value: String,
             ) -> $crate::store::Verb<'_, bool> {
-                self.inner.signal(task, name, value)
+                self.pass("signal", move |inner| inner.signal(task, name, value))
             }
             fn retry(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, bool> {
-                self.inner.retry(job)
+                self.pass("retry", move |inner| inner.retry(job))
             }
             fn pause(&self, queue: String, paused: bool) -> $crate::store::Verb<'_, ()> {
-                self.inner.pause(queue, paused)
+                self.pass("pause", move |inner| inner.pause(queue, paused))
             }
             fn sweep(&self, max_crashes: u32) -> $crate::store::Verb<'_, bool> {
-                self.inner.sweep(max_crashes)
+                self.pass("sweep", move |inner| inner.sweep(max_crashes))
             }
             fn prune(
                 &self,
                 before: $crate::clock::Time,
             ) -> $crate::store::Verb<'_, $crate::store::Pruned> {
-                self.inner.prune(before)
+                self.pass("prune", move |inner| inner.prune(before))
             }
             fn kill(&self, worker: $crate::id::WorkerId) {
-                self.inner.kill(worker);
+                self.died(worker);
             }
             fn hints(&self) -> &$crate::store::Hints {
-                self.inner.hints()
+                self.heard()
             }
             fn clock(&self) -> &$crate::clock::Clock {
                 self.inner.clock()
@@ -79,7 +106,7 @@ macro_rules! over {
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<(u64, String, $crate::store::Entry)>> {
-                self.inner.record(task, after, limit)
+                self.pass("record", move |inner| inner.record(task, after, limit))
             }
             fn children(
                 &self,
@@ -88,7 +115,7 @@ macro_rules! over {
                 from: u32,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::Child>> {
-                self.inner.children(task, set, from, limit)
+                self.pass("children", move |inner| inner.children(task, set, from, limit))
             }
             fn ends(
                 &self,
@@ -97,21 +124,21 @@ macro_rules! over {
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::Child>> {
-                self.inner.ends(task, set, after, limit)
+                self.pass("ends", move |inner| inner.ends(task, set, after, limit))
             }
             fn child(
                 &self,
                 task: $crate::id::TaskId,
                 child: $crate::id::Local,
             ) -> $crate::store::Verb<'_, Option<$crate::store::Child>> {
-                self.inner.child(task, child)
+                self.pass("child", move |inner| inner.child(task, child))
             }
             fn set(
                 &self,
                 task: $crate::id::TaskId,
                 set: $crate::id::Local,
             ) -> $crate::store::Verb<'_, $crate::wait::SetCounts> {
-                self.inner.set(task, set)
+                self.pass("set", move |inner| inner.set(task, set))
             }
             fn sets(
                 &self,
@@ -119,35 +146,35 @@ macro_rules! over {
                 after: Option<$crate::id::Local>,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::SetRow>> {
-                self.inner.sets(task, after, limit)
+                self.pass("sets", move |inner| inner.sets(task, after, limit))
             }
             fn task(
                 &self,
                 task: $crate::id::TaskId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
-                self.inner.task(task)
+                self.pass("task", move |inner| inner.task(task))
             }
             fn outcomes(
                 &self,
                 jobs: Vec<$crate::id::JobId>,
             ) -> $crate::store::Verb<'_, Vec<($crate::id::JobId, $crate::store::read::Settled)>>
             {
-                self.inner.outcomes(jobs)
+                self.pass("outcomes", move |inner| inner.outcomes(jobs))
             }
             fn job(
                 &self,
                 job: $crate::id::JobId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::JobView>> {
-                self.inner.job(job)
+                self.pass("job", move |inner| inner.job(job))
             }
             fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::id::JobId>> {
-                self.inner.holder(key)
+                self.pass("holder", move |inner| inner.holder(key))
             }
             fn jobs(
                 &self,
                 filter: $crate::store::read::JobFilter,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::read::JobView>> {
-                self.inner.jobs(filter)
+                self.pass("jobs", move |inner| inner.jobs(filter))
             }
             fn log(
                 &self,
@@ -155,10 +182,10 @@ macro_rules! over {
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::log::Line>> {
-                self.inner.log(job, after, limit)
+                self.pass("log", move |inner| inner.log(job, after, limit))
             }
             fn last_line(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, u64> {
-                self.inner.last_line(job)
+                self.pass("last_line", move |inner| inner.last_line(job))
             }
             fn children_in(
                 &self,
@@ -166,19 +193,19 @@ macro_rules! over {
                 state: $crate::TaskState,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::id::TaskId>> {
-                self.inner.children_in(task, state, limit)
+                self.pass("children_in", move |inner| inner.children_in(task, state, limit))
             }
             fn queues(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::QueueView>> {
-                self.inner.queues()
+                self.pass("queues", move |inner| inner.queues())
             }
             fn workers(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::WorkerView>> {
-                self.inner.workers()
+                self.pass("workers", move |inner| inner.workers())
             }
             fn kinds(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::KindView>> {
-                self.inner.kinds()
+                self.pass("kinds", move |inner| inner.kinds())
             }
             fn audit(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::Breach>> {
-                self.inner.audit()
+                self.pass("audit", move |inner| inner.audit())
             }
         }
     };

@@ -70,7 +70,7 @@ impl Recorder {
     }
 }
 
-super::over::over!(Recorder);
+super::over::over!(Recorder, passing);
 
 fn answered(answer: &Answer) -> String {
     let Answer { place, seq, arm, members, value } = answer;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::actor::Held;
-use super::random::Random;
+use crate::testing::random::Random;
 use super::{History, SETS, SIGNALS, Step};
 use crate::error::{Failure, Reason};
 use crate::id::{Local, TaskId};
