@@ -60,7 +60,8 @@ fn simulate(opener: &dyn Opener, usual: u64) {
             number("HOMING_SIMULATE").unwrap_or(usual),
         ),
     };
-    let whole = number("HOMING_SIMULATE_WHOLE").is_some();
+    let survey = number("HOMING_SIMULATE_SURVEY").is_some();
+    let whole = survey || number("HOMING_SIMULATE_WHOLE").is_some();
     let mut all = Tally::default();
     for seed in first..first + count {
         match simulation::run(seed, opener, whole) {
@@ -68,6 +69,10 @@ fn simulate(opener: &dyn Opener, usual: u64) {
                 all.runs += tally.runs;
                 all.tasks += tally.tasks;
                 all.answers += tally.answers;
+            }
+            // A survey: what is wrong with how many seeds.
+            Err(flaw) if survey => {
+                println!("seed {seed}: {}", flaw.faults[0]);
             }
             Err(flaw) => panic!("after {} seeds: {flaw}", seed - first),
         }

@@ -57,8 +57,8 @@ impl<'s> Armed<'s> {
     pub(super) async fn alone(
         scope: &'s mut Scope<'_>,
         target: Target, timeout: Option<u64>) -> Answered {
-        if let (Wait::Taken(_), Some(handle)) = (target.wait, target.handle)
-            && let (Some(handle), None) = (scope.handles[handle].0.take(), timeout)
+        if let (Wait::Taken(_), Some(handle), None) = (target.wait, target.handle, timeout)
+            && let Some(handle) = scope.handles[handle].0.take()
         {
             return one(handle.await);
         }

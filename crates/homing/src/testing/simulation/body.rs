@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::arm::{Armed, Target};
 use super::family::{Family, Told};
 use super::ledger::{Ledger, Observation, Returned, Spot};
-use super::line::{Gate, Line};
+use super::line::{Gate, Line, PANIC};
 use super::plan::{Ending, Failing, Program, Statement, Wait};
 use super::{Out, sim};
 use crate::error::JoinError;
@@ -214,7 +214,7 @@ impl<'r> Scope<'r> {
                 Err((Error::msg("try again later").retry_after(Duration::from_millis(70)), false))
             }
             // As `panic!`, but without a word on standard error for each of thousands.
-            Failing::Panic => std::panic::resume_unwind(Box::new("a simulated panic")),
+            Failing::Panic => std::panic::resume_unwind(Box::new(PANIC)),
         }
     }
 

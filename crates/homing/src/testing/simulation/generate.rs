@@ -41,6 +41,12 @@ impl Maker {
         let mut body = Vec::new();
         if depth < 2 && !self.random.one_in(4) {
             body.push(self.set());
+            for _ in 0..self.random.below(4) {
+                if self.tasks < TASKS {
+                    let (at, child) = (self.random.one_in(5), self.program(depth + 1));
+                    body.push(Statement::Spawn { set: Some(0), at, child });
+                }
+            }
         }
         for _ in 0..statements {
             self.statement(depth, false, &mut body);
@@ -142,8 +148,9 @@ impl Maker {
         Statement::Fail { how, times: 1 + self.random.below(2) as u32 }
     }
 
+    /// Of a set or a handle: mostly one of the first.
     fn number(&mut self) -> usize {
-        self.random.below(4) as usize
+        if self.random.one_in(2) { 0 } else { self.random.below(4) as usize }
     }
 
     fn few(&mut self) -> u32 {
@@ -174,7 +181,10 @@ impl Maker {
                 let lasts = self.random.below(5_000);
                 What::Freeze { worker, whole: self.random.one_in(2), lasts }
             }
-            6..=8 => What::Replace { worker, patience: self.pause(), back },
+            6..=8 => {
+                let patience = if self.random.one_in(2) { 0 } else { self.pause() };
+                What::Replace { worker, patience, back }
+            }
             _ => What::Cancel(self.random.below(20) as usize),
         };
         Incident { after, what }

@@ -16,11 +16,14 @@ use tokio::sync::watch;
 use super::ledger::Ledger;
 use super::plan::Faults;
 use crate::id::{TaskId, WorkerId};
-use crate::store::{Error, Event, Exchange, Heartbeat, Hints, Refusal, Reply, Store, Unit, Verb};
+use crate::error::Reason;
+use crate::store::{End, Error, Event, Exchange, Heartbeat, Hints, Refusal, Reply, Store, Unit, Verb};
 use crate::testing::random::Random;
 
 /// What stands in the text of everything this line makes up.
 pub(super) const MADE_UP: &str = "(simulated)";
+/// How a simulated body panics.
+pub(super) const PANIC: &str = "a simulated panic";
 /// Exchanges of one worker beyond which it talks in circles.
 const MOST: u64 = 20_000;
 
@@ -252,10 +255,19 @@ impl Line {
             format!("{} says {} of {}", unit.token.worker, names.join(", "), unit.task)
         });
         for event in &unit.events {
-            if let Event::Stall { reason, .. } = event
-                && !reason.contains(MADE_UP)
-            {
-                self.ledger.fault(format!("{} stands still: {reason}", unit.task));
+            let strange = match event {
+                Event::Stall { reason, .. } => !reason.contains(MADE_UP),
+                Event::Retry { failure, .. } | Event::End(End::Failed { failure, .. }) => {
+                    match failure.reason {
+                        Reason::Error => false,
+                        Reason::Panic => failure.message != PANIC,
+                        _ => true,
+                    }
+                }
+                _ => false,
+            };
+            if strange {
+                self.ledger.fault(format!("{} says {}", unit.task, name(event)));
             }
         }
     }

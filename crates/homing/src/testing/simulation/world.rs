@@ -306,8 +306,8 @@ impl World<'_> {
             }
         }
         self.gone.extend(posts.into_iter().map(|post| post.alive));
-        // What was dropped is gone once its task has been polled.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        // What was dropped is gone once its task has been polled, and a late heartbeat once it has come.
+        tokio::time::sleep(LEASE).await;
         for alive in self.gone {
             if Arc::strong_count(&alive) > 1 {
                 self.ledger.fault("something of a worker's bodies is still in memory".to_owned());
