@@ -60,6 +60,8 @@ pub(super) struct Book {
     /// Signals that somebody waits for, and those that were sent.
     pub(super) wanted: BTreeSet<(TaskId, u8)>,
     pub(super) signals: BTreeMap<u64, Spot>,
+    /// Jobs that a worker spoke of.
+    pub(super) jobs: BTreeSet<JobId>,
     pub(super) detached: BTreeMap<Spot, JobId>,
     /// Tasks of which the store refused a unit as unfit.
     pub(super) unfit: BTreeSet<TaskId>,

@@ -255,6 +255,9 @@ impl Line {
             format!("{} says {} of {}", unit.token.worker, names.join(", "), unit.task)
         });
         for event in &unit.events {
+            if let Event::Detach(job) = event {
+                self.ledger.book().jobs.insert(job.id);
+            }
             let strange = match event {
                 Event::Stall { reason, .. } => !reason.contains(MADE_UP),
                 Event::Retry { failure, .. } | Event::End(End::Failed { failure, .. }) => {

@@ -198,7 +198,7 @@ impl Ends<'_> {
             Told::Many(_) => same(&Told::Many(values), &seen.told),
             Told::Failed(child) => {
                 let end = self.of(*child)?;
-                let right = end.is_lost() && seen.verb == "join_first";
+                let right = end.is_lost() && seen.count == 1;
                 if right { Ok(()) } else { Err(format!("{child} is {end:?}")) }
             }
             Told::TooFew if left.len() < seen.count => Ok(()),

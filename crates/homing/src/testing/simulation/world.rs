@@ -218,7 +218,7 @@ impl World<'_> {
     }
 
     fn open_jobs(&self) -> Vec<JobId> {
-        let detached = self.ledger.book().detached.values().copied().collect::<Vec<_>>();
+        let detached: Vec<JobId> = self.ledger.book().jobs.iter().copied().collect();
         let all = self.jobs.iter().copied().chain(detached);
         all.filter(|job| {
             let view = now(self.store.job(*job)).ok().flatten();
