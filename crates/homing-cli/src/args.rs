@@ -96,7 +96,7 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Look for broken invariants; exits with 1 if there are any
     Check,
-    /// Run the tasks of this program until Ctrl-C or SIGTERM
+    /// Run the tasks of this program until Ctrl-C or SIGTERM; a second one ends it at once
     Worker(WorkerArgs),
     /// Look at the store itself, or bring it up to date
     Store(StoreArgs),
@@ -321,7 +321,7 @@ pub(crate) struct WorkerArgs {
     /// What lists of workers call it
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// How long tasks may run on after the signal to stop, before they are handed back
+    /// How long tasks may run on after the first signal, before they are handed back
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) patience: Duration,
 }

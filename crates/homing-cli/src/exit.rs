@@ -21,7 +21,7 @@ pub enum Exit {
     Errors,
     /// 6: the watched job was cancelled.
     Cancelled,
-    /// 130: interrupted by Ctrl-C.
+    /// 130: interrupted by Ctrl-C; `worker`: by a second Ctrl-C or SIGTERM.
     Interrupted,
 }
 

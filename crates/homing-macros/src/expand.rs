@@ -1,4 +1,4 @@
-//! The items that stand for a task: its type, its kind, its body and its call.
+//! The items that stand for a task: its type, its kind, its body, its call and its partial call.
 //!
 //! Two namespaces make it work without a module, so also inside a function's body: a struct in
 //! braces takes the name as a type only, a function takes it as a value only, and `run` hangs on
@@ -79,6 +79,7 @@ pub(crate) fn expand(options: &Options, mut task: Task) -> Result<Tokens> {
         expansion.run(&task),
         expansion.kind(&kind, options, &task),
         expansion.call(&task),
+        expansion.partial(),
         expansion.warnings(),
     ];
     Ok(items.into_iter().collect())
@@ -234,6 +235,44 @@ impl Expansion<'_> {
             )]
             #(#call)*
             #visibility #fn_token #name(#(#parameters),*) -> ::homing::Call<#name> #body
+        }
+    }
+
+    /// The call without its first argument; nothing for a task that takes none.
+    fn partial(&self) -> Tokens {
+        let Self { name, visibility, attributes: Attributes { shared, call, .. }, .. } = self;
+        let mut arguments = self.arguments();
+        let Some((first, first_type)) = arguments.next() else { return Tokens::new() };
+        let rest: Vec<_> = arguments.collect();
+        let docs = format!(
+            "A call of the task `{}` that still lacks its first argument, `{}`, which the task before \
+             it brings: what follows in a chain, for instance. Takes the other arguments.",
+            name.unraw(),
+            first.unraw()
+        );
+        let parameters = rest.iter().map(|(name, ty)| quote!(#name: #ty));
+        let encoded = rest.iter().map(|(name, ty)| {
+            let stored = stored_name(name);
+            quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(&#name)))
+        });
+        let stored = stored_name(first);
+        quote! {
+            #(#shared)*
+            impl #name {
+                #[doc = #docs]
+                #[allow(dead_code, reason = "not every task follows another")]
+                #[allow(
+                    clippy::implicit_hasher,
+                    clippy::needless_pass_by_value,
+                    clippy::too_many_arguments,
+                    clippy::used_underscore_binding,
+                    reason = "a call takes what the task takes"
+                )]
+                #(#call)*
+                #visibility fn with(#(#parameters),*) -> ::homing::Partial<#first_type, #name> {
+                    ::homing::Call::lacking(#stored, &[#(#encoded),*])
+                }
+            }
         }
     }
 

@@ -39,6 +39,7 @@ use proc_macro2::TokenStream as Tokens;
 /// | `retries` | an integer, `u32` | homing's default |
 /// | `backoff` | `"1s..10m"` grows from the first to the second, `"5s"` is constant | homing's default |
 /// | `timeout` | a duration: one stretch, from claim to park or end | none |
+/// | `soft_timeout` | a duration: after so much of a stretch the body is told | none |
 /// | `deadline` | a duration: the whole task | none |
 /// | `expires` | a duration: not started by then, it fails | none |
 /// | `max_attempts` | an integer, `u32`, at least 1 | homing's default |

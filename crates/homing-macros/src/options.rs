@@ -21,13 +21,14 @@ use syn::{Error, Expr, ExprLit, ExprUnary, Ident, Lit, Result, Token, UnOp};
 use crate::{Mistakes, duration};
 
 /// Keys in the order in which messages list them.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "kind",
     "queue",
     "priority",
     "retries",
     "backoff",
     "timeout",
+    "soft_timeout",
     "deadline",
     "expires",
     "max_attempts",
@@ -48,6 +49,7 @@ pub(crate) struct Options {
     pub(crate) retries: Option<u32>,
     pub(crate) backoff: Option<(Duration, Duration)>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) soft_timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) expires: Option<Duration>,
     pub(crate) max_attempts: Option<u32>,
@@ -99,6 +101,7 @@ impl Options {
             "retries" => self.retries = Some(integer(key, value, 0..=u32::MAX)?),
             "backoff" => self.backoff = Some(backoff(value)?),
             "timeout" => self.timeout = Some(span_of_time(key, value)?),
+            "soft_timeout" => self.soft_timeout = Some(span_of_time(key, value)?),
             "deadline" => self.deadline = Some(span_of_time(key, value)?),
             "expires" => self.expires = Some(span_of_time(key, value)?),
             "max_attempts" => self.max_attempts = Some(integer(key, value, 1..=u32::MAX)?),
@@ -198,6 +201,7 @@ fn example(key: &str) -> &'static str {
         "retries" => "retries = 5",
         "backoff" => "backoff = \"1s..10m\"",
         "timeout" => "timeout = \"30s\"",
+        "soft_timeout" => "soft_timeout = \"20s\"",
         "deadline" => "deadline = \"1h\"",
         "expires" => "expires = \"10m\"",
         _ => "max_attempts = 40",

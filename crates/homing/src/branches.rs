@@ -4,7 +4,7 @@
 //! steps and waits in another. All are polled with the same waker, so the worker sees what they wait
 //! for.
 
-use std::future::poll_fn;
+use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -31,7 +31,8 @@ impl Group {
     }
 
     /// Puts a future into the next branch.
-    pub fn branch<F: Future>(&mut self, future: F) -> Branch<F> {
+    pub fn branch<F: IntoFuture>(&mut self, future: F) -> Branch<F::IntoFuture> {
+        let future = future.into_future();
         let number = self.branches;
         self.branches += 1;
         maybe_done(match &self.context {
@@ -106,7 +107,7 @@ pub fn take_branch<F: Future>(branch: &mut Branch<F>) -> F::Output {
 ///
 /// # Durability
 /// The branches must be the same in number and order on a replay.
-pub async fn join_all<F: Future>(branches: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub async fn join_all<F: IntoFuture>(branches: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut group = Group::begin("join_all");
     let mut branches: Vec<_> = branches.into_iter().map(|future| group.branch(future)).collect();
     group

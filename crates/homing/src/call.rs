@@ -1,4 +1,7 @@
 //! A call: a task function applied to arguments, not yet sent.
+//!
+//! It is data. [`shape`] says whether it lacks its first argument, which the task before it brings;
+//! [`stored`] is how it stands in arguments, outcomes and plans.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,15 +18,36 @@ use crate::state::Backoff;
 use crate::store::{NewTask, Policy};
 use crate::task::{Kind, Options};
 
+mod any;
+mod shape;
+mod stored;
+
+pub use any::{Any, AnyCall};
+pub use shape::{Lacks, Next, Partial, Shape, Whole};
+pub(crate) use stored::Stored;
+
 /// A task function applied to arguments, with options; nothing happens until it is spawned,
 /// submitted or detached.
 ///
 /// Options said here go before those of the `#[task]` attribute, and those before what a child
 /// inherits from its parent (queue and priority).
+///
+/// A call is a value: `Serialize` and `Deserialize`, so that a task can take one, return one, and spawn what
+/// it was given. [`any`](Self::any) forgets its kind and keeps what it brings. `L` says whether the call is
+/// whole; what lacks its first argument is a [`Partial`].
+///
+/// ```
+/// # use homing::{AnyCall, task};
+/// # #[task] async fn square(n: u64) -> homing::Result<u64> { Ok(n * n) }
+/// let text = serde_json::to_string(&square(3).priority(9))?;
+/// assert_eq!(text, r#"{"kind":"square","arguments":{"n":3},"options":{"priority":9}}"#);
+/// let call: AnyCall<u64> = serde_json::from_str(&text)?; // spawn it, submit it
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 #[must_use = "a call does nothing until it is spawned, submitted or detached"]
-pub struct Call<K: Kind> {
+pub struct Call<K: Kind, L = Whole> {
     pub(crate) draft: Draft,
-    kind: PhantomData<fn() -> K>,
+    kind: PhantomData<fn() -> (K, L)>,
 }
 
 /// A call, its kind a name.
@@ -35,21 +59,32 @@ pub(crate) struct Draft {
     pub(crate) start: Start,
     pub(crate) place: Option<String>,
     pub(crate) tags: Vec<String>,
+    /// The name of the argument that it still lacks.
+    pub(crate) lacks: Option<String>,
 }
 
 /// When a task may start.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Start {
+    #[default]
     Now,
     After(Duration),
-    At(SystemTime),
+    At(Time),
 }
 
 impl Draft {
     pub(crate) fn new(kind: &str, arguments: Result<String, Invalid>, options: Options) -> Self {
         let kind = kind.to_owned();
-        Self { kind, arguments, options, start: Start::Now, place: None, tags: Vec::new() }
+        Self {
+            kind,
+            arguments,
+            options,
+            start: Start::Now,
+            place: None,
+            tags: Vec::new(),
+            lacks: None,
+        }
     }
 
     /// Checks the call and fixes what depends on the time and the parent.
@@ -66,9 +101,9 @@ impl Draft {
         let due = match self.start {
             Start::Now => None,
             Start::After(delay) => Some(now.after(delay)),
-            Start::At(time) => Some(Time::from(time)),
+            Start::At(time) => Some(time),
         };
-        let Options { retries, backoff, max_attempts, timeout, .. } = options;
+        let Options { retries, backoff, max_attempts, timeout, soft_timeout, .. } = options;
         Ok(NewTask {
             hash: digest(&[arguments.as_bytes()]),
             kind: self.kind,
@@ -78,7 +113,7 @@ impl Draft {
             due,
             expires: options.expires.map(|after| now.after(after)),
             deadline: options.deadline.map(|after| now.after(after)),
-            policy: Policy { retries, backoff, max_attempts, timeout },
+            policy: Policy { retries, backoff, max_attempts, timeout, soft_timeout },
         })
     }
 }
@@ -110,10 +145,23 @@ impl<K: Kind> Call<K> {
     /// For `#[task]`: a call from its encoded arguments.
     #[doc(hidden)]
     pub fn build(arguments: &[(&str, Result<Value, Invalid>)]) -> Self {
-        let draft = Draft::new(K::NAME, object(arguments), Options::default());
-        let mut call = Self { draft, kind: PhantomData };
-        call.draft.options = K::options().of_a_call();
-        call
+        Self::of(Draft::new(K::NAME, object(arguments), K::options().of_a_call()))
+    }
+}
+
+impl<In, K: Kind> Call<K, Lacks<In>> {
+    /// For `#[task]`: a call that lacks its first argument, from the others.
+    #[doc(hidden)]
+    pub fn lacking(first: &str, rest: &[(&str, Result<Value, Invalid>)]) -> Self {
+        let mut draft = Draft::new(K::NAME, object(rest), K::options().of_a_call());
+        draft.lacks = Some(first.to_owned());
+        Self::of(draft)
+    }
+}
+
+impl<K: Kind, L> Call<K, L> {
+    pub(crate) fn of(draft: Draft) -> Self {
+        Self { draft, kind: PhantomData }
     }
 
     fn option(mut self, set: impl FnOnce(&mut Options)) -> Self {
@@ -139,7 +187,7 @@ impl<K: Kind> Call<K> {
 
     /// Starts no earlier than at this time of the store's clock.
     pub fn run_at(mut self, time: SystemTime) -> Self {
-        self.draft.start = Start::At(time);
+        self.draft.start = Start::At(time.into());
         self
     }
 
@@ -169,6 +217,13 @@ impl<K: Kind> Call<K> {
         self.option(|options| options.timeout = Some(timeout))
     }
 
+    /// After how much of a stretch from claim to park or end the body is told, by the token of
+    /// [`overdue`](crate::overdue()): it may finish in its own way before the [timeout](Self::timeout).
+    /// Default: none.
+    pub fn soft_timeout(self, after: Duration) -> Self {
+        self.option(|options| options.soft_timeout = Some(after))
+    }
+
     /// The longest life of the whole task, waits included; longer is a final failure. Default: none.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.option(|options| options.deadline = Some(deadline))
@@ -187,13 +242,13 @@ impl<K: Kind> Call<K> {
     }
 }
 
-impl<K: Kind> Clone for Call<K> {
+impl<K: Kind, L> Clone for Call<K, L> {
     fn clone(&self) -> Self {
-        Self { draft: self.draft.clone(), kind: PhantomData }
+        Self::of(self.draft.clone())
     }
 }
 
-impl<K: Kind> fmt::Debug for Call<K> {
+impl<K: Kind, L> fmt::Debug for Call<K, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Call").field(&self.draft).finish()
     }

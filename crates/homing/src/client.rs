@@ -140,11 +140,14 @@ impl Homing {
     ) -> Result<Vec<JobHandle<K::Output>>, SubmitError> {
         refuse_inside("submit_all")?;
         let mut handles = Vec::new();
-        let mut batch = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut calls = calls.into_iter().peekable();
         while let Some(call) = calls.next() {
-            batch.push(Order::new(call.draft).fix(self.store.clock().now())?);
-            if batch.len() == limits::PAGE || calls.peek().is_none() {
+            let job = Order::new(call.draft).fix(self.store.clock().now())?;
+            bytes += job.task.arguments.len();
+            batch.push(job);
+            if store::read::is_full(batch.len(), bytes) || calls.peek().is_none() {
+                bytes = 0;
                 let fresh = self.outcomes.expect(batch.iter().map(|job: &NewJob| job.id));
                 let submitted = self.store.submit(std::mem::take(&mut batch)).await?;
                 for (submitted, fresh) in submitted.into_iter().zip(fresh) {
@@ -227,7 +230,14 @@ impl Homing {
     ) -> Result<bool, SubmitError> {
         name("the signal's name", signal)?;
         let value = crate::encode::value("the signal's value", value)?;
-        Ok(self.store.signal(task.into(), signal.to_owned(), value).await?)
+        let id = task.into();
+        match self.store.signal(id, signal.to_owned(), value).await {
+            // In a body: the child may be on its way.
+            Err(store::Error::Unknown { .. }) if crate::context::is_of_own_job(id) => {
+                Err(crate::error::Misuse::NotYet { id }.into())
+            }
+            sent => Ok(sent?),
+        }
     }
 
     /// Removes jobs that ended longer ago than `age`, in bounded transactions; never an open job.

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::{Error, JoinError, Result};
 use crate::id::Local;
-use crate::join_set::{FailurePolicy, failure_of};
-use crate::limits;
+use crate::join_set::{FailurePolicy, Given, failure_of};
 use crate::store::{Cause, Entry};
 use crate::task::Body;
 use crate::wait::{Condition, Wait};
@@ -33,7 +32,8 @@ pub(crate) async fn run(
         return Ok(value);
     }
     let value = body().await?;
-    let open = Box::pin(context.undelivered_sets()).await;
+    Box::pin(context.check_replayed()).await;
+    let open = context.undelivered_sets();
     if !open.is_empty() {
         context.record(RETURNED, Entry::Returned { value: value.clone(), open: open.clone() });
         let seq = context.reserve();
@@ -52,27 +52,27 @@ pub struct OpenSet {
     spawned: u64,
     /// Whether a wait has dealt with the whole set: then losses no longer matter.
     settled: bool,
-    /// Losses that were given out, the end number up to which ends were given out in order, and the
-    /// lost children beyond it that were given out singly.
+    /// Losses that were given out, the end number up to which every end was given out, and the losses
+    /// beyond it that were given out by handles, in order.
     lost: u64,
     watermark: u64,
-    passed: Vec<Local>,
+    passed: Vec<u64>,
 }
 
 impl OpenSet {
     fn ended(&self) -> Condition {
         let (set, ended) = (self.set, Some(self.spawned));
-        Condition::Set { set, ended, lost: None, succeeded: None, past: None }
+        Condition::Set { set, ended, lost: None, succeeded: None }
     }
 
     /// Losses at which the policy is broken.
     fn threshold(&self) -> u64 {
-        self.lost + self.policy.allowed(self.spawned, self.lost) + 1
+        self.policy.breaking(self.spawned, self.lost)
     }
 
     fn broken(&self) -> Condition {
         let (set, lost) = (self.set, Some(self.threshold()));
-        Condition::Set { set, ended: None, lost, succeeded: None, past: None }
+        Condition::Set { set, ended: None, lost, succeeded: None }
     }
 }
 
@@ -112,19 +112,19 @@ impl Context {
     async fn judge(self: &Arc<Self>, open: &OpenSet, ended: bool) -> Result<()> {
         let cause =
             || Some(Box::new(Cause { place: CLOSE.to_owned(), set: open.set, child: None }));
-        let allowed = open.policy.allowed(open.spawned, open.lost);
-        self.with_set(open.set, |state| {
-            state.watermark = open.watermark;
-            state.singly = open.passed.iter().copied().collect();
-        });
-        let tally = self.tally(open.set, allowed, |_| true).await;
-        if let Some(child) = tally.breaking {
-            let failure = Box::new(failure_of(self, &child));
-            return Err(Error::from(JoinError::Failed { failure, cause: cause() }));
-        }
-        let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
         let (task, set) = (self.task, open.set);
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
+        // The counts tell whether the policy is broken; by which child, only a walk over the ends.
+        if counts.lost() >= open.threshold() {
+            let allowed = open.policy.allowed(open.spawned, open.lost);
+            let given = Given { watermark: open.watermark, beyond: open.passed.clone() };
+            let tally = self.tally(set, &given, allowed, |_| true).await;
+            if let Some(child) = tally.breaking {
+                let failure = Box::new(failure_of(self, &child));
+                return Err(Error::from(JoinError::Failed { failure, cause: cause() }));
+            }
+        }
+        let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
         let (succeeded, spawned) = (counts.succeeded, open.spawned);
         if ended && succeeded < needed {
             let cause = cause();
@@ -133,62 +133,23 @@ impl Context {
         Ok(())
     }
 
-    /// The sets the closing join waits for: those of this run, and those of earlier runs that this one
-    /// did not come to.
-    async fn undelivered_sets(self: &Arc<Self>) -> Vec<OpenSet> {
-        let mut open = Vec::new();
-        for set in self.sets() {
-            let own = self.with_set(set, |state| {
-                let spawned = u64::from(state.issued);
-                let open = (state.settled && !state.ended) || spawned > state.delivered;
-                let wanted = spawned > 0 && open;
-                let mut passed: Vec<Local> = state.lost_singly.iter().copied().collect();
-                passed.sort_unstable();
-                wanted.then(|| OpenSet {
+    /// The sets the closing join waits for: those with children whose outcomes no wait has given out.
+    fn undelivered_sets(self: &Arc<Self>) -> Vec<OpenSet> {
+        let open = |set| {
+            self.with_set(set, |state| {
+                let wanted = (state.settled && !state.ended) || state.left() > 0;
+                (wanted && state.issued > 0).then(|| OpenSet {
                     set,
                     place: state.place.clone(),
                     policy: state.policy,
-                    spawned,
+                    spawned: u64::from(state.issued),
                     settled: state.settled,
-                    lost: state.lost,
-                    watermark: state.watermark,
-                    passed,
+                    lost: state.ends.lost(),
+                    watermark: state.ends.watermark(),
+                    passed: state.ends.lost_beyond(),
                 })
-            });
-            open.extend(own);
-        }
-        if self.unfound() > 0 {
-            self.add_stored_sets(&mut open).await;
-        }
-        open
-    }
-
-    async fn add_stored_sets(self: &Arc<Self>, open: &mut Vec<OpenSet>) {
-        let (task, mut after) = (self.task, None);
-        loop {
-            let page = self
-                .fetch(move |store| async move { store.sets(task, after, limits::PAGE).await })
-                .await;
-            let Some(last) = page.last() else { return };
-            after = Some(last.set);
-            for row in &page {
-                let (set, spawned) = (row.set, row.counts.spawned);
-                if let Some(own) = open.iter_mut().find(|own| own.set == set) {
-                    own.spawned = own.spawned.max(spawned);
-                } else if self.with_set(set, |state| state.place.is_empty()) {
-                    let (place, policy) = (set.to_string(), FailurePolicy::FailFast);
-                    open.push(OpenSet {
-                        set,
-                        place,
-                        policy,
-                        spawned,
-                        settled: false,
-                        lost: 0,
-                        watermark: 0,
-                        passed: Vec::new(),
-                    });
-                }
-            }
-        }
+            })
+        };
+        self.sets().into_iter().filter_map(open).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::Call;
@@ -29,7 +30,7 @@ use crate::waiting::{Boxed, Durable, Selectable, Settled, Waiting};
 /// As for [`JoinSet::spawn`](crate::JoinSet::spawn).
 pub async fn spawn<K: Kind>(call: Call<K>) -> Result<JoinHandle<K::Output>, Misuse> {
     let context = current("spawn")?;
-    let place = context.named_place(&format!("spawn:{}", K::NAME));
+    let place = context.named_place(&format!("spawn:{}", call.draft.kind));
     let set = context.open_set(&place, FailurePolicy::FailFast);
     let spawned = context.spawn(set, call.draft).await?;
     Ok(JoinHandle::new(context, spawned))
@@ -53,6 +54,47 @@ impl<T> JoinHandle<T> {
     /// The child's id.
     pub fn id(&self) -> TaskId {
         self.spawned.child
+    }
+
+    /// Sends a value to the child, which takes it with [`signal`](crate::signal()). It may be sent right after
+    /// the spawn: the child is committed first.
+    ///
+    /// ```
+    /// use homing::{Homing, task};
+    ///
+    /// #[task]
+    /// async fn page() -> homing::Result<u64> {
+    ///     Ok(homing::signal::<u64>("rows").await?)
+    /// }
+    ///
+    /// #[task]
+    /// async fn import() -> homing::Result<u64> {
+    ///     let page = homing::spawn(page()).await?;
+    ///     page.signal("rows", &7).await?;
+    ///     Ok(page.await?)
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let homing = Homing::open("memory:").await?;
+    /// homing.worker().register(import).register(page).start().await?;
+    /// assert_eq!(homing.submit(import()).await?.outcome().await?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A name or value that is refused. Nothing was sent then.
+    ///
+    /// # Durability
+    /// Sent once, however often the body runs, and committed before any later step begins. A child that has
+    /// ended takes no signals: then nothing happens.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it may have sent the value or not.
+    pub async fn signal<V: Serialize + ?Sized>(&self, name: &str, value: &V) -> Result<(), Misuse> {
+        let Spawned { child, place, .. } = &self.spawned;
+        crate::info::send(&self.context, place, *child, (name, value)).await
     }
 
     /// Cancels the child, unless it has ended, and everything below it. It does not count as a loss.
@@ -87,6 +129,16 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for JoinHandle<T> {
     }
 }
 
+/// `(&handle).await` keeps the handle, which may be awaited again: it brings the same outcome.
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for &JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+    type IntoFuture = Boxed<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.waiting().into_future()
+    }
+}
+
 impl<T: DeserializeOwned + Send> Selectable<'static> for JoinHandle<T> {
     type Wait = Joined<T>;
 
@@ -101,13 +153,14 @@ impl<T: DeserializeOwned + Send> Selectable<'static> for &JoinHandle<T> {
     fn waiting(self) -> Waiting<'static, Joined<T>> {
         let Spawned { set, child, place } = &self.spawned;
         let cause = Cause { place: place.clone(), set: *set, child: Some(child.local) };
-        Waiting::new(Joined { cause, output: PhantomData })
+        Waiting::new(Joined { owner: self.context.task, cause, output: PhantomData })
     }
 }
 
 /// The wait for one child.
 #[derive(Debug)]
 pub struct Joined<T> {
+    owner: TaskId,
     cause: Cause,
     output: PhantomData<fn() -> T>,
 }
@@ -117,6 +170,10 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
 
     fn name(&self) -> String {
         format!("{}.await", self.cause.place)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        Some(self.owner)
     }
 
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
@@ -134,16 +191,7 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
-        context.with_set(self.cause.set, |state| {
-            if state.singly.insert(local) {
-                state.delivered += 1;
-                if crate::join_set::is_lost(&child) {
-                    state.lost += 1;
-                    state.lost_singly.insert(local);
-                }
-                state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
-            }
-        });
+        context.with_set(self.cause.set, |state| state.ends.give_one(&child));
         decode(context, &child, || self.cause)
     }
 

@@ -20,8 +20,8 @@ use crate::waiting::Waiting;
 mod collect;
 mod verbs;
 
-pub(crate) use collect::{decode, failure_of, is_lost};
-pub use verbs::{JoinAll, JoinNext, JoinSettled, JoinSome};
+pub(crate) use collect::{Given, decode, failure_of, is_lost};
+pub use verbs::{JoinAll, JoinNext, JoinNextWithId, JoinSettled, JoinSome};
 
 /// How many losses of a set its parent bears.
 ///
@@ -52,6 +52,12 @@ pub enum FailurePolicy {
 }
 
 impl FailurePolicy {
+    /// The number of losses at which the policy is broken, `lost_before` of which were given out.
+    pub(crate) fn breaking(self, spawned: u64, lost_before: u64) -> u64 {
+        let allowed = self.allowed(spawned, lost_before);
+        lost_before.saturating_add(allowed).saturating_add(1)
+    }
+
     /// Losses borne among the children whose outcomes were not yet given out.
     pub(crate) fn allowed(self, spawned: u64, lost_before: u64) -> u64 {
         match self {
@@ -144,6 +150,8 @@ impl<T> JoinSet<T> {
         draft: crate::call::Draft,
     ) -> Result<JoinHandle<T>, Misuse> {
         let context = self.context.as_ref().map_err(Clone::clone)?;
+        let here = current("JoinSet::spawn")?;
+        here.check_owner(Some(context.task), &self.place).await;
         let spawned = context.spawn(self.set, draft).await?;
         Ok(JoinHandle::new(Arc::clone(context), spawned))
     }
@@ -153,8 +161,7 @@ impl<T> JoinSet<T> {
     fn turn(&mut self, context: &Context, ended: bool) {
         context.with_set(self.set, |state| {
             (state.settled, state.ended) = (true, ended);
-            state.delivered = u64::from(state.issued);
-            state.page.clear();
+            state.ends.give_all(u64::from(state.issued));
         });
         self.turns += 1;
         let place = format!("{}~{}", self.place, self.turns);
@@ -167,7 +174,7 @@ impl<T> JoinSet<T> {
 
     /// Children whose outcomes have not been given out.
     pub fn len(&self) -> usize {
-        self.state(|state| u64::from(state.issued) - state.delivered).unwrap_or(0) as usize
+        self.state(|state| state.left()).unwrap_or(0) as usize
     }
 
     /// Whether every child's outcome has been given out.
@@ -198,6 +205,54 @@ impl<T: DeserializeOwned + Send> JoinSet<T> {
     /// ended already is handed out before the task parks.
     pub fn join_next(&mut self) -> Waiting<'_, JoinNext<'_, T>> {
         Waiting::new(JoinNext { set: self })
+    }
+
+    /// As [`join_next`](Self::join_next), with the id of the child: which of the handles' children it was. The id
+    /// of one that failed is told by [`JoinError::id`].
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// use homing::{Homing, JoinSet, task};
+    ///
+    /// #[task]
+    /// async fn page(n: u64) -> homing::Result<u64> {
+    ///     Ok(n * 10)
+    /// }
+    ///
+    /// #[task]
+    /// async fn import() -> homing::Result<u64> {
+    ///     let (mut pages, mut names) = (JoinSet::new(), HashMap::new());
+    ///     for n in 0..3 {
+    ///         names.insert(pages.spawn(page(n)).await?.id(), n);
+    ///     }
+    ///     let mut right = 0;
+    ///     while let Some(next) = pages.join_next_with_id().await {
+    ///         let (id, rows) = next?;
+    ///         right += u64::from(rows == names[&id] * 10);
+    ///     }
+    ///     Ok(right)
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let homing = Homing::open("memory:").await?;
+    /// homing.worker().register(import).register(page).start().await?;
+    /// assert_eq!(homing.submit(import()).await?.outcome().await?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The child's, or [`JoinError::TimedOut`] with a timeout.
+    ///
+    /// # Durability
+    /// As `join_next`, whose place it shares: one may be written for the other while tasks are parked.
+    ///
+    /// # Cancel safety
+    /// Dropping it consumes nothing.
+    pub fn join_next_with_id(&mut self) -> Waiting<'_, JoinNextWithId<'_, T>> {
+        Waiting::new(JoinNextWithId { next: JoinNext { set: self } })
     }
 
     /// The values of all children in the order they were spawned, at most

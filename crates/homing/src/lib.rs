@@ -58,9 +58,12 @@ mod encode;
 mod error;
 mod handle;
 mod id;
+mod info;
+mod job_wait;
 mod join_set;
 pub mod limits;
 pub mod log;
+mod overdue;
 mod point;
 mod replay;
 mod state;
@@ -82,19 +85,27 @@ mod worker;
 pub use homing_macros::task;
 
 pub use branches::join_all;
-pub use call::Call;
+pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{Because, Cursor, Homing, JobHandle, Log, Submit, SubmitNamed, Why};
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;
 pub use clock::{Clock, ManualClock, Time};
-pub use combine::{Chain, ChainBuilder, Chord, ChordSet, Group, Step, chain, chord, group};
+pub use combine::{
+    Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,
+    run,
+};
 pub use error::{
     Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, Result, Retry,
     RetryResult, StartError, SubmitError, TimedOut,
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
-pub use join_set::{FailurePolicy, JoinAll, JoinNext, JoinSet, JoinSettled, JoinSome};
+pub use info::{Info, Parent, info, parent};
+pub use job_wait::{JobEnd, job};
+pub use join_set::{
+    FailurePolicy, JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome,
+};
+pub use overdue::overdue;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
@@ -128,3 +139,9 @@ pub mod __private {
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The guide's programs are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/canvas.md")]
+#[derive(Debug)]
+pub struct Canvas;

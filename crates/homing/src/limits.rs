@@ -32,6 +32,9 @@ pub const EXCHANGE_BYTES: usize = 8 * 1024 * 1024;
 pub const CLAIM: usize = 1000;
 /// Rows on one page of a reading verb.
 pub const PAGE: usize = 1000;
+/// Bytes of values on one page of a reading verb, and of arguments in one transaction of `submit_all`: the
+/// row that reaches this is the page's last.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Log lines kept of one task; one more line counts those dropped.
 pub const LOG_LINES: u32 = 10_000;
 /// Tasks ended by one transaction of a cancellation that goes down a tree.
@@ -63,10 +66,14 @@ pub const RESIDENT: usize = 10_000;
 pub const RESIDENT_AGE: Duration = Duration::from_mins(10);
 /// How long resumed work waits for the worker that still has its future.
 pub const HOLD: Duration = Duration::from_millis(50);
+/// How long plain I/O may be seen beside a durable wait before it is a misuse.
+pub const FOREIGN: Duration = Duration::from_millis(50);
 /// How much older than new work resumed work counts.
 pub const RESUMED_AGE: Duration = Duration::from_mins(1);
 /// How long a cancelled body may run on before it is dropped.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long a worker that shuts down tries, once its patience is over, to hand back what it holds.
+pub const LEAVE: Duration = Duration::from_secs(5);
 /// How often an idle worker looks at a store whose hints may have been lost.
 pub const POLL: Duration = Duration::from_secs(1);
 /// Longest pause before a task stopped by drift is tried again.

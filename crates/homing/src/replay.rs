@@ -51,14 +51,37 @@ impl Recall {
         if self.loaded < self.last { Look::Load(self.loaded) } else { Look::Absent }
     }
 
+    /// Drops what was recorded beside something else: it is of use only until that was recorded, too.
+    pub(crate) fn forget(&mut self, place: &str) {
+        self.entries.remove(place);
+    }
+
+    /// What is left of the record once the body has returned.
+    pub(crate) fn rest(&self) -> Rest {
+        if self.loaded < self.last {
+            return Rest::Load(self.loaded);
+        }
+        let left = self.entries.iter().filter(|(place, _)| !is_beside(place));
+        match left.min_by_key(|(_, (seq, _))| *seq) {
+            Some((place, _)) => Rest::Left(place.clone()),
+            None => Rest::Nothing,
+        }
+    }
+
     /// Adds a page; an empty one says that there is nothing more.
+    ///
+    /// Two branches may load the same page: what came with the first may have been taken since. And what
+    /// this run has recorded itself is no part of the record it replays.
     pub(crate) fn load(&mut self, page: Vec<(u64, String, Entry)>) {
         if page.is_empty() {
             self.loaded = self.last;
         }
+        let before = self.loaded;
         for (seq, place, entry) in page {
             self.loaded = self.loaded.max(seq);
-            self.entries.insert(place, (seq, entry));
+            if seq > before && seq <= self.last {
+                self.entries.insert(place, (seq, entry));
+            }
         }
     }
 
@@ -76,6 +99,26 @@ impl Recall {
     pub(crate) fn is_past(&mut self) {
         self.taken = self.last;
     }
+}
+
+/// What a body that has returned did not come to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Rest {
+    /// It came to everything.
+    Nothing,
+    /// The entries after this number must be loaded to know.
+    Load(u64),
+    /// The first that it left out.
+    Left(String),
+}
+
+/// The ends of places at which something is remembered only to record something else the same way:
+/// a body that was given the one does not ask for the other.
+pub(crate) const DEADLINE: &str = "/deadline";
+pub(crate) const TIMED_OUT: &str = "/timed out";
+
+fn is_beside(place: &str) -> bool {
+    place.ends_with(DEADLINE) || place.ends_with(TIMED_OUT)
 }
 
 /// How a call differs from the one recorded at its place: what was expected and what came.
@@ -135,6 +178,31 @@ mod tests {
         let mut recall = Recall::new(9);
         recall.load(Vec::new());
         assert_eq!(recall.look("a"), Look::Absent);
+    }
+
+    #[test]
+    fn a_page_that_two_branches_load_is_taken_once() {
+        let mut recall = Recall::new(2);
+        assert_eq!(recall.look("a"), Look::Load(0));
+        assert_eq!(recall.look("b"), Look::Load(0));
+        recall.load(page(1, &["a", "b"]));
+        assert_eq!(recall.look("a"), Look::Found(Entry::Step("\"a\"".into())));
+        recall.load(page(1, &["a", "b", "recorded by this run"]));
+        assert_eq!(recall.look("b"), Look::Found(Entry::Step("\"b\"".into())));
+        assert_eq!(recall.rest(), Rest::Nothing);
+    }
+
+    #[test]
+    fn what_a_body_left_out_is_named_once_it_has_returned() {
+        let mut recall = Recall::new(4);
+        assert_eq!(recall.rest(), Rest::Load(0));
+        recall.load(page(1, &["a", "wait#1/deadline", "wait#1", "b"]));
+        recall.look("wait#1");
+        assert_eq!(recall.rest(), Rest::Left("a".to_owned()));
+        recall.look("a");
+        assert_eq!(recall.rest(), Rest::Left("b".to_owned()));
+        recall.look("b");
+        assert_eq!(recall.rest(), Rest::Nothing);
     }
 
     #[test]

@@ -239,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn standstills_grow_rarer_and_never_rare() {
+        let pauses = (0..10).map(|stalls| stall_pause(stalls).as_secs());
+        assert_eq!(pauses.collect::<Vec<_>>(), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+        assert_eq!(stall_pause(u32::MAX), crate::limits::STALL_MAX);
+    }
+
+    #[test]
     fn pauses_grow_and_stop_growing() {
         let task = JobId::named("t").root();
         let backoff = Backoff::default();

@@ -29,6 +29,11 @@ pub trait Kind: Send + Sync + 'static {
     fn arguments() -> &'static [&'static str];
     /// The body, begun.
     fn body(input: Input) -> Body<Self::Output>;
+    /// Whether calls of a kind of this name are calls of this one.
+    #[doc(hidden)]
+    fn is(kind: &str) -> bool {
+        kind == Self::NAME
+    }
 }
 
 /// A body that runs.
@@ -39,25 +44,35 @@ pub type Body<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 #[serde(default)]
 pub struct Options {
     /// The queue; else the parent's, else `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// The priority; else the parent's, else 0. Higher goes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i16>,
     /// Retries in a row; else [`limits::RETRIES`](crate::limits::RETRIES).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
     /// Pauses between retries; else from 1 second to 10 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// Attempts in all; else [`limits::MAX_ATTEMPTS`](crate::limits::MAX_ATTEMPTS).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
     /// The longest stretch from claim to park or end; else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told; else never.
+    pub soft_timeout: Option<Duration>,
     /// The longest life of the whole task; else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// The longest time until it starts; else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Duration>,
 }
 
 impl Options {
-    /// What a call takes over from its kind. Retries, backoff and timeout stay with the worker's version
+    /// What a call takes over from its kind. Retries, backoff and timeouts stay with the worker's version
     /// of the task unless a call says otherwise, so that a release can change them for what is queued.
     pub(crate) fn of_a_call(self) -> Self {
         let Self { queue, priority, deadline, expires, .. } = self;

@@ -29,9 +29,10 @@ use crate::store::{Entry, Unit};
 ///
 /// As with [`step`](crate::step()), a name may be used again, and nothing durable may stand inside `work`
 /// except [`submit_in`](crate::Homing::submit_in). The transaction is `READ COMMITTED` unless the first
-/// statement of `work` says `SET TRANSACTION`. It has a connection of its own, at most as many at a time
-/// as the URL's `pool=`; one that stands idle for longer than
-/// [`limits::POSTGRES_IDLE`](crate::limits::POSTGRES_IDLE) between two statements is ended by the server.
+/// statement of `work` says `SET TRANSACTION`, whatever the role's or the server's default. It has a
+/// connection of its own, at most as many at a time as the URL's `pool=`; one that stands idle for longer
+/// than [`limits::POSTGRES_IDLE`](crate::limits::POSTGRES_IDLE) between two statements is ended by the
+/// server.
 ///
 /// # Errors
 /// The error of `work`, of the server or of the commit: then nothing was written and nothing is
@@ -93,7 +94,7 @@ where
         return Err(Error::from(Misuse::NoTransactions).fatal());
     };
     let (mut client, _permit) = transactions.lend().await?;
-    let tx = client.transaction().await?;
+    let tx = transactions.begin(&mut client).await?;
     let value = {
         let _transacting = context.transacting();
         work(&tx).await.map_err(Into::into)?

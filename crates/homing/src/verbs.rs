@@ -169,7 +169,7 @@ impl<K: Kind> Detach<K> {
         let tags = self.call.draft.tags.clone();
         let place = match &self.call.draft.place {
             Some(name) => context.place_once(&format!("detach@{name}")).await,
-            None => context.place(&format!("detach:{}", K::NAME)),
+            None => context.place(&format!("detach:{}", self.call.draft.kind)),
         };
         let task = self.call.draft.fix(context.now(), "default", 0)?;
         crate::client::check_job(self.title.as_deref(), self.key.as_deref())?;
@@ -212,7 +212,12 @@ async fn settled(context: &Arc<Context>, place: &str, job: NewJob) -> Result<Job
             break if same { id } else { return Err(Misuse::TakenId { id }) };
         }
         let key = job.key.clone().unwrap_or_default();
-        let held = context.fetch(move |store| async move { store.holder(key).await }).await;
+        let held = context
+            .fetch(move |store| {
+                let key = key.clone();
+                async move { store.holder(key).await }
+            })
+            .await;
         if let Some(holder) = held {
             break holder;
         }

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::id::Local;
+use crate::id::{JobId, Local};
+use crate::state::State;
 
 /// How many of a set's children are where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,9 +57,6 @@ pub enum Condition {
         /// At least this many have succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         succeeded: Option<u64>,
-        /// Some child has an end number higher than this.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        past: Option<u64>,
     },
     /// One child has ended.
     Child {
@@ -71,6 +69,11 @@ pub enum Condition {
     Signal {
         /// Its name.
         name: String,
+    },
+    /// Another job has ended, or there is none.
+    Job {
+        /// The job.
+        job: JobId,
     },
     /// The clock has reached an instant.
     At {
@@ -111,9 +114,39 @@ pub struct Answer {
     /// The members of the wait.
     #[serde(default)]
     pub members: u64,
-    /// The value a signal brought, as JSON.
+    /// The value a signal brought, as JSON, or how a job stood: a [`Standing`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+/// How another job stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// There is none: it was never submitted, or it was removed.
+    Unknown,
+    /// Its root has not ended.
+    Open,
+    /// Its root has ended with a value, as JSON.
+    Succeeded(String),
+    /// Its root has failed or was cancelled: the failure, as JSON.
+    Fallen(String),
+}
+
+impl Standing {
+    /// How the job of a root with this state and outcome stands.
+    pub fn of(state: State, outcome: Option<String>) -> Self {
+        let outcome = outcome.unwrap_or_else(|| "null".to_owned());
+        match state {
+            State::Pending | State::Running | State::Waiting => Self::Open,
+            State::Succeeded => Self::Succeeded(outcome),
+            State::Failed | State::Cancelled => Self::Fallen(outcome),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
 }
 
 /// What the evaluation of waits asks a store.
@@ -126,21 +159,23 @@ pub trait Facts {
     fn child_ended(&mut self, child: Local) -> Result<bool, Self::Error>;
     /// The oldest signal of a name, which is taken away if `take`.
     fn signal(&mut self, name: &str, take: bool) -> Result<Option<String>, Self::Error>;
+    /// How another job stands.
+    fn job(&mut self, job: JobId) -> Result<Standing, Self::Error>;
     /// The store's time.
     fn now(&self) -> Time;
 }
 
 fn holds<F: Facts>(condition: &Condition, facts: &mut F) -> Result<bool, F::Error> {
     Ok(match condition {
-        Condition::Set { set, ended, lost, succeeded, past } => {
+        Condition::Set { set, ended, lost, succeeded } => {
             let counts = facts.set(*set)?;
             ended.is_some_and(|n| counts.ended() >= n)
                 || lost.is_some_and(|n| counts.lost() >= n)
                 || succeeded.is_some_and(|n| counts.succeeded >= n)
-                || past.is_some_and(|n| counts.last_end > n)
         }
         Condition::Child { child, .. } => facts.child_ended(*child)?,
         Condition::Signal { name } => facts.signal(name, false)?.is_some(),
+        Condition::Job { job } => !facts.job(*job)?.is_open(),
         Condition::At { time } => facts.now() >= *time,
         Condition::All { of } => {
             for condition in of {
@@ -173,7 +208,12 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
             }
             let value = match condition {
                 Condition::Signal { name } => facts.signal(name, true)?,
-                _ => None,
+                // With the answer: the job may be retried or removed before the body looks.
+                Condition::Job { job } => Some(crate::encode::json(&facts.job(*job)?)),
+                Condition::Set { .. }
+                | Condition::Child { .. }
+                | Condition::At { .. }
+                | Condition::All { .. } => None,
             };
             answers.push(Answer {
                 place: wait.place.clone(),
@@ -194,16 +234,46 @@ pub fn earliest(waits: &[Wait]) -> Option<Time> {
     arms.filter_map(|arm| if let Condition::At { time } = arm { Some(*time) } else { None }).min()
 }
 
-/// The sets and single children the waits name, so that a store can lock and load them at once.
+/// Whether any of the waits concerns a set: it, or one of its children.
 pub fn concerns(waits: &[Wait], set: Local) -> bool {
     fn names(condition: &Condition, wanted: Local) -> bool {
         match condition {
             Condition::Set { set, .. } | Condition::Child { set, .. } => *set == wanted,
             Condition::All { of } => of.iter().any(|condition| names(condition, wanted)),
-            Condition::Signal { .. } | Condition::At { .. } => false,
+            Condition::Signal { .. } | Condition::Job { .. } | Condition::At { .. } => false,
         }
     }
     waits.iter().flat_map(|wait| &wait.arms).any(|arm| names(arm, set))
+}
+
+/// The other jobs that the waits name and that are open: their ends must be told.
+pub fn open_jobs<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<JobId>, F::Error> {
+    let mut open = Vec::new();
+    for job in jobs(waits) {
+        if facts.job(job)?.is_open() {
+            open.push(job);
+        }
+    }
+    Ok(open)
+}
+
+/// The other jobs the waits name, each once.
+pub fn jobs(waits: &[Wait]) -> Vec<JobId> {
+    fn add(condition: &Condition, jobs: &mut Vec<JobId>) {
+        match condition {
+            Condition::Job { job } => jobs.push(*job),
+            Condition::All { of } => of.iter().for_each(|condition| add(condition, jobs)),
+            Condition::Set { .. }
+            | Condition::Child { .. }
+            | Condition::Signal { .. }
+            | Condition::At { .. } => {}
+        }
+    }
+    let mut jobs_named = Vec::new();
+    waits.iter().flat_map(|wait| &wait.arms).for_each(|arm| add(arm, &mut jobs_named));
+    jobs_named.sort_unstable();
+    jobs_named.dedup();
+    jobs_named
 }
 
 #[cfg(test)]
@@ -235,13 +305,16 @@ mod tests {
             }
             Ok(first)
         }
+        fn job(&mut self, _: JobId) -> Result<Standing, Infallible> {
+            Ok(Standing::Open)
+        }
         fn now(&self) -> Time {
             self.now
         }
     }
 
     fn all_of(set: Local, n: u64) -> Condition {
-        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None, past: None }
+        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None }
     }
 
     #[test]

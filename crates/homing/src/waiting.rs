@@ -10,10 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::{Context, current};
+use crate::context::{Context, Halt, current};
 use crate::error::{JoinError, Misuse, TimedOut};
-use crate::id::Local;
+use crate::id::{Local, TaskId};
 use crate::limits;
+use crate::replay::TIMED_OUT;
 use crate::store::{Cause, Entry};
 use crate::wait::{Answer, Condition};
 
@@ -32,6 +33,10 @@ pub trait Durable: Send {
     /// How many children the set has, for the check on replay.
     fn members(&self, _: &Context) -> u64 {
         0
+    }
+    /// The task whose children are waited for, where there are any.
+    fn owner(&self) -> Option<TaskId> {
+        None
     }
     /// What to wait for; `None` if there is nothing to wait for.
     fn plan(
@@ -97,6 +102,7 @@ impl<W: Durable> Waiting<'_, W> {
         };
         let place = context.place(&name);
         let _op = Box::pin(context.begin(&place, false)).await;
+        context.check_owner(self.wait.owner(), &place).await;
         let members = self.wait.members(&context);
         let mut answer = Box::pin(context.answered(&place, members)).await;
         if answer.is_none()
@@ -109,6 +115,7 @@ impl<W: Durable> Waiting<'_, W> {
             }
             answer = Some(context.wait(&place, arms, members).await);
         }
+        context.forget_deadline(&place);
         // The futures above live only until they are done; what is parked is the wait itself.
         let (arm, value) = answer.map_or((0, None), |answer| (answer.arm, answer.value));
         Box::pin(self.wait.settle(&context, Settled { place, timed_out: arm > 0, value })).await
@@ -117,7 +124,7 @@ impl<W: Durable> Waiting<'_, W> {
 
 /// The verb at the end of a wait's name, for the error a misplaced call gets.
 fn verb(name: &str) -> &'static str {
-    const VERBS: [&str; 9] = [
+    const VERBS: [&str; 10] = [
         "join_next",
         "join_all",
         "join_settled",
@@ -126,6 +133,7 @@ fn verb(name: &str) -> &'static str {
         "await",
         "sleep",
         "signal",
+        "job",
         "select!",
     ];
     VERBS.into_iter().find(|verb| name.contains(verb)).unwrap_or("wait")
@@ -141,6 +149,14 @@ impl<'s, W: Durable + 's> IntoFuture for Waiting<'s, W> {
 }
 
 impl Context {
+    /// Ends the task where it waits for another task's children: their ends are told to that one only.
+    pub(crate) async fn check_owner(&self, owner: Option<TaskId>, place: &str) {
+        if owner.is_some_and(|owner| owner != self.task) {
+            let misuse = Misuse::OtherTask { wait: place.to_owned() };
+            self.halt::<()>(Halt::Misuse(misuse)).await;
+        }
+    }
+
     /// The answer recorded at a place, if there is one.
     async fn answered(&self, place: &str, members: u64) -> Option<Answer> {
         let recorded = self.recall(place).await;
@@ -158,7 +174,7 @@ impl Context {
 
     /// Describes a timed-out wait on a set, and remembers the description.
     pub(crate) async fn timed_out(self: &Arc<Self>, place: &str, cause: Cause) -> JoinError {
-        let told = format!("{place}/timed out");
+        let told = format!("{place}{TIMED_OUT}");
         if let Some(Entry::Step(text)) = self.recall(&told).await {
             match crate::encode::parse(&text) {
                 Ok(timed_out) => return JoinError::TimedOut(Box::new(timed_out)),
@@ -232,6 +248,10 @@ pub trait Arm: Send {
     ) -> Boxed<'a, Vec<Condition>>;
     /// How many conditions it has.
     fn width(&self) -> usize;
+    /// How many children its set has, for the check on replay.
+    fn members(&self, context: &Context) -> u64;
+    /// The task whose children it waits for.
+    fn owner(&self) -> Option<TaskId>;
 }
 
 impl<W: Durable> Arm for Waiting<'_, W> {
@@ -253,6 +273,14 @@ impl<W: Durable> Arm for Waiting<'_, W> {
 
     fn width(&self) -> usize {
         1 + usize::from(self.timeout.is_some())
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.wait.members(context)
+    }
+
+    fn owner(&self) -> Option<TaskId> {
+        self.wait.owner()
     }
 }
 
@@ -289,19 +317,27 @@ pub async fn race(arms: &mut [&mut dyn Arm]) -> Winner {
     };
     let place = context.place("select!");
     let _op = context.begin(&place, false).await;
-    let mut answer = context.answered(&place, 0).await;
+    let owners: Vec<_> = arms.iter().map(|arm| arm.owner()).collect();
+    for owner in owners {
+        context.check_owner(owner, &place).await;
+    }
+    let members = arms.iter().map(|arm| arm.members(&context)).sum();
+    let mut answer = context.answered(&place, members).await;
     if answer.is_none() {
         let mut conditions = Vec::new();
         for (n, arm) in arms.iter_mut().enumerate() {
             conditions.extend(arm.conditions(&context, &format!("{place}/{n}")).await);
         }
-        answer = Some(context.wait(&place, conditions, 0).await);
+        answer = Some(context.wait(&place, conditions, members).await);
     }
     let Some(Answer { mut arm, value, .. }) = answer else { unreachable!("answered above") };
     let mut index = 0;
     while index + 1 < arms.len() && arm >= arms[index].width() {
         arm -= arms[index].width();
         index += 1;
+    }
+    for arm in 0..arms.len() {
+        context.forget_deadline(&format!("{place}/{arm}"));
     }
     let settled = Settled { place: format!("{place}/{index}"), timed_out: arm > 0, value };
     Winner { index, settled: Ok((context, settled)) }

@@ -57,6 +57,7 @@ fn hangs_on(because: &Because) -> Option<TaskId> {
             some_open.iter().chain(some_failed).next().map(|child| child.id)
         }
         Because::Child { child, .. } => Some(child.id),
+        Because::Job { root, .. } => Some(root.id),
         Because::Failed { some_failed, .. } => some_failed.first().map(|child| child.id),
         _ => None,
     }
@@ -101,6 +102,11 @@ pub(crate) fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
             let text =
                 format!("it waits for its child {}, which {}", child.kind, stands(child.state));
             told("child", text).placed(place).about([child.id])
+        }
+        Because::Job { place, root } => {
+            let text =
+                format!("it waits for the job of {}, which {}", root.kind, stands(root.state));
+            told("job", text).placed(place).about([root.id])
         }
         Because::Signal { place, name } => {
             let how = format!("`signal {} {name} JSON` sends it", task.id);

@@ -6,7 +6,8 @@ use crate::args::WorkerArgs;
 use crate::output::say;
 use crate::{App, Error, Exit, Result};
 
-/// Works until Ctrl-C or SIGTERM. What has not ended by then is handed back to the store.
+/// Works until Ctrl-C or SIGTERM. What has not ended when the patience is over is handed back to the store. A
+/// second signal ends the process at once, as a crash would: others resume its tasks.
 pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Exit> {
     let Some(build) = app.worker.take() else {
         let message = format!("`{}` has no tasks to run", app.name);
@@ -23,26 +24,51 @@ pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Ex
     if let Some(name) = args.name {
         worker = worker.name(name);
     }
+    let mut signals = Signals::listen()?;
     let worker = worker.start().await?;
     say(format_args!("worker {} is at work, until Ctrl-C", worker.id()));
-    stopped().await?;
-    say("stopping: what runs may end, the rest is handed back");
-    worker.shutdown(args.patience).await;
-    Ok(Exit::Done)
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped() -> Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
+    signals.next().await?;
+    say("stopping: what runs may end, the rest is handed back; a second signal stops at once");
+    tokio::select! {
+        () = worker.shutdown(args.patience) => Ok(Exit::Done),
+        again = signals.next() => {
+            again?;
+            say("stopped at once: others resume what ran");
+            // Returning would wait for bodies that let nobody interrupt them.
+            std::process::exit(Exit::Interrupted.code().into());
         }
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+}
+
+/// Ctrl-C and SIGTERM. Both are heard from here on, also while nobody waits for them.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let interrupt = signal(SignalKind::interrupt())?;
+            Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> Result<()> {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        tokio::signal::ctrl_c().await?;
+        Ok(())
+    }
 }

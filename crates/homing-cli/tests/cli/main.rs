@@ -12,6 +12,8 @@ mod errors;
 mod reading;
 mod schema;
 mod steering;
+#[cfg(unix)]
+mod stopping;
 mod tasks;
 mod terminal;
 mod watching;

@@ -25,6 +25,7 @@ impl ToTokens for Options {
             field("retries", self.retries),
             field("backoff", backoff),
             field("timeout", self.timeout.map(duration)),
+            field("soft_timeout", self.soft_timeout.map(duration)),
             field("deadline", self.deadline.map(duration)),
             field("expires", self.expires.map(duration)),
             field("max_attempts", self.max_attempts),

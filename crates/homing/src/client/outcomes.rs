@@ -1,8 +1,12 @@
 //! Waiting for jobs to end: one watcher per store for all who wait.
 //!
-//! Who waits is looked up at once and then whenever a hint says that the job ended here, that another
-//! process committed something, or that a second has passed. Look-ups go in batches. A job that was just
-//! submitted here needs no first look: whatever has become of it, a hint has said so or will.
+//! A job that somebody waits for is looked up once at the start, on every hint about it, and every second, in
+//! batches. A job that was just submitted here needs no first look: whatever has become of it, a hint has
+//! said so or will.
+//!
+//! The watcher is a task of the runtime that first needed one, and others may wait on other runtimes. When its
+//! runtime ends, those who wait begin another. Nobody may drive its runtime for a while: those who have waited for
+//! long and see no sign of it take the watch over.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -11,7 +15,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::clock::monotonic;
 use crate::id::{JobId, Map, Set};
 use crate::limits;
 use crate::store::read::Settled;
@@ -19,6 +22,8 @@ use crate::store::{Ended, Error, Store};
 
 /// How often all who are waited for are looked up, whatever is heard.
 const POLL: Duration = Duration::from_secs(1);
+/// How long somebody waits for a sign of the watcher before taking the watch over.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often those who have stopped waiting are forgotten, unless [`FEW`] wait.
 const FORGET: Duration = Duration::from_secs(1);
 /// So few that a look at each costs nothing.
@@ -40,7 +45,14 @@ struct Waiting {
     new: Set<JobId>,
     /// Submitted here, with a handle that is held: how it ended, or that it has not as far as was heard.
     fresh: Map<JobId, Option<Settled>>,
-    watched: bool,
+    /// The number of the watch that is kept, if one is.
+    watch: Option<u64>,
+    /// How many watches there have been.
+    watches: u64,
+    /// Signs that the watcher lives.
+    signs: u64,
+    /// Whether hints may have been missed since the last watch.
+    missed: bool,
 }
 
 impl Waiting {
@@ -65,6 +77,14 @@ impl Waiting {
     /// Those of jobs that somebody waits for by now.
     fn asked_of(&self, jobs: &[JobId]) -> Set<JobId> {
         jobs.iter().filter(|job| self.jobs.contains_key(job)).copied().collect()
+    }
+
+    /// Forgets those who have stopped waiting.
+    fn forget(&mut self) {
+        self.jobs.retain(|_, asked| {
+            asked.retain(|sender| !sender.is_closed());
+            !asked.is_empty()
+        });
     }
 
     fn is_idle(&self) -> bool {
@@ -106,21 +126,47 @@ impl Outcomes {
 
     /// Waits until a job has ended.
     pub(super) async fn of(&self, job: JobId) -> Result<Settled, Error> {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut waiting = self.waiting();
-            match waiting.fresh.get(&job) {
-                Some(Some(settled)) => return Ok(settled.clone()),
-                Some(None) => {}
-                None => {
-                    waiting.new.insert(job);
-                    self.asked.notify_one();
+        loop {
+            let (sender, mut receiver) = oneshot::channel();
+            let mut signs = {
+                let mut waiting = self.waiting();
+                match waiting.fresh.get(&job) {
+                    Some(Some(settled)) => return Ok(settled.clone()),
+                    Some(None) => {}
+                    None => {
+                        waiting.new.insert(job);
+                        self.asked.notify_one();
+                    }
+                }
+                waiting.jobs.entry(job).or_default().push(sender);
+                let signs = waiting.signs;
+                self.watch(waiting);
+                signs
+            };
+            loop {
+                match tokio::time::timeout(PATIENCE, &mut receiver).await {
+                    Ok(Ok(answer)) => return answer,
+                    // The watcher's runtime has ended.
+                    Ok(Err(_)) => break,
+                    Err(_) => signs = self.take_over(signs),
                 }
             }
-            waiting.jobs.entry(job).or_default().push(sender);
-            self.watch(waiting);
         }
-        receiver.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Begins another watch if the one there is has shown no sign of life since the last look.
+    fn take_over(&self, before: u64) -> u64 {
+        let mut waiting = self.waiting();
+        let signs = waiting.signs;
+        if signs != before {
+            return signs;
+        }
+        // One of all who wait.
+        waiting.signs += 1;
+        waiting.watch = None;
+        waiting.missed = true;
+        self.watch(waiting);
+        signs + 1
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -129,10 +175,15 @@ impl Outcomes {
 
     /// Sees to it that somebody listens from now on.
     fn watch(&self, mut waiting: MutexGuard<'_, Waiting>) {
-        let Some(store) = self.store.upgrade().filter(|_| !waiting.watched) else { return };
-        waiting.watched = true;
+        let Some(store) = self.store.upgrade().filter(|_| waiting.watch.is_none()) else { return };
+        waiting.watches += 1;
+        let number = waiting.watches;
+        waiting.watch = Some(number);
         let heard = Heard { ended: store.hints().ended(), changed: store.hints().changed() };
-        tokio::spawn(watcher(store, heard, Arc::clone(&self.waiting), Arc::clone(&self.asked)));
+        drop(waiting);
+        // From here on: a task may be dropped before it is polled, and outside a runtime it cannot even begin.
+        let watch = Watch { waiting: Arc::clone(&self.waiting), number };
+        tokio::spawn(watcher(store, heard, watch, Arc::clone(&self.asked)));
     }
 }
 
@@ -143,69 +194,101 @@ struct Heard {
 }
 
 /// Gives the watch up when the watcher's runtime ends, so that another can begin.
-struct Watch(Arc<Mutex<Waiting>>);
+struct Watch {
+    waiting: Arc<Mutex<Waiting>>,
+    number: u64,
+}
+
+impl Watch {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`waiting`](Self::waiting), with a sign of life; `None` if another keeps the watch by now.
+    fn kept(&self) -> Option<MutexGuard<'_, Waiting>> {
+        let mut waiting = self.waiting();
+        if waiting.watch != Some(self.number) {
+            return None;
+        }
+        waiting.signs += 1;
+        Some(waiting)
+    }
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.watched = false;
-        waiting.jobs.clear();
-        waiting.fresh.clear();
+        let mut waiting = self.waiting();
+        if waiting.watch == Some(self.number) {
+            waiting.watch = None;
+            waiting.missed = true;
+            // Those who wait hear that nobody will answer, and ask again.
+            waiting.jobs.clear();
+        }
     }
 }
 
 async fn watcher(
     store: Arc<dyn Store>,
     Heard { mut ended, mut changed }: Heard,
-    waiting: Arc<Mutex<Waiting>>,
+    watch: Watch,
     asked: Arc<Notify>,
 ) {
-    let watch = Watch(waiting);
-    let guard = || watch.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut poll = tokio::time::interval_at(Instant::now() + POLL, POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look: Vec<JobId> = Vec::new();
-    let mut forgot = monotonic();
+    let mut forgot = Instant::now();
     loop {
-        look.extend(guard().new.drain());
+        {
+            let Some(mut waiting) = watch.kept() else { return };
+            if std::mem::take(&mut waiting.missed) {
+                look = waiting.everything();
+            }
+            look.extend(waiting.new.drain());
+        }
         look.sort_unstable();
         look.dedup();
         while !look.is_empty() {
             let batch: Vec<JobId> = look.drain(..look.len().min(limits::PAGE)).collect();
-            let asked = guard().asked_of(&batch);
-            let found = store.outcomes(batch.clone()).await;
-            look.extend(settle(&mut guard(), &batch, &asked, found));
+            let asked = watch.waiting().asked_of(&batch);
+            let mut reading = store.outcomes(batch.clone());
+            let found = loop {
+                tokio::select! {
+                    biased;
+                    found = &mut reading => break found,
+                    // The store may take its time; the watcher is there.
+                    () = tokio::time::sleep(POLL) => drop(watch.kept()),
+                }
+            };
+            // What was read before a watch was taken over may be old.
+            let Some(mut waiting) = watch.kept() else { return };
+            look.extend(settle(&mut waiting, &batch, &asked, found));
         }
         {
-            let mut waiting = guard();
+            let Some(mut waiting) = watch.kept() else { return };
             // Now and then: with many waiting, a look at each of them per commit is work squared.
             if forgot.elapsed() >= FORGET || waiting.jobs.len() < FEW {
-                forgot = monotonic();
-                waiting.jobs.retain(|_, asked| {
-                    asked.retain(|sender| !sender.is_closed());
-                    !asked.is_empty()
-                });
+                forgot = Instant::now();
+                waiting.forget();
             }
             if waiting.is_idle() {
                 // Under the lock: whoever asks next finds no watcher and begins one.
-                waiting.watched = false;
-                break;
+                waiting.watch = None;
+                return;
             }
         }
-        let everything = || guard().everything();
+        let everything = || watch.waiting().everything();
         tokio::select! {
             () = asked.notified() => {}
             jobs = ended.recv() => match jobs {
-                Ok(jobs) => look.extend(hear(&mut guard(), &jobs)),
+                Ok(jobs) => look.extend(hear(&mut watch.waiting(), &jobs)),
                 Err(broadcast::error::RecvError::Lagged(_)) => look = everything(),
-                Err(broadcast::error::RecvError::Closed) => break,
+                // The store is held here: it says nothing more when it is gone.
+                Err(broadcast::error::RecvError::Closed) => return,
             },
             _ = changed.changed() => look = everything(),
-            _ = poll.tick() => look = guard().waited_for(),
+            _ = poll.tick() => look = watch.waiting().waited_for(),
         }
     }
-    // The watch was given up under the lock: another may have begun since.
-    std::mem::forget(watch);
 }
 
 /// Answers what a hint brings with it. Returns what is to be looked up.
@@ -248,7 +331,7 @@ fn settle(
         }
     };
     for job in batch {
-        let settled = found.get(job).filter(|settled| settled.state.is_ended());
+        let settled = found.get(job).filter(|settled| settled.outcome.is_some());
         if let Some(settled) = settled
             && let Some(fresh) = waiting.fresh.get_mut(job)
         {
@@ -261,6 +344,11 @@ fn settle(
         }
         let answer = match found.get(job) {
             Some(settled) if !settled.state.is_ended() => continue,
+            Some(settled) if settled.outcome.is_none() => {
+                // There was no room for it on the page.
+                again.push(*job);
+                continue;
+            }
             Some(settled) => Ok(settled.clone()),
             None if asked.contains(job) => Err(Error::Unknown { id: job.root() }),
             None => {
@@ -274,94 +362,4 @@ fn settle(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::State;
-
-    fn settled(state: State) -> Settled {
-        Settled { state, outcome: Some("1".to_owned()) }
-    }
-
-    /// Whoever asks one after the other asks the store for none of them, if hints have said how they ended.
-    #[test]
-    fn what_is_held_is_known_when_it_is_asked_for() {
-        let mut waiting = Waiting::default();
-        let [told, found, fell, open] = ["told", "found", "fell", "open"].map(JobId::named);
-        waiting.fresh.extend([told, found, fell, open].map(|job| (job, None)));
-        let hint = [
-            Ended::new(told, State::Succeeded, "1"),
-            Ended::unknown(found),
-            Ended::unknown(JobId::named("another's")),
-        ];
-        assert_eq!(hear(&mut waiting, &hint), [found]);
-        let mut everything = waiting.everything();
-        everything.sort_unstable();
-        let mut wanted = [found, fell, open];
-        wanted.sort_unstable();
-        assert_eq!(everything, wanted, "the outcome of the other is final");
-        let rows = [
-            (found, settled(State::Succeeded)),
-            (fell, settled(State::Failed)),
-            (open, Settled { state: State::Running, outcome: None }),
-        ];
-        settle(&mut waiting, &everything, &Set::default(), Ok(rows.to_vec()));
-        let known = settled(State::Succeeded);
-        assert_eq!(waiting.fresh.get(&told), Some(&Some(known.clone())));
-        assert_eq!(waiting.fresh.get(&found), Some(&Some(known)));
-        assert_eq!(waiting.fresh.get(&fell), None, "it may be retried");
-        assert_eq!(waiting.fresh.get(&open), Some(&None));
-    }
-
-    /// A job whose submission was committed while it was looked for, because something had changed, was once
-    /// told to be unknown to whoever asked just then.
-    #[test]
-    fn a_job_that_comes_while_it_is_looked_for_is_looked_for_again() {
-        let job = JobId::named("new");
-        let mut waiting = Waiting::default();
-        waiting.fresh.insert(job, None);
-        let looked = waiting.everything();
-        let asked = waiting.asked_of(&looked);
-        let (sender, mut receiver) = oneshot::channel();
-        waiting.jobs.insert(job, vec![sender]);
-        assert_eq!(settle(&mut waiting, &looked, &asked, Ok(Vec::new())), [job]);
-        assert!(
-            receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
-        );
-    }
-
-    /// A job that was looked up twice in one batch, new and because another process had committed
-    /// something, was once told to be unknown while it was open.
-    #[test]
-    fn a_job_looked_up_twice_is_still_waited_for() {
-        let job = JobId::named("open");
-        let (sender, mut receiver) = oneshot::channel();
-        let mut waiting = Waiting::default();
-        waiting.jobs.insert(job, vec![sender]);
-        let open = || Ok(vec![(job, Settled { state: State::Pending, outcome: None })]);
-        let asked = waiting.asked_of(&[job]);
-        settle(&mut waiting, &[job, job], &asked, open());
-        assert!(
-            receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
-        );
-        settle(&mut waiting, &[job, job], &asked, Ok(Vec::new()));
-        assert!(matches!(receiver.try_recv(), Ok(Err(Error::Unknown { .. }))));
-    }
-
-    /// Once a retried job's old failure was its new outcome: the hint about it had come late.
-    #[test]
-    fn what_may_have_been_retried_is_looked_up() {
-        let (job, other) = (JobId::named("retried"), JobId::named("another"));
-        let (sender, mut receiver) = oneshot::channel();
-        let mut waiting = Waiting::default();
-        waiting.jobs.insert(job, vec![sender]);
-        for state in [State::Failed, State::Cancelled] {
-            let late = [Ended::new(job, state, "{}"), Ended::new(other, state, "{}")];
-            assert_eq!(hear(&mut waiting, &late), [job]);
-        }
-        assert!(
-            receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
-        );
-        assert!(hear(&mut waiting, &[Ended::new(job, State::Succeeded, "1")]).is_empty());
-        assert!(matches!(receiver.try_recv(), Ok(Ok(Settled { state: State::Succeeded, .. }))));
-    }
-}
+mod tests;

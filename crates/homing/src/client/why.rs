@@ -63,6 +63,13 @@ pub enum Because {
         /// The signal's name.
         name: String,
     },
+    /// It is parked until another job has ended.
+    Job {
+        /// The wait's place in the body.
+        place: String,
+        /// The job's root.
+        root: Box<TaskView>,
+    },
     /// It is parked until an instant: the end of a sleep or of a timeout.
     Until {
         /// The wait's place in the body.
@@ -194,6 +201,10 @@ impl Homing {
                     Condition::All { of } => conditions.extend(of.iter().rev()),
                     Condition::Signal { name } => {
                         to.push(Because::Signal { place, name: name.clone() });
+                    }
+                    Condition::Job { job } => {
+                        let root = self.store.task(job.root()).await?.map(Box::new);
+                        to.extend(root.map(|root| Because::Job { place, root }));
                     }
                     Condition::At { time } => to.push(Because::Until { place, time: *time }),
                     Condition::Child { child, .. } => {

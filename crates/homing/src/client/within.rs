@@ -37,6 +37,10 @@ impl Homing {
     /// # Durability
     /// That of the caller's commit. A key is held, and an id taken, as soon as this returns: others who ask
     /// for the same wait for the end of the transaction.
+    ///
+    /// Any isolation will do: nothing is decided but whether id and key are free. Above `READ COMMITTED` the
+    /// transaction does not see who has taken them since it began; then the server ends it with an error
+    /// (SQLSTATE 40001 or 23505), as it does with whatever else meets another's write: run it again whole.
     pub async fn submit_in<K: Kind>(
         &self,
         transaction: impl Within,

@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +21,14 @@ use crate::id::{Local, TaskId, Token};
 use crate::replay::{Look, Recall, drift_reason};
 #[cfg(feature = "postgres")]
 use crate::store::Unit;
-use crate::store::{Claimed, Entry, Error, Event, Store};
+use crate::store::{Claimed, Entry, Error, Event, Signalled, Store};
 use crate::wait::{Answer, Wait};
 
 mod branch;
 mod counted;
+mod deliveries;
 mod log;
+mod replayed;
 mod set;
 mod waiting;
 
@@ -38,6 +41,9 @@ tokio::task_local! {
     static CURRENT: Arc<Context>;
 }
 
+/// The first and the longest pause before a read is sent again.
+const READ_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
 /// The context of the task that calls, if one does.
 pub(crate) fn current(verb: &'static str) -> Result<Arc<Context>, Misuse> {
     CURRENT.try_with(Arc::clone).map_err(|_| Misuse::OutsideTask { verb })
@@ -49,6 +55,11 @@ pub(crate) fn refuse_inside(verb: &'static str) -> Result<(), Misuse> {
     let misuse = Misuse::ClientInside { verb };
     context.lock().halt.get_or_insert(Halt::Misuse(misuse.clone()));
     Err(misuse)
+}
+
+/// Whether a task of this job calls.
+pub(crate) fn is_of_own_job(id: TaskId) -> bool {
+    CURRENT.try_with(|context| context.task.job == id.job).unwrap_or(false)
 }
 
 /// As [`refuse_inside`], but for a verb that is one with the body's own transaction.
@@ -68,6 +79,9 @@ pub(crate) fn scope<T>(context: &Arc<Context>, poll: impl FnOnce() -> T) -> T {
 #[doc(hidden)]
 pub struct Context {
     pub(crate) task: TaskId,
+    pub(crate) parent: Option<TaskId>,
+    pub(crate) depth: u32,
+    pub(crate) kind: String,
     pub(crate) attempt: u32,
     pub(crate) queue: String,
     pub(crate) priority: i16,
@@ -127,6 +141,9 @@ pub(crate) struct Inner {
     transactions: usize,
     /// The body asks to be polled again at once, after its events were handed over.
     yielding: bool,
+    /// Whether the stretch is longer than the soft timeout, and the token that tells, once it is asked for.
+    is_overdue: bool,
+    overdue: Option<CancellationToken>,
     pub(crate) halt: Option<Halt>,
 }
 
@@ -162,8 +179,12 @@ impl Context {
             spawned_before: claimed.spawned,
             ..Inner::default()
         };
+        let task = claimed.task;
         Self {
-            task: claimed.task,
+            task,
+            parent: claimed.parent.map(|local| TaskId { job: task.job, local }),
+            depth: claimed.depth,
+            kind: claimed.kind.clone(),
             attempt: claimed.attempt,
             queue: claimed.queue.clone(),
             priority: claimed.priority,
@@ -195,6 +216,27 @@ impl Context {
     /// The slot, for work that cannot be dropped and so must keep it.
     pub(crate) fn slot(&self) -> Option<Arc<crate::worker::Slot>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The token that tells that the stretch is longer than the soft timeout.
+    pub(crate) fn overdue(&self) -> CancellationToken {
+        let mut inner = self.lock();
+        let token = inner.overdue.get_or_insert_default().clone();
+        if inner.is_overdue {
+            token.cancel();
+        }
+        token
+    }
+
+    /// The soft timeout has passed, or another stretch has begun.
+    pub(crate) fn set_overdue(&self, passed: bool) {
+        let mut inner = self.lock();
+        let token = if passed || inner.is_overdue { inner.overdue.take() } else { None };
+        inner.is_overdue = passed;
+        drop(inner);
+        if let Some(token) = token.filter(|_| passed) {
+            token.cancel();
+        }
     }
 
     /// Stops the body for good. Never returns: the worker drops it.
@@ -245,10 +287,10 @@ impl Context {
         (events, renew)
     }
 
-    /// Says that one more unit is committed.
-    pub(crate) fn unit_committed(&self) {
+    /// Says that so many more units are committed.
+    pub(crate) fn units_committed(&self, units: u64) {
         let mut inner = self.lock();
-        inner.committed += 1;
+        inner.committed += units;
         let committed = inner.committed;
         while inner.in_flight.front().is_some_and(|(unit, ..)| *unit <= committed) {
             inner.in_flight.pop_front();
@@ -296,16 +338,27 @@ impl Context {
         .await;
     }
 
-    /// Lets the worker run a read and waits for what it brings.
-    pub(crate) async fn fetch<T, F>(&self, read: impl FnOnce(Arc<dyn Store>) -> F) -> T
+    /// Lets the worker run a read and waits for what it brings. A store that is away for a while is asked
+    /// again: its absence is no difference between the body and its record.
+    pub(crate) async fn fetch<T, F>(&self, read: impl Fn(Arc<dyn Store>) -> F + Send + 'static) -> T
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let cell = Arc::new(Mutex::new(None));
-        let (read, filled) = (read(Arc::clone(&self.store)), Arc::clone(&cell));
+        let (store, filled) = (Arc::clone(&self.store), Arc::clone(&cell));
         self.lock().requests.push(Box::pin(async move {
-            let answer = read.await;
+            let mut pause = READ_PAUSE.0;
+            let answer = loop {
+                match read(Arc::clone(&store)).await {
+                    Err(error) if error.is_transient() => {
+                        tracing::debug!(%error, ?pause, "a body's read is sent again");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(READ_PAUSE.1);
+                    }
+                    answer => break answer,
+                }
+            };
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         }));
         let take = |_: &mut Inner| cell.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -340,7 +393,7 @@ impl Context {
         }
     }
 
-    async fn load_page(&self, after: u64) {
+    pub(crate) async fn load_page(&self, after: u64) {
         let task = self.task;
         let page = self
             .fetch(move |store| async move { store.record(task, after, crate::limits::PAGE).await })
@@ -366,6 +419,19 @@ impl Context {
         inner.recall.is_past();
         inner.renews();
         inner.push(Event::Record { seq, place: place.to_owned(), entry });
+    }
+
+    /// Sends a value to another task of the job from the next commit on, and remembers that.
+    pub(crate) async fn record_signal(&self, signal: Signalled) {
+        {
+            let mut inner = self.lock();
+            inner.next_seq += 1;
+            let seq = inner.next_seq;
+            inner.recall.is_past();
+            inner.renews();
+            inner.push(Event::Signal(Box::new(Signalled { seq, ..signal })));
+        }
+        self.hold_back().await;
     }
 
     /// What is to be remembered at a place by a commit that the worker has no part in. Everything said
@@ -401,7 +467,15 @@ impl Context {
 
     /// Sends an event with the next commit.
     pub(crate) fn send(&self, event: Event) {
-        self.lock().push(event);
+        let mut inner = self.lock();
+        // How far the task was a moment ago is of no interest: a body may tell it a million times.
+        if matches!(event, Event::Progress { .. })
+            && let Some(last @ Event::Progress { .. }) = inner.events.last_mut()
+        {
+            *last = event;
+            return;
+        }
+        inner.push(event);
     }
 
     /// The place of the next occurrence of a name in the current branch.
@@ -451,7 +525,8 @@ impl Context {
 impl Inner {
     fn push(&mut self, event: Event) {
         self.bytes += event.size();
-        self.spawns += usize::from(matches!(event, Event::Spawn(_)));
+        // A signal may be as large, and the same backpressure bounds both.
+        self.spawns += usize::from(matches!(event, Event::Spawn(_) | Event::Signal(_)));
         self.events.push(event);
     }
 

@@ -1,18 +1,19 @@
 //! The sets of a running body: which children it has spawned, and which outcomes it was given.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::deliveries::{Deliveries, Next};
 use super::{Context, Halt};
 use crate::call::Draft;
 use crate::error::{Invalid, Misuse};
 use crate::id::{Local, TaskId};
 use crate::join_set::FailurePolicy;
 use crate::limits;
-use crate::store::{Child, Event, NewChild};
+use crate::store::read::{bytes_of, is_full};
+use crate::store::{Event, NewChild};
 
 /// A set as the body sees it.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(crate) struct SetState {
     pub(crate) place: String,
@@ -28,24 +29,19 @@ pub(crate) struct SetState {
     known: HashMap<Local, (String, [u8; 16])>,
     next_page: u32,
     all_known: bool,
-    /// Outcomes given to the body, and how many of them were losses and successes.
-    pub(crate) delivered: u64,
-    pub(crate) lost: u64,
-    pub(crate) succeeded: u64,
-    /// The end number up to which outcomes were given in order.
-    pub(crate) watermark: u64,
-    /// Children whose outcomes were given singly.
-    pub(crate) singly: HashSet<Local>,
-    /// Those of them that were lost.
-    pub(crate) lost_singly: HashSet<Local>,
-    /// Ended children loaded and not yet given.
-    pub(crate) page: VecDeque<Child>,
-    /// Whether there may be more ended children than the page had.
-    pub(crate) more: bool,
+    /// Which ends were given to the body.
+    pub(crate) ends: Deliveries,
     /// A wait has dealt with the whole set: how its open children end no longer matters.
     pub(crate) settled: bool,
     /// Every child had ended by then.
     pub(crate) ended: bool,
+}
+
+impl SetState {
+    /// Children whose outcomes were not given to the body.
+    pub(crate) fn left(&self) -> u64 {
+        u64::from(self.issued).saturating_sub(self.ends.given())
+    }
 }
 
 /// A child that was spawned or found again.
@@ -66,7 +62,9 @@ impl Context {
         if state.place.is_empty() {
             place.clone_into(&mut state.place);
             state.all_known = fresh;
-            state.more = !fresh;
+            if !fresh {
+                state.ends.expect_more();
+            }
         }
         state.policy = policy;
         set
@@ -80,6 +78,38 @@ impl Context {
     /// The sets opened so far, in no particular order.
     pub(crate) fn sets(&self) -> Vec<Local> {
         self.lock().sets.keys().copied().collect()
+    }
+
+    /// Whether an end that was not given is at hand; loads a page where there may be one (`must`: is one).
+    pub(crate) async fn next_end(self: &Arc<Self>, set: Local, must: bool) -> bool {
+        loop {
+            let after = match self.with_set(set, |state| state.ends.next(must)) {
+                Next::AtHand => return true,
+                Next::None => return false,
+                Next::Load(after) => after,
+            };
+            let page = self.ends(set, after).await;
+            let (full, nothing) = (is_full(page.len(), bytes_of(&page)), page.is_empty());
+            self.with_set(set, |state| state.ends.load(page, full));
+            if nothing {
+                return false;
+            }
+        }
+    }
+
+    /// Ends the task as drifted where the store has more children in a set than this run has spawned:
+    /// the first run had spawned all of them before it came to the wait at `place`.
+    pub(crate) async fn check_members(self: &Arc<Self>, set: Local, place: &str) {
+        if self.unfound() == 0 {
+            return;
+        }
+        let task = self.task;
+        let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
+        let (old, new) = (counts.spawned, self.with_set(set, |state| u64::from(state.issued)));
+        if old > new {
+            let text = format!("expected a wait for {old} children, got one for {new}");
+            self.drift::<()>(place, &text).await;
+        }
     }
 
     /// Children in the store that this run has not found again.
@@ -175,7 +205,7 @@ impl Context {
     }
 
     /// Backpressure: hands over full batches, and waits when too many spawns are on their way.
-    async fn hold_back(&self) {
+    pub(super) async fn hold_back(&self) {
         let (many, full) = {
             let inner = self.lock();
             let many = !inner.is_flushed_to(limits::UNFLUSHED_SPAWNS - 1, limits::UNFLUSHED_BYTES);

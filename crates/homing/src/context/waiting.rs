@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Context;
 use crate::clock::Time;
 use crate::error::Misuse;
+use crate::replay::DEADLINE;
 use crate::store::Entry;
 use crate::wait::{Answer, Condition, Wait};
 
@@ -40,7 +41,7 @@ impl Context {
 
     /// The instant a timeout ends, fixed when its wait was first reached.
     pub(crate) async fn deadline(&self, place: &str, after: Duration) -> Time {
-        let place = format!("{place}/deadline");
+        let place = format!("{place}{DEADLINE}");
         match self.recall(&place).await {
             Some(Entry::Deadline(time)) => time,
             Some(other) => self.drift(&place, &format!("expected {other:?}, got a timeout")).await,
@@ -49,6 +50,14 @@ impl Context {
                 self.record(&place, Entry::Deadline(time));
                 time
             }
+        }
+    }
+
+    /// Forgets the instant recorded beside a wait that was answered: a long replay would gather them.
+    pub(crate) fn forget_deadline(&self, place: &str) {
+        let mut inner = self.lock();
+        if inner.recall.is_replaying() {
+            inner.recall.forget(&format!("{place}{DEADLINE}"));
         }
     }
 

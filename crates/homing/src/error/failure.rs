@@ -86,11 +86,45 @@ impl StdError for Failure {
     }
 }
 
-/// A text within [`limits::MESSAGE`]; what is left out is counted at its end.
+/// A text of a body as every store can hold it and people can read it: within [`limits::MESSAGE`], and what
+/// is left out is counted at its end; a zero byte, which PostgreSQL has no room for, is shown as `␀`.
 pub(crate) fn bounded(text: &str) -> String {
+    let shown;
+    let text = if text.contains('\0') {
+        shown = text.replace('\0', "\u{2400}");
+        &shown
+    } else {
+        text
+    };
     if text.len() <= limits::MESSAGE {
         return text.to_owned();
     }
     let cut = text.floor_char_boundary(limits::MESSAGE);
     format!("{} … ({} more bytes)", &text[..cut], text.len() - cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::JobId;
+
+    /// An error with so many sources below it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Deep(usize, #[source] Option<Box<Deep>>);
+
+    #[test]
+    fn a_chain_of_sources_is_bounded() {
+        let chain = |sources| {
+            (0..=sources).fold(None, |source, n| Some(Box::new(Deep(sources - n, source))))
+        };
+        for (sources, kept) in [(3, 3), (limits::SOURCES, 16), (limits::SOURCES + 1, 16), (99, 16)]
+        {
+            let error: Box<Deep> = chain(sources).unwrap();
+            let failure = Failure::new("kind", JobId::named("j").root(), 1, Reason::Error, "0");
+            let told = failure.with_sources(&*error).sources;
+            let wanted: Vec<_> = (1..=kept).map(|n: usize| n.to_string()).collect();
+            assert_eq!(told, wanted, "{sources} sources");
+        }
+    }
 }

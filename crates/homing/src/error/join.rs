@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Misuse};
-use crate::id::TaskId;
+use crate::id::{JobId, TaskId};
 use crate::store;
 
 /// What a wait for children may say instead of their values.
@@ -51,6 +51,16 @@ pub enum JoinError {
         /// What the decoder said.
         reason: String,
     },
+    /// There is no such job, or it was removed before the wait was answered.
+    #[error(
+        "no job has the id {id}: it was never submitted to this store, or it was removed; submit it before the task that waits for it"
+    )]
+    UnknownJob {
+        /// The job.
+        id: JobId,
+        #[doc(hidden)]
+        cause: Box<store::Cause>,
+    },
     /// Fewer children succeeded than the wait needs.
     #[error("{succeeded} of {spawned} children succeeded, {needed} were needed")]
     TooFew {
@@ -74,12 +84,28 @@ impl JoinError {
         if let Self::Failed { failure, .. } = self { Some(failure) } else { None }
     }
 
+    /// The child or root that this is about, where it is about one.
+    pub fn id(&self) -> Option<TaskId> {
+        match self {
+            Self::Failed { failure, .. } => Some(failure.id),
+            Self::Aborted { id } | Self::Undecodable { id, .. } => Some(*id),
+            Self::UnknownJob { id, .. } => Some(id.root()),
+            Self::TimedOut(_) | Self::TooMany { .. } | Self::TooFew { .. } | Self::Misuse(_) => {
+                None
+            }
+        }
+    }
+
     /// The wait that said so, for the job's retry.
     pub(crate) fn cause(&self) -> Option<store::Cause> {
         match self {
             Self::Failed { cause, .. } | Self::TooFew { cause, .. } => cause.as_deref().cloned(),
             Self::TimedOut(timed_out) => timed_out.cause.clone(),
-            _ => None,
+            Self::UnknownJob { cause, .. } => Some((**cause).clone()),
+            Self::Aborted { .. }
+            | Self::TooMany { .. }
+            | Self::Undecodable { .. }
+            | Self::Misuse(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every message names the place or field and says what to write instead.
 
-use crate::id::JobId;
+use crate::id::{JobId, TaskId};
 
 /// A broken rule of the programming model: mended in the source. Final for the task it happens in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,12 +17,26 @@ pub enum Misuse {
         verb: &'static str,
     },
     /// A client's verb was called in a body.
-    #[error(
-        "`{verb}` was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`"
-    )]
+    #[error("`{verb}` was called inside a task: {}", instead(verb))]
     ClientInside {
         /// The verb.
         verb: &'static str,
+    },
+    /// A task waits for the job that it belongs to.
+    #[error(
+        "this task waits for the job {id}, which it belongs to and which ends after it: wait for children with their handles or sets, for the parent's word with `homing::signal`"
+    )]
+    OwnJob {
+        /// The job.
+        id: JobId,
+    },
+    /// A signal of a client's to a task of the body's own job, of which the store knows nothing.
+    #[error(
+        "no task has the id {id} yet: a child is committed with the next step, so send it a signal from this body with `handle.signal(name, &value).await`"
+    )]
+    NotYet {
+        /// The task.
+        id: TaskId,
     },
     /// A second durable operation was begun while one was open in the same branch.
     #[error(
@@ -52,6 +66,14 @@ pub enum Misuse {
         /// The open wait.
         wait: String,
     },
+    /// A handle or a set of one task in the body of another.
+    #[error(
+        "`{wait}` belongs to another task: a handle or a set is used in the body that made it; hand values, ids or signals over instead"
+    )]
+    OtherTask {
+        /// The wait, or the set.
+        wait: String,
+    },
     /// A place that was given twice.
     #[error(
         "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` or to a detached call in the body"
@@ -76,6 +98,18 @@ pub enum Misuse {
     /// A name, place or value that cannot be kept.
     #[error(transparent)]
     Refused(#[from] Invalid),
+}
+
+/// What a body writes instead of a client's verb.
+fn instead(verb: &str) -> &'static str {
+    match verb {
+        "outcome" => {
+            "a body waits for another job with `homing::job(id).await`, which holds no slot, and for a child with its handle"
+        }
+        _ => {
+            "a body spawns children with `homing::spawn` or starts a new job with `homing::detach`, and waits for that one with `homing::job(id).await`"
+        }
+    }
 }
 
 /// Input refused at the door: names the field, changes nothing.

@@ -9,6 +9,7 @@ use crate::error::{Failure, JoinError, Reason};
 use crate::id::{Local, TaskId};
 use crate::limits;
 use crate::state::State;
+use crate::store::read::{bytes_of, is_full};
 use crate::store::{CancelledBy, Cause, Child};
 
 /// The failure an ended child left.
@@ -57,6 +58,15 @@ pub(crate) struct Tally {
     pub(crate) breaking: Option<Box<Child>>,
 }
 
+/// The ends of a set that were given out, as a walk passes over them.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// Every end up to this number.
+    pub(crate) watermark: u64,
+    /// And these beyond it, in order.
+    pub(crate) beyond: Vec<u64>,
+}
+
 impl Context {
     /// Ended children of a set whose end number is above `after`, one page.
     pub(crate) async fn ends(self: &Arc<Self>, set: Local, after: u64) -> Vec<Child> {
@@ -65,22 +75,30 @@ impl Context {
             .await
     }
 
+    /// The ends of a set that this run was given.
+    pub(crate) fn given(&self, set: Local) -> Given {
+        self.with_set(set, |state| Given {
+            watermark: state.ends.watermark(),
+            beyond: state.ends.given_beyond(),
+        })
+    }
+
     /// Walks the ends that no wait has given out, in order, until `allowed` losses are exceeded or
     /// `each` has enough.
     pub(crate) async fn tally(
         self: &Arc<Self>,
         set: Local,
+        given: &Given,
         allowed: u64,
         mut each: impl FnMut(Child) -> bool,
     ) -> Tally {
-        let (start, singly) = self.with_set(set, |state| (state.watermark, state.singly.clone()));
-        let mut tally = Tally { last_end: start, ..Tally::default() };
+        let mut tally = Tally { last_end: given.watermark, ..Tally::default() };
         loop {
             let page = self.ends(set, tally.last_end).await;
-            let last_page = page.len() < limits::PAGE;
+            let last_page = !is_full(page.len(), bytes_of(&page));
             for child in page {
                 tally.last_end = child.end.unwrap_or(tally.last_end);
-                if singly.contains(&child.local) {
+                if given.beyond.binary_search(&tally.last_end).is_ok() {
                     continue;
                 }
                 tally.succeeded += u64::from(child.state == State::Succeeded);

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{JoinSet, abort, decode, failure_of};
 use crate::context::Context;
 use crate::error::{JoinError, Misuse};
+use crate::id::TaskId;
 use crate::limits;
 use crate::store::{Cause, Child};
 use crate::wait::Condition;
@@ -16,6 +17,11 @@ use crate::waiting::{Durable, Settled};
 /// See [`JoinSet::join_next`].
 pub struct JoinNext<'s, T> {
     pub(super) set: &'s mut JoinSet<T>,
+}
+
+/// See [`JoinSet::join_next_with_id`].
+pub struct JoinNextWithId<'s, T> {
+    pub(super) next: JoinNext<'s, T>,
 }
 
 /// See [`JoinSet::join_all`].
@@ -50,6 +56,10 @@ impl<'s, T> JoinSome<'s, T, Vec<T>> {
 }
 
 impl<T> JoinSet<T> {
+    fn owner(&self) -> Option<TaskId> {
+        self.context.as_ref().ok().map(|context| context.task)
+    }
+
     fn issued(&self, context: &Context) -> u64 {
         context.with_set(self.set, |state| u64::from(state.issued))
     }
@@ -60,15 +70,13 @@ impl<T> JoinSet<T> {
 
     /// All have ended, or so many are lost.
     fn all(&self, context: &Context, lost: Option<u64>) -> Option<Condition> {
-        let spawned = self.issued(context);
-        let open = context.with_set(self.set, |state| spawned - state.delivered);
-        let (set, ended) = (self.set, Some(spawned));
-        (open > 0).then_some(Condition::Set { set, ended, lost, succeeded: None, past: None })
+        let left = context.with_set(self.set, |state| state.left());
+        let (set, ended) = (self.set, Some(self.issued(context)));
+        (left > 0).then_some(Condition::Set { set, ended, lost, succeeded: None })
     }
 
     fn too_many(&self, context: &Context, verb: &'static str) -> Option<JoinError> {
-        let children =
-            context.with_set(self.set, |state| u64::from(state.issued) - state.delivered);
+        let children = context.with_set(self.set, |state| state.left());
         let limit = limits::JOIN_ALL;
         (children > limit).then_some(JoinError::TooMany { verb, children, limit })
     }
@@ -85,16 +93,39 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
         self.set.issued(context)
     }
 
-    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         let set = self.set.set;
         if self.set.is_empty() || context.next_end(set, false).await {
             return None;
         }
-        let past = Some(context.with_set(set, |state| state.watermark));
-        Some(Condition::Set { set, ended: None, lost: None, succeeded: None, past })
+        context.check_members(set, place).await;
+        // One more has ended than was given.
+        let ended = Some(context.with_set(set, |state| state.ends.given() + 1));
+        Some(Condition::Set { set, ended, lost: None, succeeded: None })
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let cause = self.set.cause(&settled.place);
+        let next = self.next(context, &settled).await?;
+        Some(next.and_then(|child| decode(context, &child, || cause)))
+    }
+
+    fn misuse(self, misuse: Misuse) -> Self::Output {
+        Some(Err(misuse.into()))
+    }
+}
+
+impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
+    /// The child whose outcome is given.
+    async fn next(
+        self,
+        context: &Arc<Context>,
+        settled: &Settled,
+    ) -> Option<Result<Child, JoinError>> {
         let (set, cause) = (self.set.set, self.set.cause(&settled.place));
         if settled.timed_out {
             return Some(Err(context.timed_out(&settled.place, cause).await));
@@ -103,50 +134,39 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
             return None;
         }
         context.next_end(set, true).await;
-        let child = context.with_set(set, |state| {
-            let child = state.page.pop_front()?;
-            state.watermark = child.end.unwrap_or(state.watermark);
-            state.delivered += 1;
-            state.lost += u64::from(super::collect::is_lost(&child));
-            state.succeeded += u64::from(child.state == crate::state::State::Succeeded);
-            Some(child)
-        });
-        match child {
-            Some(child) => Some(decode(context, &child, || cause)),
+        match context.with_set(set, |state| state.ends.give_next()) {
+            Some(child) => Some(Ok(child)),
             None => context.drift(&settled.place, "expected an ended child, got none").await,
         }
+    }
+}
+
+impl<T: DeserializeOwned + Send> Durable for JoinNextWithId<'_, T> {
+    type Output = Option<Result<(TaskId, T), JoinError>>;
+
+    fn name(&self) -> String {
+        self.next.name()
+    }
+
+    fn members(&self, context: &Context) -> u64 {
+        self.next.members(context)
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
+        self.next.plan(context, place).await
+    }
+
+    async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
+        let cause = self.next.set.cause(&settled.place);
+        let next = self.next.next(context, &settled).await?;
+        Some(next.and_then(|child| {
+            let id = TaskId { job: context.task.job, local: child.local };
+            Ok((id, decode(context, &child, || cause)?))
+        }))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
         Some(Err(misuse.into()))
-    }
-}
-
-impl Context {
-    /// Whether an undelivered end is at hand; loads a page where there may be one (`must`: is one).
-    async fn next_end(self: &Arc<Self>, set: crate::id::Local, must: bool) -> bool {
-        loop {
-            let (at_hand, more, after) = self.with_set(set, |state| {
-                // Ends whose outcomes were given singly are passed over.
-                while state.page.front().is_some_and(|child| state.singly.contains(&child.local)) {
-                    let passed = state.page.pop_front().and_then(|child| child.end);
-                    state.watermark = passed.unwrap_or(state.watermark);
-                }
-                (!state.page.is_empty(), state.more, state.watermark)
-            });
-            if at_hand || (!more && !must) {
-                return at_hand;
-            }
-            let page = self.ends(set, after).await;
-            let (full, nothing) = (page.len() == limits::PAGE, page.is_empty());
-            self.with_set(set, |state| {
-                state.more = full;
-                state.page = page.into();
-            });
-            if nothing {
-                return false;
-            }
-        }
     }
 }
 
@@ -161,11 +181,16 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         self.set.issued(context)
     }
 
-    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
+        context.check_members(self.set.set, place).await;
         let policy = self.set.policy;
         let too_many = self.set.too_many(context, "join_all").is_some();
         let lost = context.with_set(self.set.set, |state| {
-            state.lost + policy.allowed(u64::from(state.issued), state.lost) + 1
+            policy.breaking(u64::from(state.issued), state.ends.lost())
         });
         self.set.all(context, Some(lost)).filter(|_| !too_many)
     }
@@ -178,12 +203,13 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, cause).await);
         }
-        let (spawned, before, succeeded) =
-            context.with_set(set, |state| (u64::from(state.issued), state.lost, state.succeeded));
+        let (spawned, before, succeeded) = context.with_set(set, |state| {
+            (u64::from(state.issued), state.ends.lost(), state.ends.succeeded())
+        });
         let allowed = self.set.policy.allowed(spawned, before);
         let mut children = Vec::new();
         let tally = context
-            .tally(set, allowed, |child| {
+            .tally(set, &context.given(set), allowed, |child| {
                 if child.state == crate::state::State::Succeeded {
                     children.push(child);
                 }
@@ -225,7 +251,12 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         self.set.issued(context)
     }
 
-    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
+        context.check_members(self.set.set, place).await;
         let too_many = self.set.too_many(context, "join_settled").is_some();
         self.set.all(context, None).filter(|_| !too_many)
     }
@@ -243,7 +274,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
             children.push(child);
             true
         };
-        context.tally(set, u64::MAX, keep).await;
+        context.tally(set, &context.given(set), u64::MAX, keep).await;
         self.set.turn(context, true);
         children.sort_by_key(|child| (child.number, child.local));
         Ok(children.iter().map(|child| decode(context, child, || cause.clone())).collect())
@@ -265,15 +296,21 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         self.set.issued(context)
     }
 
-    async fn plan(&mut self, context: &Arc<Context>, _: &str) -> Option<Condition> {
+    fn owner(&self) -> Option<TaskId> {
+        self.set.owner()
+    }
+
+    async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         let (set, count) = (self.set.set, self.count);
+        context.check_members(set, place).await;
         context.with_set(set, |state| {
-            let open = u64::from(state.issued) - state.delivered;
-            let reachable = open >= count && count > 0;
+            let left = state.left();
+            let reachable = left >= count && count > 0;
             // More losses than this, and the successes can no longer be reached.
-            let lost = Some((state.lost + open).saturating_sub(count) + 1);
-            let (ended, succeeded) = (Some(u64::from(state.issued)), Some(state.succeeded + count));
-            reachable.then_some(Condition::Set { set, ended, lost, succeeded, past: None })
+            let lost = Some((state.ends.lost() + left).saturating_sub(count) + 1);
+            let succeeded = Some(state.ends.succeeded().saturating_add(count));
+            let ended = Some(u64::from(state.issued));
+            reachable.then_some(Condition::Set { set, ended, lost, succeeded })
         })
     }
 
@@ -293,7 +330,7 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
             (values.len() as u64) < self.count
         };
         if self.count > 0 {
-            context.tally(set, u64::MAX, keep).await;
+            context.tally(set, &context.given(set), u64::MAX, keep).await;
         }
         let succeeded = values.len() as u64;
         let values: Result<Vec<T>, _> =
@@ -329,3 +366,9 @@ macro_rules! debug {
 }
 
 debug!(JoinNext<T> JoinAll<T> JoinSettled<T> JoinSome<T, R>);
+
+impl<T> fmt::Debug for JoinNextWithId<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.next.fmt(f)
+    }
+}

@@ -77,6 +77,8 @@ pub enum Event {
     Spawn(Box<NewChild>),
     /// A job of its own. Found again if it exists.
     Detach(Box<NewJob>),
+    /// A value for a child's or the parent's `signal` wait.
+    Signal(Box<Signalled>),
     /// Children to cancel.
     Abort(Abort),
     /// A line for the job's log.
@@ -124,6 +126,7 @@ impl Event {
             } => text.len(),
             Self::Spawn(child) => 128 + child.task.arguments.len(),
             Self::Detach(job) => 128 + job.task.arguments.len(),
+            Self::Signal(signal) => 128 + signal.value.len(),
             Self::Log(line) => line.message.len(),
             Self::End(End::Succeeded(value)) => value.len(),
             _ => 0,
@@ -134,6 +137,24 @@ impl Event {
     pub fn ends_the_stretch(&self) -> bool {
         matches!(self, Self::End(_) | Self::Retry { .. } | Self::Stall { .. } | Self::HandBack)
     }
+}
+
+/// A value that a body sends to a task of its own job. Sent once: a unit that is told again finds the
+/// entry that was recorded with it. A task that has ended takes none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signalled {
+    /// The number of its entry in the sender's record.
+    pub seq: u64,
+    /// Its place in the sender's body.
+    pub place: String,
+    /// The entry: the hash of what is sent and to whom, compared on replay.
+    pub entry: Entry,
+    /// Who is to have it.
+    pub to: Local,
+    /// The signal's name.
+    pub name: String,
+    /// The value, as JSON.
+    pub value: String,
 }
 
 /// How a task ends.
@@ -189,6 +210,8 @@ pub enum Entry {
     Answer(Answer),
     /// That a job was detached here, and the hash of its call.
     Detached([u8; 16]),
+    /// That a value was sent to another task here, and the hash of it.
+    Signalled([u8; 16]),
     /// What the body returned; the closing join is still to come.
     Returned {
         /// The value, as JSON.
@@ -288,6 +311,10 @@ pub enum Refusal {
 pub struct Claimed {
     /// The task.
     pub task: TaskId,
+    /// Its parent's key within the job; a root has none.
+    pub parent: Option<Local>,
+    /// How many ancestors it has.
+    pub depth: u32,
     /// The claim.
     pub token: Token,
     /// Its kind.
@@ -314,6 +341,8 @@ pub struct Claimed {
     pub spawned: u64,
     /// Answers recorded by this claim.
     pub answers: Vec<Answer>,
-    /// The token under which its future was last parked.
+    /// The token under which this worker last parked its future, if nobody has recorded anything since:
+    /// that future, and no other, may go on. `None` after the task has been claimed by another worker, and
+    /// after it was released without a park (a retry, a stall, a hand-back, a crash).
     pub parked: Option<Token>,
 }

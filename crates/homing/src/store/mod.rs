@@ -31,7 +31,7 @@ mod url;
 
 pub use conversation::{
     Abort, CancelledBy, Cause, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild,
-    Refusal, Reply, Unit,
+    Refusal, Reply, Signalled, Unit,
 };
 pub use error::Error;
 pub use hints::{Ended, Hints};
@@ -83,9 +83,19 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// Removes jobs that ended before an instant, in one bounded transaction.
     fn prune(&self, before: Time) -> Verb<'_, Pruned>;
 
+    /// A worker of this process is gone and could not [`leave`](Self::leave): nothing shows any more that it
+    /// lives. Where a lease decides there is nothing to do.
+    fn abandon(&self, worker: WorkerId) {
+        let _ = worker;
+    }
+
     /// For tests: the worker's process is dead as far as the store can tell, as of now.
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId);
+
+    /// For tests: the parking of an open task whose future may go on.
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>>;
 
     /// Pushes that say "look now".
     fn hints(&self) -> &Hints;
@@ -122,6 +132,9 @@ pub struct Policy {
     /// The longest stretch from claim to park or end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// After how much of a stretch the body is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_timeout: Option<Duration>,
 }
 
 /// What roots and children have in common when they are born.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Child, SetRow, Verb};
 use crate::clock::Time;
-use crate::error::Failure;
+use crate::error::{Failure, Reason};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::state::State;
@@ -15,13 +15,15 @@ use crate::wait::{SetCounts, Wait};
 
 /// A store's reading verbs.
 pub trait Read: Send + Sync {
-    /// Entries of a task's record with numbers above `after`, in order, at most `limit`.
+    /// Entries of a task's record with numbers above `after`, in order, at most `limit` and no more than
+    /// [`is_full`] allows.
     fn record(&self, task: TaskId, after: u64, limit: usize)
     -> Verb<'_, Vec<(u64, String, Entry)>>;
-    /// Numbered and placed children of a set by number, from `from`, at most `limit`. Of open ones the
-    /// outcome is absent.
+    /// Numbered and placed children of a set by number, from `from`, at most `limit`: what a replay compares
+    /// its calls with, and their states. How they ended is left out.
     fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>>;
-    /// Children of a set by end number, above `after`, at most `limit`, with their outcomes.
+    /// Children of a set by end number, above `after`, with their outcomes, at most `limit` and no more than
+    /// [`is_full`] allows.
     fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>>;
     /// One child.
     fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>>;
@@ -32,7 +34,9 @@ pub trait Read: Send + Sync {
 
     /// One task, or `None`.
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
-    /// State and outcome of the roots of jobs; unknown ones are left out.
+    /// State and outcome of the roots of jobs; unknown ones are left out. Once the outcomes reach
+    /// [`limits::PAGE_BYTES`](crate::limits::PAGE_BYTES), those of further jobs are absent and are to be asked
+    /// for again.
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>>;
     /// The open job that holds a key.
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
@@ -55,6 +59,51 @@ pub trait Read: Send + Sync {
     fn kinds(&self) -> Verb<'_, Vec<KindView>>;
     /// Every breach of an invariant that a scan of open tasks finds. Always empty, or a defect.
     fn audit(&self) -> Verb<'_, Vec<Breach>>;
+}
+
+/// Whether a page has as many rows or bytes as a page may have, so that there may be more.
+pub(crate) fn is_full(rows: usize, bytes: usize) -> bool {
+    rows >= crate::limits::PAGE || bytes >= crate::limits::PAGE_BYTES
+}
+
+/// The bytes of the outcomes on a page.
+pub(crate) fn bytes_of(page: &[Child]) -> usize {
+    page.iter().filter_map(|child| child.outcome.as_ref()).map(String::len).sum()
+}
+
+/// Counts the bytes of a page that is being filled.
+#[derive(Debug, Default)]
+pub(crate) struct PageBytes(usize);
+
+impl PageBytes {
+    /// Adds a row. Whether there was room for it: the page then ends before the row.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let room = self.0 < crate::limits::PAGE_BYTES;
+        self.0 += bytes;
+        room
+    }
+}
+
+/// What people and bodies are told of a task of which a stored value does not decode.
+pub(crate) fn unreadable_text(task: TaskId, what: &str) -> String {
+    format!(
+        "what is stored of task {task} cannot be read: {what}; it stands still, and goes on once the row \
+         is mended or a version that can read it takes over"
+    )
+}
+
+/// A stored failure; one that does not decode is shown as such.
+pub(crate) fn failure(text: &str, kind: &str, task: TaskId, attempt: u32) -> Failure {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        let message = format!("its stored failure does not decode: {error}");
+        Failure::new(kind, task, attempt, Reason::Error, &message)
+    })
+}
+
+/// A stored list of words; one that does not decode is shown as it stands.
+#[cfg(feature = "sqlite")]
+pub(crate) fn words(text: String) -> Vec<String> {
+    serde_json::from_str(&text).unwrap_or_else(|_| vec![text])
 }
 
 /// Where a job's root stands.

@@ -120,10 +120,7 @@ impl History {
             0..14 => self.submit().await,
             14..60 => self.exchange().await,
             60..68 => self.heartbeat().await,
-            68..70 => {
-                self.kill();
-                Ok(())
-            }
+            68..70 => self.kill().await,
             70..72 => self.leave().await,
             72..75 => self.cancel().await,
             75..80 => self.signal().await,
@@ -235,18 +232,21 @@ impl History {
         self.random.below(self.workers.len() as u64) as usize
     }
 
-    fn kill(&mut self) {
+    async fn kill(&mut self) -> Step {
         if self.workers.is_empty() {
-            return;
+            return Ok(());
         }
         let at = self.any_worker();
         let id = self.workers[at].id;
         self.trace.push(format!("kill {id}"));
         self.stores.iter().for_each(|store| store.kill(id));
-        // Now and then a worker is only taken for dead, and goes on.
-        if !self.random.one_in(3) {
-            self.workers.remove(at);
+        // Now and then a worker is only taken for dead, and goes on: once it was given up, since stores
+        // differ in whether its next heartbeat brings it back before.
+        if self.random.one_in(3) {
+            return self.sweep().await;
         }
+        self.workers.remove(at);
+        Ok(())
     }
 
     async fn leave(&mut self) -> Step {
@@ -415,6 +415,7 @@ impl History {
         let mut open = vec![root];
         while let Some(task) = open.pop() {
             self.both("task", |store| store.task(task)).await?;
+            self.both("parking", |store| store.parking(task)).await?;
             self.both("record", |store| store.record(task, 0, 1000)).await?;
             self.both("child", |store| store.child(task, task.local)).await?;
             for state in crate::TaskState::ALL {

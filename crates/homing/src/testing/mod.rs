@@ -15,6 +15,8 @@ pub mod histories;
 mod over;
 mod probe;
 mod random;
+pub mod refusing;
+pub mod scripted;
 pub mod simulation;
 pub mod transcript;
 

@@ -15,10 +15,7 @@ macro_rules! over {
             ) -> $crate::store::Verb<'s, T> {
                 verb(&*self.inner)
             }
-            fn beat(
-                &self,
-                heartbeat: $crate::store::Heartbeat,
-            ) -> $crate::store::Verb<'_, bool> {
+            fn beat(&self, heartbeat: $crate::store::Heartbeat) -> $crate::store::Verb<'_, bool> {
                 self.inner.heartbeat(heartbeat)
             }
             fn died(&self, worker: $crate::id::WorkerId) {
@@ -80,8 +77,17 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, $crate::store::Pruned> {
                 self.pass("prune", move |inner| inner.prune(before))
             }
+            fn abandon(&self, worker: $crate::id::WorkerId) {
+                self.inner.abandon(worker);
+            }
             fn kill(&self, worker: $crate::id::WorkerId) {
                 self.died(worker);
+            }
+            fn parking(
+                &self,
+                task: $crate::id::TaskId,
+            ) -> $crate::store::Verb<'_, Option<$crate::id::Token>> {
+                self.pass("parking", move |inner| inner.parking(task))
             }
             fn hints(&self) -> &$crate::store::Hints {
                 self.heard()

@@ -1,8 +1,9 @@
 //! Drives one body: polls it, sees from its waker what it waits for, and parks it.
 //!
 //! After each `Pending` the context says what the body needs, and the waker whether plain I/O holds a
-//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait, seen twice in a row
-//! (a dropped future may leave a stale clone for one poll), is misuse.
+//! clone. A durable wait without plain I/O parks. Plain I/O beside a durable wait is misuse if it is still
+//! there [`limits::FOREIGN`] later: a future that was dropped, or a thread on its way out, may hold a
+//! stale clone for a moment.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -17,9 +18,9 @@ use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::context::{self, Context, Halt, Needs};
 use crate::error::{Reason, Result};
-use crate::point;
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
+use crate::{limits, point};
 
 /// A claimed task on its way to its end, its next park, or the loss of its token.
 pub(super) struct Driver {
@@ -30,9 +31,12 @@ pub(super) struct Driver {
     body: Option<Body<String>>,
     requests: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timeout: Option<Timer>,
+    soft_timeout: Option<Timer>,
     grace: Option<Timer>,
-    /// Consecutive polls that saw plain I/O beside a durable wait.
-    foreign: u8,
+    /// Since plain I/O was seen beside a durable wait: when it becomes misuse.
+    foreign: Option<Timer>,
+    /// Whether a unit was refused.
+    refused: bool,
 }
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -53,9 +57,12 @@ enum Stop {
 
 /// What became of a park.
 enum Parked {
+    /// It was satisfied already: the body goes on under its token.
     Ready,
+    /// It was satisfied later and claimed here: the body goes on under another token.
     Resumed,
-    Gone,
+    /// It did not happen, or its future is of no use any more.
+    Stopped(Stop),
 }
 
 impl Driver {
@@ -75,8 +82,10 @@ impl Driver {
             body: None,
             requests: Vec::new(),
             timeout: None,
+            soft_timeout: None,
             grace: None,
-            foreign: 0,
+            foreign: None,
+            refused: false,
         }
     }
 
@@ -91,7 +100,8 @@ impl Driver {
                         self.begin_stretch();
                         continue;
                     }
-                    Parked::Gone => break,
+                    Parked::Stopped(Stop::Dropped) => break,
+                    Parked::Stopped(stop) => self.event(stop),
                 },
                 Stop::Dropped => break,
                 other => self.event(other),
@@ -124,12 +134,16 @@ impl Driver {
     /// A stretch begins with a claim and ends with a park or the end; its timeout with it.
     fn begin_stretch(&mut self) {
         let options = self.shared.definitions.get(self.claimed.kind.as_str());
-        let timeout = self.claimed.policy.timeout.or(options.and_then(|own| own.options.timeout));
-        self.timeout = timeout.map(|after| {
+        let policy = &self.claimed.policy;
+        let timeout = policy.timeout.or(options.and_then(|own| own.options.timeout));
+        let soft = policy.soft_timeout.or(options.and_then(|own| own.options.soft_timeout));
+        let timer = |after| {
             let clock = self.shared.store.clock().clone();
             let end = clock.now().after(after);
             Box::pin(async move { clock.until(end).await }) as Timer
-        });
+        };
+        (self.timeout, self.soft_timeout) = (timeout.map(timer), soft.map(timer));
+        self.context.set_overdue(false);
     }
 
     fn event(&self, stop: Stop) -> Event {
@@ -168,6 +182,10 @@ impl Driver {
             if rings(&mut self.timeout, cx) {
                 return Poll::Ready(Stop::TimedOut);
             }
+            if rings(&mut self.soft_timeout, cx) {
+                self.soft_timeout = None;
+                self.context.set_overdue(true);
+            }
             match self.poll_body(cx) {
                 Some(stop) => return Poll::Ready(stop),
                 None if self.requests_are_new() => {}
@@ -186,11 +204,10 @@ impl Driver {
 
     fn read(&mut self, mail: Mail) -> Option<Stop> {
         match mail {
-            Mail::Committed => self.context.unit_committed(),
+            Mail::Committed { units } => self.context.units_committed(units),
             Mail::Ready(answers) => self.context.answer(answers),
-            Mail::Refused(Refusal::Lost) | Mail::Dropped => return Some(Stop::Dropped),
-            Mail::Refused(Refusal::Unfit(text)) => return Some(Stop::Unfit(text)),
-            Mail::Refused(Refusal::Drift(text)) => return Some(Stop::Drift(text)),
+            Mail::Dropped => return Some(Stop::Dropped),
+            Mail::Refused(refusal) => return Some(self.stop_of(refusal)),
             Mail::HandBack => return Some(Stop::HandBack),
             Mail::Cancelled => {
                 self.context.cancelled.cancel();
@@ -201,6 +218,16 @@ impl Driver {
             Mail::Parked { .. } | Mail::Resumed(..) => {}
         }
         None
+    }
+
+    /// What a refusal of a unit means. Nothing the body says after it counts.
+    fn stop_of(&mut self, refusal: Refusal) -> Stop {
+        self.refused = true;
+        match refusal {
+            Refusal::Lost => Stop::Dropped,
+            Refusal::Unfit(text) => Stop::Unfit(text),
+            Refusal::Drift(text) => Stop::Drift(text),
+        }
     }
 
     /// Polls the body once or, where it only wanted its events handed over, again.
@@ -230,18 +257,19 @@ impl Driver {
                 // Nothing durable is answered any more.
                 return Some(Stop::Dropped);
             }
-            let foreign = std::mem::take(&mut self.foreign);
+            if needs == Needs::Waits && plain {
+                // Looked at again at once: most often it was a future that was dropped since.
+                let timer = self.foreign.get_or_insert_with(|| {
+                    cx.waker().wake_by_ref();
+                    Box::pin(tokio::time::sleep(limits::FOREIGN))
+                });
+                let misuse = || Stop::Halted(Halt::Misuse(self.context.foreign_future()));
+                return timer.as_mut().poll(cx).is_ready().then(misuse);
+            }
+            self.foreign = None;
             match needs {
                 Needs::Poll => self.post(),
-                Needs::Waits if !plain => return Some(Stop::Park),
-                Needs::Waits if foreign > 0 => {
-                    return Some(Stop::Halted(Halt::Misuse(self.context.foreign_future())));
-                }
-                Needs::Waits => {
-                    self.foreign = 1;
-                    cx.waker().wake_by_ref();
-                    return None;
-                }
+                Needs::Waits => return Some(Stop::Park),
                 Needs::Worker | Needs::Steps | Needs::Plain => {
                     self.post();
                     return None;
@@ -261,6 +289,8 @@ impl Driver {
         let (events, renew) = match event {
             // What a body said before it was stopped for good is no part of the record.
             Event::Stall { .. } | Event::HandBack => (vec![event], false),
+            // Nor what it said after a unit that was refused.
+            event if self.refused => (vec![event], false),
             event => self.context.take_last(event),
         };
         self.put(events, renew);
@@ -271,20 +301,26 @@ impl Driver {
         self.shared.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew, events }),
             mailbox: Arc::clone(&self.mailbox),
+            units: 1,
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
+            stalls: self.claimed.stalls,
         });
     }
 
     /// Parks, keeps the future while it is resident, and says how it went on.
+    ///
+    /// Each unit has a fate that is told: the park is committed, answered or refused, or the whole worker
+    /// lets go of its bodies. So nothing but that ends this wait.
     async fn park(&mut self) -> Parked {
         let waits = self.context.open_waits();
         let resident = self.shared.settings.resident > 0;
         let (events, renew) = self.context.take_last(Event::Park { waits, resident });
         self.put(events, renew);
-        self.timeout = None;
+        (self.timeout, self.soft_timeout) = (None, None);
         self.requests = Vec::new();
         self.context.shrink();
+        let mut hand_back = false;
         loop {
             let mail = poll_fn(|cx| {
                 self.mailbox.register(cx);
@@ -292,16 +328,19 @@ impl Driver {
             })
             .await;
             match mail {
-                Mail::Committed => self.context.unit_committed(),
+                Mail::Committed { units } => self.context.units_committed(units),
                 Mail::Ready(answers) => {
-                    self.context.unit_committed();
+                    self.context.units_committed(1);
+                    if hand_back {
+                        return Parked::Stopped(Stop::HandBack);
+                    }
                     self.context.answer(answers);
                     self.begin_stretch();
                     return Parked::Ready;
                 }
                 Mail::Parked { keep: true } => {
                     point::worker("parked");
-                    self.context.unit_committed();
+                    self.context.units_committed(1);
                     self.context.hold_slot(None);
                 }
                 Mail::Resumed(claimed, slot) => {
@@ -309,10 +348,19 @@ impl Driver {
                     self.context.hold_token(claimed.token);
                     self.context.answer(claimed.answers.clone());
                     self.claimed = claimed;
+                    // The future has its own: kept here they would make every parked body larger.
+                    self.claimed.arguments = String::new();
                     return Parked::Resumed;
                 }
-                // A refused park may have been applied by an exchange whose reply was lost.
-                _ => return Parked::Gone,
+                Mail::Refused(refusal) => return Parked::Stopped(self.stop_of(refusal)),
+                // The store says what becomes of it. Should the park turn out to be satisfied already,
+                // the task is given back then.
+                Mail::HandBack => hand_back = true,
+                // A cancelled task has no token, so its park is refused.
+                Mail::Cancelled => {}
+                Mail::Parked { keep: false } | Mail::Dropped => {
+                    return Parked::Stopped(Stop::Dropped);
+                }
             }
         }
     }
@@ -325,7 +373,7 @@ fn drop_body(body: Option<Body<String>>) {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())

@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::body::Driver;
+use super::drive::drive;
 use super::mailbox::Mail;
 use super::outbox::Posting;
 use super::{Phase, Shared, Slot};
-use crate::clock::{Time, monotonic};
+use crate::clock::Time;
 use crate::error::{Failure, Reason};
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
@@ -25,19 +26,49 @@ use crate::store::{Claim, Claimed, End, Event, Exchange, Refusal, Reply, Unit};
 
 /// Talks until the worker is gone.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let _last_words = LastWords { shared: Arc::clone(&shared) };
+    let mut end = MarkGone { shared: Arc::clone(&shared), has_left: false };
     let mut talk = Conversation::new(shared);
     while talk.turn().await {}
+    end.has_left = talk.has_left;
 }
 
-/// Says that the worker is gone however the conversation ends, the end of the runtime included.
-struct LastWords {
+/// Says that the worker is gone however the conversation ends: by a panic, and by the end of the runtime,
+/// too. Nobody speaks for its bodies any more, so they stop, and others may take their tasks.
+struct MarkGone {
     shared: Arc<Shared>,
+    has_left: bool,
 }
 
-impl Drop for LastWords {
+impl Drop for MarkGone {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the worker panicked and is gone: what it ran goes to others");
+        }
+        if !self.has_left {
+            self.shared.drop_bodies();
+            self.shared.store.abandon(self.shared.identity.worker());
+        }
         self.shared.phase.send_replace(Phase::Gone);
+    }
+}
+
+/// Completes so long after the patience of a shutdown is over; never, if it has no end.
+async fn past(mut phase: watch::Receiver<Phase>, by: Duration) {
+    loop {
+        let until = match *phase.borrow_and_update() {
+            Phase::Draining { until } => until.and_then(|until| until.checked_add(by)),
+            Phase::Running | Phase::Killed | Phase::Gone => None,
+        };
+        let over = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => return,
+            changed = phase.changed() => if changed.is_err() { std::future::pending().await },
+        }
     }
 }
 
@@ -55,8 +86,12 @@ struct Conversation {
     due: Option<Time>,
     /// Claimed by the last reply, with their slots, and not begun yet.
     claimed: Vec<(Claimed, Arc<Slot>)>,
-    /// When a shutdown's patience ends.
-    patience: Option<std::time::Instant>,
+    /// Whether the bodies that ran when a shutdown's patience was over were told to hand back.
+    handed_back: bool,
+    /// Whether the store did not take what was to be said after that.
+    unsaid: bool,
+    /// Whether the store knows that the worker has left.
+    has_left: bool,
 }
 
 impl Conversation {
@@ -72,21 +107,25 @@ impl Conversation {
             speak: false,
             due: None,
             claimed: Vec::new(),
-            patience: None,
+            handed_back: false,
+            unsaid: false,
+            has_left: false,
         }
     }
 
     /// One exchange, or one wait for a reason to have one. `false` when the worker is gone.
     async fn turn(&mut self) -> bool {
-        if self.shared.lost.swap(false, Ordering::SeqCst) {
+        if self.shared.identity.is_given_up() {
             self.start_afresh().await;
         }
+        // Here, not when it idles: a worker may never do.
+        self.shared.residents().evict_older(self.shared.settings.resident_age);
         let phase = *self.phase.borrow_and_update();
         match phase {
             Phase::Running => {}
-            Phase::Draining { patience } => {
+            Phase::Draining { until } => {
                 self.shared.begin(std::mem::take(&mut self.claimed));
-                if self.drain(patience).await {
+                if self.drain(until).await {
                     return false;
                 }
             }
@@ -127,10 +166,7 @@ impl Conversation {
             _ = self.noticed.changed() => self.speak = true,
             () = store.clock().until(due), if due < Time::NEVER => self.look = true,
             _ = self.phase.changed() => {}
-            () = tokio::time::sleep(poll) => {
-                (self.look, self.speak) = (true, true);
-                self.shared.residents().evict_older(self.shared.settings.resident_age);
-            }
+            () = tokio::time::sleep(poll) => (self.look, self.speak) = (true, true),
         }
     }
 
@@ -139,7 +175,7 @@ impl Conversation {
         self.ready.mark_unchanged();
         self.noticed.mark_unchanged();
         self.speak = false;
-        let worker = *self.shared.identity.borrow();
+        let worker = self.shared.identity.worker();
         let exchange = Exchange {
             worker,
             number: self.number,
@@ -170,24 +206,42 @@ impl Conversation {
         self.dispatch(postings, reply, worker);
     }
 
-    /// Sends until there is a reply; `None` if the worker is killed or given up meanwhile.
+    /// Sends until there is a reply. `None` if the worker is killed or given up meanwhile, or has no patience
+    /// left: then one try more is made, and not for long.
     async fn send(&mut self, exchange: Exchange) -> Option<Reply> {
         let mut pause = Duration::from_millis(10);
         loop {
-            match self.shared.store.exchange(exchange.clone()).await {
-                Ok(reply) => return Some(reply),
-                Err(error) => {
+            let last = is_past(&self.phase, Duration::ZERO);
+            let answer = tokio::select! {
+                biased;
+                answer = self.shared.store.exchange(exchange.clone()) => Some(answer),
+                () = past(self.phase.clone(), limits::LEAVE) => None,
+            };
+            match answer {
+                Some(Ok(reply)) => return Some(reply),
+                Some(Err(error)) if !last => {
                     tracing::warn!(%error, ?pause, "the exchange failed and is sent again");
                 }
+                answer => {
+                    let error = answer.and_then(Result::err).map(tracing::field::display);
+                    tracing::warn!(
+                        error,
+                        "the worker goes without telling the store what it has done last"
+                    );
+                    self.unsaid = true;
+                    return None;
+                }
             }
+            let over = past(self.phase.clone(), Duration::ZERO);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 killed = self.phase.wait_for(|phase| *phase == Phase::Killed) => {
                     drop(killed);
                     return None;
                 }
+                () = over => {}
             }
-            if self.shared.lost.load(Ordering::SeqCst) {
+            if self.shared.identity.is_given_up() {
                 return None;
             }
             pause = (pause * 2).min(Duration::from_secs(2));
@@ -197,23 +251,27 @@ impl Conversation {
     /// Tells every body what became of its units, then takes what was claimed. The order matters: a
     /// task may be parked, woken and claimed again by one exchange.
     fn dispatch(&mut self, postings: Vec<Posting>, reply: Reply, worker: WorkerId) {
+        // An exchange carries one unit of a task at most, so the task names its unit.
         let mut refused: HashMap<TaskId, Refusal> = reply.refused.into_iter().collect();
         let mut ready: HashMap<TaskId, _> = reply.ready.into_iter().collect();
         for posting in postings {
             let task = posting.unit.task;
-            if let Some(refusal) = refused.get(&task) {
-                self.shared.refused(&posting, refusal.clone());
-                if *refusal == Refusal::Lost {
-                    continue;
-                }
-                refused.insert(task, Refusal::Lost);
+            if let Some(refusal) = refused.remove(&task) {
+                self.shared.refused(&posting, refusal);
                 continue;
             }
+            let units = posting.units;
             let mail = match posting.unit.events.last() {
-                Some(Event::Park { .. }) => match ready.remove(&task) {
-                    Some(answers) => Mail::Ready(answers),
-                    None => self.shared.parked(&posting),
-                },
+                Some(Event::Park { .. }) => {
+                    // The park itself is told of by what follows.
+                    if units > 1 {
+                        posting.mailbox.put(Mail::Committed { units: units - 1 });
+                    }
+                    match ready.remove(&task) {
+                        Some(answers) => Mail::Ready(answers),
+                        None => self.shared.parked(&posting),
+                    }
+                }
                 // Nobody is left to hear it.
                 Some(event) if event.ends_the_stretch() => {
                     if matches!(event, Event::End(_)) {
@@ -221,7 +279,7 @@ impl Conversation {
                     }
                     continue;
                 }
-                _ => Mail::Committed,
+                _ => Mail::Committed { units },
             };
             posting.mailbox.put(mail);
         }
@@ -238,37 +296,54 @@ impl Conversation {
         }
     }
 
-    /// Shuts down step by step; `true` when the worker has left.
-    async fn drain(&mut self, patience: Duration) -> bool {
-        let end = *self.patience.get_or_insert_with(|| monotonic() + patience);
-        if monotonic() >= end {
+    /// Shuts down step by step; `true` when the worker has left, or has tried for long enough.
+    async fn drain(&mut self, until: Option<Instant>) -> bool {
+        let over = until.is_some_and(|until| until <= Instant::now());
+        // Once: nothing is claimed since, and what was claimed just before has begun.
+        if over && !std::mem::replace(&mut self.handed_back, true) {
             let bodies: Vec<_> =
                 self.shared.bodies().values().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
             for mailbox in bodies {
                 mailbox.put(Mail::HandBack);
             }
         }
-        if !self.shared.bodies().is_empty() || !self.shared.outbox.is_empty() {
+        let late = self.unsaid || is_past(&self.phase, limits::LEAVE);
+        if !late && (!self.shared.bodies().is_empty() || !self.shared.outbox.is_empty()) {
             return false;
         }
-        self.shared.residents().clear();
-        let worker = *self.shared.identity.borrow();
-        if let Err(error) = self.shared.store.leave(worker).await {
-            tracing::warn!(%error, "the worker could not say good-bye: its lease will run out");
+        self.shared.drop_bodies();
+        if !self.unsaid {
+            self.leave().await;
         }
         true
+    }
+
+    async fn leave(&mut self) {
+        let left = self.shared.store.leave(self.shared.identity.worker());
+        match tokio::time::timeout(limits::LEAVE, left).await {
+            Ok(Ok(())) => self.has_left = true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the worker could not say good-bye: its lease will run out");
+            }
+            Err(_) => tracing::warn!("the worker's good-bye hangs: its lease will run out"),
+        }
     }
 
     /// The store has given this worker up: everything is dropped and a new id taken.
     async fn start_afresh(&mut self) {
         self.claimed.clear();
         self.shared.drop_bodies();
-        self.shared.identity.send_replace(WorkerId::fresh());
+        let worker = self.shared.identity.renew();
         (self.number, self.acknowledged, self.look, self.due) = (1, 0, true, None);
         let mut pause = Duration::from_millis(10);
         loop {
-            match self.shared.store.heartbeat(self.shared.told(true)).await {
-                Ok(true) => return,
+            let announced = tokio::select! {
+                biased;
+                announced = self.shared.store.heartbeat(self.shared.told(true)) => announced,
+                () = past(self.phase.clone(), limits::LEAVE) => return,
+            };
+            match announced {
+                Ok(true) => return self.shared.identity.announced(worker),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "the worker could not announce itself"),
             }
@@ -278,6 +353,14 @@ impl Conversation {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+}
+
+/// Whether a shutdown's patience has been over for so long.
+fn is_past(phase: &watch::Receiver<Phase>, by: Duration) -> bool {
+    match *phase.borrow() {
+        Phase::Draining { until: Some(until) } => until.elapsed() >= by && until <= Instant::now(),
+        Phase::Draining { until: None } | Phase::Running | Phase::Killed | Phase::Gone => false,
     }
 }
 
@@ -298,7 +381,7 @@ impl Shared {
             if goes_on {
                 mailbox.put(Mail::Resumed(Box::new(claimed), slot));
             } else {
-                tokio::spawn(Driver::new(Arc::clone(self), claimed, mailbox, slot).run());
+                tokio::spawn(drive(Arc::clone(self), claimed, mailbox, slot));
             }
         }
     }
@@ -316,24 +399,34 @@ impl Shared {
 
     /// A unit was refused. The body hears of it, unless it is done: then the store hears why.
     fn refused(&self, posting: &Posting, refusal: Refusal) {
-        let ended = posting.unit.events.last().is_some_and(Event::ends_the_stretch);
-        match refusal {
-            Refusal::Unfit(text) if ended => {
-                tracing::warn!(task = %posting.unit.task, text, "the store cannot hold what the task ended with");
-                let Unit { task, token, .. } = *posting.unit;
-                let message = format!("the store cannot hold what the task said last: {text}");
-                let failure =
-                    Failure::new(&posting.kind, task, posting.attempt, Reason::Error, &message);
-                let events = vec![Event::End(End::Failed { failure, cause: None })];
-                self.outbox.post(Posting {
-                    unit: Arc::new(Unit { task, token, renew: false, events }),
-                    mailbox: Arc::clone(&posting.mailbox),
-                    kind: posting.kind.clone(),
-                    attempt: posting.attempt,
-                });
-            }
-            refusal => posting.mailbox.put(Mail::Refused(refusal)),
+        let (task, token) = (posting.unit.task, posting.unit.token);
+        if !posting.ends_the_stretch() {
+            self.outbox.refuse(task, token);
+            posting.mailbox.put(Mail::Refused(refusal));
+            return;
         }
+        let event = match refusal {
+            // Whoever has the task now says what becomes of it.
+            Refusal::Lost => return,
+            Refusal::Unfit(text) => {
+                tracing::warn!(%task, text, "the store cannot hold what the task ended with");
+                let message = format!("the store cannot hold what the task said last: {text}");
+                let (kind, attempt) = (&posting.kind, posting.attempt);
+                let failure = Failure::new(kind, task, attempt, Reason::Error, &message);
+                Event::End(End::Failed { failure, cause: None })
+            }
+            Refusal::Drift(text) => {
+                let reason = crate::replay::drift_reason("a spawn", &text);
+                self.stall_event(task, &posting.kind, posting.stalls, &reason)
+            }
+        };
+        self.outbox.post(Posting {
+            unit: Arc::new(Unit { task, token, renew: false, events: vec![event] }),
+            units: 1,
+            mailbox: Arc::clone(&posting.mailbox),
+            kind: posting.kind.clone(),
+            ..*posting
+        });
     }
 
     /// The event for a body whose words the store cannot hold.

@@ -1,7 +1,6 @@
 //! The heartbeat: renews the lease on a thread of its own, which no busy body can block.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{Phase, Shared};
 
@@ -26,11 +25,18 @@ pub(super) fn start(shared: &Arc<Shared>) {
             }
             let Some(shared) = weak.upgrade() else { return };
             last = clock.now();
-            match shared.store.heartbeat(shared.told(false)).await {
+            if !shared.identity.is_announced() {
+                // The conversation is about to announce it.
+                continue;
+            }
+            let told = shared.told(false);
+            let worker = told.worker;
+            match shared.store.heartbeat(told).await {
                 Ok(true) => {}
+                // An answer about an id that was given up meanwhile is no news.
+                Ok(false) if !shared.identity.given_up(worker) => {}
                 Ok(false) => {
-                    tracing::warn!(worker = %*shared.identity.borrow(), "the store gave this worker up: its lease had run out");
-                    shared.lost.store(true, Ordering::SeqCst);
+                    tracing::warn!(%worker, "the store gave this worker up: its lease had run out");
                     shared.outbox.poke();
                 }
                 Err(error) => tracing::warn!(%error, "the heartbeat failed, the next one follows"),

@@ -12,8 +12,8 @@ use crate::wait::Answer;
 /// One piece of news.
 #[derive(Debug)]
 pub(super) enum Mail {
-    /// The oldest unit on its way is committed.
-    Committed,
+    /// The oldest units on their way are committed: so many of those the body handed over.
+    Committed { units: u64 },
     /// A unit was refused: nothing of it happened.
     Refused(Refusal),
     /// The park was satisfied already: go on with these answers.

@@ -6,11 +6,12 @@
 //! memory is a cache, kept by `resident`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::error::StartError;
 use crate::id::{Map, TaskId, Token, WorkerId};
@@ -20,13 +21,16 @@ use crate::task::{Definition, Function, States};
 
 mod body;
 mod conversation;
+mod drive;
 mod heartbeat;
+mod identity;
 mod mailbox;
 mod outbox;
 mod outcome;
 mod resident;
 mod waker;
 
+use identity::Identity;
 use mailbox::{Mail, Mailbox};
 use outbox::Outbox;
 use resident::Residents;
@@ -144,6 +148,7 @@ impl WorkerBuilder {
         let arguments = kinds.iter().map(|definition| owned(definition.arguments)).collect();
         let kinds = kinds.iter().map(|definition| definition.name.to_owned()).collect();
         let shared = Arc::new(Shared {
+            residents: Mutex::new(Residents::new(self.store.clock().clone())),
             store: self.store,
             definitions,
             states: Arc::new(self.states),
@@ -151,20 +156,21 @@ impl WorkerBuilder {
             arguments,
             queues: self.settings.queues.clone().into(),
             settings: self.settings,
-            identity: watch::Sender::new(WorkerId::fresh()),
+            identity: Identity::fresh(),
             outbox: Outbox::default(),
             bodies: Mutex::default(),
-            residents: Mutex::default(),
             free: AtomicUsize::new(0),
             suspects: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
             slot_freed: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
-            lost: AtomicBool::new(false),
         });
         shared.free.store(shared.settings.concurrency, Ordering::SeqCst);
-        if !shared.store.heartbeat(shared.told(true)).await? {
-            shared.lost.store(true, Ordering::SeqCst);
+        let worker = shared.identity.worker();
+        let announced = shared.store.heartbeat(shared.told(true)).await?;
+        shared.identity.announced(worker);
+        if !announced {
+            shared.identity.given_up(worker);
         }
         heartbeat::start(&shared);
         tokio::spawn(conversation::run(Arc::clone(&shared)));
@@ -218,18 +224,34 @@ pub struct Worker {
 impl Worker {
     /// The id it goes by now; it takes another after a lost lease.
     pub fn id(&self) -> WorkerId {
-        *self.shared.identity.borrow()
+        self.shared.identity.worker()
     }
 
     /// Stops claiming, waits until what runs has ended or parked, and leaves. What still runs after
     /// `patience` is dropped and handed back: another worker resumes it. Parked tasks need nothing.
+    ///
+    /// [`Duration::MAX`] is no end of patience. Called again with less, less counts.
+    ///
+    /// It returns in the end also where the store is away, or a body lets nobody interrupt it: once the
+    /// patience is over, one try more that the store refuses, or 5 seconds ([`limits::LEAVE`]) for all that is
+    /// left to do, are the end of it.
+    ///
+    /// # Durability
+    /// What the store was not told by then is lost, as in a crash. The lease, on SQLite the lock of the
+    /// worker, which is let go of, gives its tasks to others: they resume what is recorded.
     pub async fn shutdown(&self, patience: Duration) {
+        let until = Instant::now().checked_add(patience);
         self.shared.phase.send_if_modified(|phase| {
-            let first = *phase == Phase::Running;
-            if first {
-                *phase = Phase::Draining { patience };
+            let sooner = match *phase {
+                Phase::Running => true,
+                Phase::Draining { until: Some(before) } => until.is_some_and(|now| now < before),
+                Phase::Draining { until: None } => until.is_some(),
+                Phase::Killed | Phase::Gone => false,
+            };
+            if sooner {
+                *phase = Phase::Draining { until };
             }
-            first
+            sooner
         });
         self.shared.outbox.poke();
         // The sender is in `shared`, so this cannot fail.
@@ -255,8 +277,9 @@ impl Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
+    /// Until when what runs may end by itself; `None`: as long as it takes.
     Draining {
-        patience: Duration,
+        until: Option<Instant>,
     },
     #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only tests kill workers"))]
     Killed,
@@ -273,7 +296,7 @@ struct Shared {
     arguments: Arc<[Vec<String>]>,
     queues: Arc<[String]>,
     settings: Settings,
-    identity: watch::Sender<WorkerId>,
+    identity: Identity,
     outbox: Outbox,
     /// Every body that holds a token.
     bodies: Mutex<Map<TaskId, (Token, Arc<Mailbox>)>>,
@@ -284,14 +307,13 @@ struct Shared {
     ended: AtomicU64,
     slot_freed: Notify,
     phase: watch::Sender<Phase>,
-    lost: AtomicBool,
 }
 
 impl Shared {
     fn told(&self, first: bool) -> Heartbeat {
         let free = self.free.load(Ordering::SeqCst);
         Heartbeat {
-            worker: *self.identity.borrow(),
+            worker: self.identity.worker(),
             first,
             lease: self.settings.lease,
             name: self.settings.name.clone(),
@@ -329,6 +351,8 @@ impl Shared {
         if bodies.get(&task).is_some_and(|(own, _)| *own == token) {
             bodies.remove(&task);
         }
+        drop(bodies);
+        self.outbox.forget(task, token);
     }
 
     /// Drops every body: the lease is lost, or the worker killed.

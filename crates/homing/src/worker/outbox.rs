@@ -1,4 +1,8 @@
 //! What bodies have to tell the store, waiting for the next exchange.
+//!
+//! An exchange carries one unit of a task at most: what a body hands over while its last words still
+//! wait here is added to them. So a unit that the store refuses takes with it everything the body said
+//! after it, and a refusal names one unit. The events of a task keep the order in which it said them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::mailbox::Mailbox;
+use crate::id::{Map, Set, TaskId, Token};
 use crate::limits;
 use crate::store::{Event, Unit};
 
@@ -13,27 +18,102 @@ use crate::store::{Event, Unit};
 #[derive(Debug)]
 pub(super) struct Posting {
     pub(super) unit: Arc<Unit>,
+    /// How many of the body's own units it holds.
+    pub(super) units: u64,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) kind: String,
     pub(super) attempt: u32,
+    /// Standstills in a row before this one.
+    pub(super) stalls: u32,
+}
+
+impl Posting {
+    /// Whether the body is done with when this is committed.
+    pub(super) fn ends_the_stretch(&self) -> bool {
+        self.unit.events.last().is_some_and(Event::ends_the_stretch)
+    }
+
+    /// Adds what the same body said later; gives it back where it cannot be added.
+    fn add(&mut self, later: Self) -> Option<Self> {
+        if self.unit.token != later.unit.token || self.ends_the_stretch() {
+            return Some(later);
+        }
+        let Some(unit) = Arc::get_mut(&mut self.unit) else { return Some(later) };
+        let Unit { renew, events, .. } = Arc::unwrap_or_clone(later.unit);
+        unit.renew |= renew;
+        unit.events.extend(events);
+        self.units += later.units;
+        None
+    }
 }
 
 /// Units in the order they were said. One exchange takes a bounded part; while it is in flight the next
 /// one gathers here.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    queue: Mutex<VecDeque<Posting>>,
+    waiting: Mutex<Waiting>,
     notify: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Posting>,
+    /// How many were taken so far: the number of the first in the queue.
+    taken: u64,
+    /// The number of the last posting of each task in the queue.
+    last: Map<TaskId, u64>,
+    /// Claims whose bodies have not heard yet that a unit of theirs was refused.
+    refused: Set<(TaskId, Token)>,
+}
+
+impl Waiting {
+    fn queued(&mut self, task: TaskId) -> Option<&mut Posting> {
+        let index = self.last.get(&task)?.checked_sub(self.taken)?;
+        self.queue.get_mut(usize::try_from(index).ok()?)
+    }
+
+    fn post(&mut self, posting: Posting) {
+        let (task, token) = (posting.unit.task, posting.unit.token);
+        if self.refused.contains(&(task, token)) && !posting.ends_the_stretch() {
+            return;
+        }
+        let rest = match self.queued(task) {
+            Some(queued) => queued.add(posting),
+            None => Some(posting),
+        };
+        if let Some(posting) = rest {
+            self.last.insert(task, self.taken + self.queue.len() as u64);
+            self.queue.push_back(posting);
+        }
+    }
+}
+
 impl Outbox {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Posting>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn post(&self, posting: Posting) {
-        self.lock().push_back(posting);
+        self.lock().post(posting);
         self.notify.notify_one();
+    }
+
+    /// Says that a unit was refused: what its body has said since is based on what did not happen. All
+    /// of it is dropped, up to the event that ends the stretch.
+    pub(super) fn refuse(&self, task: TaskId, token: Token) {
+        let mut waiting = self.lock();
+        waiting.refused.insert((task, token));
+        if let Some(queued) = waiting.queued(task)
+            && queued.unit.token == token
+            && let Some(unit) = Arc::get_mut(&mut queued.unit)
+        {
+            unit.events.retain(Event::ends_the_stretch);
+        }
+    }
+
+    /// The body of a claim is gone: nothing more will be said under it.
+    pub(super) fn forget(&self, task: TaskId, token: Token) {
+        self.lock().refused.remove(&(task, token));
     }
 
     /// Wakes the conversation without saying anything.
@@ -46,26 +126,126 @@ impl Outbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().queue.is_empty()
     }
 
     pub(super) fn clear(&self) {
-        self.lock().clear();
+        *self.lock() = Waiting::default();
     }
 
     /// Takes what one exchange may carry. The queue is in the order of speaking, and a body waits for
     /// its commit before it can say much, so no task starves another.
     pub(super) fn take(&self) -> Vec<Posting> {
-        let mut queue = self.lock();
-        let (mut events, mut bytes, mut count) = (0, 0, 0);
-        for posting in queue.iter() {
+        let mut waiting = self.lock();
+        let (mut events, mut bytes, mut tasks) = (0, 0, Set::default());
+        let mut count = 0;
+        for posting in &waiting.queue {
             events += posting.unit.events.len();
             bytes += posting.unit.events.iter().map(Event::size).sum::<usize>();
-            if count > 0 && (events > limits::EXCHANGE_EVENTS || bytes > limits::EXCHANGE_BYTES) {
+            let full = events > limits::EXCHANGE_EVENTS || bytes > limits::EXCHANGE_BYTES;
+            // A task may be here twice, under two claims: then the second has to wait.
+            if count > 0 && (full || tasks.contains(&posting.unit.task)) {
                 break;
             }
+            tasks.insert(posting.unit.task);
             count += 1;
         }
-        queue.drain(..count).collect()
+        let taken: Vec<Posting> = waiting.queue.drain(..count).collect();
+        for posting in &taken {
+            let number = waiting.taken;
+            if waiting.last.get(&posting.unit.task) == Some(&number) {
+                waiting.last.remove(&posting.unit.task);
+            }
+            waiting.taken += 1;
+        }
+        // What was refused while it waited here says nothing any more.
+        taken.into_iter().filter(|posting| !posting.unit.events.is_empty()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{JobId, WorkerId};
+    use crate::store::End;
+
+    fn task(name: &str) -> TaskId {
+        JobId::named(name).root()
+    }
+
+    fn progress(done: u64) -> Event {
+        Event::Progress { done, total: 9 }
+    }
+
+    fn posting(task: TaskId, token: Token, events: Vec<Event>) -> Posting {
+        Posting {
+            unit: Arc::new(Unit { task, token, renew: false, events }),
+            units: 1,
+            mailbox: Arc::default(),
+            kind: String::new(),
+            attempt: 1,
+            stalls: 0,
+        }
+    }
+
+    fn events(taken: &[Posting]) -> Vec<Vec<Event>> {
+        taken.iter().map(|posting| posting.unit.events.clone()).collect()
+    }
+
+    #[test]
+    fn an_exchange_carries_one_unit_of_a_task() {
+        let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
+        let [old, new] = [1, 2].map(|claim| Token { worker, claim });
+        let (a, b) = (task("a"), task("b"));
+        outbox.post(posting(a, old, vec![progress(1)]));
+        outbox.post(posting(b, old, vec![progress(2)]));
+        outbox.post(posting(a, old, vec![progress(3)]));
+        outbox.post(posting(a, new, vec![progress(4)]));
+        outbox.post(posting(a, new, vec![progress(5)]));
+        let first = outbox.take();
+        assert_eq!(events(&first), [vec![progress(1), progress(3)], vec![progress(2)]]);
+        assert_eq!(first[0].units, 2);
+        assert_eq!(events(&outbox.take()), [[progress(4), progress(5)]]);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn nothing_that_follows_a_refused_unit_is_sent() {
+        let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
+        let (a, token) = (task("a"), Token { worker, claim: 1 });
+        outbox.post(posting(a, token, vec![progress(1)]));
+        outbox.refuse(a, token);
+        outbox.post(posting(a, token, vec![progress(2)]));
+        assert!(events(&outbox.take()).is_empty());
+        outbox.post(posting(a, token, vec![Event::HandBack]));
+        assert_eq!(events(&outbox.take()), [[Event::HandBack]]);
+        outbox.forget(a, token);
+        outbox.post(posting(a, token, vec![progress(3)]));
+        assert_eq!(events(&outbox.take()), [[progress(3)]]);
+    }
+
+    /// The rest waits for the next exchange; what is larger than an exchange goes alone.
+    #[test]
+    fn an_exchange_is_bounded_in_events_and_bytes() {
+        let token = Token { worker: WorkerId::fresh(), claim: 1 };
+        let large = |size: usize| vec![Event::End(End::Succeeded("x".repeat(size)))];
+        let bounds = [
+            vec![progress(1); limits::EXCHANGE_EVENTS - 1],
+            large(limits::EXCHANGE_BYTES / 2 + 1),
+            large(limits::EXCHANGE_BYTES + 1),
+        ];
+        for events in bounds {
+            let outbox = Outbox::default();
+            outbox.post(posting(task("a"), token, events.clone()));
+            outbox.post(posting(task("b"), token, vec![progress(2)]));
+            outbox.post(posting(task("c"), token, events));
+            let taken: Vec<_> = std::iter::from_fn(|| {
+                let taken = outbox.take();
+                (!taken.is_empty()).then(|| taken.iter().map(|one| one.unit.task).collect())
+            })
+            .collect();
+            let (a, b, c) = (task("a"), task("b"), task("c"));
+            assert!(taken == [vec![a, b], vec![c]] || taken == [vec![a], vec![b], vec![c]]);
+        }
     }
 }

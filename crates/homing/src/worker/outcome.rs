@@ -2,7 +2,8 @@
 
 use super::Shared;
 use crate::context::{Context, Halt};
-use crate::error::{Error, Failure, JoinError, Misuse, Reason};
+use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded};
+use crate::id::TaskId;
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event};
@@ -26,6 +27,12 @@ impl Shared {
         }
         if let Some(undecodable @ JoinError::Undecodable { .. }) = join {
             return self.stall(claimed, &undecodable.to_string());
+        }
+        if let Some(JoinError::Failed { failure, cause }) = join
+            && crate::combine::passes_failures_on(&claimed.kind)
+        {
+            let cause = cause.as_deref().cloned();
+            return Event::End(End::Failed { failure: (**failure).clone(), cause });
         }
         let misuse = error.find::<Misuse>().or(match join {
             Some(JoinError::Misuse(misuse)) => Some(misuse),
@@ -70,9 +77,14 @@ impl Shared {
 
     /// The event for a replay that does not fit.
     pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
-        let due = self.store.clock().now().after(stall_pause(claimed.stalls));
-        tracing::warn!(task = %claimed.task, kind = %claimed.kind, reason, "the task stands still");
-        Event::Stall { reason: reason.to_owned(), due }
+        self.stall_event(claimed.task, &claimed.kind, claimed.stalls, reason)
+    }
+
+    pub(super) fn stall_event(&self, task: TaskId, kind: &str, stalls: u32, reason: &str) -> Event {
+        let reason = bounded(reason);
+        let due = self.store.clock().now().after(stall_pause(stalls));
+        tracing::warn!(%task, kind, reason, "the task stands still");
+        Event::Stall { reason, due }
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]

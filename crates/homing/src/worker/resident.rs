@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::mailbox::{Mail, Mailbox};
-use crate::clock::monotonic;
+use crate::clock::{Clock, Time};
 use crate::id::{TaskId, Token};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Residents {
+    /// The store's, so that a test can turn it.
+    clock: Clock,
     by_task: HashMap<TaskId, Resident>,
     /// By age: the oldest is evicted first.
     by_age: BTreeMap<u64, TaskId>,
@@ -21,10 +23,14 @@ struct Resident {
     parked: Token,
     mailbox: Arc<Mailbox>,
     number: u64,
-    since: Instant,
+    since: Time,
 }
 
 impl Residents {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, by_task: HashMap::new(), by_age: BTreeMap::new(), counter: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_task.len()
     }
@@ -34,7 +40,7 @@ impl Residents {
         self.evict(task);
         self.counter += 1;
         let number = self.counter;
-        self.by_task.insert(task, Resident { parked, mailbox, number, since: monotonic() });
+        self.by_task.insert(task, Resident { parked, mailbox, number, since: self.clock.now() });
         self.by_age.insert(number, task);
         while self.by_task.len() > most {
             let Some((_, oldest)) = self.by_age.pop_first() else { break };
@@ -62,9 +68,13 @@ impl Residents {
 
     /// Drops what has been parked for longer than `age`.
     pub(super) fn evict_older(&mut self, age: Duration) {
+        if self.by_age.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
         while let Some((_, task)) = self.by_age.first_key_value() {
             let task = *task;
-            if self.by_task.get(&task).is_some_and(|resident| resident.since.elapsed() < age) {
+            if self.by_task.get(&task).is_some_and(|resident| now.since(resident.since) < age) {
                 return;
             }
             self.by_age.pop_first();

@@ -1,5 +1,6 @@
-//! G1, G2, G3, G6 against `kill -9`: processes of this very program are killed at named points of every
-//! verb and at random moments, and what they leave behind is looked at.
+//! G1, G2, G3, G6, G7 against `kill -9`: processes of this very program are killed at named points of every
+//! verb and at random moments, and what they leave behind is looked at. And against what does not kill:
+//! replacement, frost and partitions.
 //!
 //! `HOMING_CRASH_SEED=N` repeats the random kills of a seed; `HOMING_CRASH_RUNS=N` makes more of them.
 
@@ -12,11 +13,14 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a test bounds its patience and measures pauses")]
 
+#[cfg(feature = "postgres")]
+mod cutter;
 mod jumps;
 #[cfg(feature = "postgres")]
 #[path = "../shared/server.rs"]
 mod server;
 mod service;
+mod storms;
 mod tasks;
 mod together;
 mod world;
@@ -86,7 +90,7 @@ async fn a_prune_killed_at_any_point(world: World) {
         assert!(aborted(status), "not killed at {point}: {status}");
         assert!(homing.check().await.unwrap().is_empty());
         let left = homing.jobs(homing::JobFilter::default()).await.unwrap().len();
-        assert_eq!(left, if moment == "committed" { 0 } else { 7 }, "{point}");
+        assert_eq!(left, if moment == "committed" { 0 } else { 8 }, "{point}");
         let view = homing.job::<()>(job(0, "fan")).view().await;
         assert!(view.is_err() || view.is_ok_and(|view| view.counts.succeeded == 21), "{point}");
     }
@@ -110,14 +114,20 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// The seeds to try, so many unless the environment says otherwise, each with what repeats it.
+fn seeds(runs: u64) -> impl Iterator<Item = (u64, String)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let first = number("HOMING_CRASH_SEED").unwrap_or(now);
+    (0..number("HOMING_CRASH_RUNS").unwrap_or(runs)).map(move |run| {
+        let seed = first.wrapping_add(run);
+        (seed, format!("HOMING_CRASH_SEED={seed} HOMING_CRASH_RUNS=1"))
+    })
+}
+
 /// A tree 40 deep, a fan of 300 and the rest of a round, under kills at random moments: of the process
 /// that serves the clients, of one that only works beside it, or of both.
 async fn processes_killed_at_random_moments(new_world: fn() -> World) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("HOMING_CRASH_SEED").unwrap_or(now);
-    for run in 0..number("HOMING_CRASH_RUNS").unwrap_or(3) {
-        let seed = seed.wrapping_add(run);
-        let context = format!("HOMING_CRASH_SEED={seed} HOMING_CRASH_RUNS=1");
+    for (seed, context) in seeds(3) {
         println!("{context}");
         let mut dice = Dice(seed);
         let world = new_world();
@@ -159,9 +169,34 @@ async fn processes_killed_at_random_moments_lose_nothing() {
     processes_killed_at_random_moments(World::new).await;
 }
 
+#[tokio::test]
+async fn processes_that_are_replaced_lose_nothing() {
+    storms::storm(World::new, storms::Weather::Replacement).await;
+}
+
+#[tokio::test]
+async fn processes_that_freeze_lose_nothing() {
+    storms::storm(World::new, storms::Weather::Frost).await;
+}
+
 #[cfg(feature = "postgres")]
 mod postgres {
-    use super::World;
+    use super::{World, storms};
+
+    #[tokio::test]
+    async fn processes_that_are_replaced_lose_nothing() {
+        storms::storm(World::on_postgres, storms::Weather::Replacement).await;
+    }
+
+    #[tokio::test]
+    async fn processes_that_freeze_lose_nothing() {
+        storms::storm(World::on_postgres, storms::Weather::Frost).await;
+    }
+
+    #[tokio::test]
+    async fn processes_that_are_cut_off_lose_nothing() {
+        storms::partitions().await;
+    }
 
     #[tokio::test]
     async fn processes_killed_at_every_point_of_every_verb_lose_nothing() {

@@ -49,7 +49,7 @@ impl Size {
     }
 
     /// The jobs of a round, with the sum each ends with and the tasks that succeed and are cancelled.
-    pub(crate) fn jobs(self) -> [(&'static str, u64, u64, u64); 6] {
+    pub(crate) fn jobs(self) -> [(&'static str, u64, u64, u64); 7] {
         [
             ("deep", self.deep, self.deep + 1, 0),
             ("fan", self.fan * (self.fan - 1) / 2, self.fan + 1, 0),
@@ -57,7 +57,20 @@ impl Size {
             ("patient", 11, 1, 0),
             ("broken", 3 + 7, 5, 0),
             ("side", 5, 1, 0),
+            self.paced(),
         ]
+    }
+}
+
+impl Size {
+    /// How many at once, and how many turns of each.
+    fn paces(self) -> (u64, u64) {
+        if self.fan > 100 { (10, 5) } else { (2, 2) }
+    }
+
+    fn paced(self) -> (&'static str, u64, u64, u64) {
+        let (paces, turns) = self.paces();
+        ("paced", paces * turns * (turns - 1) / 2, 1 + paces * (1 + turns), 0)
     }
 }
 
@@ -67,6 +80,9 @@ pub(crate) fn job(round: u64, name: &str) -> JobId {
 
 /// The store of a world: a file beside its notes, unless it says otherwise.
 pub(crate) fn url(directory: &std::path::Path) -> String {
+    if let Ok(url) = std::env::var("HOMING_CRASH_URL") {
+        return url;
+    }
     if let Ok(url) = std::fs::read_to_string(directory.join("url")) {
         return url;
     }
@@ -75,7 +91,13 @@ pub(crate) fn url(directory: &std::path::Path) -> String {
 
 pub(crate) async fn serve(order: Order) {
     let notes = Notes::in_directory(&order.directory);
+    if order.role == "rolling" {
+        return roll(&order, &notes).await;
+    }
     let homing = Homing::open(&url(&order.directory)).await.unwrap();
+    if order.role == "client" {
+        return perform(&order, &homing, &notes).await;
+    }
     if order.role == "prune" {
         while homing.prune(Duration::ZERO).await.unwrap() > 0 {}
         notes.write("ack", "prune", "", "");
@@ -87,16 +109,48 @@ pub(crate) async fn serve(order: Order) {
     if order.role == "worker" {
         std::future::pending::<()>().await;
     }
-    // Beside each other: a round may have been killed while it paused the queue of all.
-    let rounds = order.rounds.iter().map(|round| async {
-        Script::new(&homing, &notes, *round, &order.directory).perform().await;
-    });
-    futures_util::future::join_all(rounds).await;
+    perform(&order, &homing, &notes).await;
     // The second heartbeat may be later than the last outcome: it is waited for, to die at it.
     if std::env::var("HOMING_CRASH_AT").is_ok_and(|point| point.starts_with("heartbeat")) {
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
     worker.shutdown(Duration::from_secs(30)).await;
+}
+
+async fn perform(order: &Order, homing: &Homing, notes: &Notes) {
+    // Beside each other: a round may have been killed while it paused the queue of all.
+    let rounds = order.rounds.iter().map(|round| async {
+        Script::new(homing, notes, *round, &order.directory).perform().await;
+    });
+    futures_util::future::join_all(rounds).await;
+}
+
+/// Works with few slots, which are full for most of the time, until it is told to leave: then at once.
+async fn roll(order: &Order, notes: &Notes) {
+    let terminate = tokio::signal::unix::SignalKind::terminate();
+    let mut terminate = tokio::signal::unix::signal(terminate).unwrap();
+    let url = url(&order.directory);
+    let start = async || {
+        let homing = Homing::open(&url).await.ok()?;
+        let builder = tasks::register(homing.worker(), notes).lease(order.lease).concurrency(3);
+        builder.start().await.ok()
+    };
+    let worker = async {
+        loop {
+            // Its way to the server may be cut just now.
+            if let Some(worker) = start().await {
+                return worker;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let worker = tokio::select! {
+        worker = worker => worker,
+        _ = terminate.recv() => return,
+    };
+    notes.write("serving", worker.id(), "", "");
+    terminate.recv().await;
+    worker.shutdown(Duration::ZERO).await;
 }
 
 /// What a client does in one round. Everything acknowledged is noted, and never done again.
@@ -169,6 +223,9 @@ impl<'a> Script<'a> {
         self.once("submit victim", async { victim.await.map(done).unwrap() }).await;
         let broken = homing.submit(tasks::broken(self.mended())).id(id("broken"));
         self.once("submit broken", async { broken.await.map(done).unwrap() }).await;
+        let (paces, turns) = Size::of(round).paces();
+        let paced = homing.submit(tasks::paced(paces, turns)).id(id("paced"));
+        self.once("submit paced", async { paced.await.map(done).unwrap() }).await;
         let side = homing.submit(tasks::leaf(5).queue("side")).id(id("side"));
         self.once("submit side", async { side.await.map(done).unwrap() }).await;
     }

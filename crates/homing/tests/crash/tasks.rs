@@ -203,6 +203,32 @@ async fn branch(notes: &Notes, n: u64) -> Result<u64> {
     Ok(over(notes, &spawn(leaf(n)).await?.await?))
 }
 
+/// Several that work at a pace of their own, beside each other.
+#[task]
+pub(crate) async fn paced(paces: u64, turns: u64, State(notes): State<Notes>) -> Result<Told> {
+    began(&notes);
+    let mut set = JoinSet::new();
+    for _ in 0..paces {
+        set.spawn(pace(turns)).await?;
+    }
+    let all = set.join_all().await?;
+    Ok(told(all.iter().map(|child| over(&notes, child)).sum()))
+}
+
+/// Resumes, records, and holds its slot for a while, over and over: whoever keeps its future while another goes on
+/// with it, keeps one that is older than its record.
+#[task]
+pub(crate) async fn pace(turns: u64, State(notes): State<Notes>) -> Result<Told> {
+    began(&notes);
+    let mut sum = 0;
+    for turn in 0..turns {
+        sum += over(&notes, &spawn(leaf(turn)).await?.await?);
+        remembered(&notes, &format!("turn {turn}")).await?;
+        tokio::time::sleep(Duration::from_millis(80)).await;
+    }
+    Ok(told(sum))
+}
+
 /// Waits for a signal that comes.
 #[task]
 pub(crate) async fn patient(State(notes): State<Notes>) -> Result<Told> {
@@ -259,5 +285,5 @@ pub(crate) fn register(worker: WorkerBuilder, notes: &Notes) -> WorkerBuilder {
     let worker =
         worker.register(deep).register(leaf).register(fan).register(flaky).register(forever);
     let worker = worker.register(slow).register(mixed).register(patient).register(victim);
-    worker.register(mendable).register(broken).register(gated)
+    worker.register(mendable).register(broken).register(gated).register(paced).register(pace)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use homing::{Homing, JobId, TaskId, TaskState};
 
 use super::tasks::{self, Told};
-use super::world::{Note, Process, World};
+use super::world::{Note, World};
 
 /// Waits until a job's root is as wanted.
 async fn reaches(homing: &Homing, job: JobId, state: TaskState) {
@@ -23,22 +23,6 @@ fn of(what: &str, task: impl Into<TaskId>, pid: u32) -> impl Fn(&Note) -> bool {
     move |note| note.what == what && note.subject == task && note.pid == pid
 }
 
-/// Stops a process at a moment when it does not hold the write lock, which would stop everybody.
-fn stop(world: &World, process: &Process) {
-    let other = rusqlite::Connection::open(world.path().join("jobs.db")).unwrap();
-    loop {
-        process.signal("STOP");
-        // A thread in a system call stops at its end, and may get the lock in it.
-        while !process.has_stopped() {
-            std::thread::yield_now();
-        }
-        if other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok() {
-            return;
-        }
-        process.signal("CONT");
-    }
-}
-
 #[tokio::test]
 async fn a_stopped_process_keeps_its_tasks_and_goes_on() {
     let world = World::new();
@@ -46,7 +30,7 @@ async fn a_stopped_process_keeps_its_tasks_and_goes_on() {
     let job = homing.submit(tasks::gated("gate".to_owned())).await.unwrap();
     let first = world.start("worker", &[], None);
     world.noted("begun", of("began", job.id(), first.pid()));
-    stop(&world, &first);
+    first.stop(&world);
     let second = world.start("worker", &[], None);
     let holder = homing.task(job.id()).await.unwrap().worker;
     // By its lease of 300 ms the first would be dead: the second has renewed its own long since.

@@ -8,11 +8,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use homing::{Homing, Status, TaskState};
+use rusqlite::Connection;
 
 use super::service::{Size, job, url};
 
 /// How long anything may take before a test gives up: a bound on hangs, never a measure.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Takes the write lock of an SQLite database, and gives it back.
+const LOCK: &str = "BEGIN IMMEDIATE; ROLLBACK";
 
 pub(crate) const ABORTED: i32 = 6;
 
@@ -69,6 +73,24 @@ impl Process {
         })
     }
 
+    /// Stops it; on SQLite at a moment when it does not hold the write lock, which would stop everybody.
+    pub(crate) fn stop(&self, world: &World) {
+        let database = world.path().join("jobs.db");
+        let other = database.exists().then(|| Connection::open(database).unwrap());
+        loop {
+            self.signal("STOP");
+            // A thread in a system call stops at its end, and may get the lock in it.
+            while !self.has_stopped() {
+                std::thread::yield_now();
+            }
+            let is_free = |other: &Connection| other.execute_batch(LOCK).is_ok();
+            if other.as_ref().is_none_or(is_free) {
+                return;
+            }
+            self.signal("CONT");
+        }
+    }
+
     /// `STOP` or `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.pid());
@@ -104,6 +126,20 @@ impl World {
 
     /// Starts a process: what it is to be, its rounds, and where it is to die.
     pub(crate) fn start(&self, role: &str, rounds: &[u64], crash_at: Option<&str>) -> Process {
+        let mut command = self.command(role, rounds);
+        if let Some(point) = crash_at {
+            command.env("HOMING_CRASH_AT", point);
+        }
+        Process(command.spawn().unwrap())
+    }
+
+    /// Starts a process that reaches the store by another way.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn start_over(&self, role: &str, url: &str) -> Process {
+        Process(self.command(role, &[]).env("HOMING_CRASH_URL", url).spawn().unwrap())
+    }
+
+    fn command(&self, role: &str, rounds: &[u64]) -> Command {
         let log = OpenOptions::new().create(true).append(true).open(self.path().join("log"));
         let log = log.unwrap();
         let rounds = rounds.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
@@ -114,10 +150,7 @@ impl World {
         command.env("HOMING_CRASH_DIRECTORY", self.path());
         command.env("HOMING_CRASH_ROUNDS", rounds).env("HOMING_CRASH_LEASE", lease);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        if let Some(point) = crash_at {
-            command.env("HOMING_CRASH_AT", point);
-        }
-        Process(command.spawn().unwrap())
+        command
     }
 
     /// What the processes said, for a failing test.

@@ -55,6 +55,7 @@ impl Data {
                 row.state = State::Running;
                 row.token = Some(token);
                 row.holder = None;
+                row.parked = row.parked_by(worker);
                 row.started = row.started.or(Some(now));
             });
             reply.claimed.push(claimed);
@@ -79,6 +80,8 @@ impl Data {
         let records = self.records.range((id, 0)..=(id, u64::MAX)).next_back();
         Claimed {
             task: id,
+            parent: row.parent.map(|parent| parent.local),
+            depth: row.depth,
             token,
             kind: row.kind.clone(),
             arguments: row.arguments.clone(),
@@ -92,7 +95,7 @@ impl Data {
             records: records.map_or(0, |((_, seq), _)| *seq),
             spawned: self.spawned(id),
             answers,
-            parked: row.parked,
+            parked: row.parked_by(token.worker),
         }
     }
 

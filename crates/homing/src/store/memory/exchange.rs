@@ -1,6 +1,7 @@
 //! `exchange`: units first, then upkeep, then the claim.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use super::{Cascade, Data, Notice, Task, stored};
@@ -10,7 +11,8 @@ use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Unit,
+    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled,
+    Unit,
 };
 use crate::wait::{Answer, Wait};
 
@@ -107,6 +109,7 @@ impl Data {
             Event::Detach(job) => {
                 self.submit(*job, now);
             }
+            Event::Signal(signal) => self.signal_once(task, *signal, now),
             Event::Abort(abort) => self.abort(task, abort, now),
             Event::Log(line) => self.log(task, line),
             Event::Progress { done, total } => {
@@ -136,12 +139,14 @@ impl Data {
         None
     }
 
-    /// A running task becomes pending.
+    /// A running task becomes pending. What its body recorded since it was last parked, an older future
+    /// does not know.
     pub(super) fn release(&mut self, task: TaskId, due: Time, how: impl FnOnce(&mut Task)) {
         self.change(task, |row| {
             row.state = State::Pending;
             row.token = None;
             row.holder = None;
+            row.parked = None;
             row.due = due;
             how(row);
         });
@@ -158,6 +163,13 @@ impl Data {
         self.tasks.insert(id, Task::new(child.task, birth, depth, now));
         self.sets.entry((parent, child.set)).or_default().spawned += 1;
         self.ready = true;
+    }
+
+    fn signal_once(&mut self, task: TaskId, signal: Signalled, now: Time) {
+        let Signalled { seq, place, entry, to, name, value } = signal;
+        let Slot::Vacant(vacant) = self.records.entry((task, seq)) else { return };
+        vacant.insert((place, entry));
+        self.signal(TaskId { job: task.job, local: to }, name, value, now);
     }
 
     fn abort(&mut self, task: TaskId, abort: Abort, now: Time) {
@@ -210,6 +222,9 @@ impl Data {
         if !answers.is_empty() {
             return Some(answers);
         }
+        let mut facts = super::finish::Scene { data: self, task, now };
+        let Ok(jobs) = crate::wait::open_jobs(&waits, &mut facts);
+        self.watchers.extend(jobs.into_iter().map(|job| (job, task)));
         self.change(task, |row| {
             row.state = State::Waiting;
             row.waits = waits;

@@ -4,11 +4,12 @@ use std::convert::Infallible;
 
 use super::{Cascade, Data, Notice};
 use crate::clock::Time;
-use crate::id::{Local, TaskId};
+use crate::combine::{LINK, fallen};
+use crate::id::{JobId, Local, TaskId};
 use crate::limits;
 use crate::state::State;
 use crate::store::{CancelledBy, Ended};
-use crate::wait::{self, Facts, SetCounts};
+use crate::wait::{self, Facts, SetCounts, Standing};
 
 impl Data {
     /// Ends a task that is open. The first terminal write wins.
@@ -31,6 +32,9 @@ impl Data {
         row.ended = Some(now);
         row.waits.clear();
         row.holder = None;
+        let follower = (row.kind == LINK && state != State::Succeeded)
+            .then(|| fallen(task, &row.arguments, row.outcome.as_deref()?, now))
+            .flatten();
         let birth = row.parent.zip(row.set);
         if let Some(token) = row.token.take() {
             self.notices.entry(token.worker).or_default().push(Notice { task, token, told: None });
@@ -45,6 +49,9 @@ impl Data {
         match birth {
             Some((parent, (set, _))) => self.tell_parent(task, parent, set, state, by),
             None => self.end_job(task),
+        }
+        if let Some(job) = follower {
+            self.submit(job, now);
         }
         true
     }
@@ -80,14 +87,26 @@ impl Data {
         // After a job's retry the key may be another open job's.
         self.keys.retain(|_, holder| *holder != root.job);
         self.ended.push(Ended::unknown(root.job));
+        self.over.insert(root.job);
     }
 
-    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
+    /// if that satisfies it.
     pub(super) fn wake_parents(&mut self, now: Time) {
         for (parent, set) in std::mem::take(&mut self.touched) {
             let Some(row) = self.tasks.get(&parent) else { continue };
             if row.state == State::Waiting && wait::concerns(&row.waits, set) {
                 self.wake_if_satisfied(parent, now);
+            }
+        }
+        for job in std::mem::take(&mut self.over) {
+            let watching = self.watchers.iter().filter(|(own, _)| *own == job);
+            let waiters: Vec<TaskId> = watching.map(|(_, waiter)| *waiter).collect();
+            self.watchers.retain(|(own, _)| *own != job);
+            for waiter in waiters {
+                if self.tasks.get(&waiter).is_some_and(|row| row.state == State::Waiting) {
+                    self.wake_if_satisfied(waiter, now);
+                }
             }
         }
     }
@@ -137,6 +156,11 @@ impl Facts for Scene<'_> {
             self.data.signals.remove(key);
         }
         Ok(found.map(|(_, value)| value))
+    }
+
+    fn job(&mut self, job: JobId) -> Result<Standing, Infallible> {
+        let root = self.data.tasks.get(&job.root());
+        Ok(root.map_or(Standing::Unknown, |row| Standing::of(row.state, row.outcome.clone())))
     }
 
     fn now(&self) -> Time {

@@ -136,8 +136,12 @@ struct Data {
     notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
+    /// Jobs that tasks of other jobs wait for, and those tasks; some of them may have stopped waiting.
+    watchers: BTreeSet<(JobId, TaskId)>,
     /// Parents and sets whose children ended in this transaction.
     touched: BTreeSet<(TaskId, Local)>,
+    /// Jobs whose roots ended in this transaction and that may be waited for.
+    over: BTreeSet<JobId>,
     /// Jobs that ended in this transaction.
     ended: Vec<Ended>,
     /// Whether this transaction made a task claimable.
@@ -252,12 +256,26 @@ impl Store for Memory {
         self.write(move |data, _| data.prune(before))
     }
 
+    fn abandon(&self, worker: WorkerId) {
+        if let Some(worker) = self.lock().workers.get_mut(&worker) {
+            worker.killed = true;
+        }
+        self.hints.say_ready();
+    }
+
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId) {
         if let Some(worker) = self.lock().workers.get_mut(&worker) {
             worker.killed = true;
         }
         self.hints.say_ready();
+    }
+
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        self.read(|data, _| {
+            data.tasks.get(&task).filter(|row| !row.state.is_ended()).and_then(|row| row.parked)
+        })
     }
 
     fn hints(&self) -> &Hints {

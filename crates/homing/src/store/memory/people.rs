@@ -5,8 +5,8 @@ use crate::clock::Time;
 use crate::id::{JobId, TaskId};
 use crate::state::State;
 use crate::store::read::{
-    Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status,
-    TaskView, WorkerView,
+    Breach, ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled,
+    Status, TaskView, WorkerView,
 };
 use crate::wait::SetCounts;
 
@@ -61,8 +61,12 @@ impl Data {
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Vec<(JobId, Settled)> {
         let root = |job: &JobId| self.tasks.get(&job.root()).map(|row| (*job, row));
         let rows = jobs.iter().filter_map(root);
-        rows.map(|(job, row)| (job, Settled { state: row.state, outcome: row.outcome.clone() }))
-            .collect()
+        let mut bytes = PageBytes::default();
+        rows.map(|(job, row)| {
+            let outcome = row.outcome.as_ref().filter(|outcome| bytes.take(outcome.len()));
+            (job, Settled { state: row.state, outcome: outcome.cloned() })
+        })
+        .collect()
     }
 
     fn counts(&self, job: JobId) -> Counts {

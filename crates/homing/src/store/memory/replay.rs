@@ -2,6 +2,7 @@
 
 use super::{Data, Task};
 use crate::id::{Local, TaskId};
+use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
 
 impl Data {
@@ -11,14 +12,18 @@ impl Data {
         after: u64,
         limit: usize,
     ) -> Vec<(u64, String, Entry)> {
+        let mut bytes = PageBytes::default();
         let entries = self.records.range((task, after + 1)..=(task, u64::MAX)).take(limit);
+        let size = |entry: &Entry| crate::encode::json(entry).len();
+        let entries = entries.take_while(|(_, (_, entry))| bytes.take(size(entry)));
         entries.map(|((_, seq), (place, entry))| (*seq, place.clone(), entry.clone())).collect()
     }
 
     pub(super) fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child> {
         let all = self.children_of(task, Some(set));
         let page = all.into_iter().filter(|(_, number)| *number >= from).take(limit);
-        page.filter_map(|(id, _)| self.child(id)).collect()
+        let page = page.filter_map(|(id, _)| self.child(id));
+        page.map(|child| Child { end: None, cancelled_by: None, outcome: None, ..child }).collect()
     }
 
     pub(super) fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Vec<Child> {
@@ -27,7 +32,9 @@ impl Data {
         ended.retain(|child| child.end.is_some_and(|end| end > after));
         ended.sort_by_key(|child| child.end);
         ended.truncate(limit);
-        ended
+        let mut bytes = PageBytes::default();
+        let size = |child: &Child| child.outcome.as_ref().map_or(0, String::len);
+        ended.into_iter().take_while(|child| bytes.take(size(child))).collect()
     }
 
     pub(super) fn child(&self, id: TaskId) -> Option<Child> {

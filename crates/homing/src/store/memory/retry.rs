@@ -86,9 +86,11 @@ impl Data {
         let last = ends.iter().filter_map(|(id, _)| self.tasks[id].end).max();
         let Some(counts) = self.sets.get_mut(&(parent, set)) else { return };
         match state {
-            State::Failed => counts.failed -= 1,
-            _ if by.is_some_and(CancelledBy::is_parent) => counts.aborted -= 1,
-            _ => counts.cancelled -= 1,
+            State::Failed => counts.failed = counts.failed.saturating_sub(1),
+            _ if by.is_some_and(CancelledBy::is_parent) => {
+                counts.aborted = counts.aborted.saturating_sub(1)
+            }
+            _ => counts.cancelled = counts.cancelled.saturating_sub(1),
         }
         counts.last_end = last.unwrap_or(0);
     }

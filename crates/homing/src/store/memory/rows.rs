@@ -10,7 +10,7 @@ use std::ops::Deref;
 
 use super::Task;
 use crate::clock::Time;
-use crate::id::TaskId;
+use crate::id::{TaskId, Token, WorkerId};
 use crate::state::State;
 
 #[derive(Debug, Clone, Default)]
@@ -56,6 +56,13 @@ impl Deref for Rows {
 }
 
 impl Task {
+    /// The parking whose future a worker may go on with. A claim by another worker ends the right of a
+    /// future, as that worker's replay may record more than the future knows; a claim by the same worker
+    /// does not, because the reply to it may be lost and the task handed out again.
+    pub(super) fn parked_by(&self, worker: WorkerId) -> Option<Token> {
+        self.parked.filter(|parked| parked.worker == worker)
+    }
+
     /// The instant at which the task must be looked at without a claim.
     pub(super) fn timer(&self) -> Option<Time> {
         if self.state.is_ended() {

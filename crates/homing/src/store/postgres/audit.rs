@@ -5,15 +5,17 @@ use std::collections::{HashMap, HashSet};
 use super::Shared;
 use super::bundle::{bundle, in_bundle};
 use super::cancel::CLOCK;
-use super::columns::{set_counts, small, task_id};
+use super::columns::{count, set_counts, small, task_id};
 use super::fault::Result;
 use super::finish::View;
+use super::load::JOBS;
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Counted, Scene};
 use super::task::{Task, columns, named};
-use crate::id::{Local, TaskId};
+use crate::id::{JobId, Local, TaskId};
 use crate::state::State;
 use crate::store::read::Breach;
+use crate::store::{Entry, Policy};
 use crate::wait;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -69,6 +71,14 @@ const ASTRAY: &str = concat!(
   ORDER BY t.job, t.local"
 );
 
+/// Policies and records of open tasks, which are to be decoded.
+const POLICIES: &str = "SELECT t.job, t.local, t.policy FROM homing.tasks AS t
+  WHERE t.policy IS NOT NULL AND NOT EXISTS (SELECT FROM homing.ended AS e
+    WHERE e.job = t.job AND e.local = t.local) ORDER BY t.job, t.local";
+
+const RECORDS: &str = "SELECT r.job, r.task, r.seq, r.entry FROM homing.records AS r
+    JOIN homing.open AS o ON o.job = r.job AND o.local = r.task ORDER BY r.job, r.task, r.seq";
+
 impl Shared {
     pub(super) async fn audit(&self) -> Result<Vec<Breach>> {
         self.transaction(async |session| {
@@ -83,6 +93,8 @@ impl Shared {
                     Step::plain(MISCOUNTED),
                     Step::plain(ASTRAY),
                     Step::plain(BUNDLES),
+                    Step::plain(POLICIES),
+                    Step::plain(RECORDS),
                 ])
                 .await?;
             let mut audit = Audit::default();
@@ -91,10 +103,12 @@ impl Shared {
             }
             audit.read(&answers)?;
             let over = session.one(OVER, audit.named()).await?;
+            let jobs = session.one(JOBS, values![audit.jobs()]).await?;
             session.run(vec![Step::plain("COMMIT")]).await?;
             for row in &over {
                 audit.scene.over.insert(task_id(row, 0)?);
             }
+            jobs.iter().try_for_each(|row| audit.scene.add_standing(row))?;
             audit.look()?;
             for row in &answers[6] {
                 let what = format!(
@@ -107,6 +121,7 @@ impl Shared {
                 let what = "both open and ended, or neither".to_owned();
                 audit.breaches.push(Breach { task: task_id(row, 0)?, what });
             }
+            audit.decode([&answers[9], &answers[10]])?;
             Ok(audit.breaches)
         })
         .await
@@ -128,10 +143,10 @@ impl Audit {
     fn read(&mut self, answers: &[Vec<tokio_postgres::Row>]) -> Result<()> {
         for row in &answers[2] {
             let task = Task::of(row)?;
-            if let Some(timer) = row.try_get(32)? {
+            if let Some(timer) = row.try_get(33)? {
                 self.timers.insert(task.id, timer);
             }
-            if row.try_get(33)? {
+            if row.try_get(34)? {
                 self.orphans.insert(task.id);
             }
             self.open.push(task.id);
@@ -163,6 +178,24 @@ impl Audit {
         Ok(())
     }
 
+    /// What is stored of open tasks and does not decode: they stand still, or will.
+    fn decode(&mut self, [policies, records]: [&[tokio_postgres::Row]; 2]) -> Result<()> {
+        for row in policies {
+            if let Err(error) = serde_json::from_str::<Policy>(row.try_get(2)?) {
+                let what = format!("its policy does not decode: {error}");
+                self.breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+        }
+        for row in records {
+            if let Err(error) = serde_json::from_str::<Entry>(row.try_get(3)?) {
+                let seq = count(row, 2)?;
+                let what = format!("entry {seq} of its record does not decode: {error}");
+                self.breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+        }
+        Ok(())
+    }
+
     /// The children that waits name.
     fn named(&self) -> Vec<super::pipeline::Value<'static>> {
         let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
@@ -175,6 +208,12 @@ impl Audit {
         arrays!(named, id => id.job, id.local)
     }
 
+    /// The jobs that waits name.
+    fn jobs(&self) -> Vec<JobId> {
+        let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
+        rows.flat_map(|row| wait::jobs(&row.waits)).collect()
+    }
+
     fn look(&mut self) -> Result<()> {
         for id in std::mem::take(&mut self.open) {
             let Some(row) = self.scene.task(id).cloned() else { continue };
@@ -183,6 +222,10 @@ impl Audit {
             };
             if (row.state == State::Running) != row.token.is_some() {
                 breach("running without a token, or a token without running");
+            }
+            if let Some(what) = self.scene.unreadable(id) {
+                breach(what);
+                continue;
             }
             if self.timers.get(&id).copied() != row.timer() {
                 breach("its timer is not the earliest of its instants");

@@ -207,7 +207,9 @@ impl Bundle {
     /// The members that are here, with their turns.
     fn here(&self) -> impl Iterator<Item = (usize, TaskId)> {
         let members = self.members.iter().copied().enumerate();
-        members.filter(|(turn, _)| self.gone[turn / 8] & 1 << (turn % 8) == 0)
+        members.filter(|(turn, _)| {
+            self.gone.get(turn / 8).is_none_or(|byte| byte & 1 << (turn % 8) == 0)
+        })
     }
 
     /// Where the members that are pending stand: with the first of them.
@@ -317,7 +319,9 @@ impl Scene<'_> {
             }
             let mut gone = bundle.gone.clone();
             for (turn, known) in moved() {
-                gone[turn / 8] |= 1 << (turn % 8);
+                if let Some(byte) = gone.get_mut(turn / 8) {
+                    *byte |= 1 << (turn % 8);
+                }
                 partings.leaving.insert(known.task.id);
             }
             match bundle.here().count() - moved().count() {
@@ -335,8 +339,9 @@ impl Scene<'_> {
         if self.bundle_from == 0 {
             return Vec::new();
         }
-        for task in newborns.iter().copied().filter(|task| task.is_plain() && task.due <= self.now)
-        {
+        // A link's end asks for its arguments, which a row has.
+        let bundled = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
+        for task in newborns.iter().copied().filter(bundled) {
             let Task { parent, set, queue, kind, priority, .. } = task;
             let family = parent.map(|parent| (task.id.job, parent, *set));
             alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);

@@ -10,7 +10,7 @@ DECLARE
   settings text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['tasks', 'open', 'bundles', 'ended', 'sets', 'records', 'signals', 'logs',
-      'unsaid', 'cascades', 'notices'] LOOP
+      'unsaid', 'cascades', 'notices', 'watchers'] LOOP
     SELECT 'WITH (' || array_to_string(reloptions, ', ') || ')' INTO settings
       FROM pg_class WHERE oid = format('%I', name)::regclass;
     EXECUTE format('ALTER TABLE %I RENAME TO whole', name);

@@ -53,6 +53,7 @@ impl Shared {
         } else {
             wanted.other(task);
         }
+        wanted.watched(session);
         let mut steps = vec![Step::begin()];
         let whats = wanted.steps(&mut steps);
         let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
@@ -63,6 +64,7 @@ impl Shared {
         }
         let mut scene = Scene::default();
         whats.absorb(&answers, &mut scene)?;
+        wanted.follow(session, &mut scene).await?;
         if let Some(row) = answers[clock].first() {
             scene.now = row.try_get(0)?;
         }

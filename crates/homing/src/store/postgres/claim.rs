@@ -4,6 +4,8 @@
 //! of it, so that no row is passed over that this worker could not take: not those of other kinds or
 //! paused queues, nor those due later. Rows that another worker is just taking are skipped.
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use super::columns::{count, task_id};
@@ -16,7 +18,7 @@ use crate::clock::Time;
 use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::state::State;
-use crate::store::{Claim, Claimed, Policy};
+use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
 /// The schema's indexes of ready and suspect tasks say so too.
 const _: () = assert!(limits::SUSPECT == 2);
@@ -337,9 +339,24 @@ impl Scene<'_> {
         later.filter(suits).map(|row| row.due).min().filter(|_| claim.tasks > 0)
     }
 
+    /// Why a task cannot be given to any worker: something of it does not decode, or an answer to one of its
+    /// waits could not be written. The claim of all others must not fail of it.
+    fn unclaimable(&self, id: TaskId) -> Option<String> {
+        if let Some(what) = self.unreadable(id) {
+            return Some(what.to_owned());
+        }
+        let mut places = self.task(id)?.waits.iter().map(|wait| &wait.place);
+        let place = places.find(|place| place.contains('\0'))?;
+        Some(format!("the place {place:?} of a wait has a zero byte, which PostgreSQL cannot hold"))
+    }
+
     /// Gives a task to a worker, with the answers to its waits.
     pub(super) fn take(&mut self, id: TaskId, token: Token) -> Result<Option<Claimed>> {
         let now = self.now;
+        if let Some(what) = self.unclaimable(id) {
+            self.stand_still(id, &what);
+            return Ok(None);
+        }
         let untouched = self.rows.get(&id).is_some_and(|known| !known.moved);
         let Some(row) = self.change(id) else { return Ok(None) };
         let first = untouched && row.started.is_none() && row.waits.is_empty();
@@ -355,6 +372,9 @@ impl Scene<'_> {
         row.state = State::Running;
         row.token = Some(token);
         (row.holder, row.held_until) = (None, None);
+        // A future that another worker has parked is older than what this one may record: its right ends.
+        // The worker's own keeps it, as the reply may be lost and the task handed out again.
+        row.parked = claimed.parked;
         row.started = row.started.or(Some(now));
         if let Some(known) = self.rows.get_mut(&id).filter(|_| first) {
             known.begun = true;
@@ -367,6 +387,8 @@ impl Scene<'_> {
 pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
     Claimed {
         task: row.id,
+        parent: row.parent,
+        depth: row.depth,
         token,
         kind: row.kind.clone(),
         arguments: String::new(),
@@ -380,7 +402,7 @@ pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
         records: 0,
         spawned: 0,
         answers: Vec::new(),
-        parked: row.parked,
+        parked: row.parked.filter(|parked| parked.worker == token.worker),
     }
 }
 
@@ -390,19 +412,39 @@ pub(super) fn details<'e>(claimed: &[Claimed], scene: &Scene<'_>) -> Step<'e> {
     Step::new(DETAILS, arrays!(claimed, c => c.task.job, c.task.local, begins(c.task)))
 }
 
-/// Adds what other tables hold of claimed tasks.
-pub(super) fn complete(claimed: &mut [Claimed], rows: &[Row]) -> Result<()> {
+/// Adds what other tables hold of claimed tasks. Those of which it does not decode are taken out again: what
+/// they are is said by units that are to be applied at once, before the worker could hear of the claim.
+pub(super) fn complete(
+    claimed: &mut Vec<Claimed>,
+    rows: &[Row],
+    now: Time,
+) -> Result<Vec<Arc<Unit>>> {
+    let mut unreadable = Vec::new();
     let mut found = Map::default();
     for row in rows {
         found.insert(task_id(row, 0)?, row);
     }
-    for claimed in claimed {
+    for claimed in claimed.iter_mut() {
         let Some(row) = found.get(&claimed.task) else { continue };
         claimed.arguments = row.try_get(2)?;
         if let Some(policy) = row.try_get::<_, Option<&str>>(3)? {
-            claimed.policy = serde_json::from_str(policy)?;
+            match serde_json::from_str(policy) {
+                Ok(policy) => claimed.policy = policy,
+                Err(error) => unreadable.push(standing(claimed, &error, now)),
+            }
         }
         (claimed.records, claimed.spawned) = (count(row, 4)?, count(row, 5)?);
     }
-    Ok(())
+    claimed.retain(|claimed| unreadable.iter().all(|unit: &Arc<Unit>| unit.task != claimed.task));
+    Ok(unreadable)
+}
+
+/// What a worker would say of a task whose policy does not decode, if it had been given the task.
+fn standing(claimed: &Claimed, error: &serde_json::Error, now: Time) -> Arc<Unit> {
+    let Claimed { task, token, stalls, .. } = *claimed;
+    let what = format!("its policy does not decode: {error}");
+    let reason = crate::store::read::unreadable_text(task, &what);
+    tracing::warn!(%task, reason, "the task stands still");
+    let due = now.after(crate::state::stall_pause(stalls));
+    Arc::new(Unit { task, token, renew: false, events: vec![Event::Stall { reason, due }] })
 }

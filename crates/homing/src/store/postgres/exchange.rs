@@ -5,6 +5,8 @@
 //! due, units, upkeep and claim are transactions of their own, and where there are many units, these and
 //! the claim are so at the same time: each is harmless if another is lost.
 
+use std::sync::Arc;
+
 use super::claim::{self, Candidates};
 use super::columns::{count, maybe, task_id};
 use super::fault::{Fault, Result};
@@ -62,6 +64,8 @@ struct Turn {
     effects: Effects,
     /// Whether upkeep must be done before tasks are claimed.
     upkeep: bool,
+    /// What is to be said at once of tasks that were claimed and cannot be given to the worker.
+    unreadable: Vec<Arc<Unit>>,
 }
 
 impl Shared {
@@ -172,10 +176,17 @@ impl Shared {
     ) -> Result<(Reply, bool)> {
         let turn =
             self.transaction(async |session| Talk { exchange, units, reach, session }.run().await);
-        let turn = turn.await?;
+        let mut turn = turn.await?;
         // The rest of the exchange is to find it.
         self.wake.fronts().ready(&turn.effects.claimable);
-        effects.extend(turn.effects);
+        effects.extend(std::mem::take(&mut turn.effects));
+        if !turn.unreadable.is_empty() {
+            let units: Vec<&Unit> = turn.unreadable.iter().map(|unit| &**unit).collect();
+            let (units, reach) = (&units[..], Reach::Units);
+            let stood = self
+                .transaction(async |session| Talk { exchange, units, reach, session }.run().await);
+            effects.extend(stood.await?.effects);
+        }
         Ok((turn.reply, turn.upkeep))
     }
 }
@@ -345,7 +356,8 @@ impl Talk<'_, '_> {
     /// The first round trip.
     async fn look(&self, look: &Look<'_>, scene: &mut Scene<'_>) -> Result<Seen> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
-        let wanted = Wanted::by(self.units, &self.session.shared.held);
+        let mut wanted = Wanted::by(self.units, &self.session.shared.held);
+        wanted.watched(self.session);
         let mut steps = vec![Step::begin(), worker::share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
@@ -371,6 +383,7 @@ impl Talk<'_, '_> {
             self.session.shared.held.leave(*worker);
             return Err(Fault::Stale);
         }
+        wanted.follow(self.session, scene).await?;
         let mut seen = Seen::default();
         if let Some(row) = answers[facts].first() {
             scene.now = row.try_get(0)?;
@@ -479,7 +492,7 @@ impl Talk<'_, '_> {
         super::applied("exchange");
         let answers = self.session.run(steps).await?;
         if let Some(at) = details {
-            claim::complete(&mut turn.reply.claimed, &answers[at])?;
+            turn.unreadable = claim::complete(&mut turn.reply.claimed, &answers[at], scene.now)?;
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
             let here = scene.next_due(*worker, claim, &seen.paused);

@@ -30,7 +30,8 @@ pub(super) enum Fault {
     },
     /// What this process remembered of the store is no longer so, and is forgotten.
     Stale,
-    /// A row holds what nobody wrote, or the store cannot be used as it is.
+    /// A row holds what nobody wrote, or what only another version can read; or the store cannot be used
+    /// as it is.
     Other(String),
 }
 

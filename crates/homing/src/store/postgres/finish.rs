@@ -1,15 +1,16 @@
 //! The end of a task, and the wake-up of its parent in the same transaction.
 
 use super::fault::{Fault, Result};
-use super::scene::{Cascade, Scene};
-use super::task::Ended;
+use super::scene::{Cascade, Known, Scene};
+use super::task::{Ended, Task};
 use crate::clock::Time;
+use crate::combine::fallen;
 use crate::error::{Failure, Reason};
-use crate::id::{Local, TaskId};
+use crate::id::{JobId, Local, TaskId};
 use crate::limits;
 use crate::state::State;
 use crate::store::{CancelledBy, Entry};
-use crate::wait::{self, Answer, Facts, SetCounts, Wait};
+use crate::wait::{self, Answer, Facts, SetCounts, Standing, Wait};
 
 /// How a task ends.
 pub(super) struct Ending {
@@ -46,6 +47,14 @@ impl Scene<'_> {
             task.parent().zip(task.set).map(|(parent, set)| self.tell_parent(parent, set, &ending));
         if end.is_none() {
             self.end_job(task.key.as_ref(), id, &ending);
+        }
+        if let Some(link) = task.link.as_deref().filter(|_| ending.state != State::Succeeded)
+            && let Some(job) = fallen(id, link, &ending.outcome, self.now)
+        {
+            let root = job.id.root();
+            let born = Task::born(root, &job.task, None, self.now);
+            self.rows.insert(root, Known::newborn(born));
+            self.followers.push(job);
         }
         let Ending { outcome, by, cause, .. } = ending;
         self.ended.push(Ended { task, end, by, cause, outcome });
@@ -93,25 +102,47 @@ impl Scene<'_> {
             }
             self.freed.push((key.clone(), root.job));
         }
+        self.jobs_over.insert(root.job);
         let ended = crate::store::Ended::new(root.job, ending.state, &ending.outcome);
         self.effects.ended.push(ended);
     }
 
-    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
+    /// if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
             let concerned = |row: &super::task::Task| {
-                row.state == State::Waiting && wait::concerns(&row.waits, set)
+                row.state == State::Waiting
+                    && (row.unreadable.is_some() || wait::concerns(&row.waits, set))
             };
             if self.task(parent).is_some_and(concerned) {
                 self.wake_if_satisfied(parent)?;
             }
         }
+        for job in std::mem::take(&mut self.jobs_over) {
+            let watchers: Vec<TaskId> = self.watchers_of(job).collect();
+            for waiter in watchers {
+                if self.task(waiter).is_some_and(|row| row.state == State::Waiting) {
+                    self.wake_if_satisfied(waiter)?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The tasks that wait for a job.
+    pub(super) fn watchers_of(&self, job: JobId) -> impl Iterator<Item = TaskId> {
+        let nobody = JobId::from_bytes([0; 16]).root();
+        let watchers = self.watchers.range((job, nobody)..).take_while(move |(own, _)| *own == job);
+        watchers.map(|(_, waiter)| *waiter)
     }
 
     /// Makes a waiting task runnable if its waits are satisfied.
     pub(super) fn wake_if_satisfied(&mut self, task: TaskId) -> Result<()> {
+        if let Some(what) = self.unreadable(task).map(str::to_owned) {
+            self.stand_still(task, &what);
+            return Ok(());
+        }
         let waits = self.task(task).map(|row| row.waits.clone()).unwrap_or_default();
         if !wait::satisfied(&waits, &mut View { scene: self, task })? {
             return Ok(());
@@ -174,6 +205,21 @@ impl Facts for View<'_, '_> {
             self.scene.taken.push(*key);
         }
         Ok(found.map(|(_, value)| value))
+    }
+
+    fn job(&mut self, job: JobId) -> Result<Standing> {
+        let root = job.root();
+        if self.scene.task(root).is_some() {
+            return Ok(Standing::Open);
+        }
+        // Ended here, or before.
+        if self.scene.rows.contains_key(&root)
+            && let Some(ended) = self.scene.ended.iter().find(|ended| ended.task.id == root)
+        {
+            return Ok(Standing::of(ended.task.state, Some(ended.outcome.clone())));
+        }
+        // What was not read is of no moment here.
+        Ok(self.scene.standing.get(&job).cloned().unwrap_or(Standing::Open))
     }
 
     fn now(&self) -> Time {

@@ -10,13 +10,14 @@ use tokio_postgres::Row;
 
 use super::bundle::{self, Held, dissolve};
 use super::columns::{Hash, count, set_counts, task_id};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::{self, Session, Step, arrays, values};
 use super::scene::{Counted, Scene, Sibling};
 use super::task::{Task, columns, named};
-use crate::id::{Local, TaskId, Token};
+use crate::id::{JobId, Local, TaskId, Token};
+use crate::state::State;
 use crate::store::{Event, NewChild, NewJob, Unit};
-use crate::wait::Wait;
+use crate::wait::{self, Standing, Wait};
 
 /// What is to be locked and read.
 #[derive(Debug, Default)]
@@ -41,6 +42,14 @@ pub(super) struct Wanted<'e> {
     pub(super) aborted: usize,
     spawns: Vec<(TaskId, &'e NewChild)>,
     detached: Vec<&'e NewJob>,
+    /// Jobs that waits name.
+    jobs: Vec<JobId>,
+    /// Jobs that may end: whoever waits for them is looked for.
+    closing: Vec<JobId>,
+    /// How many signals are sent, their entries, and the tasks that are to have them.
+    signals: Vec<(TaskId, u64)>,
+    /// Tasks whose waits somebody else may satisfy.
+    waiters: Vec<TaskId>,
     /// Keys that jobs to be would take.
     held: Vec<&'e str>,
     lines: Vec<(TaskId, &'e str)>,
@@ -53,6 +62,9 @@ impl<'e> Wanted<'e> {
         let mut bundled = held.of(units);
         for unit in units {
             let ends = unit.events.iter().any(|event| matches!(event, Event::End(_)));
+            if ends && unit.task.is_root() {
+                wanted.closing.push(unit.task.job);
+            }
             if bundled.remove(&unit.task) {
                 wanted.bundled.push(unit.task);
                 wanted.child_ends |= ends && !unit.task.is_root();
@@ -84,9 +96,32 @@ impl<'e> Wanted<'e> {
                 }
             }
             Event::Log(line) => self.lines.push((task, &line.key)),
-            Event::Park { waits, .. } => self.waiting(task, waits),
+            Event::Signal(signal) => {
+                let to = TaskId { job: task.job, local: signal.to };
+                self.signals.push((task, signal.seq));
+                self.other(to);
+                self.waiters.push(to);
+            }
+            Event::Park { waits, .. } => {
+                self.waiting(task, waits);
+                // Locked, so that none ends between the look at it and the commit of whoever waits for it.
+                wait::jobs(waits).into_iter().for_each(|job| self.other(job.root()));
+            }
             Event::End(crate::store::End::Failed { .. }) => self.falling.push(task),
-            _ => {}
+            Event::End(crate::store::End::Succeeded(_))
+            | Event::Record { .. }
+            | Event::Progress { .. }
+            | Event::Retry { .. }
+            | Event::Stall { .. }
+            | Event::HandBack => {}
+        }
+    }
+
+    /// Also locks those that wait for jobs which may end, as far as they are known.
+    pub(super) fn watched(&mut self, session: &Session<'_>) {
+        for waiter in session.watchers() {
+            self.tasks.push((waiter, false));
+            self.waiters.push(waiter);
         }
     }
 
@@ -96,6 +131,7 @@ impl<'e> Wanted<'e> {
         self.sets.extend(sets.into_iter().map(|set| (task, set)));
         self.children.extend(children.into_iter().map(|local| TaskId { job: task.job, local }));
         self.waits.extend(waits.iter().map(|wait| (task, wait.seq)));
+        self.jobs.extend(wait::jobs(waits));
     }
 
     /// Tasks that somebody else than their body may end.
@@ -104,6 +140,7 @@ impl<'e> Wanted<'e> {
             self.tasks.push((task, true));
             self.falling.push(task);
             self.others.push(task);
+            self.closing.extend(task.is_root().then_some(task.job));
         }
     }
 
@@ -149,8 +186,13 @@ impl<'e> Wanted<'e> {
         add(ends || !self.children.is_empty(), What::Over, OVER, children);
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
         add(ends || !self.waits.is_empty(), What::Signals, SIGNALS, listening);
-        let waits = arrays!(self.waits, (task, seq) => task.job, task.local, *seq as i64);
-        add(!self.waits.is_empty(), What::Records, RECORDS, waits);
+        let known = [&self.waits[..], &self.signals[..]].concat();
+        let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
+        add(!known.is_empty(), What::Records, RECORDS, waits);
+        add(!self.jobs.is_empty(), What::Jobs, JOBS, values![self.jobs.clone()]);
+        add(!self.closing.is_empty(), What::Watchers, WATCHERS, values![self.closing.clone()]);
+        let numbers = values![self.signals.len() as i64];
+        add(!self.signals.is_empty(), What::Numbers, NUMBERS, numbers);
         let falling = arrays!(self.falling, task => task.job, task.local);
         add(!self.falling.is_empty(), What::Above, ABOVE, falling);
         let spawns = arrays!(self.spawns, (task, child) =>
@@ -177,6 +219,55 @@ impl<'e> Wanted<'e> {
         let whats = self.steps(&mut steps);
         let answers = session.run(steps).await?;
         whats.absorb(&answers, scene)
+    }
+
+    /// After what was wanted has been absorbed: what the waits depend on that somebody else may satisfy.
+    /// Their rows are locked, so it will not change.
+    pub(super) async fn follow(&self, session: &Session<'_>, scene: &mut Scene<'_>) -> Result<()> {
+        session.know_watchers(scene)?;
+        let mut wanted = Wanted::default();
+        let waiting = |row: &&Task| row.state == State::Waiting;
+        for row in self.waiters.iter().filter_map(|waiter| scene.task(*waiter)).filter(waiting) {
+            wanted.tasks.push((row.id, false));
+            wanted.waiting(row.id, &row.waits);
+        }
+        // A parent that its child's end wakes may wait for a job, too.
+        let rows = scene.rows.values().map(|known| &known.task).filter(waiting);
+        let jobs: Vec<JobId> = rows.flat_map(|row| wait::jobs(&row.waits)).collect();
+        if wanted.tasks.is_empty() && !jobs.is_empty() {
+            let rows = session.one(JOBS, values![jobs]).await?;
+            return rows.iter().try_for_each(|row| scene.add_standing(row));
+        }
+        wanted.jobs.extend(jobs);
+        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(session, scene).await }
+    }
+}
+
+impl Scene<'_> {
+    /// Reads how a job stands.
+    pub(super) fn add_standing(&mut self, row: &Row) -> Result<()> {
+        let standing = match (row.try_get(1)?, row.try_get::<_, Option<State>>(2)?) {
+            (false, _) => Standing::Unknown,
+            (true, None) => Standing::Open,
+            (true, Some(state)) => Standing::of(state, row.try_get(3)?),
+        };
+        self.standing.insert(row.try_get(0)?, standing);
+        Ok(())
+    }
+}
+
+impl Session<'_> {
+    /// Whoever waits for a job that may end must be locked as all rows are, in their order and at once: if
+    /// somebody has come who is not, the transaction runs again and knows them.
+    fn know_watchers(&self, scene: &Scene<'_>) -> Result<()> {
+        let known = self.watchers();
+        let mut missing: Vec<TaskId> = scene.watchers.iter().map(|(_, waiter)| *waiter).collect();
+        missing.retain(|waiter| !scene.rows.contains_key(waiter) && !known.contains(waiter));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.watched(missing);
+        Err(Fault::Stale)
     }
 }
 
@@ -283,6 +374,20 @@ const SIBLINGS: &str = "SELECT n.job, n.local, t.kind, t.hash,
 const ROOTS: &str = "SELECT job FROM homing.tasks
   WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'";
 
+/// After the locks: a root that is open in here is locked, or it came later.
+pub(super) const JOBS: &str = "SELECT j.job, t.job IS NOT NULL, e.state, e.outcome
+  FROM unnest($1::uuid[]) AS j (job)
+    LEFT JOIN LATERAL (SELECT t.job FROM homing.tasks AS t WHERE t.job = j.job
+      AND t.local = '00000000-0000-0000-0000-000000000000' OFFSET 0) AS t ON true
+    LEFT JOIN LATERAL (SELECT e.state, e.outcome FROM homing.ended AS e WHERE e.job = j.job
+      AND e.local = '00000000-0000-0000-0000-000000000000' OFFSET 0) AS e ON true";
+
+/// After the locks: nobody else can begin to wait for a job whose root is locked.
+const WATCHERS: &str = "SELECT w.waiter_job, w.waiter, w.job FROM homing.watchers AS w
+  WHERE w.job = ANY ($1::uuid[])";
+
+const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, $1::bigint)";
+
 const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
 
 const SAID: &str = "WITH w AS MATERIALIZED (
@@ -319,6 +424,9 @@ enum What {
     Roots,
     Holders,
     Said,
+    Jobs,
+    Watchers,
+    Numbers,
 }
 
 impl What {
@@ -343,9 +451,17 @@ impl What {
                     scene.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
                 }
                 Self::Records => {
-                    let entry = serde_json::from_str(row.try_get(4)?)?;
-                    let key = (task_id(row, 0)?, count(row, 2)?);
-                    scene.records.insert(key, (row.try_get(3)?, entry));
+                    let (task, seq) = (task_id(row, 0)?, count(row, 2)?);
+                    match serde_json::from_str(row.try_get(4)?) {
+                        Ok(entry) => {
+                            drop(scene.records.insert((task, seq), (row.try_get(3)?, entry)));
+                        }
+                        Err(error) => {
+                            let what =
+                                format!("entry {seq} of its record does not decode: {error}");
+                            scene.unreadable.insert(task, what);
+                        }
+                    }
                 }
                 Self::Above => drop(scene.above.insert(task_id(row, 0)?)),
                 Self::Siblings => {
@@ -359,6 +475,11 @@ impl What {
                 }
                 Self::Roots => drop(scene.roots.insert(row.try_get(0)?)),
                 Self::Holders => drop(scene.holders.insert(row.try_get(0)?, row.try_get(1)?)),
+                Self::Jobs => scene.add_standing(row)?,
+                Self::Watchers => {
+                    scene.watchers.insert((row.try_get(2)?, task_id(row, 0)?));
+                }
+                Self::Numbers => scene.numbers.push_back(row.try_get(0)?),
                 Self::Said => drop(scene.said.insert((task_id(row, 0)?, row.try_get(2)?))),
             }
         }

@@ -8,11 +8,12 @@ use deadpool_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::fault::{Fault, Result};
+use super::pipeline;
 use super::schema::Schema;
 use crate::store::{Error, Migration};
 
 /// The steps: the n-th leads from version n to n + 1. Written for the schema `homing`.
-pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+pub(super) const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Checks the schema, and brings it to the newest version if that is asked for and allowed.
 pub(super) async fn run(
@@ -90,7 +91,7 @@ pub(super) async fn version(client: &Client, schema: &Schema) -> Result<i64> {
 async fn step(client: &mut Client, schema: &Schema, steps: &[&str]) -> Result<i64> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
     let exists: bool = client.query_one(sql, &[&schema.name()]).await?.try_get(0)?;
-    let tx = client.transaction().await?;
+    let tx = pipeline::begin(client).await?;
     // A step, and the wait for another process's, takes as long as it takes.
     tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended('homing:' || $1::text, 0))";

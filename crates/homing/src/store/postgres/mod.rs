@@ -206,8 +206,10 @@ impl Shared {
         work: impl AsyncFn(&Session<'_>) -> fault::Result<T>,
     ) -> fault::Result<T> {
         let mut tries = 1;
+        let mut watchers = Vec::new();
         loop {
             let session = Session::new(self, self.pool.lend().await?);
+            session.watched(watchers);
             let fault = match work(&session).await {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
@@ -216,6 +218,7 @@ impl Shared {
             if !fault.is_conflict() || tries == TRIES {
                 return Err(fault);
             }
+            watchers = session.watchers();
             drop(session);
             tracing::debug!(%fault, tries, "a transaction lost to another and is run again");
             tokio::time::sleep(Duration::from_millis(u64::from(tries))).await;
@@ -337,6 +340,19 @@ impl Store for Postgres {
     fn kill(&self, worker: WorkerId) {
         self.shared.killed.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
         self.hints().say_ready();
+    }
+
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        const PARKING: &str =
+            "SELECT parked_worker, parked_claim FROM homing.open WHERE job = $1 AND local = $2";
+        self.verb(move |s| async move {
+            let read = async |s: &Shared| {
+                let rows = s.read(PARKING, pipeline::values![task.job, task.local]).await?;
+                rows.first().map_or(Ok(None), |row| columns::token(row, 0))
+            };
+            s.verb("parking", read).await
+        })
     }
 
     fn hints(&self) -> &Hints {

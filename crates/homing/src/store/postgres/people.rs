@@ -13,10 +13,11 @@ use super::pipeline::values;
 use super::task::decode;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId};
+use crate::limits;
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
-    ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
+    self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
     WorkerView,
 };
 
@@ -44,7 +45,9 @@ const TASK: &str = concat!(
 
 /// Each by its key. A root has one row of the two, or is in a bundle; none of them is no job.
 const OUTCOMES: &str = concat!(
-    "SELECT asked.job, one.state, one.outcome
+    "SELECT asked.job, one.state, CASE WHEN coalesce(sum(octet_length(one.outcome))
+      OVER (ORDER BY asked.turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) < $3
+    THEN one.outcome END
   FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (job, turn)
     CROSS JOIN LATERAL (
       SELECT o.state, NULL AS outcome FROM homing.open AS o
@@ -178,7 +181,9 @@ impl Shared {
     }
 
     pub(super) async fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
-        let rows = self.read(OUTCOMES, values![jobs.to_vec(), Local::ROOT]).await?;
+        let rows = self
+            .read(OUTCOMES, values![jobs.to_vec(), Local::ROOT, limit(limits::PAGE_BYTES)])
+            .await?;
         let settled = |row: &Row| {
             Ok((row.try_get(0)?, Settled { state: row.try_get(1)?, outcome: row.try_get(2)? }))
         };
@@ -309,19 +314,27 @@ fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
     let outcome: Option<String> = row.try_get(18)?;
     let (value, failure) = match state {
         State::Succeeded => (outcome, None),
-        _ => (None, outcome.and_then(|text| serde_json::from_str(&text).ok())),
+        _ => (None, outcome),
     };
-    let waits = if state == State::Waiting { decode(row.try_get(16)?)? } else { Vec::new() };
+    let (kind, attempt): (String, u32) = (row.try_get(3)?, small(row, 8)?);
+    let failure = failure.map(|text| read::failure(&text, &kind, id, attempt));
+    let (mut waits, mut reason) = (Vec::new(), row.try_get(17)?);
+    if state == State::Waiting {
+        match decode(row.try_get(16)?) {
+            Ok(decoded) => waits = decoded,
+            Err(fault) => reason = Some(read::unreadable_text(id, &fault.to_string())),
+        }
+    }
     Ok(TaskView {
         id,
         parent: parent.map(|local| TaskId { job: id.job, local }),
         set: row.try_get::<_, Option<Local>>(1)?.zip(number.map(|number| number as u32)),
-        kind: row.try_get(3)?,
+        kind,
         arguments: row.try_get(4)?,
         queue: row.try_get(5)?,
         priority: row.try_get(6)?,
         state,
-        attempt: small(row, 8)?,
+        attempt,
         failures: small(row, 9)?,
         crashes: small(row, 10)?,
         due: row.try_get(11)?,
@@ -330,7 +343,7 @@ fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
         ended: row.try_get(14)?,
         worker: row.try_get(15)?,
         waits,
-        reason: row.try_get(17)?,
+        reason,
         value,
         failure,
         progress: progress(row, 19)?,
@@ -365,9 +378,9 @@ fn job_view(row: &Row) -> Result<JobView> {
     counts.pending = open.saturating_sub(counts.waiting + counts.running);
     let origin: Option<JobId> = row.try_get(14)?;
     let failure: Option<&str> = row.try_get(19)?;
+    let (id, kind): (JobId, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok(JobView {
-        id: row.try_get(0)?,
-        kind: row.try_get(1)?,
+        id,
         title: row.try_get(2)?,
         key: row.try_get(3)?,
         tags: row.try_get(4)?,
@@ -382,6 +395,7 @@ fn job_view(row: &Row) -> Result<JobView> {
         created: row.try_get(16)?,
         started: row.try_get(17)?,
         ended: row.try_get(18)?,
-        failure: failure.and_then(|text| serde_json::from_str(text).ok()),
+        failure: failure.map(|text| read::failure(text, &kind, id.root(), 0)),
+        kind,
     })
 }

@@ -5,19 +5,30 @@
 //! by one statement and read by a later one.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, Transaction};
 use futures_util::future::{Either, ready};
 use futures_util::poll;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{IsolationLevel, Row, Statement};
 
 use super::Shared;
 use super::fault::Result;
+use crate::id::TaskId;
 
-/// Begins a transaction that writes. [`PLANS`] follows it.
-pub(super) const BEGIN: &str = "BEGIN";
+/// Begins a transaction that writes. [`PLANS`] follows it. The isolation is named, because a role's or a
+/// server's default may be another: under REPEATABLE READ what is read once the locks are held would be as
+/// it was before, and a child's end or a parent's park would go unseen.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// The same, on a connection that is no [`Session`].
+pub(super) async fn begin(
+    client: &mut Client,
+) -> std::result::Result<Transaction<'_>, tokio_postgres::Error> {
+    client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
+}
 
 /// How statements are planned in it: once, by their indexes. What a statement is given is never more
 /// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes
@@ -104,11 +115,21 @@ pub(super) use {arrays, values};
 pub(super) struct Session<'s> {
     pub(super) shared: &'s Shared,
     client: Client,
+    /// Tasks that wait for jobs which may end in here, as earlier runs of the transaction found them.
+    watchers: Mutex<Vec<TaskId>>,
 }
 
 impl<'s> Session<'s> {
     pub(super) fn new(shared: &'s Shared, client: Client) -> Self {
-        Self { shared, client }
+        Self { shared, client, watchers: Mutex::default() }
+    }
+
+    pub(super) fn watchers(&self) -> Vec<TaskId> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn watched(&self, more: Vec<TaskId>) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
     }
 
     /// Runs statements in one round trip. The first error is the one that made the others.

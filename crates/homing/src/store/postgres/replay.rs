@@ -5,21 +5,28 @@ use tokio_postgres::Row;
 use super::Shared;
 use super::bundle::{bundled_state, in_bundle};
 use super::columns::{Hash, above, count, limit, maybe, set_counts};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::values;
 use crate::id::{Local, TaskId};
+use crate::limits::PAGE_BYTES;
 use crate::store::{Child, Entry, SetRow};
 use crate::wait::SetCounts;
 
-const RECORD: &str = "SELECT seq, place, entry FROM homing.records
-  WHERE job = $1 AND task = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+/// A page ends with the row that fills it. The sizes of values are known without reading them.
+const RECORD: &str = "SELECT seq, place, entry FROM (
+    SELECT r.*, sum(octet_length(entry)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)
+      - octet_length(entry) AS before
+    FROM (SELECT seq, place, entry FROM homing.records
+      WHERE job = $1 AND task = $2 AND seq > $3 ORDER BY seq LIMIT $4) AS r) AS r
+  WHERE before < $5 ORDER BY seq";
 
-macro_rules! child {
+/// A child without how it ended.
+macro_rules! called {
     () => {
         concat!(
             "t.number, t.local, t.kind, t.hash, coalesce(o.state, e.state, ",
             bundled_state!(),
-            "), e.\"end\", e.cancelled_by, e.outcome"
+            ")"
         )
     };
 }
@@ -28,7 +35,7 @@ macro_rules! child {
 /// index.
 const CHILDREN: &str = concat!(
     "SELECT ",
-    child!(),
+    called!(),
     " FROM (
     (SELECT * FROM homing.tasks WHERE job = $1 AND local BETWEEN $3 AND $4 AND NOT placed
       ORDER BY local LIMIT $6)
@@ -41,15 +48,20 @@ const CHILDREN: &str = concat!(
     " ORDER BY t.number, t.local LIMIT $6"
 );
 
-pub(super) const ENDS: &str = "SELECT t.number, t.local, t.kind, t.hash, e.state, e.\"end\",
-    e.cancelled_by, e.outcome
-  FROM homing.ended AS e JOIN homing.tasks AS t USING (job, local)
-  WHERE e.job = $1 AND e.\"set\" = $2 AND e.\"end\" > $3 ORDER BY e.\"end\" LIMIT $4";
+/// As [`RECORD`].
+pub(super) const ENDS: &str =
+    "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome FROM (
+    SELECT p.*, sum(octet_length(outcome)) OVER (ORDER BY \"end\" ROWS UNBOUNDED PRECEDING)
+      - octet_length(outcome) AS before
+    FROM (SELECT t.number, t.local, t.kind, t.hash, e.state, e.\"end\", e.cancelled_by, e.outcome
+      FROM homing.ended AS e JOIN homing.tasks AS t USING (job, local)
+      WHERE e.job = $1 AND e.\"set\" = $2 AND e.\"end\" > $3 ORDER BY e.\"end\" LIMIT $4) AS p) AS p
+  WHERE before < $5 ORDER BY \"end\"";
 
 const CHILD: &str = concat!(
     "SELECT ",
-    child!(),
-    " FROM homing.tasks AS t
+    called!(),
+    ", e.\"end\", e.cancelled_by, e.outcome FROM homing.tasks AS t
     LEFT JOIN homing.open AS o USING (job, local) LEFT JOIN homing.ended AS e USING (job, local)
     LEFT JOIN homing.bundles AS b ON ",
     in_bundle!(),
@@ -70,11 +82,16 @@ impl Shared {
         after: u64,
         rows: usize,
     ) -> Result<Vec<(u64, String, Entry)>> {
-        let values = values![task.job, task.local, above(after), limit(rows)];
+        let values = values![task.job, task.local, above(after), limit(rows), limit(PAGE_BYTES)];
         let mut entries = Vec::new();
         for row in self.read(RECORD, values).await? {
-            let entry = serde_json::from_str(row.try_get(2)?)?;
-            entries.push((count(&row, 0)?, row.try_get(1)?, entry));
+            let seq = count(&row, 0)?;
+            let entry = serde_json::from_str(row.try_get(2)?).map_err(|error| {
+                Fault::Other(format!(
+                    "entry {seq} of the record of task {task} does not decode: {error}"
+                ))
+            })?;
+            entries.push((seq, row.try_get(1)?, entry));
         }
         Ok(entries)
     }
@@ -88,7 +105,7 @@ impl Shared {
     ) -> Result<Vec<Child>> {
         let (first, last) = (set.numbered(from), set.numbered(u32::MAX));
         let values = values![task.job, set, first, last, i64::from(from), limit(rows)];
-        self.read(CHILDREN, values).await?.iter().map(child).collect()
+        self.read(CHILDREN, values).await?.iter().map(called).collect()
     }
 
     pub(super) async fn ends(
@@ -98,7 +115,7 @@ impl Shared {
         after: u64,
         rows: usize,
     ) -> Result<Vec<Child>> {
-        let values = values![task.job, set, above(after), limit(rows)];
+        let values = values![task.job, set, above(after), limit(rows), limit(PAGE_BYTES)];
         self.read(ENDS, values).await?.iter().map(child).collect()
     }
 
@@ -124,15 +141,24 @@ impl Shared {
     }
 }
 
-fn child(row: &Row) -> Result<Child> {
+fn called(row: &Row) -> Result<Child> {
     Ok(Child {
         number: row.try_get::<_, i64>(0)? as u32,
         local: row.try_get(1)?,
         kind: row.try_get(2)?,
         hash: row.try_get::<_, Hash>(3)?.0,
         state: row.try_get(4)?,
+        end: None,
+        cancelled_by: None,
+        outcome: None,
+    })
+}
+
+fn child(row: &Row) -> Result<Child> {
+    Ok(Child {
         end: maybe(row, 5)?,
         cancelled_by: row.try_get(6)?,
         outcome: row.try_get(7)?,
+        ..called(row)?
     })
 }

@@ -3,10 +3,12 @@
 //! The row of its root is locked from beginning to end, so that two retries, or a retry and a prune, follow
 //! each other. The tree is walked down level by level.
 
+use std::time::Duration;
+
 use super::Shared;
 use super::cancel::CLOCK;
 use super::columns::task_id;
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::Effects;
 use super::task::ids;
@@ -52,8 +54,8 @@ const UNEND: &str =
   WHERE e.job = r.job AND e.local = r.local";
 
 /// After the rows are gone: the highest number that is left.
-const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = s.failed - u.failed,
-    cancelled = s.cancelled - u.cancelled, aborted = s.aborted - u.aborted,
+const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = greatest(s.failed - u.failed, 0),
+    cancelled = greatest(s.cancelled - u.cancelled, 0), aborted = greatest(s.aborted - u.aborted, 0),
     last_end = coalesce((SELECT max(e.\"end\") FROM homing.ended AS e
       WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.\"end\" IS NOT NULL), 0)
   FROM (SELECT job, task, \"set\", sum(failed) AS failed, sum(cancelled) AS cancelled,
@@ -64,6 +66,9 @@ const UNCOUNT: &str = "UPDATE homing.sets AS s SET failed = s.failed - u.failed,
 
 /// Unless another open job has it by now.
 const TAKE_KEY: &str = "INSERT INTO homing.keys (key, job) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+/// Between two looks at cancellations that another process carries down.
+const SETTLING: Duration = Duration::from_millis(5);
 
 /// A child that is reopened.
 struct Fallen {
@@ -128,7 +133,12 @@ impl Shared {
                     return Ok(Some(done));
                 }
                 Retried::Unknown => return Ok(None),
-                Retried::Settling => drop(self.cascade().await?),
+                Retried::Settling => {
+                    if !self.cascade().await? {
+                        // It is done, or another process is at it.
+                        tokio::time::sleep(SETTLING).await;
+                    }
+                }
             }
         }
     }
@@ -185,8 +195,10 @@ async fn reopen(session: &Session<'_>, tasks: &[TaskId], now: Time) -> Result<Ve
     let answers = session.run(vec![Step::new(CAUSES, read()), Step::new(FALLEN, read())]).await?;
     let mut causes = std::collections::HashMap::new();
     for row in &answers[0] {
-        let cause: Cause = serde_json::from_str(row.try_get(2)?)?;
-        causes.insert(task_id(row, 0)?, cause);
+        let task = task_id(row, 0)?;
+        let cause: Cause = serde_json::from_str(row.try_get(2)?)
+            .map_err(|error| Fault::Other(format!("why task {task} failed: {error}")))?;
+        causes.insert(task, cause);
     }
     let mut fallen = Vec::new();
     for row in &answers[1] {

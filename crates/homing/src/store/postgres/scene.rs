@@ -4,7 +4,7 @@
 //! over the scene decide, and all is written at once ([`write`](super::write)). Deciding is pure, so a
 //! verb costs the same round trips whatever it decides about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::bundle::{self, Bundle, Partings};
 use super::front::Ready;
@@ -12,8 +12,8 @@ use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
 use crate::id::{JobId, Local, Map, TaskId, Token};
 use crate::state::State;
-use crate::store::{CancelledBy, Entry};
-use crate::wait::SetCounts;
+use crate::store::{CancelledBy, Entry, NewJob};
+use crate::wait::{SetCounts, Standing};
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
@@ -116,6 +116,8 @@ pub(super) struct Scene<'e> {
     pub(super) signals: BTreeMap<(TaskId, i64), (String, String)>,
     /// Entries of records that waits may have been answered by already.
     pub(super) records: HashMap<(TaskId, u64), (String, Entry)>,
+    /// Tasks of which something else than their rows does not decode, and what.
+    pub(super) unreadable: HashMap<TaskId, String>,
     /// Tasks with open children: their fall is a cascade.
     pub(super) above: HashSet<TaskId>,
     /// Children that exist where this transaction would spawn.
@@ -126,14 +128,26 @@ pub(super) struct Scene<'e> {
     pub(super) holders: HashMap<String, JobId>,
     /// Lines that were said before.
     pub(super) said: HashSet<(TaskId, String)>,
+    /// Jobs that waits name, as they are committed.
+    pub(super) standing: HashMap<JobId, Standing>,
+    /// Jobs that may end here, and the tasks that wait for them.
+    pub(super) watchers: BTreeSet<(JobId, TaskId)>,
+    /// Numbers for the signals that are sent here.
+    pub(super) numbers: VecDeque<i64>,
 
     pub(super) newborns: Vec<Newborn<'e>>,
+    /// Jobs that follow the failures of links.
+    pub(super) followers: Vec<NewJob>,
     /// Keys to be taken, and by which jobs.
     pub(super) keys: Vec<(&'e str, JobId)>,
     pub(super) ended: Vec<Ended>,
     pub(super) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
     pub(super) answers: Vec<(TaskId, crate::wait::Answer)>,
+    /// Signals that are sent here.
+    pub(super) sent: Vec<(TaskId, i64, &'e str, &'e str)>,
     pub(super) taken: Vec<(TaskId, i64)>,
+    /// Tasks that begin to wait for jobs.
+    pub(super) watching: Vec<(JobId, TaskId)>,
     pub(super) cascades: Vec<Cascade>,
     pub(super) notices: Vec<(TaskId, Token)>,
     pub(super) lines: Vec<Said<'e>>,
@@ -142,6 +156,8 @@ pub(super) struct Scene<'e> {
     pub(super) freed: Vec<(String, JobId)>,
     /// Parents and sets whose children ended.
     pub(super) touched: BTreeSet<(TaskId, Local)>,
+    /// Jobs whose roots ended.
+    pub(super) jobs_over: BTreeSet<JobId>,
     pub(super) effects: Effects,
 }
 
@@ -157,6 +173,24 @@ impl Scene<'_> {
         known.moved = true;
         known.begun = false;
         Some(&mut known.task)
+    }
+
+    /// What cannot be read of a task.
+    pub(super) fn unreadable(&self, id: TaskId) -> Option<&str> {
+        let of_row = self.task(id).and_then(|row| Some(row.unreadable.as_ref()?.1.as_str()));
+        of_row.or_else(|| self.unreadable.get(&id).map(String::as_str))
+    }
+
+    /// Keeps a task of which something cannot be read from harming any other: it is pending, due later and
+    /// later, and says why. What is stored stays as it is, so that it goes on once it can be read.
+    pub(super) fn stand_still(&mut self, id: TaskId, what: &str) {
+        let now = self.now;
+        let Some(row) = self.change(id) else { return };
+        let reason = crate::store::read::unreadable_text(id, what);
+        tracing::warn!(task = %id, reason, "the task stands still");
+        row.reason = Some(reason);
+        row.release(now.after(crate::state::stall_pause(row.stalls)));
+        row.stalls = row.stalls.saturating_add(1);
     }
 
     pub(super) fn add(&mut self, task: Task) {

@@ -49,14 +49,16 @@ pub(super) const RUNG: &str = concat!(
 const CASCADING: &str =
     "SELECT number, job, task, \"set\", below, by FROM homing.cascades ORDER BY number LIMIT $1";
 
-/// The open children of a task, in the order of their sets and numbers. Those with a number are a range
-/// of the key.
+/// The open children of a task, in the order of their sets and numbers. Those whose key is the set's and
+/// their number are a range of the key. The key of one that was spawned after a placed child has a lower
+/// number than the child: it is in the range too, and must not be taken for an earlier one.
 pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROSS JOIN LATERAL (
     (SELECT o.job, o.local,
         ('x' || right(o.local::text, 8))::bit(32)::bigint AS number
       FROM homing.open AS o
       WHERE o.job = s.job AND o.\"set\" = s.\"set\" AND o.local >= s.\"set\"
         AND o.local < (left(s.\"set\"::text, 28) || lpad(to_hex($4::bigint), 8, '0'))::uuid
+        AND NOT (SELECT t.placed FROM homing.tasks AS t WHERE t.job = o.job AND t.local = o.local)
       ORDER BY o.local LIMIT $5)
     UNION ALL
     (SELECT o.job, o.local, t.number FROM homing.tasks AS t JOIN homing.open AS o USING (job, local)
@@ -137,11 +139,13 @@ impl Shared {
     ) -> Result<Scene<'e>> {
         let mut wanted = Wanted::default();
         wanted.ending(tasks.iter().copied());
+        wanted.watched(session);
         let whats = wanted.steps(&mut steps);
         let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
         let answers = session.run(steps).await?;
         let mut scene = Scene::default();
         whats.absorb(&answers, &mut scene)?;
+        wanted.follow(session, &mut scene).await?;
         if let Some(row) = answers[clock].first() {
             scene.now = row.try_get(0)?;
         }

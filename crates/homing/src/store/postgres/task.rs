@@ -3,9 +3,10 @@
 use tokio_postgres::Row;
 
 use super::columns::{Hash, count, progress, small, task_id, token};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::pipeline::{Step, arrays, values};
 use crate::clock::Time;
+use crate::combine::LINK;
 use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::state::State;
 use crate::store::{CancelledBy, NewJob, NewTask, Policy};
@@ -40,19 +41,26 @@ pub(super) struct Task {
     pub(super) kind: String,
     pub(super) key: Option<String>,
     pub(super) waits: Vec<Wait>,
+    /// Waits that do not decode, as they are stored, and what is wrong with them.
+    pub(super) unreadable: Option<Box<(String, String)>>,
     pub(super) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(super) holder_lives: bool,
+    /// The arguments of a link, which say what follows its end.
+    pub(super) link: Option<String>,
 }
 
-/// The columns that [`Task::of`] reads, of a table called `o`.
+/// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
+/// parts, because the schema's name is put where its first is.
 macro_rules! columns {
     () => {
         "o.job, o.local, o.parent, o.\"set\", o.depth, o.state, o.priority, o.attempt, o.failures, \
          o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
          o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
          o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
-         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder)"
+         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder), \
+         CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
+           WHERE t.job = o.job AND t.local = o.local) END"
     };
 }
 
@@ -61,6 +69,10 @@ pub(super) use columns;
 impl Task {
     /// Reads a row.
     pub(super) fn of(row: &Row) -> Result<Self> {
+        let (waits, unreadable) = match decode(row.try_get(29)?) {
+            Ok(waits) => (waits, None),
+            Err(fault) => (Vec::new(), Some(Box::new((row.try_get(29)?, fault.to_string())))),
+        };
         Ok(Self {
             id: task_id(row, 0)?,
             parent: row.try_get(2)?,
@@ -87,9 +99,11 @@ impl Task {
             queue: row.try_get(26)?,
             kind: row.try_get(27)?,
             key: row.try_get(28)?,
-            waits: decode(row.try_get(29)?)?,
+            waits,
+            unreadable,
             reason: row.try_get(30)?,
             holder_lives: row.try_get(31)?,
+            link: row.try_get(32)?,
         })
     }
 
@@ -103,6 +117,7 @@ impl Task {
             due: new.due.unwrap_or(now),
             expires: new.expires,
             deadline: new.deadline,
+            link: (new.kind == LINK).then(|| new.arguments.clone()),
             ..Self::blank(id, new.queue.clone(), new.kind.clone())
         }
     }
@@ -136,8 +151,10 @@ impl Task {
             kind,
             key: None,
             waits: Vec::new(),
+            unreadable: None,
             reason: None,
             holder_lives: false,
+            link: None,
         }
     }
 
@@ -160,6 +177,8 @@ impl Task {
         self.state = State::Pending;
         self.token = None;
         self.holder = None;
+        // What the body recorded since, an older future does not know.
+        self.parked = None;
         self.held_until = None;
         self.due = due;
     }
@@ -170,6 +189,7 @@ impl Task {
             && self.key.is_none()
             && self.expires.is_none()
             && self.deadline.is_none()
+            && !self.signalled
     }
 
     /// Whether a part of its budgets is used up.
@@ -183,13 +203,17 @@ impl Task {
     }
 
     fn waits_as_text(&self) -> Option<String> {
-        (!self.waits.is_empty()).then(|| crate::encode::json(&self.waits))
+        // What cannot be read stays as it is, for whoever mends it.
+        let unreadable = self.unreadable.as_ref().map(|unreadable| unreadable.0.clone());
+        unreadable.or_else(|| (!self.waits.is_empty()).then(|| crate::encode::json(&self.waits)))
     }
 }
 
 /// Waits as they are stored.
 pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
-    waits.map_or_else(|| Ok(Vec::new()), |text| Ok(serde_json::from_str(text)?))
+    let Some(text) = waits else { return Ok(Vec::new()) };
+    serde_json::from_str(text)
+        .map_err(|error| Fault::Other(format!("its waits do not decode: {error}")))
 }
 
 /// What waits name: sets, and single children.
@@ -199,7 +223,7 @@ pub(super) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Local>) {
             Condition::Set { set, .. } => sets.push(*set),
             Condition::Child { child, .. } => children.push(*child),
             Condition::All { of } => of.iter().for_each(|one| add(one, sets, children)),
-            Condition::Signal { .. } | Condition::At { .. } => {}
+            Condition::Signal { .. } | Condition::Job { .. } | Condition::At { .. } => {}
         }
     }
     let (mut sets, mut children) = (Vec::new(), Vec::new());
@@ -354,12 +378,12 @@ const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth,
     state, attempt, failures, crashes, stalls, lines, dropped, signalled, worker, claim, started, expires,
     deadline, timer, key)
   SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.due, n.queue, n.kind, n.state, 1, 0, 0,
-    0, 0, 0, false, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
+    0, 0, 0, n.signalled, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
     $7::bigint[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
+    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::boolean[])
     AS n (job, local, parent, \"set\", depth, priority, due, queue, kind, state, worker, claim, started,
-      expires, deadline, timer, key)";
+      expires, deadline, timer, key, signalled)";
 
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
 pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
@@ -372,7 +396,7 @@ pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
     }
     values.extend(arrays!(tasks, t =>
         t.state, t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
-        t.expires, t.deadline, t.timer(), t.key.as_deref()
+        t.expires, t.deadline, t.timer(), t.key.as_deref(), t.signalled
     ));
     Step::new(OPEN, values)
 }

@@ -23,6 +23,7 @@ mod bundles;
 mod encryption;
 mod fronts;
 mod hints;
+mod isolation;
 mod migrations;
 mod plans;
 mod relaxed;

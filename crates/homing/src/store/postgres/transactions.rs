@@ -13,6 +13,7 @@ use super::bundle::{self, dissolve};
 use super::connect::{Connector, Pool};
 use super::fault::{Fault, Result};
 use super::options::Options;
+use super::pipeline;
 use super::schema::Schema;
 use crate::point::{self, Moment};
 use crate::store::{Error, Event, Unit};
@@ -58,6 +59,14 @@ impl Transactions {
         let pool = Pool::verified(options, connector)?;
         let permits = Semaphore::new(options.pool);
         Ok(Self { pool, permits, schema: options.schema.clone() })
+    }
+
+    /// Begins a transaction of a caller's on a connection that was lent.
+    pub(crate) async fn begin<'c>(
+        &self,
+        client: &'c mut Client,
+    ) -> std::result::Result<Transaction<'c>, Error> {
+        pipeline::begin(client).await.map_err(|error| self.told(&error.into()))
     }
 
     /// A connection, for as long as the permit is held.
@@ -120,7 +129,7 @@ impl Transactions {
 
     async fn look(&self, unit: &Unit) -> Result<bool> {
         let mut client = self.pool.lend().await?;
-        let tx = client.transaction().await?;
+        let tx = pipeline::begin(&mut client).await?;
         let task = unit.task;
         for lock in [bundle::WAIT, ANY_LOCK] {
             tx.execute(&self.schema.render(lock), &[&task.job, &task.local]).await?;

@@ -1,15 +1,15 @@
 //! What a unit's events do to the scene, in the order in which the body said them.
 
 use super::bundle;
-use super::fault::Result;
-use super::finish::Ending;
+use super::fault::{Fault, Result};
+use super::finish::{Ending, View};
 use super::scene::{Cascade, Known, Scene};
 use super::task::{Birth, Newborn, Task};
 use crate::id::TaskId;
 use crate::limits;
 use crate::state::State;
-use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Unit};
-use crate::wait::{Answer, Wait};
+use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit};
+use crate::wait::{self, Answer, Wait};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
 type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
@@ -27,6 +27,11 @@ impl<'e> Scene<'e> {
             {
                 return Ok(Err(refusal));
             }
+        }
+        if let Some(what) = self.unreadable(unit.task).map(str::to_owned) {
+            // Nobody can go on with it before it is mended: it is taken from the worker.
+            self.stand_still(unit.task, &what);
+            return Ok(Err(Refusal::Lost));
         }
         self.leave_bundle(unit);
         if unit.renew
@@ -76,6 +81,7 @@ impl<'e> Scene<'e> {
             }
             Event::Spawn(child) => self.spawn(task, child),
             Event::Detach(job) => drop(self.submit(job)),
+            Event::Signal(signal) => self.signal_once(task, signal)?,
             Event::Abort(abort) => self.abort(task, *abort),
             Event::Log(line) => self.say(task, line),
             Event::Progress { done, total } => {
@@ -159,6 +165,25 @@ impl<'e> Scene<'e> {
         true
     }
 
+    fn signal_once(&mut self, task: TaskId, signal: &'e Signalled) -> Result<()> {
+        let Signalled { seq, place, entry, to, name, value } = signal;
+        if self.records.contains_key(&(task, *seq)) {
+            return Ok(());
+        }
+        self.entries.push((task, *seq, place, entry));
+        let to = TaskId { job: task.job, local: *to };
+        let number = self
+            .numbers
+            .pop_front()
+            .ok_or_else(|| Fault::Other("there is no number for a signal".to_owned()))?;
+        let Some(row) = self.change(to) else { return Ok(()) };
+        row.signalled = true;
+        let waits = row.state == State::Waiting;
+        self.sent.push((to, number, name, value));
+        self.signals.insert((to, number), (name.clone(), value.clone()));
+        if waits { self.wake_if_satisfied(to) } else { Ok(()) }
+    }
+
     fn abort(&mut self, task: TaskId, abort: Abort) {
         let by = if abort.policy { CancelledBy::Policy } else { CancelledBy::Abort };
         if let Some(local) = abort.child {
@@ -179,9 +204,18 @@ impl<'e> Scene<'e> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
+        for job in wait::open_jobs(waits, &mut View { scene: self, task })? {
+            if !self.rows.contains_key(&job.root()) {
+                // It came to be, or was opened again, after the rows were locked.
+                return Err(Fault::Stale);
+            }
+            self.watching.push((job, task));
+            self.watchers.insert((job, task));
+        }
         if let Some(row) = self.change(task) {
             row.state = State::Waiting;
             row.waits = waits.to_vec();
+            row.unreadable = None;
             row.parked = row.token.take();
             row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
             row.held_until = None;

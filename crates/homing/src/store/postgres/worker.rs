@@ -48,7 +48,7 @@ const LOCK: &str = "SELECT FROM homing.open WHERE state = 1 AND worker = $1
 
 const RELEASE: &str = concat!(
     "UPDATE homing.open SET state = 0, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
-    due = ",
+    parked_worker = NULL, parked_claim = NULL, due = ",
     super::now!(),
     " - $3 WHERE state = 1 AND worker = $2"
 );

@@ -3,11 +3,11 @@
 use super::bundle::{self, Partings};
 use super::fault::Result;
 use super::log;
-use super::pipeline::{Session, Step, arrays};
+use super::pipeline::{Session, Step, arrays, values};
 use super::scene::{Counted, Effects, Scene};
 use super::task;
-use crate::id::{Local, TaskId, WorkerId};
-use crate::store::Entry;
+use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::store::{Entry, NewJob};
 use crate::wait::SetCounts;
 
 const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
@@ -25,6 +25,14 @@ const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
 const ANSWER: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
   ON CONFLICT (job, task, seq) DO UPDATE SET place = excluded.place, entry = excluded.entry";
+
+const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])";
+
+const WATCH: &str = "INSERT INTO homing.watchers (job, waiter_job, waiter)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING";
+
+const UNWATCH: &str = "DELETE FROM homing.watchers WHERE job = ANY ($1::uuid[])";
 
 const TAKE: &str = "DELETE FROM homing.signals AS s
   USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (job, task, number)
@@ -91,6 +99,7 @@ impl Scene<'_> {
         self.write_counts(&mut steps);
         self.write_records(&mut steps);
         self.write_signals(&mut steps);
+        self.write_watchers(&mut steps);
         if !self.cascades.is_empty() {
             steps.push(Step::new(
                 CASCADE,
@@ -116,6 +125,14 @@ impl Scene<'_> {
         let births = bundle::births(&bundles);
         if !self.newborns.is_empty() {
             steps.push(task::bear(&self.newborns, &births, self.now));
+        }
+        if !self.followers.is_empty() {
+            let newborn = |job: &'s NewJob| {
+                let (id, new) = (job.id.root(), &job.task);
+                task::Newborn { id, birth: None, new, job: Some(job) }
+            };
+            let newborns: Vec<_> = self.followers.iter().map(newborn).collect();
+            steps.push(task::bear(&newborns, &births, self.now));
         }
         if !self.keys.is_empty() {
             let mut keys = self.keys.clone();
@@ -166,7 +183,27 @@ impl Scene<'_> {
         }
     }
 
+    fn write_watchers<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        if !self.watching.is_empty() {
+            let values = arrays!(self.watching, (job, waiter) => *job, waiter.job, waiter.local);
+            steps.push(Step::new(WATCH, values));
+        }
+        let ended =
+            |job: &JobId| self.rows.get(&job.root()).is_some_and(|root| root.task.state.is_ended());
+        let mut over: Vec<JobId> = self.watchers.iter().map(|(job, _)| *job).collect();
+        over.dedup();
+        over.retain(ended);
+        if !over.is_empty() {
+            steps.push(Step::new(UNWATCH, values![over]));
+        }
+    }
+
     fn write_signals<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+        if !self.sent.is_empty() {
+            let values = arrays!(self.sent, (to, number, name, value) =>
+                to.job, to.local, *number, *name, *value);
+            steps.push(Step::new(SEND, values));
+        }
         let (all, some): (Vec<_>, Vec<_>) =
             self.taken.iter().copied().partition(|(_, number)| *number == i64::MAX);
         if !some.is_empty() {

@@ -3,15 +3,15 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::children::{numbered, placed};
-use super::columns::task_id;
+use super::columns::{count, maybe_text, task_id, text};
 use super::fault::Result;
 use super::finish::{Scene, decode};
 use super::tx::{Tx, set_counts};
 use crate::clock::Time;
 use crate::id::{Local, TaskId};
 use crate::state::State;
-use crate::store::CancelledBy;
 use crate::store::read::Breach;
+use crate::store::{CancelledBy, Entry, Policy};
 use crate::wait::{self, SetCounts};
 
 /// What the audit looks at of an open task.
@@ -33,7 +33,7 @@ impl Open {
             state: row.get(3)?,
             held: row.get(4)?,
             timer: row.get(5)?,
-            waits: row.get(6)?,
+            waits: maybe_text(row, 6)?,
             parent_state: row.get(7)?,
         })
     }
@@ -52,7 +52,37 @@ impl Tx<'_> {
             self.look_at(&Open::of(row)?, &mut breaches)?;
         }
         self.compare_counts(&mut breaches)?;
+        self.decode_all(&mut breaches)?;
         Ok(breaches)
+    }
+
+    /// What is stored of open tasks and does not decode: they stand still, or will.
+    fn decode_all(&self, breaches: &mut Vec<Breach>) -> Result<()> {
+        let mut scan = self.sql(
+            "SELECT job, local, policy FROM tasks WHERE state < 3 AND policy IS NOT NULL
+             ORDER BY job, local",
+        )?;
+        let mut rows = scan.query(())?;
+        while let Some(row) = rows.next()? {
+            if let Err(error) = serde_json::from_str::<Policy>(&text(row, 2)?) {
+                let what = format!("its policy does not decode: {error}");
+                breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+        }
+        let mut scan = self.sql(
+            "SELECT r.job, r.task, r.seq, r.entry FROM records AS r
+             JOIN tasks AS t ON t.job = r.job AND t.local = r.task
+             WHERE t.state < 3 ORDER BY r.job, r.task, r.seq",
+        )?;
+        let mut rows = scan.query(())?;
+        while let Some(row) = rows.next()? {
+            if let Err(error) = serde_json::from_str::<Entry>(&text(row, 3)?) {
+                let seq = count(row, 2)?;
+                let what = format!("entry {seq} of its record does not decode: {error}");
+                breaches.push(Breach { task: task_id(row, 0)?, what });
+            }
+        }
+        Ok(())
     }
 
     fn look_at(&mut self, task: &Open, breaches: &mut Vec<Breach>) -> Result<()> {
@@ -60,9 +90,13 @@ impl Tx<'_> {
             |what: &str| breaches.push(Breach { task: task.id, what: what.to_owned() });
         let overdue = task.timer.is_some_and(|time| time <= self.now);
         if task.state == State::Waiting && !overdue {
-            let waits = decode(task.waits.as_deref())?;
-            if wait::satisfied(&waits, &mut Scene { tx: self, task: task.id })? {
-                breach("waiting, yet satisfied");
+            match decode(task.waits.as_deref()) {
+                Ok(waits) => {
+                    if wait::satisfied(&waits, &mut Scene { tx: self, task: task.id })? {
+                        breach("waiting, yet satisfied");
+                    }
+                }
+                Err(fault) => breach(&fault.to_string()),
             }
         }
         if (task.state == State::Running) != task.held {

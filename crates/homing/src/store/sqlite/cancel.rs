@@ -57,8 +57,10 @@ impl Tx<'_> {
         )?
         .execute(params![task.job, task.local, name, value])?;
         self.signals_sent();
-        if let Some(waits) = self.waits_of(task)? {
-            self.wake_if_satisfied(task, &waits)?;
+        match self.waits_of(task) {
+            Ok(Some(waits)) => self.wake_if_satisfied(task, &waits)?,
+            Ok(None) => {}
+            Err(fault) => self.stand_still(task, fault)?,
         }
         Ok(Some(true))
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::columns::{count, task_id, token};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::finish::decode;
 use super::tx::Tx;
 use crate::clock::Time;
@@ -46,10 +46,14 @@ pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers W
 
 // By the row's number, which every index knows: saves two descents by the key.
 const READ: &str = "SELECT kind, arguments, queue, priority, policy, attempt, failures, crashes,
-  stalls, parked_worker, parked_claim, waits, started, timer FROM tasks WHERE rowid = ?1";
+  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth FROM tasks WHERE rowid = ?1";
 
+/// A future that another worker has parked is older than what this one may record: its right ends. The
+/// worker's own keeps it, as the reply may be lost and the task handed out again.
 const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?2, claim = ?3, holder = NULL,
-  held_until = NULL, waits = NULL, timer = deadline, started = coalesce(started, ?4)
+  held_until = NULL, waits = NULL, timer = deadline, started = coalesce(started, ?4),
+  parked_claim = iif(parked_worker = ?2, parked_claim, NULL),
+  parked_worker = iif(parked_worker = ?2, parked_worker, NULL)
   WHERE rowid = ?1";
 
 /// As [`TAKE`], for a task that has never run and has no instant to be looked at: the columns left
@@ -80,9 +84,13 @@ impl Tx<'_> {
             Ok((task_id(row, 0)?, count(row, 2)?, row.get(3)?))
         })?;
         for (task, claim, number) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-            let (mut claimed, _) = self.claimed(task, number, Token { worker, claim })?;
-            self.count_up(&mut claimed)?;
-            reply.claimed.push(claimed);
+            match self.claimed(task, number, Token { worker, claim }) {
+                Ok((mut claimed, _)) => {
+                    self.count_up(&mut claimed)?;
+                    reply.claimed.push(claimed);
+                }
+                Err(fault) => self.stand_still(task, fault)?,
+            }
         }
         Ok(())
     }
@@ -109,24 +117,32 @@ impl Tx<'_> {
         });
         ready.truncate(free);
         let token = Token { worker, claim: number };
-        let now = self.now;
         reply.claimed.reserve(ready.len());
         for (.., task, _, row) in ready {
-            let (mut claimed, found) = self.claimed(task, row, token)?;
-            // Most tasks run for the first time and have nothing to be looked up.
-            if found.started {
-                claimed.answers = self.answer(task, &decode(found.waits.as_deref())?)?;
-                if !claimed.answers.is_empty() {
-                    self.renew(&mut claimed)?;
-                }
-                self.count_up(&mut claimed)?;
+            match self.take(task, row, token) {
+                Ok(claimed) => reply.claimed.push(claimed),
+                // An answer that was recorded before stands: it is found by the next claim.
+                Err(fault) => self.stand_still(task, fault)?,
             }
-            let plain = !found.started && !found.timer;
-            let take = self.kept(if plain { TAKE_FIRST } else { TAKE })?;
-            take.execute(params![row, worker, number as i64, now])?;
-            reply.claimed.push(claimed);
         }
         Ok(())
+    }
+
+    /// Gives a task to a worker, with the answers to its waits.
+    fn take(&mut self, task: TaskId, row: i64, token: Token) -> Result<Claimed> {
+        let (mut claimed, found) = self.claimed(task, row, token)?;
+        // Most tasks run for the first time and have nothing to be looked up.
+        if found.started {
+            claimed.answers = self.answer(task, &decode(found.waits.as_deref())?)?;
+            if !claimed.answers.is_empty() {
+                self.renew(&mut claimed)?;
+            }
+            self.count_up(&mut claimed)?;
+        }
+        let (plain, now) = (!found.started && !found.timer, self.now);
+        let take = self.kept(if plain { TAKE_FIRST } else { TAKE })?;
+        take.execute(params![row, token.worker, token.claim as i64, now])?;
+        Ok(claimed)
     }
 
     /// The queues and kinds a claim names, without paused queues.
@@ -198,7 +214,8 @@ impl Tx<'_> {
         };
         let mut claimed = of(row, task, token)?;
         if let Some(text) = policy {
-            claimed.policy = serde_json::from_str(&text)?;
+            claimed.policy = serde_json::from_str(&text)
+                .map_err(|error| Fault::from(error).of(|| "its policy".to_owned()))?;
         }
         Ok((claimed, found))
     }
@@ -276,6 +293,8 @@ impl Tx<'_> {
 fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
     Ok(Claimed {
         task,
+        parent: row.get(14)?,
+        depth: row.get(15)?,
         token,
         kind: row.get(0)?,
         arguments: row.get(1)?,
@@ -289,6 +308,6 @@ fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
         records: 0,
         spawned: 0,
         answers: Vec::new(),
-        parked: self::token(row, 9)?,
+        parked: self::token(row, 9)?.filter(|parked| parked.worker == token.worker),
     })
 }

@@ -102,6 +102,23 @@ pub(super) fn task_id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> 
     Ok(TaskId { job: row.get(column)?, local: row.get(column + 1)? })
 }
 
+/// A text, also where a byte of it was changed: a damaged name or reason is to be shown, and must not keep
+/// its task from being cancelled.
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    match row.get_ref(column)? {
+        ValueRef::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        _ => row.get(column),
+    }
+}
+
+/// The same, of one that may be absent.
+pub(super) fn maybe_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => text(row, column).map(Some),
+    }
+}
+
 /// A number of rows as `LIMIT` takes it.
 pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)

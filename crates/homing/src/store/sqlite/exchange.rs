@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::columns::task_id;
+use super::columns::{task_id, text};
 use super::fault::{Fault, Result};
 use super::finish::Scene;
 use super::task::{Birth, Task};
@@ -12,7 +12,7 @@ use crate::id::{TaskId, Token, WorkerId};
 use crate::limits;
 use crate::state::State;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Unit,
+    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled, Unit,
 };
 use crate::wait::{Answer, Wait};
 
@@ -52,7 +52,13 @@ impl Tx<'_> {
             Err(fault) if fault.is_of_the_data() => {
                 self.db.execute_batch("ROLLBACK TO unit")?;
                 self.restore(before);
-                Ok(Err(Refusal::Unfit(fault.to_string())))
+                Ok(Err(if fault.is_unreadable() {
+                    // Nobody can go on with it before it is mended: it is taken from the worker.
+                    self.stand_still(unit.task, fault)?;
+                    Refusal::Lost
+                } else {
+                    Refusal::Unfit(fault.to_string())
+                }))
             }
             applied => applied,
         };
@@ -112,11 +118,14 @@ impl Tx<'_> {
 
     fn happen(&mut self, row: &mut Task, event: &Event, moves: &mut Moves) -> Result<()> {
         match event {
-            Event::Record { seq, place, entry } => self.record_once(row.id, *seq, place, entry)?,
+            Event::Record { seq, place, entry } => {
+                self.record_once(row.id, *seq, place, entry)?;
+            }
             Event::Spawn(child) => self.spawn(row, child)?,
             Event::Detach(job) => {
                 self.submit(job)?;
             }
+            Event::Signal(signal) => self.signal_once(row.id, signal)?,
             Event::Abort(abort) => self.abort(row.id, *abort)?,
             Event::Log(line) => moves.changed |= self.say(row, line)?,
             Event::Progress { done, total } => {
@@ -167,18 +176,28 @@ impl Tx<'_> {
         row.state = State::Pending;
         row.token = None;
         row.holder = None;
+        // What the body recorded since, an older future does not know.
+        row.parked = None;
         row.waits = None;
         row.due = due;
         self.effects.ready = true;
         true
     }
 
-    fn record_once(&self, task: TaskId, seq: u64, place: &str, entry: &Entry) -> Result<()> {
+    /// Whether it was not there before.
+    fn record_once(&self, task: TaskId, seq: u64, place: &str, entry: &Entry) -> Result<bool> {
         let mut write = self.sql(
             "INSERT OR IGNORE INTO records (job, task, seq, place, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         let entry = crate::encode::json(entry);
-        write.execute(params![task.job, task.local, seq as i64, place, entry])?;
+        Ok(write.execute(params![task.job, task.local, seq as i64, place, entry])? == 1)
+    }
+
+    fn signal_once(&mut self, task: TaskId, signal: &Signalled) -> Result<()> {
+        let Signalled { seq, place, entry, to, name, value } = signal;
+        if self.record_once(task, *seq, place, entry)? {
+            self.signal(TaskId { job: task.job, local: *to }, name, value)?;
+        }
         Ok(())
     }
 
@@ -210,6 +229,8 @@ impl Tx<'_> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
+        let jobs = crate::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
+        self.watch(row.id, &jobs)?;
         row.state = State::Waiting;
         row.waits = Some(crate::encode::json(&waits));
         row.wake = crate::wait::earliest(waits);
@@ -250,10 +271,12 @@ impl Tx<'_> {
     fn answered(&self, task: TaskId, wait: &Wait) -> Result<Option<Answer>> {
         let entry: Option<String> = self
             .sql("SELECT entry FROM records WHERE job = ?1 AND task = ?2 AND seq = ?3")?
-            .query_row(params![task.job, task.local, wait.seq as i64], |row| row.get(0))
+            .query_row(params![task.job, task.local, wait.seq as i64], |row| text(row, 0))
             .optional()?;
-        let Some(text) = entry else { return Ok(None) };
-        match serde_json::from_str(&text).map_err(Fault::from)? {
+        let Some(entry) = entry else { return Ok(None) };
+        let entry = serde_json::from_str(&entry);
+        let whose = || format!("entry {} of its record", wait.seq);
+        match entry.map_err(|error| Fault::from(error).of(whose))? {
             Entry::Answer(answer) if answer.place == wait.place => Ok(Some(answer)),
             _ => Ok(None),
         }

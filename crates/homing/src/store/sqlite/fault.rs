@@ -11,7 +11,9 @@ use crate::store::Error;
 pub(super) enum Fault {
     /// SQLite said no.
     Database(rusqlite::Error),
-    /// A file beside the database could not be used, or a row holds what nobody wrote.
+    /// A row holds what nobody wrote, or what only another version can read.
+    Unreadable(String),
+    /// A file beside the database could not be used.
     Other(String),
 }
 
@@ -31,7 +33,7 @@ impl From<std::io::Error> for Fault {
 
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
-        Self::Other(format!("a stored value does not decode: {error}"))
+        Self::Unreadable(format!("a stored value does not decode: {error}"))
     }
 }
 
@@ -39,7 +41,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
-            Self::Other(reason) => f.write_str(reason),
+            Self::Unreadable(reason) | Self::Other(reason) => f.write_str(reason),
         }
     }
 }
@@ -55,17 +57,38 @@ impl Fault {
         matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
+    /// Whether a row cannot be read: the fault of its task, and of no other.
+    pub(super) fn is_unreadable(&self) -> bool {
+        use rusqlite::Error;
+        matches!(
+            self,
+            Self::Unreadable(_)
+                | Self::Database(
+                    Error::FromSqlConversionFailure(..)
+                        | Error::IntegralValueOutOfRange(..)
+                        | Error::InvalidColumnType(..)
+                        | Error::Utf8Error(..)
+                )
+        )
+    }
+
+    /// The same fault, which says of whose row it is.
+    pub(super) fn of(self, whose: impl FnOnce() -> String) -> Self {
+        if self.is_unreadable() { Self::Unreadable(format!("{}: {self}", whose())) } else { self }
+    }
+
     /// Whether the fault lies in the data of one request, so that a smaller part of it may pass.
     pub(super) fn is_of_the_data(&self) -> bool {
-        matches!(
-            self.code(),
-            Some(
-                ErrorCode::TooBig
-                    | ErrorCode::ConstraintViolation
-                    | ErrorCode::TypeMismatch
-                    | ErrorCode::ParameterOutOfRange
+        self.is_unreadable()
+            || matches!(
+                self.code(),
+                Some(
+                    ErrorCode::TooBig
+                        | ErrorCode::ConstraintViolation
+                        | ErrorCode::TypeMismatch
+                        | ErrorCode::ParameterOutOfRange
+                )
             )
-        )
     }
 
     /// What a caller is told of a database that takes no writes.

@@ -2,15 +2,17 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::columns::{maybe_text, task_id};
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::clock::Time;
-use crate::id::{Local, TaskId, Token};
+use crate::combine::{LINK, fallen};
+use crate::id::{JobId, Local, TaskId, Token};
 use crate::limits;
 use crate::state::State;
 use crate::store::{CancelledBy, End, Ended, Event, Unit};
-use crate::wait::{self, Facts, SetCounts, Wait};
+use crate::wait::{self, Facts, SetCounts, Standing, Wait};
 
 const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
   ended = ?7, \"end\" = ?8, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
@@ -47,6 +49,7 @@ impl Tx<'_> {
             let ended = self.kept(DONE_ROOT)?.execute(values)? == 1;
             if ended {
                 self.effects.ended.push(Ended::new(job, State::Succeeded, value));
+                self.job_ended(job)?;
             }
             return Ok(ended);
         }
@@ -111,7 +114,21 @@ impl Tx<'_> {
             row.lines,
             row.dropped as i64
         ])?;
+        if row.kind == LINK && state != State::Succeeded {
+            self.follow(row.id, outcome)?;
+        }
         Ok(true)
+    }
+
+    /// Starts what follows the failure of a link.
+    fn follow(&mut self, link: TaskId, outcome: &str) -> Result<()> {
+        let arguments: String = self
+            .sql("SELECT arguments FROM tasks WHERE job = ?1 AND local = ?2")?
+            .query_row(params![link.job, link.local], |row| row.get(0))?;
+        if let Some(job) = fallen(link, &arguments, outcome, self.now) {
+            self.submit(&job)?;
+        }
+        Ok(())
     }
 
     /// Keeps for a worker that a task has ended under its hands.
@@ -159,30 +176,83 @@ impl Tx<'_> {
             free.execute(params![key, root.id.job])?;
         }
         self.effects.ended.push(Ended::new(root.id.job, root.state, outcome));
-        Ok(())
+        self.job_ended(root.id.job)
     }
 
-    /// Looks once at each parent whose children ended, and wakes it if that satisfies it.
+    /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
+    /// if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
-            let Some(waits) = self.waits_of(parent)? else { continue };
-            if wait::concerns(&waits, set) {
-                self.wake_if_satisfied(parent, &waits)?;
+            match self.waits_of(parent) {
+                Ok(Some(waits)) if wait::concerns(&waits, set) => {
+                    self.wake_if_satisfied(parent, &waits)?;
+                }
+                Ok(_) => {}
+                Err(fault) => self.stand_still(parent, fault)?,
+            }
+        }
+        for job in std::mem::take(&mut self.over) {
+            for waiter in self.forget_watchers(job)? {
+                match self.waits_of(waiter) {
+                    Ok(Some(waits)) => self.wake_if_satisfied(waiter, &waits)?,
+                    Ok(None) => {}
+                    Err(fault) => self.stand_still(waiter, fault)?,
+                }
             }
         }
         Ok(())
+    }
+
+    /// Who parks later in this transaction sees the job ended.
+    fn job_ended(&mut self, job: JobId) -> Result<()> {
+        if self.has_watchers()? {
+            self.over.insert(job);
+        }
+        Ok(())
+    }
+
+    /// Those that wait for a job that has ended, or did once.
+    fn forget_watchers(&self, job: JobId) -> Result<Vec<TaskId>> {
+        let mut find =
+            self.sql("DELETE FROM watchers WHERE job = ?1 RETURNING waiter_job, waiter")?;
+        let rows = find.query_map([job], |row| task_id(row, 0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// What a task waits for, if it is waiting.
     pub(super) fn waits_of(&self, task: TaskId) -> Result<Option<Vec<Wait>>> {
         let mut read = self.sql("SELECT state, waits FROM tasks WHERE job = ?1 AND local = ?2")?;
         let row: Option<(State, Option<String>)> = read
-            .query_row(params![task.job, task.local], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![task.job, task.local], |row| Ok((row.get(0)?, maybe_text(row, 1)?)))
             .optional()?;
         match row {
             Some((State::Waiting, waits)) => Ok(Some(decode(waits.as_deref())?)),
             _ => Ok(None),
         }
+    }
+
+    /// Keeps a task of which something cannot be read from harming any other: it is pending, due later and
+    /// later, and says why. What is stored stays as it is, so that it goes on once it can be read. Any
+    /// other fault is passed on.
+    pub(super) fn stand_still(&mut self, task: TaskId, fault: Fault) -> Result<()> {
+        if !fault.is_unreadable() {
+            return Err(fault);
+        }
+        let (job, local) = (task.job, task.local);
+        let mut read = self.sql("SELECT stalls FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let stalls: u32 = read.query_row(params![job, local], |row| row.get(0)).unwrap_or_default();
+        let reason = crate::store::read::unreadable_text(task, &fault.to_string());
+        tracing::warn!(%task, reason, "the task stands still");
+        let due = self.now.after(crate::state::stall_pause(stalls));
+        self.sql(
+            "UPDATE tasks SET state = 0, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
+               parked_worker = NULL, parked_claim = NULL, due = ?3, stalls = ?4, reason = ?5,
+               timer = (SELECT min(time) FROM (SELECT deadline AS time
+                 UNION ALL SELECT iif(started IS NULL, expires, NULL)) WHERE time > ?6)
+             WHERE job = ?1 AND local = ?2 AND state < 3",
+        )?
+        .execute(params![job, local, due, stalls.saturating_add(1), reason, self.now])?;
+        Ok(())
     }
 
     /// Makes a waiting task runnable if its waits are satisfied.
@@ -207,7 +277,8 @@ impl Tx<'_> {
 
 /// Waits as they are stored.
 pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
-    waits.map_or_else(|| Ok(Vec::new()), |text| Ok(serde_json::from_str(text)?))
+    let Some(text) = waits else { return Ok(Vec::new()) };
+    serde_json::from_str(text).map_err(|error| Fault::from(error).of(|| "its waits".to_owned()))
 }
 
 /// A waiting task's view of the store.
@@ -246,6 +317,14 @@ impl Facts for Scene<'_, '_> {
             forget.execute(params![job, task, number])?;
         }
         Ok(found.map(|(_, value)| value))
+    }
+
+    fn job(&mut self, job: JobId) -> Result<Standing> {
+        let mut read =
+            self.tx.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let root = read
+            .query_row(params![job, Local::ROOT], |row| Ok(Standing::of(row.get(0)?, row.get(1)?)));
+        Ok(root.optional()?.unwrap_or(Standing::Unknown))
     }
 
     fn now(&self) -> Time {

@@ -4,7 +4,7 @@
 //! however long the process was suspended. Files are made and removed inside write transactions only,
 //! so no two processes do either at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ use crate::id::WorkerId;
 pub(super) struct Locks {
     directory: PathBuf,
     held: Mutex<HashMap<WorkerId, File>>,
-    /// Workers that a test has killed: a last heartbeat of theirs must not bring them back.
-    #[cfg(feature = "testing")]
-    killed: Mutex<std::collections::HashSet<WorkerId>>,
+    /// Workers that are gone without having left: a last heartbeat of theirs, on its way still, must not
+    /// bring them back.
+    gone: Mutex<HashSet<WorkerId>>,
 }
 
 impl Locks {
@@ -28,12 +28,7 @@ impl Locks {
     pub(super) fn beside(database: &Path) -> Self {
         let mut directory = database.as_os_str().to_owned();
         directory.push(".workers");
-        Self {
-            directory: directory.into(),
-            held: Mutex::default(),
-            #[cfg(feature = "testing")]
-            killed: Mutex::default(),
-        }
+        Self { directory: directory.into(), held: Mutex::default(), gone: Mutex::default() }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<WorkerId, File>> {
@@ -46,8 +41,7 @@ impl Locks {
 
     /// Shows that a worker lives, from now until [`release`](Self::release) or the end of the process.
     pub(super) fn take(&self, worker: WorkerId) -> io::Result<()> {
-        #[cfg(feature = "testing")]
-        if self.killed.lock().unwrap_or_else(PoisonError::into_inner).contains(&worker) {
+        if self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&worker) {
             return Ok(());
         }
         let mut held = self.held();
@@ -69,9 +63,8 @@ impl Locks {
     }
 
     /// Lets go of a worker's lock; its file stays, as it does when a process dies.
-    #[cfg(feature = "testing")]
     pub(super) fn release(&self, worker: WorkerId) {
-        self.killed.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(worker);
         self.held().remove(&worker);
     }
 

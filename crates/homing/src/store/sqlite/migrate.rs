@@ -20,7 +20,8 @@ pub(super) const WAL: u64 = 16 * 1024 * 1024;
 /// The size of a new database's pages, in bytes.
 const PAGE: i64 = 8192;
 /// The steps: the n-th leads from version n to n + 1.
-const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const STEPS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// The newest version.
 pub(super) const NEWEST: i64 = STEPS.len() as i64;
 

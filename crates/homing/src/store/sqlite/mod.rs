@@ -256,10 +256,22 @@ impl Store for Sqlite {
         self.write("prune", move |tx| tx.prune(before))
     }
 
+    fn abandon(&self, worker: WorkerId) {
+        self.shared.locks.release(worker);
+    }
+
     #[cfg(feature = "testing")]
     fn kill(&self, worker: WorkerId) {
         self.shared.locks.release(worker);
         self.shared.hints.say_ready();
+    }
+
+    #[cfg(feature = "testing")]
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+        self.read(move |tx| {
+            let row = task::Task::read(tx.db, task)?;
+            Ok(row.filter(|row| !row.state.is_ended()).and_then(|row| row.parked))
+        })
     }
 
     fn hints(&self) -> &Hints {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::columns::{above, count, limit};
+use super::columns::{above, count, limit, maybe_text, text};
 use super::fault::Result;
 use super::finish::decode;
 use super::tx::Tx;
@@ -16,8 +16,8 @@ use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::{Level, Line};
 use crate::state::State;
 use crate::store::read::{
-    ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
-    WorkerView,
+    ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
+    TaskView, WorkerView, failure, unreadable_text, words,
 };
 
 const TASK: &str =
@@ -36,7 +36,8 @@ pub(super) const JOBS: &str = "SELECT jobs.id FROM jobs
   WHERE jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
     AND (?6 IS NULL OR root.kind = ?6) AND (?7 IS NULL OR root.queue = ?7)
     AND (?8 IS NULL OR instr(lower(coalesce(title, '')), lower(?8)) > 0)
-    AND (?9 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?9))
+    AND (?9 IS NULL OR CASE WHEN json_valid(tags)
+      THEN EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?9) ELSE tags = ?9 END)
     AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
   ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13";
 
@@ -73,13 +74,16 @@ impl Tx<'_> {
         let mut view = task_view(row, id)?;
         view.children = self.child_counts(id)?;
         if view.state == State::Waiting {
-            view.waits = decode(row.get_ref(16)?.as_str_or_null().map_err(rusqlite::Error::from)?)?;
+            match decode(maybe_text(row, 16)?.as_deref()) {
+                Ok(waits) => view.waits = waits,
+                Err(fault) => view.reason = Some(unreadable_text(id, &fault.to_string())),
+            }
         }
-        let outcome: Option<String> = row.get(18)?;
+        let outcome = maybe_text(row, 18)?;
         match view.state {
             State::Succeeded => view.value = outcome,
             State::Failed | State::Cancelled => {
-                view.failure = outcome.and_then(|text| serde_json::from_str(&text).ok());
+                view.failure = outcome.map(|text| failure(&text, &view.kind, id, view.attempt));
             }
             _ => {}
         }
@@ -108,6 +112,9 @@ impl Tx<'_> {
         state: State,
         rows: usize,
     ) -> Result<Vec<TaskId>> {
+        if state == State::Pending && !self.few_are_ready(self.child_counts(task)?.spawned)? {
+            return self.pending_children(task, rows);
+        }
         let mut find = self.sql(children_sql(state))?;
         let found = find.query_map(params![task.job, task.local, limit(rows)], |row| {
             Ok(TaskId { job: task.job, local: row.get(0)? })
@@ -115,13 +122,41 @@ impl Tx<'_> {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Whether fewer tasks are ready or scheduled, in all jobs, than a task has children.
+    fn few_are_ready(&self, children: u64) -> Result<bool> {
+        let mut some = self.sql(
+            "SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY ready WHERE state = 0 LIMIT ?1)",
+        )?;
+        let ready = some.query_row([above(children)], |row| count(row, 0))?;
+        Ok(ready < children)
+    }
+
+    /// The first pending children of a task, read from among its children.
+    fn pending_children(&self, task: TaskId, rows: usize) -> Result<Vec<TaskId>> {
+        let mut pending = Vec::new();
+        for set in self.sets_of(task, None, usize::MAX)? {
+            let (mut after, mut more) = (None, set.counts.spawned > set.counts.ended());
+            while more && pending.len() < rows {
+                let (page, last) = self.states_after(task, set.set, after)?;
+                more = !last;
+                after = page.last().map(|(cursor, _)| *cursor).or(after);
+                let found = page.into_iter().filter(|(_, state)| *state == State::Pending);
+                pending.extend(found.map(|(at, _)| TaskId { job: task.job, local: at.local }));
+            }
+        }
+        pending.truncate(rows);
+        Ok(pending)
+    }
+
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Result<Vec<(JobId, Settled)>> {
         let mut read =
             self.sql("SELECT state, outcome FROM tasks WHERE job = ?1 AND local = ?2")?;
-        let mut found = Vec::with_capacity(jobs.len());
+        let (mut found, mut bytes) = (Vec::with_capacity(jobs.len()), PageBytes::default());
         for job in jobs {
             let settled = read.query_row(params![job, Local::ROOT], |row| {
-                Ok(Settled { state: row.get(0)?, outcome: row.get(1)? })
+                let outcome = maybe_text(row, 1)?;
+                let outcome = outcome.filter(|outcome| bytes.take(outcome.len()));
+                Ok(Settled { state: row.get(0)?, outcome })
             });
             found.extend(settled.optional()?.map(|settled| (*job, settled)));
         }
@@ -183,14 +218,14 @@ impl Tx<'_> {
         let mut read = self.sql(JOB)?;
         let mut rows = read.query(params![id, Local::ROOT])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let tags: Option<String> = row.get(2)?;
+        let tags = maybe_text(row, 2)?;
         let origin: Option<JobId> = row.get(3)?;
         Ok(Some(JobView {
             id,
             kind: root.kind,
-            title: row.get(0)?,
-            key: row.get(1)?,
-            tags: tags.map_or_else(|| Ok(Vec::new()), |tags| serde_json::from_str(&tags))?,
+            title: maybe_text(row, 0)?,
+            key: maybe_text(row, 1)?,
+            tags: tags.map(words).unwrap_or_default(),
             queue: root.queue,
             status: Status::of(root.state, row.get(5)?),
             progress: crate::state::progress(root.state, root.progress, &counts),
@@ -261,7 +296,7 @@ impl Tx<'_> {
                 time: row.get(1)?,
                 level: Level::from_code(row.get(2)?),
                 task: TaskId { job, local: row.get(3)? },
-                message: row.get(4)?,
+                message: text(row, 4)?,
             })
         })?;
         Ok(lines.collect::<rusqlite::Result<_>>()?)
@@ -316,13 +351,13 @@ impl Tx<'_> {
         let mut rows = read.query(())?;
         let mut workers = Vec::new();
         while let Some(row) = rows.next()? {
-            let (kinds, queues): (String, String) = (row.get(2)?, row.get(3)?);
+            let (kinds, queues) = (text(row, 2)?, text(row, 3)?);
             let id = row.get(0)?;
             workers.push(WorkerView {
                 id,
-                name: row.get(1)?,
-                kinds: serde_json::from_str(&kinds)?,
-                queues: serde_json::from_str(&queues)?,
+                name: text(row, 1)?,
+                kinds: words(kinds),
+                queues: words(queues),
                 slots: row.get(4)?,
                 running: held.get(&id).copied().unwrap_or(0),
                 resident: row.get(5)?,
@@ -346,9 +381,7 @@ impl Tx<'_> {
         let mut rows = read.query(())?;
         let mut kinds = Vec::new();
         while let Some(row) = rows.next()? {
-            let arguments: String = row.get(1)?;
-            let arguments = serde_json::from_str(&arguments)?;
-            kinds.push(KindView { name: row.get(0)?, arguments });
+            kinds.push(KindView { name: text(row, 0)?, arguments: words(text(row, 1)?) });
         }
         Ok(kinds)
     }
@@ -362,9 +395,9 @@ fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
         id,
         parent: parent.map(|local| TaskId { job: id.job, local }),
         set: set.zip(number),
-        kind: row.get(3)?,
-        arguments: row.get(4)?,
-        queue: row.get(5)?,
+        kind: text(row, 3)?,
+        arguments: text(row, 4)?,
+        queue: text(row, 5)?,
         priority: row.get(6)?,
         state: row.get(7)?,
         attempt: row.get(8)?,
@@ -376,7 +409,7 @@ fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
         ended: row.get(14)?,
         worker: row.get::<_, Option<WorkerId>>(15)?,
         waits: Vec::new(),
-        reason: row.get(17)?,
+        reason: maybe_text(row, 17)?,
         value: None,
         failure: None,
         progress: match told {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::fault::Result;
 use super::tx::Tx;
+use super::writer::unless_it_panics;
 use crate::store::Error;
 
 /// Threads that read; more than two gain nothing on small machines and hold back more checkpoints.
@@ -70,7 +71,12 @@ fn run<T>(
     verb: impl FnOnce(&mut Tx<'_>) -> Result<T>,
 ) -> Result<T> {
     db.prepare_cached("BEGIN DEFERRED")?.execute(())?;
-    let answer = verb(&mut Tx::new(db, shared));
-    db.prepare_cached("COMMIT")?.execute(())?;
+    let answer = unless_it_panics(|| verb(&mut Tx::new(db, shared)));
+    let ended = db.prepare_cached("COMMIT").and_then(|mut commit| commit.execute(()));
+    // Whatever went wrong, the next read begins a transaction of its own.
+    if !db.is_autocommit() {
+        db.execute_batch("ROLLBACK")?;
+    }
+    ended?;
     answer
 }

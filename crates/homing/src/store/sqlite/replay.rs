@@ -3,10 +3,11 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::children::{numbered, placed};
-use super::columns::{above, count, limit};
-use super::fault::Result;
+use super::columns::{above, count, limit, maybe_text, text};
+use super::fault::{Fault, Result};
 use super::tx::{Tx, set_counts};
 use crate::id::{Local, TaskId};
+use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
 
 pub(super) const ENDS: &str =
@@ -26,10 +27,17 @@ impl Tx<'_> {
              WHERE job = ?1 AND task = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
         )?;
         let mut found = read.query(params![task.job, task.local, above(after), limit(rows)])?;
-        let mut entries = Vec::new();
+        let (mut entries, mut bytes) = (Vec::new(), PageBytes::default());
         while let Some(row) = found.next()? {
-            let entry = serde_json::from_slice(row.get_ref(2)?.as_bytes().unwrap_or_default())?;
-            entries.push((count(row, 0)?, row.get(1)?, entry));
+            let seq = count(row, 0)?;
+            let entry = row.get_ref(2)?.as_bytes().unwrap_or_default();
+            if !bytes.take(entry.len()) {
+                break;
+            }
+            let entry = serde_json::from_slice(entry);
+            let whose = || format!("entry {seq} of the record of task {task}");
+            let entry = entry.map_err(|error| Fault::from(error).of(whose))?;
+            entries.push((seq, text(row, 1)?, entry));
         }
         Ok(entries)
     }
@@ -41,11 +49,8 @@ impl Tx<'_> {
         from: u32,
         rows: usize,
     ) -> Result<Vec<Child>> {
-        let sql = (
-            numbered!("kind, hash, state, \"end\", cancelled_by, outcome"),
-            placed!("kind, hash, state, \"end\", cancelled_by, outcome"),
-        );
-        let page = self.merged((task, set), (from, rows), sql, child)?;
+        let sql = (numbered!("kind, hash, state"), placed!("kind, hash, state"));
+        let page = self.merged((task, set), (from, rows), sql, called)?;
         Ok(page.into_iter().map(|(_, child)| child).collect())
     }
 
@@ -57,8 +62,16 @@ impl Tx<'_> {
         rows: usize,
     ) -> Result<Vec<Child>> {
         let mut read = self.sql(ENDS)?;
-        let found = read.query_map(params![task.job, set, above(after), limit(rows)], child)?;
-        Ok(found.collect::<rusqlite::Result<_>>()?)
+        let mut found = read.query(params![task.job, set, above(after), limit(rows)])?;
+        let (mut ends, mut bytes) = (Vec::new(), PageBytes::default());
+        while let Some(row) = found.next()? {
+            let outcome = row.get_ref(7)?.as_bytes_or_null().unwrap_or_default();
+            if !bytes.take(outcome.map_or(0, <[u8]>::len)) {
+                break;
+            }
+            ends.push(child(row)?);
+        }
+        Ok(ends)
     }
 
     pub(super) fn child(&self, id: TaskId) -> Result<Option<Child>> {
@@ -86,15 +99,25 @@ impl Tx<'_> {
     }
 }
 
-fn child(row: &Row<'_>) -> rusqlite::Result<Child> {
+/// A child without how it ended.
+fn called(row: &Row<'_>) -> rusqlite::Result<Child> {
     Ok(Child {
         number: row.get(0)?,
         local: row.get(1)?,
-        kind: row.get(2)?,
+        kind: text(row, 2)?,
         hash: row.get(3)?,
         state: row.get(4)?,
+        end: None,
+        cancelled_by: None,
+        outcome: None,
+    })
+}
+
+fn child(row: &Row<'_>) -> rusqlite::Result<Child> {
+    Ok(Child {
         end: row.get::<_, Option<i64>>(5)?.map(|end| end as u64),
         cancelled_by: row.get(6)?,
-        outcome: row.get(7)?,
+        outcome: maybe_text(row, 7)?,
+        ..called(row)?
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::children::{numbered, placed};
-use super::fault::Result;
+use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::id::{JobId, Local, TaskId};
@@ -63,7 +63,8 @@ impl Tx<'_> {
                parked_claim = NULL, cause = NULL WHERE job = ?1 AND local = ?2",
         )?
         .execute(params![task.job, task.local, self.now])?;
-        Ok(row.cause.as_deref().map(serde_json::from_str).transpose()?)
+        let cause = row.cause.as_deref().map(serde_json::from_str).transpose();
+        cause.map_err(|error| Fault::from(error).of(|| format!("why task {task} failed")))
     }
 
     /// Deletes the answer that brought the task down, and what was recorded on its account.
@@ -72,7 +73,7 @@ impl Tx<'_> {
         self.sql(
             "DELETE FROM records WHERE job = ?1 AND task = ?2
              AND (place = ?3 OR substr(place, 1, length(?4)) = ?4
-                  OR entry ->> '$.returned' IS NOT NULL)",
+                  OR substr(entry, 1, 12) = '{\"returned\":')",
         )?
         .execute(params![task.job, task.local, cause.place, below])?;
         Ok(())
@@ -124,9 +125,11 @@ impl Tx<'_> {
             .query_row(params![id.job, set], |row| row.get(0))?;
         self.change_counts(parent, set, |counts| {
             match state {
-                State::Failed => counts.failed -= 1,
-                _ if by.is_some_and(CancelledBy::is_parent) => counts.aborted -= 1,
-                _ => counts.cancelled -= 1,
+                State::Failed => counts.failed = counts.failed.saturating_sub(1),
+                _ if by.is_some_and(CancelledBy::is_parent) => {
+                    counts.aborted = counts.aborted.saturating_sub(1)
+                }
+                _ => counts.cancelled = counts.cancelled.saturating_sub(1),
             }
             counts.last_end = last.unwrap_or(0) as u64;
         })?;

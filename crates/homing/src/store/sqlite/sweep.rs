@@ -53,7 +53,9 @@ impl Tx<'_> {
         for worker in self.dead()? {
             self.forget_worker(worker)?;
             for task in self.held_by(worker)? {
-                self.crash(task, max_crashes)?;
+                if let Err(fault) = self.crash(task, max_crashes) {
+                    self.stand_still(task, fault)?;
+                }
             }
         }
         Ok(())
@@ -101,7 +103,9 @@ impl Tx<'_> {
         let mut tasks: Vec<TaskId> = rows.collect::<rusqlite::Result<_>>()?;
         tasks.sort_unstable();
         for task in &tasks {
-            self.ring_for(*task)?;
+            if let Err(fault) = self.ring_for(*task) {
+                self.stand_still(*task, fault)?;
+            }
         }
         Ok(tasks.len() == RING)
     }
@@ -196,7 +200,9 @@ impl Tx<'_> {
                         }
                         budget.cancel -= 1;
                         let id = TaskId { job: cascade.task.job, local: child.local };
-                        self.cancel_as(id, cascade.by)?;
+                        if let Err(fault) = self.cancel_as(id, cascade.by) {
+                            self.stand_still(id, fault)?;
+                        }
                     }
                     at = Some(child);
                 }

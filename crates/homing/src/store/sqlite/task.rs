@@ -4,8 +4,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::columns::{count, token};
-use super::fault::Result;
+use super::columns::{count, maybe_text, text, token};
+use super::fault::{Fault, Result};
 use super::tx::Tx;
 use crate::clock::Time;
 use crate::id::{Local, TaskId, Token, WorkerId};
@@ -75,7 +75,8 @@ impl Task {
     /// Reads a row.
     pub(super) fn read(db: &Connection, id: TaskId) -> Result<Option<Self>> {
         let mut read = db.prepare_cached(READ)?;
-        Ok(read.query_row(params![id.job, id.local], |row| Self::of(row, id)).optional()?)
+        let row = read.query_row(params![id.job, id.local], |row| Self::of(row, id));
+        row.optional().map_err(|error| Fault::from(error).of(|| format!("the row of task {id}")))
     }
 
     fn of(row: &Row<'_>, id: TaskId) -> rusqlite::Result<Self> {
@@ -87,8 +88,8 @@ impl Task {
             parent: row.get(0)?,
             set: set.zip(number),
             depth: row.get(3)?,
-            kind: row.get(4)?,
-            key: row.get(5)?,
+            kind: text(row, 4)?,
+            key: maybe_text(row, 5)?,
             state: row.get(6)?,
             due: row.get(7)?,
             started: row.get(8)?,
@@ -101,11 +102,11 @@ impl Task {
             token: token(row, 15)?,
             parked: token(row, 17)?,
             holder: row.get(19)?,
-            waits: row.get(20)?,
+            waits: maybe_text(row, 20)?,
             wake: None,
             cancelled_by: row.get(21)?,
-            cause: row.get(22)?,
-            reason: row.get(23)?,
+            cause: maybe_text(row, 22)?,
+            reason: maybe_text(row, 23)?,
             progress: match told {
                 Some(done) => Some((done as u64, count(row, 25)?)),
                 None => None,

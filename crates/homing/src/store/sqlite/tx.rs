@@ -12,7 +12,7 @@ use super::Shared;
 use super::columns::count;
 use super::fault::Result;
 use crate::clock::Time;
-use crate::id::{Local, TaskId, WorkerId};
+use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::store::Ended;
 use crate::wait::SetCounts;
 
@@ -50,6 +50,7 @@ struct Counted {
 pub(super) struct Before {
     counts: HashMap<(TaskId, Local), Counted>,
     touched: BTreeSet<(TaskId, Local)>,
+    over: BTreeSet<JobId>,
     ended: usize,
 }
 
@@ -63,8 +64,11 @@ pub(super) struct Tx<'a> {
     /// Parents and sets whose children ended.
     pub(super) touched: BTreeSet<(TaskId, Local)>,
     counts: HashMap<(TaskId, Local), Counted>,
-    /// Whether there is any signal at all, once it is known.
+    /// Jobs whose roots ended and that somebody may wait for.
+    pub(super) over: BTreeSet<JobId>,
+    /// Whether there is any signal at all, once it is known; and any task that waits for a job.
     signals: Option<bool>,
+    watchers: Option<bool>,
     kept: Vec<(&'static str, CachedStatement<'a>)>,
 }
 
@@ -78,7 +82,9 @@ impl<'a> Tx<'a> {
             careful: false,
             touched: BTreeSet::new(),
             counts: HashMap::new(),
+            over: BTreeSet::new(),
             signals: None,
+            watchers: None,
             kept: Vec::new(),
         }
     }
@@ -185,14 +191,36 @@ impl<'a> Tx<'a> {
         self.signals = Some(true);
     }
 
+    /// Whether any task waits for another job, as far as is written: few stores ever see one.
+    pub(super) fn has_watchers(&mut self) -> Result<bool> {
+        if self.watchers.is_none() {
+            let mut any = self.sql("SELECT EXISTS (SELECT 1 FROM watchers)")?;
+            self.watchers = Some(any.query_row((), |row| row.get(0))?);
+        }
+        Ok(self.watchers == Some(true))
+    }
+
+    /// Keeps that a task waits for jobs.
+    pub(super) fn watch(&mut self, task: TaskId, jobs: &[JobId]) -> Result<()> {
+        for job in jobs {
+            self.watchers = Some(true);
+            let mut watch = self.sql(
+                "INSERT OR IGNORE INTO watchers (job, waiter_job, waiter) VALUES (?1, ?2, ?3)",
+            )?;
+            watch.execute(params![job, task.job, task.local])?;
+        }
+        Ok(())
+    }
+
     pub(super) fn before(&self) -> Before {
         let (counts, touched) = (self.counts.clone(), self.touched.clone());
-        Before { counts, touched, ended: self.effects.ended.len() }
+        Before { counts, touched, over: self.over.clone(), ended: self.effects.ended.len() }
     }
 
     pub(super) fn restore(&mut self, before: Before) {
         self.counts = before.counts;
         self.touched = before.touched;
+        self.over = before.over;
         self.effects.ended.truncate(before.ended);
     }
 }

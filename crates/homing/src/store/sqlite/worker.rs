@@ -53,9 +53,13 @@ impl Tx<'_> {
     pub(super) fn leave(&mut self, worker: WorkerId) -> Result<()> {
         self.forget_worker(worker)?;
         for task in self.held_by(worker)? {
-            if let Some(mut row) = Task::read(self.db, task)? {
-                self.release(&mut row, self.now.before(limits::RESUMED_AGE));
-                row.write(self.db)?;
+            match Task::read(self.db, task) {
+                Ok(Some(mut row)) => {
+                    self.release(&mut row, self.now.before(limits::RESUMED_AGE));
+                    row.write(self.db)?;
+                }
+                Ok(None) => {}
+                Err(fault) => self.stand_still(task, fault)?,
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! the disk is waited for once. Replies and hints go out after the commit. A request that fails takes
 //! the transaction down; each request then gets a transaction of its own, so that none harms another.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -100,6 +101,16 @@ impl Writer {
         self.sender.send(Box::new(call)).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }
+}
+
+/// A panic is the end of one verb, whose transaction is rolled back, and not of the thread that everybody's
+/// verbs run on.
+pub(super) fn unless_it_panics<T>(verb: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(verb)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Fault::Other(format!("the verb panicked, which is a defect of homing: {text}")))
+    })
 }
 
 fn pass(requests: &[Box<dyn Request>], moment: Moment) {
@@ -241,10 +252,12 @@ impl Thread {
     }
 
     fn run(&self, request: &mut dyn Request, careful: bool) -> Result<Effects> {
-        let mut tx = Tx::new(&self.db, &self.shared);
-        tx.careful = careful;
-        request.run(&mut tx)?;
-        tx.close()
+        unless_it_panics(|| {
+            let mut tx = Tx::new(&self.db, &self.shared);
+            tx.careful = careful;
+            request.run(&mut tx)?;
+            tx.close()
+        })
     }
 
     fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {

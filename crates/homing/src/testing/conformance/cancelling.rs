@@ -269,6 +269,35 @@ async fn restarting(State(probe): State<Probe>) -> Result<u64> {
     Ok(set.join_all().await?.iter().sum())
 }
 
+#[task]
+async fn placed_and_aborted() -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    set.spawn(gated(0).at("first try")).await?;
+    set.abort_all();
+    set.spawn(leaf(1)).await?;
+    set.spawn(leaf(2).at("second try")).await?;
+    set.spawn(leaf(3)).await?;
+    crate::signal::<()>("go").await?;
+    Ok(set.join_all().await?)
+}
+
+/// `abort_all` spares what is spawned after it where children have places of their own: their numbers and
+/// those in the keys of the others are then different ones, and once PostgreSQL took one for the other.
+pub async fn abort_spares_children_after_placed_ones(lab: Lab) {
+    let job = lab.homing.submit(placed_and_aborted()).await.unwrap();
+    let first = lab.worker().register(placed_and_aborted).start().await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    while lab.store().sweep(crate::limits::MAX_CRASHES).await.unwrap() {}
+    let states = super::children(&lab, job.id()).await.into_iter().map(|child| child.state);
+    let pending = TaskState::Pending;
+    let wanted = [TaskState::Cancelled, pending, pending, pending];
+    assert_eq!(states.collect::<Vec<_>>(), wanted);
+    let second = lab.worker().register(leaf).start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), [1, 2, 3]);
+    lab.close([first, second]).await;
+}
+
 /// `abort_all` spares what is spawned after it, on a replay too.
 pub async fn abort_spares_later_children(lab: Lab) {
     let start = || lab.worker().register(restarting).register(gated).start();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Lab;
 use super::by_hand::ByHand;
 use super::waits::{children_when, gated, leaf};
+use super::workers::Staged;
 use crate::testing::Probe;
 use crate::{JoinSet, Reason, Result, State, TaskState, limits, step, step_blocking, task};
 
@@ -134,7 +135,8 @@ async fn blocking(State(probe): State<Probe>) -> Result<()> {
 /// Work that cannot be dropped keeps its slot until it returns; its result is discarded if it came too
 /// late.
 pub async fn g06_blocking_steps_keep_their_slot(lab: Lab) {
-    let worker = lab.worker().register(blocking).register(leaf).concurrency(1);
+    let staged = Staged::of(&lab);
+    let worker = staged.worker(&lab).register(blocking).register(leaf).concurrency(1);
     let worker = worker.start().await.unwrap();
     let job = lab.homing.submit(blocking()).await.unwrap();
     lab.probe.hits("blocking", 1).await;
@@ -142,8 +144,11 @@ pub async fn g06_blocking_steps_keep_their_slot(lab: Lab) {
     let error = job.outcome().await.unwrap_err();
     assert_eq!(error.failure().unwrap().reason, Reason::Timeout);
     let next = lab.homing.submit(leaf(1)).await.unwrap();
-    // The slot is taken: the worker asks for nothing, whatever happens in the store.
-    lab.homing.pause("other").await.unwrap();
+    // The slot is taken: in exchange after exchange the worker asks for nothing.
+    let before = lab.probe.count("exchange");
+    lab.probe.hits("exchange", before + 2).await;
+    let asked = staged.script.asked();
+    assert_eq!(asked[before as usize..][..2], [0, 0]);
     assert_eq!(lab.homing.task(next.id()).await.unwrap().state, TaskState::Pending);
     lab.probe.open("unblock");
     assert_eq!(next.outcome().await.unwrap(), 1);

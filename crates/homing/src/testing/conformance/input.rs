@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Lab;
 use super::waits::leaf;
+use super::workers::Staged;
 use crate::testing::Probe;
+use crate::testing::scripted::Turn;
 use crate::{Homing, JobFilter, JobId, JoinSet, Result, State, limits, step, task};
 
 #[task(retries = 0)]
@@ -166,21 +168,40 @@ pub async fn g13_workers_are_checked(lab: Lab) {
 }
 
 #[task(retries = 0)]
-async fn prolific(n: u64, State(probe): State<Probe>) -> Result<u64> {
+async fn prolific(n: u64, size: usize, State(probe): State<Probe>) -> Result<u64> {
+    probe.hit("begun");
+    probe.pass("spawn").await;
     let mut set = JoinSet::new();
-    for n in 0..n {
-        set.spawn(leaf(n)).await?;
+    for _ in 0..n {
+        set.spawn(carrying("x".repeat(size))).await?;
         probe.hit("spawned");
     }
+    probe.hit("all");
     Ok(set.join_all().await?.len() as u64)
 }
 
-/// Spawns that wait for their commit are bounded: the next one waits.
+/// Spawns that wait for their commit are bounded, by number and by bytes: the next one waits.
 pub async fn many_spawns_are_held_back(lab: Lab) {
-    let worker = lab.worker().register(leaf).register(prolific).concurrency(256);
+    let staged = Staged::of(&lab);
+    let worker = staged.worker(&lab).register(carrying).register(prolific).concurrency(256);
     let worker = worker.start().await.unwrap();
-    let n = limits::UNFLUSHED_SPAWNS as u64 + 904;
-    let job = lab.homing.submit(prolific(n)).await.unwrap();
-    assert_eq!(job.outcome().await.unwrap(), n);
+    let bounds = [(limits::UNFLUSHED_SPAWNS, 1), (limits::UNFLUSHED_BYTES / 100_000, 100_000)];
+    for (turn, (most, size)) in bounds.into_iter().enumerate() {
+        let (before, n) = (lab.probe.count("spawned"), most as u64 + 100);
+        let job = lab.homing.submit(prolific(n, size)).await.unwrap();
+        lab.probe.hits("begun", turn as u64 + 1).await;
+        staged.script.always("exchange", Turn::Waits(["first", "second"][turn]));
+        lab.probe.open("spawn");
+        let bound = before + most as u64;
+        lab.probe.hits("spawned", bound - 1).await;
+        // Nothing is committed. There is nothing to see of a spawn that waits but that it does not return.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let spawned = lab.probe.count("spawned");
+        assert!(spawned <= bound, "{spawned} spawns, of which none is committed");
+        assert_eq!(lab.probe.count("all"), turn as u64);
+        staged.script.always("exchange", Turn::Passes);
+        lab.probe.open(["first", "second"][turn]);
+        assert_eq!(job.outcome().await.unwrap(), n);
+    }
     lab.close([worker]).await;
 }

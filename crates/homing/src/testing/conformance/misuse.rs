@@ -31,6 +31,9 @@ pub async fn outside_a_task(lab: Lab) {
         ("now", crate::now().await.unwrap_err().to_string()),
         ("id", crate::try_id().unwrap_err().to_string()),
         ("cancelled", crate::cancelled().unwrap_err().to_string()),
+        ("overdue", crate::overdue().unwrap_err().to_string()),
+        ("info", crate::info().unwrap_err().to_string()),
+        ("parent", crate::parent().unwrap_err().to_string()),
     ];
     for (verb, text) in texts {
         assert_eq!(text, format!("`{verb}` {hint}"));
@@ -58,9 +61,10 @@ async fn awaiting_outcome(State(homing): State<Homing>) -> Result<()> {
 pub async fn client_verbs_inside(lab: Lab) {
     let builder = lab.worker().register(submitting).register(awaiting_outcome).register(leaf);
     let worker = builder.state(lab.homing.clone()).start().await.unwrap();
-    let hint = "was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`";
+    let hint = "was called inside a task: a body spawns children with `homing::spawn` or starts a new job with `homing::detach`, and waits for that one with `homing::job(id).await`";
     let job = lab.homing.submit(submitting()).await.unwrap();
     assert_eq!(message(&lab, job).await, format!("`submit` {hint}"));
+    let hint = "was called inside a task: a body waits for another job with `homing::job(id).await`, which holds no slot, and for a child with its handle";
     let job = lab.homing.submit(awaiting_outcome()).await.unwrap();
     assert_eq!(message(&lab, job).await, format!("`outcome` {hint}"));
     assert_eq!(lab.homing.jobs(crate::JobFilter::default()).await.unwrap().len(), 2);
@@ -177,6 +181,47 @@ pub async fn a_tokio_task_has_no_context(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// Where one body leaves its handle and its set for another.
+type Left = std::sync::Arc<std::sync::Mutex<Vec<(crate::JoinHandle<u64>, crate::JoinSet<u64>)>>>;
+
+#[task]
+async fn leaving(State(left): State<Left>) -> Result<()> {
+    let mut set = crate::JoinSet::new();
+    for _ in 0..3 {
+        let handle = set.spawn(gated(1)).await?;
+        let other = std::mem::take(&mut set);
+        left.lock().unwrap().push((handle, other));
+    }
+    Ok(())
+}
+
+#[task]
+async fn taking(what: u64, State(left): State<Left>) -> Result<()> {
+    let (handle, mut set) = left.lock().unwrap().pop().unwrap();
+    match what {
+        0 => drop(handle.await?),
+        1 => drop(set.join_all().await?),
+        _ => drop(set.spawn(gated(1)).await?),
+    }
+    Ok(())
+}
+
+/// A handle or a set of one task is refused in another, which would wait for it for ever.
+pub async fn handles_of_another_task(lab: Lab) {
+    let worker = lab.worker().register(leaving).register(taking).register(gated);
+    let worker = worker.state(Left::default()).start().await.unwrap();
+    let owner = lab.homing.submit(leaving()).await.unwrap();
+    lab.reaches(owner.id(), crate::TaskState::Waiting).await;
+    for what in 0..3 {
+        let job = lab.homing.submit(taking(what)).await.unwrap();
+        let text = message(&lab, job).await;
+        assert!(text.contains("belongs to another task"), "{what}: {text}");
+    }
+    lab.probe.open("gate 1");
+    owner.outcome().await.unwrap();
+    lab.close([worker]).await;
+}
+
 #[task]
 async fn many_foreign(n: u64) -> Result<()> {
     let mut handles = Vec::new();
@@ -226,14 +271,21 @@ pub async fn plain_io_is_legal(lab: Lab) {
 
 #[task]
 async fn stale(State(probe): State<Probe>) -> Result<u64> {
-    let handle = crate::spawn(gated(5)).await?;
-    // Polled once, so that the gate keeps a waker, then dropped beside the wait.
-    {
-        let gate = probe.pass("never");
-        futures_util::pin_mut!(gate);
-        assert!(futures_util::poll!(&mut gate).is_pending());
-    }
-    Ok(handle.await?)
+    let handle = crate::spawn(gated(5)).await?.into_future();
+    futures_util::pin_mut!(handle);
+    // What was dropped beside the wait is still on its way out in the first poll that parks.
+    let mut kept = None;
+    std::future::poll_fn(|cx| {
+        let polled = handle.as_mut().poll(cx);
+        if polled.is_pending() {
+            let first = kept.is_none();
+            kept = Some(first.then(|| cx.waker().clone()));
+            probe.hit(if first { "kept" } else { "gone" });
+        }
+        polled
+    })
+    .await
+    .map_err(Into::into)
 }
 
 /// A dropped future that leaves a stale waker for a poll is no misuse.
@@ -241,6 +293,7 @@ pub async fn a_stale_waker_is_no_misuse(lab: Lab) {
     let worker = lab.worker().register(stale).register(gated).start().await.unwrap();
     let job = lab.homing.submit(stale()).await.unwrap();
     lab.reaches(job.id(), crate::TaskState::Waiting).await;
+    assert!(lab.probe.count("kept") == 1 && lab.probe.count("gone") >= 1);
     lab.probe.open("gate 5");
     assert_eq!(job.outcome().await.unwrap(), 5);
     lab.close([worker]).await;

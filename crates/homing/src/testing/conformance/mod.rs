@@ -15,20 +15,27 @@ use crate::testing::Probe;
 use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
+pub mod bodies;
 mod by_hand;
 pub mod cancelling;
+pub mod canvas;
+pub mod claims;
 pub mod crashes;
 pub mod drift;
 pub mod input;
+pub mod links;
 pub mod misuse;
 pub mod options;
 pub mod people;
 pub mod policies;
 pub mod records;
+pub mod refusals;
+pub mod replays;
 pub mod retries;
 pub mod waits;
 pub mod wakes;
 pub mod weaving;
+pub mod workers;
 
 /// Opens fresh stores of one kind.
 pub trait Factory: Send + Sync {
@@ -225,7 +232,8 @@ macro_rules! __conformance {
                     job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line, branches_lose_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
-                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged;
+                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged,
+                    zero_bytes_are_shown;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
@@ -236,12 +244,14 @@ macro_rules! __conformance {
                     g11_suspects_run_alone, shutdown_hands_back, a_given_up_worker_starts_afresh,
                     two_workers_share_the_work, g07_answers_replay_the_same,
                     g07_a_completion_beats_a_late_deadline, g07_deadlines_are_absolute;
+                claims: g06_an_older_future_is_dropped_after_a_failure,
+                    g06_an_older_future_is_dropped_after_a_shutdown, g06_an_older_future_is_dropped_after_a_crash;
                 cancelling: g08_cancellation_goes_down_the_tree, g08_a_body_sees_its_cancellation,
                     g08_the_first_terminal_write_wins, g08_a_lost_reply_loses_no_cancellation,
                     g09_a_task_ends_after_its_children,
                     g09_a_failed_child_fails_the_closing_join, g09_failure_aborts_the_rest,
                     g09_a_retry_aborts_nothing, g09_a_late_spawn_does_not_survive,
-                    aborted_children_are_no_losses, abort_spares_later_children,
+                    aborted_children_are_no_losses, abort_spares_later_children, abort_spares_children_after_placed_ones,
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
@@ -254,6 +264,21 @@ macro_rules! __conformance {
                 weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
                     sleep_parks, chains_groups_and_chords, combinators_keep_options;
+                bodies: info_tells_of_the_task, a_child_is_signalled_once,
+                    a_lost_reply_sends_no_signal_twice, a_parent_is_signalled, a_late_signal_is_nothing,
+                    another_signal_is_drift, a_signal_too_soon_says_what_to_write, a_job_is_waited_for,
+                    a_detached_job_is_waited_for, how_a_job_ended_is_remembered,
+                    waits_for_jobs_say_what_to_write, job_waits_weave, a_retried_task_asks_again,
+                    every_end_of_a_job_wakes, many_jobs_wait_for_each_other, a_soft_timeout_is_caught,
+                    ids_travel_and_handles_are_kept, join_next_tells_the_child;
+                canvas: canvas_partials_carry_arguments_and_options, canvas_combinators_compose,
+                    canvas_groups_of_unlike_calls, canvas_failures_are_passed_on,
+                    canvas_calls_are_values, canvas_named_calls_are_checked,
+                    canvas_a_broken_plan_stands_still, canvas_refusals_come_early,
+                    canvas_values_have_a_limit;
+                links: canvas_a_failure_is_followed, canvas_a_cancellation_is_followed,
+                    canvas_lateness_is_followed, canvas_a_fall_from_above_is_followed,
+                    canvas_each_life_is_followed, canvas_links_follow_values;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_child_failure_is_typed;
@@ -261,6 +286,11 @@ macro_rules! __conformance {
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
                     job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted;
+                refusals: g10_a_refused_unit_stands_still,
+                    g12_what_the_store_cannot_hold_fails_its_task;
+                replays: g10_a_replay_is_compared_with_the_whole_record,
+                    g07_handles_and_join_next_share_the_ends,
+                    g09_the_closing_join_knows_what_was_given, policies_take_any_number;
                 people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
@@ -273,8 +303,13 @@ macro_rules! __conformance {
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
-                    a_tokio_task_has_no_context, foreign_join_all, plain_io_is_legal,
+                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
+                workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
+                    shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
+                    a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
+                    a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
+                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots;
             );
         }
     };

@@ -489,3 +489,49 @@ pub async fn trees_are_paged(lab: Lab) {
     assert!(pages >= 3);
     lab.close([worker]).await;
 }
+
+#[task]
+async fn echoed(text: String) -> Result<String> {
+    Ok(text)
+}
+
+#[task(retries = 2)]
+async fn noisy(State(probe): State<Probe>) -> Result<Vec<String>> {
+    crate::log!("before a step: a\0b");
+    let one = step("one", async || Ok::<_, crate::Error>("1\0".to_owned())).await?;
+    crate::log!("before a wait: a\0b");
+    let two: String = crate::signal("go").await?;
+    let three = crate::spawn(echoed("3\0".to_owned())).await?.await?;
+    probe.hit("run");
+    match probe.count("run") {
+        1 => Err(crate::Error::msg("failed: a\0b")),
+        2 => panic!("panicked: a\0b"),
+        _ => Ok(vec![one, two, three]),
+    }
+}
+
+#[task(retries = 0)]
+async fn noisy_to_the_end() -> Result<()> {
+    panic!("a\0b")
+}
+
+/// A zero byte in a log line, a failure or a panic is shown, on every store alike, and harms nobody; in a
+/// value it stays what it is. Once a log line with one was the end of its task on PostgreSQL.
+pub async fn zero_bytes_are_shown(lab: Lab) {
+    let worker = lab.worker().register(noisy).register(echoed).register(noisy_to_the_end);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(noisy()).await.unwrap();
+    job.signal("go", "2\0").await.unwrap();
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), ["1\0", "2\0", "3\0"]);
+    let view = lab.homing.task(job.id()).await.unwrap();
+    let reason = view.reason.unwrap();
+    assert!(reason.contains("panicked: a\u{2400}b"), "{reason}");
+    let lines = lab.store().log(job.id(), 0, 100).await.unwrap();
+    let lines: Vec<&str> = lines.iter().map(|line| line.message.as_str()).collect();
+    for line in ["before a step: a\u{2400}b", "before a wait: a\u{2400}b"] {
+        assert!(lines.contains(&line), "{lines:?}");
+    }
+    let error = lab.homing.submit(noisy_to_the_end()).await.unwrap().outcome().await.unwrap_err();
+    assert_eq!(error.failure().unwrap().message, "a\u{2400}b");
+    lab.close([worker]).await;
+}

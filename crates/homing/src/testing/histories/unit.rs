@@ -2,6 +2,7 @@
 //!
 //! It keeps to what a body can do: it succeeds only after its children, and parks on what it has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::actor::Held;
@@ -10,7 +11,7 @@ use super::{History, SETS, SIGNALS, Step};
 use crate::error::{Failure, Reason};
 use crate::id::{Local, TaskId};
 use crate::log::Level;
-use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Unit};
+use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Signalled, Unit};
 use crate::wait::{Condition, Wait};
 
 impl History {
@@ -34,7 +35,7 @@ impl History {
         seq: &mut u64,
         before: &[Event],
     ) -> Step<Option<Event>> {
-        Ok(Some(match self.random.below(12) {
+        Ok(Some(match self.random.below(14) {
             0..2 => {
                 *seq += 1;
                 let place = format!("step {}", self.random.below(3));
@@ -54,6 +55,7 @@ impl History {
                 let child = self.random.one_in(2).then(|| set.numbered(below));
                 Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
             }
+            12..14 => return self.send(task, seq).await,
             10 => Event::Progress { done: self.random.below(5), total: 5 },
             _ => {
                 let key = format!("line {}", self.random.below(6));
@@ -63,13 +65,41 @@ impl History {
         }))
     }
 
+    /// A signal to a child, to the parent, or to nobody.
+    async fn send(&mut self, task: TaskId, seq: &mut u64) -> Step<Option<Event>> {
+        let view = self.memory().task(task).await.map_err(|error| error.to_string())?;
+        let parent = view.and_then(|view| view.parent).map(|parent| parent.local);
+        let sets = self.sets(task).await?;
+        let child = self
+            .random
+            .pick_of(&sets)
+            .map(|(set, spawned)| set.numbered(self.random.below(spawned + 1) as u32));
+        let Some(to) = (if self.random.one_in(3) { parent } else { child.or(parent) }) else {
+            return Ok(None);
+        };
+        // Now and then under a number that is taken: then it was sent before.
+        *seq += u64::from(*seq == 0 || !self.random.one_in(6));
+        let name = (*self.random.pick(&SIGNALS)).to_owned();
+        let (place, value) = (format!("signal {}", self.random.below(3)), self.next().to_string());
+        let entry = Entry::Signalled([7; 16]);
+        let signal = Signalled { seq: *seq, place, entry, to, name, value };
+        Ok(Some(Event::Signal(Box::new(signal))))
+    }
+
     /// A new child, one spawned again, or now and then one that has drifted.
     async fn spawn(&mut self, task: TaskId, before: &[Event]) -> Step<Option<Event>> {
         let set = task.set(self.random.pick::<&str>(&SETS));
         let known = self.sets(task).await?;
         let spawned = known.iter().find(|(own, _)| *own == set).map_or(0, |(_, spawned)| *spawned);
-        let fresh = |event: &&Event| matches!(event, Event::Spawn(child) if child.set == set);
-        let number = (spawned as usize + before.iter().filter(fresh).count()) as u32;
+        let unsaid = before.iter().filter_map(|event| match event {
+            Event::Spawn(child) if child.set == set => Some((child.number, child.local)),
+            _ => None,
+        });
+        let mut all: BTreeMap<u32, Local> = unsaid.collect();
+        let known = self.memory().children(task, set, 0, 1000).await;
+        let known = known.map_err(|error| error.to_string())?.into_iter();
+        all.extend(known.map(|child| (child.number, child.local)));
+        let number = all.len() as u32;
         if spawned > 0 && self.random.one_in(4) {
             let from = self.random.below(spawned) as u32;
             let page = self.memory().children(task, set, from, 1).await;
@@ -82,8 +112,11 @@ impl History {
             let (local, number) = (child.local, child.number);
             return Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task: again }))));
         }
-        let placed = self.random.one_in(4).then(|| format!("place {number}"));
-        let local = placed.map_or(set.numbered(number), |place| set.placed(&place));
+        // The key of a child without a place of its own counts such children alone.
+        let place = |number: &u32| set.placed(&format!("place {number}"));
+        let placed = all.iter().filter(|(number, local)| place(number) == **local).count() as u32;
+        let local =
+            if self.random.one_in(4) { place(&number) } else { set.numbered(number - placed) };
         let task = self.new_task();
         Ok(Some(Event::Spawn(Box::new(NewChild { local, set, number, task }))))
     }
@@ -138,6 +171,11 @@ impl History {
 
     fn condition(&mut self, sets: &[(Local, u64)], depth: u32) -> Condition {
         let time = self.now().after(Duration::from_millis(self.random.below(4000)));
+        if self.random.one_in(5)
+            && let Some(job) = self.random.pick_of(&self.jobs)
+        {
+            return Condition::Job { job };
+        }
         let Some((set, spawned)) = self.random.pick_of(sets) else { return Condition::At { time } };
         let some = |random: &mut Random| random.one_in(2).then(|| random.below(spawned + 1).max(1));
         match self.random.below(8) {
@@ -146,7 +184,6 @@ impl History {
                 ended: some(&mut self.random),
                 lost: some(&mut self.random),
                 succeeded: some(&mut self.random),
-                past: some(&mut self.random),
             },
             4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
             5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },

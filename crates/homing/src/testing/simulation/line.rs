@@ -336,6 +336,7 @@ fn name(event: &Event) -> String {
         Event::Abort(abort) => format!("{abort:?}"),
         Event::Detach(job) => format!("detach {}", job.id),
         Event::Log(_) => "log".to_owned(),
+        Event::Signal(_) => "signal".to_owned(),
         Event::Progress { .. } => "progress".to_owned(),
         Event::HandBack => "hand back".to_owned(),
     }

@@ -42,13 +42,7 @@ fn step() -> Event {
 }
 
 fn parked(task: TaskId) -> Event {
-    let arms = vec![Condition::Set {
-        set: set(task),
-        ended: Some(1),
-        lost: None,
-        succeeded: None,
-        past: None,
-    }];
+    let arms = vec![Condition::Set { set: set(task), ended: Some(1), lost: None, succeeded: None }];
     let wait = Wait { place: "all".to_owned(), seq: 2, arms, members: 0 };
     Event::Park { waits: vec![wait], resident: false }
 }

@@ -1,0 +1,194 @@
+//! G10: a replay is compared with the whole record, and G7: every outcome is given out once.
+
+use std::time::Duration;
+
+use super::Lab;
+use super::waits::{children_when, gated, leaf};
+use crate::testing::Probe;
+use crate::{FailurePolicy, JoinSet, Result, State, TaskState, step, task};
+
+/// Fails the first attempt once it has said everything, and goes another way in the second.
+#[task(backoff = "1s..1s", retries = 9)]
+async fn wavering(way: String, State(probe): State<Probe>) -> Result<Vec<u64>> {
+    probe.hit("attempt");
+    let second = probe.count("attempt") == 2;
+    let short = |what: &str| second && way == what;
+    let mut set = JoinSet::named("pages");
+    for n in 0..if short("fewer") || short("fewer, next") { 2 } else { 3 } {
+        set.spawn(leaf(n)).await?;
+    }
+    if !short("no bare child") {
+        crate::spawn(leaf(7)).await?;
+    }
+    if !short("no step") {
+        step("said", || async { Ok::<_, crate::Error>(()) }).await?;
+    }
+    if probe.count("attempt") == 1 {
+        return Err(crate::Error::msg("the first attempt fails"));
+    }
+    if short("early") {
+        return Ok(Vec::new());
+    }
+    if short("fewer, next") {
+        let mut values = Vec::new();
+        while let Some(value) = set.join_next().await {
+            values.push(value?);
+        }
+        return Ok(values);
+    }
+    Ok(set.join_all().await?)
+}
+
+/// A replay that spawns fewer children than are recorded, leaves out a step or ends early is drift that
+/// says so; a mended body goes on.
+pub async fn g10_a_replay_is_compared_with_the_whole_record(lab: Lab) {
+    let texts = [
+        ("fewer", "`set:pages.join_all#1`: expected a wait for 3 children, got one for 2"),
+        ("fewer, next", "`set:pages`: the body returned with 2 children, expected 3"),
+        ("no bare child", "the body returned without spawning them, expected 1"),
+        ("no step", "`step:said#1`: the body returned without coming to what is recorded here"),
+        ("early", ""),
+    ];
+    for (way, text) in texts {
+        let probe = Probe::default();
+        let worker = lab.homing.worker().state(probe.clone()).resident(0);
+        let worker = worker.register(wavering).register(leaf).start().await.unwrap();
+        let job = lab.homing.submit(wavering(way.to_owned())).await.unwrap();
+        if way == "early" {
+            // Everything recorded was come to: the children that are left belong to the closing join.
+            assert!(lab.turning(job.outcome()).await.unwrap().is_empty());
+        } else {
+            let view = lab.observe(job.id(), "standing still", |view| {
+                view.reason.as_ref().is_some_and(|reason| reason.contains("drifted"))
+            });
+            let reason = lab.turning(view).await.reason.unwrap();
+            assert!(reason.contains(text), "{way}: {reason}");
+            assert_eq!(lab.turning(job.outcome()).await.unwrap(), [0, 1, 2], "{way}");
+        }
+        lab.turning(worker.shutdown(Duration::from_secs(20))).await;
+    }
+    lab.close([]).await;
+}
+
+#[task]
+async fn handle_first(State(probe): State<Probe>) -> Result<(u64, Vec<u64>)> {
+    let mut set = JoinSet::new();
+    let first = set.spawn(gated(1)).await?;
+    set.spawn(gated(2)).await?;
+    set.spawn(gated(3)).await?;
+    let first = first.await?;
+    assert_eq!(set.len(), 2);
+    probe.hit("handle");
+    let mut rest = Vec::new();
+    while let Some(value) = set.join_next().await {
+        rest.push(value?);
+        assert_eq!(set.len() + rest.len(), 2);
+    }
+    Ok((first, rest))
+}
+
+#[task]
+async fn next_first(State(probe): State<Probe>) -> Result<Vec<u64>> {
+    let mut set = JoinSet::new();
+    let first = set.spawn(gated(1)).await?;
+    set.spawn(gated(2)).await?;
+    let Some(next) = set.join_next().await else { return Ok(Vec::new()) };
+    let next = next?;
+    assert_eq!(set.len(), 1);
+    let again = crate::select! { value = &first => value? };
+    probe.hit("handle");
+    assert_eq!(set.len(), 1, "what was given is not given again");
+    let Some(last) = set.join_next().await else { return Ok(Vec::new()) };
+    assert!(set.join_next().await.is_none());
+    let values = vec![next, again, last?, first.await?];
+    assert!(set.is_empty());
+    Ok(values)
+}
+
+/// A handle and then `join_next`, or the other way round: each outcome is given out once, and the wait
+/// for a child that is still open waits.
+pub async fn g07_handles_and_join_next_share_the_ends(lab: Lab) {
+    let worker = lab.worker().register(handle_first).register(next_first).register(gated);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(handle_first()).await.unwrap();
+    let children = children_when(&lab, job.id().root(), 3).await;
+    lab.probe.open("gate 1");
+    lab.probe.hits("handle", 1).await;
+    let view = lab.reaches(job.id(), TaskState::Waiting).await;
+    assert_eq!(view.reason, None);
+    lab.probe.open("gate 3");
+    lab.reaches(children[2].id, TaskState::Succeeded).await;
+    lab.probe.open("gate 2");
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), (1, vec![3, 2]));
+    let probe = Probe::default();
+    worker.shutdown(Duration::from_secs(5)).await;
+    let worker = lab.homing.worker().state(probe.clone());
+    let worker = worker.resident(if lab.is_resident() { 9 } else { 0 });
+    let worker = worker.register(next_first).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(next_first()).await.unwrap();
+    probe.open("gate 1");
+    probe.hits("handle", 1).await;
+    let view = lab.reaches(job.id(), TaskState::Waiting).await;
+    assert_eq!(view.reason, None);
+    probe.open("gate 2");
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), [1, 1, 2, 1]);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn returning_early(State(probe): State<Probe>) -> Result<u64> {
+    let mut set = JoinSet::new();
+    let first = set.spawn(gated(1)).await?;
+    set.spawn(gated(2)).await?;
+    set.join_next().await;
+    let value = first.await?;
+    probe.hit("returned");
+    Ok(value)
+}
+
+/// The closing join waits for the child whose outcome nobody was given, however the others were.
+pub async fn g09_the_closing_join_knows_what_was_given(lab: Lab) {
+    let worker = lab.worker().register(returning_early).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(returning_early()).await.unwrap();
+    lab.probe.open("gate 1");
+    lab.probe.hits("returned", 1).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.probe.open("gate 2");
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), 1);
+    assert_eq!(lab.homing.task(job.id()).await.unwrap().children.open(), 0);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn bearing_anything(policy: FailurePolicy, joins: bool) -> Result<Vec<u64>> {
+    let mut set = JoinSet::new().policy(policy);
+    for n in 1..=3 {
+        set.spawn(gated(n)).await?;
+    }
+    if joins { Ok(set.join_all().await?) } else { Ok(Vec::new()) }
+}
+
+/// "Any number" is a number like others: no wait is answered before the children have ended.
+pub async fn policies_take_any_number(lab: Lab) {
+    let worker = lab.worker().register(bearing_anything).register(gated).start().await.unwrap();
+    let mut jobs = Vec::new();
+    for failures in [u64::MAX, u64::MAX - 1, i64::MAX as u64] {
+        for joins in [true, false] {
+            let call = bearing_anything(FailurePolicy::Tolerate { failures }, joins);
+            jobs.push((joins, lab.homing.submit(call).await.unwrap()));
+        }
+    }
+    for (_, job) in &jobs {
+        children_when(&lab, job.id().root(), 3).await;
+        lab.reaches(job.id(), TaskState::Waiting).await;
+    }
+    for n in 1..=3 {
+        lab.probe.open(&format!("gate {n}"));
+    }
+    for (joins, job) in jobs {
+        let expected = if joins { vec![1, 2, 3] } else { Vec::new() };
+        assert_eq!(lab.turning(job.outcome()).await.unwrap(), expected);
+        assert_eq!(lab.homing.task(job.id()).await.unwrap().children.open(), 0);
+    }
+    lab.close([worker]).await;
+}

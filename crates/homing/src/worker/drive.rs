@@ -1,0 +1,79 @@
+//! Runs a driver, and notices its death.
+//!
+//! Bodies are polled under `catch_unwind`; what else a driver does is not. Should it panic there, or be dropped
+//! where it stands, its task must not stay `running` under a worker that lives.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::body::{Driver, panic_text};
+use super::mailbox::Mailbox;
+use super::outbox::Posting;
+use super::{Shared, Slot};
+use crate::id::TaskId;
+use crate::state::stall_pause;
+use crate::store::{Claimed, Event, Unit};
+
+/// Runs a claimed task until its end, its last park here, or the loss of its token.
+pub(super) async fn drive(
+    shared: Arc<Shared>,
+    claimed: Claimed,
+    mailbox: Arc<Mailbox>,
+    slot: Arc<Slot>,
+) {
+    let (task, attempt, stalls) = (claimed.task, claimed.attempt, claimed.stalls);
+    let kind = shared.definitions.get(claimed.kind.as_str()).map_or("", |kind| kind.name);
+    let mut guard = Guard {
+        shared: Arc::clone(&shared),
+        mailbox: Arc::clone(&mailbox),
+        task,
+        kind,
+        attempt,
+        stalls,
+        last: Some(Event::HandBack),
+    };
+    let driver = Driver::new(shared, claimed, mailbox, slot);
+    guard.last = match AssertUnwindSafe(driver.run()).catch_unwind().await {
+        Ok(()) => None,
+        Err(panic) => {
+            let reason =
+                format!("the worker panicked while it drove the task: {}", panic_text(&*panic));
+            tracing::error!(%task, kind, reason, "the task stands still");
+            let due = guard.shared.store.clock().now().after(stall_pause(stalls));
+            Some(Event::Stall { reason, due })
+        }
+    };
+}
+
+/// Says a task's last word for its driver, unless that has come to its end.
+struct Guard {
+    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
+    task: TaskId,
+    kind: &'static str,
+    attempt: u32,
+    stalls: u32,
+    /// What is to be said.
+    last: Option<Event>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(event) = self.last.take() else { return };
+        let Self { shared, mailbox, task, .. } = self;
+        // The token may be another than the driver began with: its future was parked and went on.
+        let held = shared.bodies().get(task).cloned();
+        let Some((token, _)) = held.filter(|(_, own)| Arc::ptr_eq(own, mailbox)) else { return };
+        shared.forget_body(*task, token);
+        shared.outbox.post(Posting {
+            unit: Arc::new(Unit { task: *task, token, renew: false, events: vec![event] }),
+            units: 1,
+            mailbox: Arc::clone(mailbox),
+            kind: self.kind.to_owned(),
+            attempt: self.attempt,
+            stalls: self.stalls,
+        });
+    }
+}

@@ -1,0 +1,298 @@
+//! Rows that nobody of this version wrote: a stored value that does not decode harms its own task alone.
+//! That one stands still and says why, the audit names it, and it goes on once the row is mended.
+#![cfg(all(feature = "testing", feature = "sqlite"))]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::Duration;
+
+use homing::{Because, Homing, JobFilter, Result, TaskId, TaskState, TaskView, task};
+
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;
+
+/// A store, and the way past it.
+enum Place {
+    Sqlite(tempfile::TempDir),
+    #[cfg(feature = "postgres")]
+    Postgres(String),
+}
+
+impl Place {
+    fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres() -> Self {
+        Self::Postgres(server::common_schema())
+    }
+
+    async fn open(&self) -> Homing {
+        let url = match self {
+            Self::Sqlite(directory) => format!("sqlite:{}/jobs.db", directory.path().display()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => url.clone(),
+        };
+        Homing::open(&url).await.unwrap()
+    }
+
+    /// Runs a statement that concerns a task: `{open}` is the table that its row moves in, `{job}` and
+    /// `{task}` are the two parts of its id.
+    fn doctor(&self, task: TaskId, sql: &str) {
+        let id = task.to_string();
+        let (job, local) =
+            id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
+        match self {
+            Self::Sqlite(directory) => {
+                let blob = |id: &str| format!("x'{}'", id.replace('-', ""));
+                let sql = sql.replace("{open}", "tasks").replace("{tasks}", "tasks");
+                let sql = sql.replace("{ended}", "tasks").replace("{records}", "records");
+                let sql = sql.replace("{job}", &blob(job)).replace("{task}", &blob(local));
+                let db = rusqlite::Connection::open(directory.path().join("jobs.db")).unwrap();
+                db.busy_timeout(Duration::from_secs(10)).unwrap();
+                assert_eq!(db.execute(&sql, ()).unwrap(), 1, "{sql}");
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                let schema = url.split("schema=").nth(1).unwrap();
+                let mut sql = sql.to_owned();
+                for table in ["open", "tasks", "ended", "records"] {
+                    sql = sql.replace(&format!("{{{table}}}"), &format!("{schema}.{table}"));
+                }
+                let sql = sql.replace("{job}", &format!("'{job}'"));
+                let sql = sql.replace("{task}", &format!("'{local}'"));
+                assert_eq!(server::psql(url, &format!("{sql} RETURNING 1")), "1", "{sql}");
+            }
+        }
+    }
+
+    /// A value of a task's row.
+    fn value(&self, task: TaskId, column: &str) -> String {
+        let id = task.to_string();
+        let (job, local) =
+            id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
+        match self {
+            Self::Sqlite(directory) => {
+                let blob = |id: &str| format!("x'{}'", id.replace('-', ""));
+                let db = rusqlite::Connection::open(directory.path().join("jobs.db")).unwrap();
+                let (job, local) = (blob(job), blob(local));
+                let sql =
+                    format!("SELECT {column} FROM tasks WHERE job = {job} AND local = {local}");
+                db.query_row(&sql, (), |row| row.get(0)).unwrap()
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                let schema = url.split("schema=").nth(1).unwrap();
+                let of = format!("job = '{job}' AND local = '{local}'");
+                server::psql(url, &format!("SELECT {column} FROM {schema}.open WHERE {of}"))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Postgres(url) = self {
+            server::drop_schema(url);
+        }
+    }
+}
+
+/// One test for each store that keeps rows.
+macro_rules! on_both {
+    ($($case:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Place::sqlite()).await;
+            })+
+        }
+        #[cfg(feature = "postgres")]
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Place::postgres()).await;
+            })+
+        }
+    };
+}
+
+on_both!(a_policy, waits, a_recorded_answer, an_entry_of_a_record, an_outcome);
+
+#[task]
+async fn plain(n: u64) -> Result<u64> {
+    Ok(n)
+}
+
+#[task]
+async fn child() -> Result<u64> {
+    Ok(homing::signal("go").await?)
+}
+
+#[task]
+async fn parent() -> Result<u64> {
+    Ok(homing::spawn(child()).await?.await?)
+}
+
+#[task]
+async fn stepping() -> Result<u64> {
+    let n = homing::step("one", async || Ok::<_, homing::Error>(1)).await?;
+    let more: u64 = homing::signal("go").await?;
+    Ok(n + more)
+}
+
+#[task(retries = 0)]
+async fn failing() -> Result<()> {
+    Err(homing::Error::msg("out of luck"))
+}
+
+/// A bound on hangs, never a measure.
+async fn observe(homing: &Homing, task: TaskId, wanted: impl Fn(&TaskView) -> bool) -> TaskView {
+    for _ in 0..3000 {
+        let view = homing.task(task).await.unwrap();
+        if wanted(&view) {
+            return view;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {:#?}", homing.task(task).await)
+}
+
+/// A task stands still and says what is wrong, and nobody else is harmed.
+async fn stands_still(homing: &Homing, task: TaskId, what: &str) {
+    observe(homing, task, |view| view.state == TaskState::Pending && view.stalls > 0).await;
+    let other = homing.submit(plain(7)).await.unwrap();
+    let other = tokio::time::timeout(Duration::from_secs(30), other.outcome()).await;
+    assert_eq!(other.unwrap().unwrap(), 7, "another job was harmed");
+    let why = homing.why(task).await.unwrap();
+    let Some(Because::Drift { reason, .. }) = why.because.first() else { panic!("{why:#?}") };
+    assert!(reason.contains(&task.to_string()) && reason.contains(what), "{reason}");
+    let breaches = homing.check().await.unwrap();
+    assert!(
+        breaches.iter().any(|breach| breach.task == task && breach.what.contains(what)),
+        "{breaches:#?}"
+    );
+}
+
+async fn is_sound(homing: &Homing) {
+    let breaches = homing.check().await.unwrap();
+    assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+async fn a_policy(place: Place) {
+    let homing = place.open().await;
+    let job = homing.submit(plain(1)).await.unwrap();
+    let root = TaskId::from(job.id());
+    place.doctor(root, "UPDATE {tasks} SET policy = '{' WHERE job = {job} AND local = {task}");
+    homing.worker().register(plain).start().await.unwrap();
+    stands_still(&homing, root, "its policy").await;
+    place.doctor(root, "UPDATE {tasks} SET policy = NULL WHERE job = {job} AND local = {task}");
+    assert_eq!(job.outcome().await.unwrap(), 1);
+    is_sound(&homing).await;
+}
+
+/// A parent that is parked on its child, and that child, which waits to be let go.
+async fn parked(homing: &Homing) -> (homing::JobHandle<u64>, TaskId, TaskId) {
+    homing.worker().register(parent).register(child).register(plain).start().await.unwrap();
+    let job = homing.submit(parent()).await.unwrap();
+    let root = TaskId::from(job.id());
+    observe(homing, root, |view| view.state == TaskState::Waiting).await;
+    let (children, _) = homing.children(root, homing::Cursor::default(), 0).await.unwrap();
+    let child = children[0].id;
+    observe(homing, child, |view| view.state == TaskState::Waiting).await;
+    (job, root, child)
+}
+
+async fn waits(place: Place) {
+    let homing = place.open().await;
+    let (job, root, child) = parked(&homing).await;
+    let before = place.value(root, "waits");
+    let set = "UPDATE {open} SET waits = 'WAITS' WHERE job = {job} AND local = {task}";
+    place.doctor(root, &set.replace("WAITS", &before.replacen(':', ";", 1)));
+    let view = homing.task(root).await.unwrap();
+    assert!(view.reason.is_some_and(|reason| reason.contains("its waits")), "it is shown");
+    assert_eq!(homing.jobs(JobFilter::default()).await.unwrap().len(), 1);
+    homing.signal(child, "go", &5).await.unwrap();
+    observe(&homing, child, |view| view.state == TaskState::Succeeded).await;
+    stands_still(&homing, root, "its waits").await;
+    place.doctor(root, &set.replace("WAITS", &before));
+    assert_eq!(job.outcome().await.unwrap(), 5);
+    is_sound(&homing).await;
+}
+
+async fn a_recorded_answer(place: Place) {
+    let homing = place.open().await;
+    let (job, root, child) = parked(&homing).await;
+    let seq = homing.task(root).await.unwrap().waits[0].seq;
+    let add = "INSERT INTO {records} (job, task, seq, place, entry) VALUES ({job}, {task}, SEQ, 'x', '{')";
+    place.doctor(root, &add.replace("SEQ", &seq.to_string()));
+    homing.signal(child, "go", &5).await.unwrap();
+    stands_still(&homing, root, &format!("entry {seq} of its record")).await;
+    place.doctor(root, "DELETE FROM {records} WHERE job = {job} AND task = {task} AND place = 'x'");
+    assert_eq!(job.outcome().await.unwrap(), 5);
+    is_sound(&homing).await;
+}
+
+async fn an_entry_of_a_record(place: Place) {
+    let homing = place.open().await;
+    let start = || homing.worker().register(stepping).register(plain).resident(0).start();
+    start().await.unwrap();
+    let job = homing.submit(stepping()).await.unwrap();
+    let root = TaskId::from(job.id());
+    observe(&homing, root, |view| view.state == TaskState::Waiting).await;
+    let set =
+        "UPDATE {records} SET entry = 'ENTRY' WHERE job = {job} AND task = {task} AND seq = 1";
+    place.doctor(root, &set.replace("ENTRY", r#"{"step":1"#));
+    job.signal("go", &2).await.unwrap();
+    observe(&homing, root, |view| view.stalls > 0).await;
+    let why = homing.why(root).await.unwrap();
+    let Some(Because::Drift { reason, .. }) = why.because.first() else { panic!("{why:#?}") };
+    let named = format!("entry 1 of the record of task {root}");
+    assert!(reason.contains(&named), "{reason}");
+    let other = homing.submit(plain(7)).await.unwrap();
+    assert_eq!(other.outcome().await.unwrap(), 7);
+    place.doctor(root, &set.replace("ENTRY", r#"{"step":"1"}"#));
+    assert_eq!(job.outcome().await.unwrap(), 3);
+    is_sound(&homing).await;
+}
+
+async fn an_outcome(place: Place) {
+    let homing = place.open().await;
+    homing.worker().register(failing).start().await.unwrap();
+    let job = homing.submit(failing()).await.unwrap();
+    job.outcome().await.unwrap_err();
+    let root = TaskId::from(job.id());
+    place.doctor(root, "UPDATE {ended} SET outcome = '{' WHERE job = {job} AND local = {task}");
+    let view = homing.task(root).await.unwrap();
+    let failure = view.failure.unwrap();
+    assert!(failure.message.contains("does not decode"), "{failure}");
+    let jobs = homing.jobs(JobFilter::default()).await.unwrap();
+    assert!(jobs[0].failure.as_ref().unwrap().message.contains("does not decode"), "{jobs:#?}");
+    is_sound(&homing).await;
+}
+
+/// An answer whose place PostgreSQL cannot hold once made every claim of the lane fail, for ever.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_place_with_a_zero_byte() {
+    let place = Place::postgres();
+    let homing = place.open().await;
+    let (job, root, child) = parked(&homing).await;
+    let before = place.value(root, "waits");
+    let set = "UPDATE {open} SET waits = 'WAITS' WHERE job = {job} AND local = {task}";
+    let broken = before.replacen(r#""place":""#, r#""place":"\u0000"#, 1);
+    assert_ne!(before, broken);
+    place.doctor(root, &set.replace("WAITS", &broken));
+    homing.signal(child, "go", &5).await.unwrap();
+    observe(&homing, root, |view| view.stalls > 0).await;
+    let other = homing.submit(plain(7)).await.unwrap();
+    assert_eq!(other.outcome().await.unwrap(), 7);
+    let why = homing.why(root).await.unwrap();
+    let Some(Because::Drift { reason, .. }) = why.because.first() else { panic!("{why:#?}") };
+    assert!(reason.contains("zero byte"), "{reason}");
+    place.doctor(root, &set.replace("WAITS", &before));
+    assert_eq!(job.outcome().await.unwrap(), 5);
+    is_sound(&homing).await;
+}

@@ -1,0 +1,118 @@
+//! One `Homing` used from several runtimes, as a `static` in tests of `#[tokio::test]` is: those that end, and
+//! those that nobody drives for a while, take nothing from the others.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homing::store::memory::Memory;
+use homing::{Clock, Homing, State, task};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken as Gate;
+
+/// A bound on hangs, never a measure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[task]
+async fn double(n: u64) -> homing::Result<u64> {
+    Ok(2 * n)
+}
+
+#[task]
+async fn gated(n: u64, State(gate): State<Gate>) -> homing::Result<u64> {
+    gate.cancelled().await;
+    Ok(n)
+}
+
+/// A runtime on one thread: it goes on only while something is blocked on.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Stores with a worker on a runtime of its own, each with the gate of its tasks.
+fn stores() -> (Runtime, Vec<(Homing, Gate)>, tempfile::TempDir) {
+    let workers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let stores = workers.block_on(async {
+        let memory = Homing::over(Arc::new(Memory::new(Clock::System)));
+        let sqlite = Homing::open(&url).await.unwrap();
+        let mut stores = Vec::new();
+        for homing in [memory, sqlite] {
+            let gate = Gate::new();
+            let worker = homing.worker().register(double).register(gated).state(gate.clone());
+            worker.start().await.unwrap();
+            stores.push((homing, gate));
+        }
+        stores
+    });
+    (workers, stores, directory)
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("it hangs"))
+}
+
+/// The watch had begun on a runtime that ended before it was polled: everybody waited for ever.
+#[test]
+fn a_runtime_that_ends_after_it_submitted() {
+    let (_workers, stores, _directory) = stores();
+    for (homing, _) in &stores {
+        let first = runtime();
+        let job = first.block_on(async { homing.submit(double(4)).await.unwrap() });
+        drop(first);
+        assert_eq!(runtime().block_on(soon(job.outcome())).unwrap(), 8);
+        let another = homing.job::<u64>(job.id());
+        assert_eq!(runtime().block_on(soon(another.outcome())).unwrap(), 8);
+    }
+}
+
+/// Those who waited on another runtime were once told that the store is closed.
+#[test]
+fn a_runtime_that_ends_while_others_wait() {
+    let (_workers, stores, _directory) = stores();
+    for (homing, gate) in &stores {
+        let first = runtime();
+        let (job, other) = first.block_on(async {
+            let job = homing.submit(gated(1)).await.unwrap();
+            let other = homing.submit(gated(2)).await.unwrap();
+            // The watch begins here.
+            let waited = tokio::time::timeout(Duration::from_millis(20), other.outcome()).await;
+            assert!(waited.is_err());
+            (job, other)
+        });
+        let (asked, heard) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                runtime().block_on(async {
+                    let mut outcome = std::pin::pin!(job.outcome());
+                    let polled = tokio::time::timeout(Duration::from_millis(20), outcome.as_mut());
+                    assert!(polled.await.is_err(), "the gate is shut");
+                    asked.send(()).unwrap();
+                    soon(outcome).await
+                })
+            });
+            heard.recv().unwrap();
+            drop(first);
+            gate.cancel();
+            assert_eq!(waiting.join().unwrap().unwrap(), 1);
+        });
+        assert_eq!(runtime().block_on(soon(other.outcome())).unwrap(), 2);
+    }
+}
+
+/// A runtime on one thread whose thread does something else drives no watcher.
+#[test]
+fn a_runtime_that_nobody_drives() {
+    let (_workers, stores, _directory) = stores();
+    for (homing, _) in &stores {
+        let first = runtime();
+        let job = first.block_on(async { homing.submit(double(5)).await.unwrap() });
+        assert_eq!(runtime().block_on(soon(job.outcome())).unwrap(), 10);
+        // Driven again, it takes nothing away.
+        let again = first.block_on(async { homing.submit(double(6)).await.unwrap() });
+        assert_eq!(first.block_on(soon(again.outcome())).unwrap(), 12);
+    }
+}
