@@ -32,6 +32,10 @@ examples:
 sim SEED:
     scripts/test sim {{SEED}}
 
+# Whole workers simulated: as CI does, so many seeds, or `seed N`.
+simulate *ARGS:
+    scripts/test simulate {{ARGS}}
+
 # The crash tests, 200 kills each (long).
 crash-sweep:
     scripts/test crash-sweep

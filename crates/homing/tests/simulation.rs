@@ -12,6 +12,10 @@ use homing::store::{Store, memory::Memory};
 use homing::testing::simulation::{self, Opener, Tally};
 use homing::{Clock, Homing, OpenError};
 
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;
+
 type Opening<'a> =
     std::pin::Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, OpenError>> + Send + 'a>>;
 
@@ -43,6 +47,22 @@ impl Opener for OnSqlite {
         let path: PathBuf = self.directory.path().join(format!("{file}.db"));
         // No power is cut here, so no commit needs to wait for the disk.
         let url = format!("sqlite:{}?synchronous=off", path.display());
+        Box::pin(async move { Ok(Arc::clone(Homing::open_with(&url, clock).await?.store())) })
+    }
+}
+
+/// A fresh schema each time.
+#[cfg(feature = "postgres")]
+struct OnPostgres;
+
+#[cfg(feature = "postgres")]
+impl Opener for OnPostgres {
+    fn pause(&self) {
+        tokio::time::pause();
+    }
+
+    fn open(&self, clock: Clock) -> Opening<'_> {
+        let url = server::with_option(&server::common_schema(), "pool=3");
         Box::pin(async move { Ok(Arc::clone(Homing::open_with(&url, clock).await?.store())) })
     }
 }
@@ -82,11 +102,17 @@ fn simulate(opener: &dyn Opener, usual: u64) {
 
 #[test]
 fn memory() {
-    simulate(&InMemory, 2_000);
+    simulate(&InMemory, 3_000);
 }
 
 #[test]
 fn sqlite() {
     let directory = tempfile::tempdir().unwrap();
     simulate(&OnSqlite { directory, files: AtomicU64::new(0) }, 100);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres() {
+    simulate(&OnPostgres, 15);
 }

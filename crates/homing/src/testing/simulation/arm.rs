@@ -56,7 +56,9 @@ impl<'s> Armed<'s> {
     /// Waits for one thing by itself.
     pub(super) async fn alone(
         scope: &'s mut Scope<'_>,
-        target: Target, timeout: Option<u64>) -> Answered {
+        target: Target,
+        timeout: Option<u64>,
+    ) -> Answered {
         if let (Wait::Taken(_), Some(handle), None) = (target.wait, target.handle, timeout)
             && let Some(handle) = scope.handles[handle].0.take()
         {
@@ -118,7 +120,9 @@ impl<'s> Armed<'s> {
             (Wait::Settled(_), _, Some(set)) => Self::Settled(timed!(set.join_settled())),
             (Wait::First(_), _, Some(set)) => Self::First(timed!(set.join_first())),
             (Wait::Some(_, count), _, Some(set)) => Self::Some(timed!(set.join_some(count))),
-            (Wait::Signal(name), ..) => Self::Signal(timed!(crate::signal(&format!("signal {name}")))),
+            (Wait::Signal(name), ..) => {
+                Self::Signal(timed!(crate::signal(&format!("signal {name}"))))
+            }
             (Wait::Sleep(ms), ..) => Self::Sleep(crate::sleep(Duration::from_millis(ms))),
             (other, ..) => unreachable!("{other:?} has nothing to wait for"),
         }

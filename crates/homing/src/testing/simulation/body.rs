@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::arm::{Armed, Target};
-use super::family::{Family, Told};
-use super::ledger::{Ledger, Observation, Returned, Spot};
+use super::family::Family;
+use super::ledger::{Ledger, Returned, Spot};
 use super::line::{Gate, Line, PANIC};
-use super::plan::{Ending, Failing, Program, Statement, Wait};
+use super::plan::{Failing, Program, Statement};
 use super::{Out, sim};
-use crate::error::JoinError;
-use crate::waiting::{Boxed, race};
+use crate::waiting::Boxed;
 use crate::{Error, JoinHandle, JoinSet, Result, TaskId};
 
 /// Where a body runs: its worker's line to the store, and the ledger of all.
@@ -32,7 +30,14 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
     let task = crate::id();
     let number = site.ledger.began(task);
     site.ledger.note(|| format!("run {number} of {task} begins"));
-    let run = Run { site, task, number, sum: AtomicU64::new(0), open: Mutex::default(), lines: Mutex::default() };
+    let run = Run {
+        site,
+        task,
+        number,
+        sum: AtomicU64::new(0),
+        open: Mutex::default(),
+        lines: Mutex::default(),
+    };
     let mut scope = Scope::new(&run, String::new(), true);
     let done = scope.all(&program.body).await;
     scope.leave();
@@ -40,9 +45,12 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
     match done {
         Ok(()) => {
             let token = ledger.token();
-            let take = |list: &Mutex<_>| std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner));
+            let take = |list: &Mutex<_>| {
+                std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner))
+            };
             let open = take(&run.open);
-            let lines = std::mem::take(&mut *run.lines.lock().unwrap_or_else(PoisonError::into_inner));
+            let lines =
+                std::mem::take(&mut *run.lines.lock().unwrap_or_else(PoisonError::into_inner));
             ledger.book().returned.entry(task).or_default().push(Returned { token, open, lines });
             ledger.note(|| format!("run {number} of {task} returns {token}"));
             Ok(Out { task, token, sum: run.sum.load(Ordering::SeqCst) })
@@ -58,9 +66,9 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
 }
 
 /// One run of one body.
-struct Run {
-    site: Site,
-    task: TaskId,
+pub(super) struct Run {
+    pub(super) site: Site,
+    pub(super) task: TaskId,
     number: u64,
     /// Of all that it saw: the same in every run.
     sum: AtomicU64,
@@ -69,15 +77,15 @@ struct Run {
 }
 
 /// An error, and whether it is final.
-type Stopped = (Error, bool);
+pub(super) type Stopped = (Error, bool);
 
 /// A branch of a body: the sets and handles it has.
 pub(super) struct Scope<'r> {
-    run: &'r Run,
+    pub(super) run: &'r Run,
     prefix: String,
     main: bool,
     /// Every generation of every set; the first is that of children spawned without a set.
-    families: Vec<Family>,
+    pub(super) families: Vec<Family>,
     pub(super) sets: Vec<(JoinSet<Out>, usize)>,
     pub(super) handles: Vec<(Option<JoinHandle<Out>>, usize, TaskId)>,
 }
@@ -88,7 +96,7 @@ impl<'r> Scope<'r> {
         Self { run, prefix, main, families, sets: Vec::new(), handles: Vec::new() }
     }
 
-    fn ledger(&self) -> &'r Ledger {
+    pub(super) fn ledger(&self) -> &'r Ledger {
         &self.run.site.ledger
     }
 
@@ -101,14 +109,14 @@ impl<'r> Scope<'r> {
         self.run.open.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
     }
 
-    fn saw(&self, spot: &Spot, what: &str) {
+    pub(super) fn saw(&self, spot: &Spot, what: &str) {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in spot.1.bytes().chain(what.bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
         self.run.sum.fetch_add(hash, Ordering::SeqCst);
         self.ledger().note(|| format!("run {} sees {} at {}", self.run.number, what, spot.1));
-        self.ledger().saw_answer(spot, what.to_owned());
+        self.ledger().saw_answer(spot, what);
     }
 
     fn all<'a>(&'a mut self, body: &'a [Statement]) -> Boxed<'a, Result<(), Stopped>> {
@@ -129,7 +137,8 @@ impl<'r> Scope<'r> {
         for (set, family) in &self.sets {
             let (is, left) = (set.len(), self.families[*family].left().count());
             if is != left {
-                self.ledger().fault(format!("{set:?} of {} has {is} left, not {left}", self.run.task));
+                self.ledger()
+                    .fault(format!("{set:?} of {} has {is} left, not {left}", self.run.task));
             }
         }
     }
@@ -147,7 +156,9 @@ impl<'r> Scope<'r> {
                     self.wait(target, *ending, spot).await?;
                 }
             }
-            Statement::Select(first, second, ending) => self.select(*first, *second, *ending, spot).await?,
+            Statement::Select(first, second, ending) => {
+                self.select(*first, *second, *ending, spot).await?;
+            }
             Statement::Branches(branches) => self.branches(branches, &spot).await?,
             Statement::Abort(n) => {
                 if let Some((handle, _, child)) = pick(&self.handles, *n)
@@ -175,7 +186,7 @@ impl<'r> Scope<'r> {
         match statement {
             Statement::Step { fails, takes } => self.step(*fails, *takes, &spot).await?,
             Statement::Blocking => self.blocking(&spot).await?,
-            Statement::Transaction => self.step(0, 0, &spot).await?,
+            Statement::Transaction => self.transaction(&spot).await?,
             Statement::Now => {
                 crate::now().await.map_err(misuse)?;
             }
@@ -218,7 +229,13 @@ impl<'r> Scope<'r> {
         }
     }
 
-    async fn spawn(&mut self, set: Option<usize>, at: bool, child: &Program, spot: &Spot) -> Result<(), Stopped> {
+    async fn spawn(
+        &mut self,
+        set: Option<usize>,
+        at: bool,
+        child: &Program,
+        spot: &Spot,
+    ) -> Result<(), Stopped> {
         let mut call = sim(child.clone());
         if at {
             call = call.at(spot.1.clone());
@@ -265,6 +282,26 @@ impl<'r> Scope<'r> {
         Ok(())
     }
 
+    /// A transaction of the body's own, where the store has such.
+    async fn transaction(&self, spot: &Spot) -> Result<(), Stopped> {
+        #[cfg(feature = "postgres")]
+        if crate::store::Store::transactions(&*self.run.site.line).is_some() {
+            let (site, number) = (&self.run.site, self.run.number);
+            let mut still = None;
+            let work = async |tx: &tokio_postgres::Transaction<'_>| {
+                still = Some(TimeStandsStill::new());
+                ran(site, number, spot);
+                tx.execute("SELECT 1", &[]).await?;
+                Ok::<_, Error>(site.ledger.token())
+            };
+            let token = crate::transaction("transaction", work).await;
+            drop(still);
+            self.saw_step(spot, token.map_err(|error| (error, false))?);
+            return Ok(());
+        }
+        self.step(0, 0, spot).await
+    }
+
     fn saw_step(&self, spot: &Spot, token: u64) {
         self.ledger().saw_step(spot, token);
         self.saw(spot, &format!("the step's {token}"));
@@ -272,16 +309,22 @@ impl<'r> Scope<'r> {
 
     async fn branches(&mut self, branches: &[Program], spot: &Spot) -> Result<(), Stopped> {
         let run = self.run;
-        let mut all: Vec<_> = branches.iter().enumerate().map(|(n, branch)| {
-            let mut scope = Scope::new(run, format!("{}.{n}.", spot.1), false);
-            async move {
-                let done = scope.all(&branch.body).await;
-                scope.leave();
-                done
-            }
-        }).collect();
+        let mut all: Vec<_> = branches
+            .iter()
+            .enumerate()
+            .map(|(n, branch)| {
+                let mut scope = Scope::new(run, format!("{}.{n}.", spot.1), false);
+                async move {
+                    let done = scope.all(&branch.body).await;
+                    scope.leave();
+                    done
+                }
+            })
+            .collect();
         let done = if all.len() == 2 {
-            let (Some(second), Some(first)) = (all.pop(), all.pop()) else { unreachable!("there are two") };
+            let (Some(second), Some(first)) = (all.pop(), all.pop()) else {
+                unreachable!("there are two")
+            };
             let (first, second) = crate::join!(first, second);
             vec![first, second]
         } else {
@@ -289,133 +332,21 @@ impl<'r> Scope<'r> {
         };
         done.into_iter().collect()
     }
-
-    /// What a wait is about, if there is such a thing.
-    fn target(&self, wait: Wait) -> Option<Target> {
-        let set = |n: usize| (!self.sets.is_empty()).then(|| n % self.sets.len());
-        let handle = |n: usize| {
-            let n = (!self.handles.is_empty()).then(|| n % self.handles.len())?;
-            self.handles[n].0.as_ref().map(|_| n)
-        };
-        Some(match wait {
-            Wait::Handle(n) => Target { wait, set: None, handle: Some(handle(n)?) },
-            Wait::Taken(n) => Target { wait, set: None, handle: Some(handle(n)?) },
-            Wait::Next(n) | Wait::All(n) | Wait::Settled(n) | Wait::First(n) | Wait::Some(n, _) => {
-                Target { wait, set: Some(set(n)?), handle: None }
-            }
-            Wait::Signal(_) | Wait::Sleep(_) => Target { wait, set: None, handle: None },
-        })
-    }
-
-    fn announce(&self, wait: Wait) {
-        if let Wait::Signal(name) = wait {
-            self.ledger().book().wanted.insert((self.run.task, name));
-        }
-    }
-
-    async fn wait(&mut self, target: Target, ending: Ending, spot: Spot) -> Result<(), Stopped> {
-        self.announce(target.wait);
-        let (told, error) = Armed::alone(self, target, ending.timeout).await;
-        self.answered(target, told, &spot, 0);
-        stop(error, ending)
-    }
-
-    async fn select(&mut self, first: Wait, second: Wait, ending: Ending, spot: Spot) -> Result<(), Stopped> {
-        let targets: Vec<Target> = [first, second].into_iter().filter_map(|wait| self.target(wait)).collect();
-        let both = targets.len() == 2 && (targets[0].set.is_none() || targets[0].set != targets[1].set);
-        let Some(first) = targets.first().copied() else { return Ok(()) };
-        self.announce(first.wait);
-        let second = both.then(|| targets[1]);
-        if let Some(second) = second {
-            self.announce(second.wait);
-        }
-        let (mut a, mut b) = Armed::two(self, first, second, ending.timeout);
-        // This is what `select!` expands to.
-        let winner = match &mut b {
-            Some(b) => race(&mut [a.arm(), b.arm()]).await,
-            None => race(&mut [a.arm()]).await,
-        };
-        let index = winner.index;
-        let won = match b {
-            Some(b) if index == 1 => b,
-            _ => a,
-        };
-        let (told, error) = won.settle(winner).await;
-        let target = if index == 0 { first } else { targets[1] };
-        self.answered(target, told, &spot, index);
-        stop(error, ending)
-    }
-
-    /// Holds an answer against the model, and changes the model.
-    fn answered(&mut self, target: Target, told: Told, spot: &Spot, index: usize) {
-        for (child, token) in told.values() {
-            self.ledger().saw_value(child, token);
-        }
-        self.saw(spot, &format!("arm {index}: {told:?}"));
-        match &told {
-            Told::Strange(text) => self.ledger().fault(format!("{spot:?} is told: {text}")),
-            Told::Signal(value) => self.ledger().saw_signal(spot, *value),
-            _ => {}
-        }
-        let family = match (target.set, target.handle) {
-            (Some(set), _) => self.sets[set].1,
-            (_, Some(handle)) => self.handles[handle].1,
-            (None, None) => return,
-        };
-        let child = target.handle.map(|handle| self.handles[handle].2);
-        if told != Told::TimedOut {
-            let (verb, count) = target.verb();
-            let seen = Observation { verb, count, family: self.families[family].clone(), child, told: told.clone() };
-            self.ledger().book().observations.entry(spot.clone()).or_insert(seen);
-            self.take(target, family, &told, spot);
-        }
-        if matches!(target.wait, Wait::Taken(_)) && let Some(handle) = target.handle {
-            self.handles[handle].0 = None;
-        }
-    }
-
-    fn take(&mut self, target: Target, family: usize, told: &Told, spot: &Spot) {
-        let model = &mut self.families[family];
-        match target.wait {
-            Wait::Handle(_) | Wait::Taken(_) => {
-                if let Some(child) = told.child() {
-                    model.give(child);
-                }
-            }
-            Wait::Next(_) => {
-                let right = match told.child() {
-                    Some(child) => model.give(child),
-                    None => model.left().next().is_none(),
-                };
-                if !right {
-                    self.run.site.ledger.fault(format!("{spot:?} gave out {told:?} of {model:?}"));
-                }
-            }
-            Wait::All(_) | Wait::Settled(_) | Wait::First(_) | Wait::Some(..) => {
-                let aborts = match target.wait {
-                    Wait::Settled(_) => false,
-                    Wait::All(_) => matches!(told, Told::Failed(_)),
-                    _ => true,
-                };
-                if aborts {
-                    self.run.site.ledger.book().given_up.extend(&model.children);
-                }
-                model.dealt = true;
-                let fresh = Family::new(model.policy);
-                if let Some(set) = target.set {
-                    self.sets[set].1 = self.families.len();
-                    self.families.push(fresh);
-                }
-            }
-            Wait::Signal(_) | Wait::Sleep(_) => {}
-        }
-    }
 }
 
-fn stop(error: Option<JoinError>, ending: Ending) -> Result<(), Stopped> {
-    match error {
-        Some(error) if ending.passed_on => Err((error.into(), true)),
-        _ => Ok(()),
+/// Time does not jump while blocking work runs: so it stands still while a server is waited for.
+#[cfg(feature = "postgres")]
+struct TimeStandsStill(
+    #[expect(dead_code, reason = "dropping it ends the work")] std::sync::mpsc::Sender<()>,
+);
+
+#[cfg(feature = "postgres")]
+impl TimeStandsStill {
+    fn new() -> Self {
+        let (end, ended) = std::sync::mpsc::channel();
+        // An error is what ends it: the sender was dropped.
+        drop(tokio::task::spawn_blocking(move || ended.recv().is_err()));
+        Self(end)
     }
 }
 
@@ -438,6 +369,8 @@ async fn gate(site: &Site) {
 fn ran(site: &Site, number: u64, spot: &Spot) {
     site.ledger.note(|| format!("run {number} runs the step {}", spot.1));
     if site.ledger.was_seen(spot) && site.line.holds(spot.0) {
-        site.ledger.fault(format!("the step {spot:?} runs again in run {number}, after its result was seen"));
+        site.ledger.fault(format!(
+            "the step {spot:?} runs again in run {number}, after its result was seen"
+        ));
     }
 }

@@ -144,8 +144,9 @@ impl Ledger {
     }
 
     /// A wait was answered: alike in every run.
-    pub(super) fn saw_answer(&self, spot: &Spot, answer: String) {
-        let before = self.book().answers.entry(spot.clone()).or_insert_with(|| answer.clone()).clone();
+    pub(super) fn saw_answer(&self, spot: &Spot, answer: &str) {
+        let before =
+            self.book().answers.entry(spot.clone()).or_insert_with(|| answer.to_owned()).clone();
         if before != answer {
             self.fault(format!("the answer at {spot:?} was {before} and is {answer}"));
         }

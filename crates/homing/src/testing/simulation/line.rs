@@ -15,9 +15,11 @@ use tokio::sync::watch;
 
 use super::ledger::Ledger;
 use super::plan::Faults;
-use crate::id::{TaskId, WorkerId};
 use crate::error::Reason;
-use crate::store::{End, Error, Event, Exchange, Heartbeat, Hints, Refusal, Reply, Store, Unit, Verb};
+use crate::id::{TaskId, WorkerId};
+use crate::store::{
+    End, Error, Event, Exchange, Heartbeat, Hints, Refusal, Reply, Store, Unit, Verb,
+};
 use crate::testing::random::Random;
 
 /// What stands in the text of everything this line makes up.
@@ -174,7 +176,10 @@ impl Line {
             self.ledger.note(|| {
                 let answers: Vec<_> = claimed.answers.iter().map(|a| (&a.place, a.arm)).collect();
                 let (attempt, records) = (claimed.attempt, claimed.records);
-                format!("{worker} claims {} attempt {attempt} records {records} {answers:?}", claimed.task)
+                format!(
+                    "{worker} claims {} attempt {attempt} records {records} {answers:?}",
+                    claimed.task
+                )
             });
         }
         for (task, refusal) in &reply.refused {
@@ -192,14 +197,14 @@ impl Line {
     /// Decides what is refused or revoked, and takes it out of the exchange.
     fn doctor(&self, exchange: Exchange) -> (Exchange, Vec<(TaskId, Refusal)>) {
         let key = (exchange.worker, exchange.number);
-        let known = self.state().decided.clone().filter(|(worker, number, _)| (*worker, *number) == key);
-        let decided = match known {
-            Some((.., decided)) => decided,
-            None => {
-                let decided = self.decide(&exchange);
-                self.state().decided = Some((key.0, key.1, decided.clone()));
-                decided
-            }
+        let known =
+            self.state().decided.clone().filter(|(worker, number, _)| (*worker, *number) == key);
+        let decided = if let Some((.., decided)) = known {
+            decided
+        } else {
+            let decided = self.decide(&exchange);
+            self.state().decided = Some((key.0, key.1, decided.clone()));
+            decided
         };
         let (mut units, mut refused, mut revoked) = (Vec::new(), Vec::new(), BTreeSet::new());
         for unit in exchange.units {
@@ -231,7 +236,10 @@ impl Line {
         for unit in &exchange.units {
             let has = |of: fn(&Event) -> bool| unit.events.iter().any(of);
             let says = has(|event| {
-                matches!(event, Event::Record { .. } | Event::Log(_) | Event::End(_) | Event::Park { .. })
+                matches!(
+                    event,
+                    Event::Record { .. } | Event::Log(_) | Event::End(_) | Event::Park { .. }
+                )
             });
             let spawns = has(|event| matches!(event, Event::Spawn(_)));
             let decision = if self.happens(self.faults.revoked) {

@@ -1,8 +1,8 @@
 //! Simulation of whole workers: seeded bodies of every verb, run by several real workers under time that
 //! jumps, over a store that by seed refuses, delays, loses and lies.
 //!
-//! `plan` is what a case says, `generate` makes one from a seed, `body` does what a program says with the
-//! verbs a user has, `family` is the naive model it holds them against. `line` stands between each
+//! `plan` is what a case says, `generate` makes one from a seed, `body` and `waits` do what a program says
+//! with the verbs a user has, `family` is the naive model it holds them against. `line` stands between each
 //! worker and the store, `world` kills, freezes and replaces workers. `ledger` keeps what bodies saw
 //! outside the store, `verdict` judges it at the end, and `shrink` makes a failing case small.
 //!
@@ -28,6 +28,7 @@ mod line;
 mod plan;
 mod shrink;
 mod verdict;
+mod waits;
 mod world;
 
 use body::Site;
@@ -105,7 +106,8 @@ pub fn run(seed: u64, opener: &dyn Opener, whole: bool) -> std::result::Result<T
     if faults.is_empty() {
         return Ok(tally);
     }
-    let (case, ledger) = if whole { (case, ledger) } else { shrink::smallest(case, ledger, opener) };
+    let (case, ledger) =
+        if whole { (case, ledger) } else { shrink::smallest(case, ledger, opener) };
     let book = ledger.book();
     let trace: Vec<&str> = book.trace.iter().map(String::as_str).collect();
     Err(Box::new(Flaw {
@@ -119,7 +121,7 @@ pub fn run(seed: u64, opener: &dyn Opener, whole: bool) -> std::result::Result<T
 /// Runs a case on a runtime of its own.
 fn play(case: &Case, opener: &dyn Opener) -> Arc<ledger::Ledger> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_time().build();
+    let runtime = builder.enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
     runtime.block_on(async {
         opener.pause();

@@ -10,7 +10,11 @@ use super::plan::{Case, Faults, Program, Statement};
 const RUNS: usize = 600;
 
 /// The smallest case that was found to fail, and its ledger.
-pub(super) fn smallest(case: Case, ledger: Arc<Ledger>, opener: &dyn Opener) -> (Case, Arc<Ledger>) {
+pub(super) fn smallest(
+    case: Case,
+    ledger: Arc<Ledger>,
+    opener: &dyn Opener,
+) -> (Case, Arc<Ledger>) {
     let (mut case, mut ledger, mut left) = (case, ledger, RUNS);
     loop {
         let mut changed = false;
@@ -79,7 +83,8 @@ fn without(case: &Case, change: impl FnOnce(&mut Case)) -> Case {
 }
 
 fn rates(faults: &mut Faults) -> [&mut u64; 9] {
-    let Faults { requests, replies, late, revoked, unfit, drift, hints, heartbeats, reads } = faults;
+    let Faults { requests, replies, late, revoked, unfit, drift, hints, heartbeats, reads } =
+        faults;
     [requests, replies, late, revoked, unfit, drift, hints, heartbeats, reads]
 }
 
@@ -105,7 +110,8 @@ fn statements(statement: &Statement) -> Vec<Statement> {
     match statement {
         Statement::Spawn { set, at, child } => {
             let spawn = |at, child| Statement::Spawn { set: *set, at, child };
-            let mut all: Vec<_> = programs(child).into_iter().map(|child| spawn(*at, child)).collect();
+            let mut all: Vec<_> =
+                programs(child).into_iter().map(|child| spawn(*at, child)).collect();
             if *at {
                 all.push(spawn(false, child.clone()));
             }

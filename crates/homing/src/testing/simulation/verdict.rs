@@ -50,7 +50,10 @@ pub(super) fn judge(store: &dyn Store, ledger: &Ledger) {
     let observations: Vec<_> = ledger.book().observations.clone().into_iter().collect();
     for (spot, seen) in &observations {
         if let Err(text) = ends.observation(seen) {
-            ledger.fault(format!("{spot:?}, {}: {text}; it was told {:?} of {:?}", seen.verb, seen.told, seen.family));
+            ledger.fault(format!(
+                "{spot:?}, {}: {text}; it was told {:?} of {:?}",
+                seen.verb, seen.told, seen.family
+            ));
         }
     }
     let begun = ledger.book().begun.clone();
@@ -92,11 +95,13 @@ impl Ends<'_> {
         }
         let (mut number, mut by) = (0, None);
         if let Some(parent) = view.parent {
-            let child = now(self.store.child(parent, task.local)).map_err(|error| error.to_string())?;
+            let child =
+                now(self.store.child(parent, task.local)).map_err(|error| error.to_string())?;
             let child = child.ok_or(format!("{task} is no child of its parent"))?;
             (number, by) = (child.end.unwrap_or(0), child.cancelled_by);
         }
-        let value: Option<Out> = view.value.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let value: Option<Out> =
+            view.value.as_deref().and_then(|text| serde_json::from_str(text).ok());
         let token = value.filter(|out| out.task == task).map(|out| out.token);
         if token.is_some() != (view.state == TaskState::Succeeded) {
             return Err(format!("{task} is {} with the value {:?}", view.state, view.value));
@@ -223,7 +228,9 @@ impl Ends<'_> {
                     None => self.lines(task, run),
                 }
             }
-            TaskState::Failed if book.failed.contains_key(&task) || book.unfit.contains(&task) => Ok(()),
+            TaskState::Failed if book.failed.contains_key(&task) || book.unfit.contains(&task) => {
+                Ok(())
+            }
             TaskState::Failed => {
                 for run in returned.into_iter().flatten() {
                     if self.broken(run)?.is_some() {

@@ -22,7 +22,7 @@ use crate::{Homing, TaskState, Worker};
 /// A worker's lease: short, so that it often runs out.
 const LEASE: Duration = Duration::from_secs(2);
 /// How long everything may take once it is calm.
-const PATIENCE: Duration = Duration::from_secs(1_200);
+const PATIENCE: Duration = Duration::from_mins(20);
 
 /// A worker's place, and who has it.
 struct Post {
@@ -137,7 +137,9 @@ impl World<'_> {
                 What::Freeze { worker, whole, lasts } => {
                     let Some(Some(post)) = self.posts.get(worker) else { continue };
                     let line = Arc::clone(&post.line);
-                    if line.gate.send_replace(if whole { Gate::Frozen } else { Gate::Shut }) != Gate::Open {
+                    if line.gate.send_replace(if whole { Gate::Frozen } else { Gate::Shut })
+                        != Gate::Open
+                    {
                         continue;
                     }
                     tokio::spawn(async move {
@@ -146,7 +148,9 @@ impl World<'_> {
                     });
                 }
                 What::Replace { worker, patience, back } => {
-                    let Some(post) = self.posts.get_mut(worker).and_then(Option::take) else { continue };
+                    let Some(post) = self.posts.get_mut(worker).and_then(Option::take) else {
+                        continue;
+                    };
                     self.gone.push(post.alive);
                     self.departures.push(tokio::spawn(async move {
                         post.worker.shutdown(Duration::from_millis(patience)).await;
@@ -199,7 +203,8 @@ impl World<'_> {
                 continue;
             }
             self.signals += 1;
-            let _ = now(self.store.signal(task, format!("signal {name}"), self.signals.to_string()));
+            let _ =
+                now(self.store.signal(task, format!("signal {name}"), self.signals.to_string()));
         }
     }
 
@@ -248,7 +253,7 @@ impl World<'_> {
             }
             tokio::time::sleep(turn).await;
             waited += turn;
-            turn = (turn * 5 / 4).min(Duration::from_secs(60));
+            turn = (turn * 5 / 4).min(Duration::from_mins(1));
         }
     }
 
@@ -290,7 +295,7 @@ impl World<'_> {
         let posts: Vec<Post> = self.posts.drain(..).flatten().collect();
         let leave = async {
             for post in &posts {
-                post.worker.shutdown(Duration::from_secs(60)).await;
+                post.worker.shutdown(Duration::from_mins(1)).await;
             }
             for departure in self.departures.drain(..) {
                 let _ = departure.await;
