@@ -36,6 +36,10 @@ sim SEED:
 mutants *PATHS:
     scripts/test mutants {{PATHS}}
 
+# Whole workers simulated: as CI does, so many seeds, or `seed N`.
+simulate *ARGS:
+    scripts/test simulate {{ARGS}}
+
 # The crash tests, 200 seeds of each kind (long).
 crash-sweep:
     scripts/test crash-sweep

@@ -63,6 +63,9 @@ pub enum Clock {
     System,
     /// A clock that a test turns.
     Manual(ManualClock),
+    /// A clock that goes with the paused time of a test's runtime.
+    #[cfg(feature = "testing")]
+    Simulated(SimulatedClock),
     /// The clock of the server that all of a store's processes have in common.
     Server(ServerClock),
 }
@@ -73,6 +76,8 @@ impl Clock {
         match self {
             Self::System => system_now(),
             Self::Manual(clock) => *clock.now.borrow(),
+            #[cfg(feature = "testing")]
+            Self::Simulated(clock) => clock.now(),
             Self::Server(clock) => clock.now(),
         }
     }
@@ -85,12 +90,41 @@ impl Clock {
                 // The sender lives in the clock that is borrowed here, so the channel cannot close.
                 let _ = clock.now.subscribe().wait_for(|now| *now >= time).await;
             }
+            #[cfg(feature = "testing")]
+            Self::Simulated(clock) => {
+                // The timers of the runtime are as fine as a millisecond.
+                while clock.now() < time {
+                    tokio::time::sleep(time.since(clock.now())).await;
+                }
+            }
             Self::Server(clock) => {
                 // What is known of the server's clock may change meanwhile.
                 while clock.now() < time {
                     tokio::time::sleep(time.since(clock.now())).await;
                 }
             }
+        }
+    }
+}
+
+impl Clock {
+    /// Whether a test tells the time: then a store must not ask a server for it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_told(&self) -> bool {
+        match self {
+            Self::Manual(_) => true,
+            #[cfg(feature = "testing")]
+            Self::Simulated(_) => true,
+            Self::System | Self::Server(_) => false,
+        }
+    }
+
+    /// Whether all that waits for it must run on the runtime whose time it goes with.
+    pub(crate) fn is_simulated(&self) -> bool {
+        match self {
+            #[cfg(feature = "testing")]
+            Self::Simulated(_) => true,
+            Self::System | Self::Manual(_) | Self::Server(_) => false,
         }
     }
 }
@@ -110,10 +144,10 @@ static AHEAD: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
     seconds.map_or(0, |seconds: i64| seconds.saturating_mul(1_000_000))
 });
 
-/// A stopwatch for intervals that concern this process alone.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+/// A stopwatch for intervals that concern this process alone. It is tokio's, so that it stands still with
+/// the paused time of a simulation; elsewhere the two are one.
 pub(crate) fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+    tokio::time::Instant::now().into_std()
 }
 
 /// A clock that stands still until it is turned.
@@ -148,6 +182,35 @@ impl Default for ManualClock {
     /// A clock that shows the first instant of 2026.
     fn default() -> Self {
         Self::starting_at(Time(1_767_225_600_000_000))
+    }
+}
+
+/// A clock that goes with the time of the tokio runtime it was made on, which a simulation pauses: it jumps
+/// to the next timer whenever nothing else is left to do.
+///
+/// A store's own threads have no part in that runtime: they see what it showed when somebody on the
+/// runtime last looked.
+#[cfg(feature = "testing")]
+#[derive(Debug, Clone)]
+pub struct SimulatedClock {
+    base: tokio::time::Instant,
+    shown: Arc<AtomicI64>,
+}
+
+#[cfg(feature = "testing")]
+impl SimulatedClock {
+    /// A clock that shows the first instant of 2026 now. Made on the runtime whose time it follows.
+    pub fn starting_now() -> Self {
+        let start = ManualClock::default().now();
+        Self { base: tokio::time::Instant::now(), shown: Arc::new(AtomicI64::new(start.0)) }
+    }
+
+    fn now(&self) -> Time {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let now = ManualClock::default().now().after(self.base.elapsed());
+            self.shown.fetch_max(now.0, Ordering::SeqCst);
+        }
+        Time(self.shown.load(Ordering::SeqCst))
     }
 }
 

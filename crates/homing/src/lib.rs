@@ -91,6 +91,8 @@ pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{
     Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why,
 };
+#[cfg(feature = "testing")]
+pub use clock::SimulatedClock;
 pub use clock::{Clock, ManualClock, Time};
 pub use combine::{
     Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,

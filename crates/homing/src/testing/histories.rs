@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::actor::Actor;
-use self::random::Random;
 use crate::clock::{Clock, ManualClock, Time};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::store::read::{JobFilter, Status};
 use crate::store::{Claim, Exchange, Heartbeat, NewJob, NewTask, Policy, Store, Verb};
+use crate::testing::random::Random;
 
 mod actor;
-mod random;
 mod unit;
 
 const KINDS: [&str; 3] = ["fetch", "write", "publish"];

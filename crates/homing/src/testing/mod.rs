@@ -14,8 +14,10 @@ pub mod faulty;
 pub mod histories;
 mod over;
 mod probe;
+mod random;
 pub mod refusing;
 pub mod scripted;
+pub mod simulation;
 pub mod transcript;
 
 pub use probe::Probe;

@@ -97,7 +97,7 @@ macro_rules! over {
                 &self,
                 task: $crate::id::TaskId,
             ) -> $crate::store::Verb<'_, Option<$crate::id::Token>> {
-                self.inner.parking(task)
+                self.pass("parking", move |inner| inner.parking(task))
             }
             fn hints(&self) -> &$crate::store::Hints {
                 self.heard()

@@ -156,7 +156,10 @@ impl Conversation {
         let due = self.due.unwrap_or(Time::NEVER);
         // While it drains there may be nothing but the end of its patience to wait for.
         let poll = if running { limits::POLL } else { Duration::from_millis(20) };
+        // Biased, so that chance has no part in it and a simulation repeats itself. Whichever reason comes
+        // first, the exchange that follows has all that the others would have asked for.
         tokio::select! {
+            biased;
             () = self.shared.outbox.notified() => {}
             () = self.shared.slot_freed.notified(), if running => {}
             _ = self.ready.changed(), if running => self.look = true,

@@ -43,6 +43,11 @@ pub(super) fn start(shared: &Arc<Shared>) {
             }
         }
     };
+    if shared.store.clock().is_simulated() {
+        // In a simulation time, and with it the order of all that happens, is the runtime's.
+        tokio::spawn(beat);
+        return;
+    }
     let spawned =
         std::thread::Builder::new().name("homing-heartbeat".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

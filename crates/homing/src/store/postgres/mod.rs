@@ -253,7 +253,7 @@ impl Shared {
 
     /// The time, where a test has taken it in hand.
     fn manual_now(&self) -> Option<Time> {
-        matches!(self.clock, Clock::Manual(_)).then(|| self.clock.now())
+        self.clock.is_told().then(|| self.clock.now())
     }
 
     fn killed(&self) -> Vec<WorkerId> {

@@ -120,7 +120,7 @@ struct Caller<'c> {
 
 impl Caller<'_> {
     async fn submit(mut self, clock: &Clock, job: &NewJob) -> Result<Submitted, Error> {
-        let manual = matches!(clock, Clock::Manual(_)).then(|| clock.now());
+        let manual = clock.is_told().then(|| clock.now());
         let hash = Hash(job.task.hash);
         let rows = self.run(LOOK, vec![&manual, &job.id, &job.task.kind, &hash]).await?;
         let row = rows.first().map_or(&[][..], Vec::as_slice);

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::actor::Held;
-use super::random::Random;
 use super::{History, SETS, SIGNALS, Step};
 use crate::error::{Failure, Reason};
 use crate::id::{Local, TaskId};
 use crate::log::Level;
 use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Signalled, Unit};
+use crate::testing::random::Random;
 use crate::wait::{Condition, Wait};
 
 impl History {

@@ -128,7 +128,8 @@ async fn a_large_job_is_pruned_in_bounded_steps() {
     let first = store.prune(clock_now(&store)).await.unwrap();
     assert_eq!((first.jobs, first.more), (0, true));
     assert_eq!(store.job(job).await.unwrap().unwrap().counts.cancelled, 12_001);
-    assert!(!store.retry(job).await.unwrap(), "what is being removed is not reopened");
+    let retry = store.retry(job, false).await.unwrap();
+    assert_eq!(retry, crate::store::Retry::Removing, "what is being removed is not reopened");
     assert_eq!(store.submit(vec![new_job("large")]).await.unwrap(), [Submitted::Existing(job)]);
     let second = store.prune(clock_now(&store)).await.unwrap();
     assert_eq!((second.jobs, second.more), (1, false));

@@ -1,0 +1,178 @@
+//! The ledger: what bodies saw, kept outside every store.
+//!
+//! Its order is total. What contradicts itself is a fault at once: a step that runs although its result was
+//! seen, two answers at one place, two values of one child. What only the end can tell (who had ended by
+//! then, and how) is kept as observations for [`verdict`](super::verdict).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::family::{Family, Told};
+use crate::clock::{Clock, Time};
+use crate::id::{JobId, TaskId};
+
+/// Lines of the trace that are kept.
+const TRACE: usize = 300;
+
+/// A place in a task's body.
+pub(super) type Spot = (TaskId, String);
+
+/// What one wait told, and what its set was before.
+#[derive(Debug, Clone)]
+pub(super) struct Observation {
+    pub(super) verb: &'static str,
+    /// How many successes were asked for.
+    pub(super) count: usize,
+    pub(super) family: Family,
+    /// The child of a handle.
+    pub(super) child: Option<TaskId>,
+    pub(super) told: Told,
+}
+
+/// A value that a body returned, and the sets it left open.
+#[derive(Debug, Clone)]
+pub(super) struct Returned {
+    pub(super) token: u64,
+    pub(super) open: Vec<Family>,
+    /// Lines the run said.
+    pub(super) lines: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) faults: Vec<String>,
+    pub(super) trace: VecDeque<String>,
+    /// Tasks whose bodies have begun, in that order.
+    pub(super) begun: Vec<TaskId>,
+    pub(super) runs: u64,
+    tokens: u64,
+    tries: BTreeMap<Spot, u32>,
+    seen: BTreeMap<Spot, u64>,
+    answers: BTreeMap<Spot, String>,
+    values: BTreeMap<TaskId, u64>,
+    pub(super) observations: BTreeMap<Spot, Observation>,
+    pub(super) returned: BTreeMap<TaskId, Vec<Returned>>,
+    /// Tasks whose bodies failed for good, and with what.
+    pub(super) failed: BTreeMap<TaskId, String>,
+    /// Children that a body aborted, and children a wait aborted by its policy.
+    pub(super) aborted: BTreeSet<TaskId>,
+    pub(super) given_up: BTreeSet<TaskId>,
+    /// Signals that somebody waits for, and those that were sent.
+    pub(super) wanted: BTreeSet<(TaskId, u8)>,
+    pub(super) signals: BTreeMap<u64, Spot>,
+    /// Jobs that a worker spoke of.
+    pub(super) jobs: BTreeSet<JobId>,
+    pub(super) detached: BTreeMap<Spot, JobId>,
+    /// Tasks of which the store refused a unit as unfit.
+    pub(super) unfit: BTreeSet<TaskId>,
+    /// Tasks somebody cancelled.
+    pub(super) cancelled: BTreeSet<TaskId>,
+}
+
+/// What bodies saw.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    book: Mutex<Book>,
+    clock: Clock,
+    start: Time,
+}
+
+impl Ledger {
+    pub(super) fn new(clock: Clock) -> Self {
+        let start = clock.now();
+        Self { book: Mutex::default(), clock, start }
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+        let at = self.clock.now().since(self.start).as_millis();
+        let mut book = self.book();
+        if book.trace.len() == TRACE {
+            book.trace.pop_front();
+        }
+        book.trace.push_back(format!("{at:>6} {}", line()));
+    }
+
+    pub(super) fn fault(&self, text: String) {
+        self.note(|| format!("FAULT {text}"));
+        self.book().faults.push(text);
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.book().faults.is_empty()
+    }
+
+    /// A body begins; the number of the run.
+    pub(super) fn began(&self, task: TaskId) -> u64 {
+        let mut book = self.book();
+        if !book.begun.contains(&task) {
+            book.begun.push(task);
+        }
+        book.runs += 1;
+        book.runs
+    }
+
+    /// How often a body came to a place before, this time not counted.
+    pub(super) fn tries(&self, spot: &Spot) -> u32 {
+        let mut book = self.book();
+        let tries = book.tries.entry(spot.clone()).or_default();
+        *tries += 1;
+        *tries - 1
+    }
+
+    /// Whether a step's result was seen before.
+    pub(super) fn was_seen(&self, spot: &Spot) -> bool {
+        self.book().seen.contains_key(spot)
+    }
+
+    /// A token that nobody had before.
+    pub(super) fn token(&self) -> u64 {
+        let mut book = self.book();
+        book.tokens += 1;
+        book.tokens
+    }
+
+    /// A step returned its result.
+    pub(super) fn saw_step(&self, spot: &Spot, token: u64) {
+        let before = *self.book().seen.entry(spot.clone()).or_insert(token);
+        if before != token {
+            self.fault(format!("the step {spot:?} returned {before} and then {token}"));
+        }
+    }
+
+    /// A wait was answered: alike in every run.
+    pub(super) fn saw_answer(&self, spot: &Spot, answer: &str) {
+        let before =
+            self.book().answers.entry(spot.clone()).or_insert_with(|| answer.to_owned()).clone();
+        if before != answer {
+            self.fault(format!("the answer at {spot:?} was {before} and is {answer}"));
+        }
+    }
+
+    /// A parent or the store told a child's value.
+    pub(super) fn saw_value(&self, child: TaskId, token: u64) {
+        let (before, returned) = {
+            let mut book = self.book();
+            let before = *book.values.entry(child).or_insert(token);
+            let returned = book.returned.get(&child);
+            (before, returned.is_some_and(|all| all.iter().any(|one| one.token == token)))
+        };
+        if before != token {
+            self.fault(format!("the value of {child} was {before} and is {token}"));
+        }
+        if !returned {
+            self.fault(format!("the value {token} of {child} was returned by no run of it"));
+        }
+    }
+
+    /// A signal's value answered a wait: one wait only.
+    pub(super) fn saw_signal(&self, spot: &Spot, value: u64) {
+        let before = self.book().signals.entry(value).or_insert_with(|| spot.clone()).clone();
+        if before != *spot {
+            self.fault(format!("the signal {value} answered {before:?} and {spot:?}"));
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! After a run: whether what the bodies saw and what the store has are one story.
+//!
+//! Everything has ended, so every child's end, its order and its value are known for good. From these
+//! the model tells what each wait had to answer, and how each task had to end.
+
+use std::collections::BTreeMap;
+
+use super::Out;
+use super::family::{Family, Told};
+use super::ledger::{Book, Ledger, Observation, Returned, Spot};
+use super::line::now;
+use crate::TaskState;
+use crate::id::{JobId, TaskId};
+use crate::join_set::FailurePolicy;
+use crate::store::{CancelledBy, Store};
+
+/// How a task ended.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) state: TaskState,
+    /// Its number among the ended children of its set.
+    number: u64,
+    by: Option<CancelledBy>,
+    token: Option<u64>,
+    parent: Option<TaskId>,
+}
+
+impl Ended {
+    fn is_aborted(&self) -> bool {
+        self.by.is_some_and(CancelledBy::is_parent)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.state != TaskState::Succeeded && !self.is_aborted()
+    }
+
+    /// What a wait has to tell of it.
+    fn told(&self, child: TaskId) -> Told {
+        match self.token {
+            Some(token) => Told::Value(child, token),
+            None if self.is_aborted() => Told::Aborted(child),
+            None => Told::Failed(child),
+        }
+    }
+}
+
+/// Judges a run by its ledger and its store; faults go into the ledger.
+pub(super) fn judge(store: &dyn Store, ledger: &Ledger) {
+    let mut ends = Ends { store, known: BTreeMap::new() };
+    let observations: Vec<_> = ledger.book().observations.clone().into_iter().collect();
+    for (spot, seen) in &observations {
+        if let Err(text) = ends.observation(seen) {
+            ledger.fault(format!(
+                "{spot:?}, {}: {text}; it was told {:?} of {:?}",
+                seen.verb, seen.told, seen.family
+            ));
+        }
+    }
+    let begun = ledger.book().begun.clone();
+    for task in &begun {
+        let judged = ends.task(*task, &ledger.book());
+        if let Err(text) = judged {
+            ledger.fault(format!("{task}: {text}"));
+        }
+        if let Some(token) = ends.of(*task).ok().and_then(|end| end.token) {
+            ledger.saw_value(*task, token);
+        }
+    }
+    let detached: Vec<(Spot, JobId)> = ledger.book().detached.clone().into_iter().collect();
+    for (spot, job) in detached {
+        // What a body detached and nobody committed before it failed for good never was.
+        let succeeded = ends.of(spot.0).is_ok_and(|end| end.state == TaskState::Succeeded);
+        if succeeded && ends.of(job.root()).is_err() {
+            ledger.fault(format!("{spot:?} detached {job}, which the store does not know"));
+        }
+    }
+}
+
+struct Ends<'s> {
+    store: &'s dyn Store,
+    known: BTreeMap<TaskId, Ended>,
+}
+
+type Judged = Result<(), String>;
+
+impl Ends<'_> {
+    fn of(&mut self, task: TaskId) -> Result<Ended, String> {
+        if let Some(known) = self.known.get(&task) {
+            return Ok(known.clone());
+        }
+        let view = now(self.store.task(task)).map_err(|error| error.to_string())?;
+        let view = view.ok_or(format!("{task} is not in the store"))?;
+        if !view.state.is_ended() {
+            return Err(format!("{task} has not ended: it is {}", view.state));
+        }
+        let (mut number, mut by) = (0, None);
+        if let Some(parent) = view.parent {
+            let child =
+                now(self.store.child(parent, task.local)).map_err(|error| error.to_string())?;
+            let child = child.ok_or(format!("{task} is no child of its parent"))?;
+            (number, by) = (child.end.unwrap_or(0), child.cancelled_by);
+        }
+        let value: Option<Out> =
+            view.value.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let token = value.filter(|out| out.task == task).map(|out| out.token);
+        if token.is_some() != (view.state == TaskState::Succeeded) {
+            return Err(format!("{task} is {} with the value {:?}", view.state, view.value));
+        }
+        let ended = Ended { state: view.state, number, by, token, parent: view.parent };
+        self.known.insert(task, ended.clone());
+        Ok(ended)
+    }
+
+    /// The children of a set that were not given out, in the order they ended.
+    fn in_order(&mut self, family: &Family) -> Result<Vec<(TaskId, Ended)>, String> {
+        let mut left = Vec::new();
+        for child in family.left() {
+            left.push((child, self.of(child)?));
+        }
+        left.sort_by_key(|(_, end)| end.number);
+        Ok(left)
+    }
+
+    /// The loss that was one too many, if there was one.
+    fn breaking(&mut self, family: &Family) -> Result<Option<TaskId>, String> {
+        let mut given_lost = 0;
+        for child in &family.given {
+            given_lost += u64::from(self.of(*child)?.is_lost());
+        }
+        let allowed = match family.policy {
+            FailurePolicy::FailFast => 0,
+            FailurePolicy::Tolerate { failures } => failures,
+            FailurePolicy::ToleratePercent { percent } => {
+                (family.children.len() as f64 * percent / 100.0).floor() as u64
+            }
+            FailurePolicy::Require { successes } => {
+                (family.children.len() as u64).saturating_sub(successes).saturating_sub(given_lost)
+            }
+        };
+        let left = self.in_order(family)?;
+        let mut lost = left.into_iter().filter(|(_, end)| end.is_lost());
+        Ok(lost.nth(allowed as usize).map(|(child, _)| child))
+    }
+
+    /// Whether a set that requires successes has too few.
+    fn too_few(&mut self, family: &Family) -> Result<bool, String> {
+        let FailurePolicy::Require { successes } = family.policy else { return Ok(false) };
+        let mut count = 0;
+        for child in &family.children {
+            count += u64::from(self.of(*child)?.state == TaskState::Succeeded);
+        }
+        Ok(count < successes)
+    }
+
+    fn observation(&mut self, seen: &Observation) -> Judged {
+        let family = &seen.family;
+        match seen.verb {
+            "await" => {
+                let child = seen.child.ok_or("a handle without a child")?;
+                same(&self.of(child)?.told(child), &seen.told)
+            }
+            "join_next" => match self.in_order(family)?.first() {
+                Some((child, end)) => same(&end.told(*child), &seen.told),
+                None => same(&Told::Nothing, &seen.told),
+            },
+            "join_settled" => {
+                let mut all = Vec::new();
+                for child in family.left() {
+                    all.push(self.of(child)?.told(child));
+                }
+                same(&Told::Many(all), &seen.told)
+            }
+            "join_all" => self.join_all(seen),
+            "join_first" | "join_some" => self.join_some(seen),
+            _ => Ok(()),
+        }
+    }
+
+    fn join_all(&mut self, seen: &Observation) -> Judged {
+        let family = &seen.family;
+        if let Some(child) = self.breaking(family)? {
+            return same(&Told::Failed(child), &seen.told);
+        }
+        if self.too_few(family)? {
+            return same(&Told::TooFew, &seen.told);
+        }
+        let mut all = Vec::new();
+        for child in family.left() {
+            let told = self.of(child)?.told(child);
+            all.extend(matches!(told, Told::Value(..)).then_some(told));
+        }
+        same(&Told::Many(all), &seen.told)
+    }
+
+    fn join_some(&mut self, seen: &Observation) -> Judged {
+        let left = self.in_order(&seen.family)?;
+        let succeeded = left.iter().filter(|(_, end)| end.token.is_some());
+        let values: Vec<_> =
+            succeeded.take(seen.count).map(|(child, end)| end.told(*child)).collect();
+        let out_of_reach = left.iter().filter(|(_, end)| end.token.is_none()).count();
+        match &seen.told {
+            Told::Value(..) => same(&Told::Many(values), &Told::Many(vec![seen.told.clone()])),
+            Told::Many(_) => same(&Told::Many(values), &seen.told),
+            Told::Failed(child) => {
+                let end = self.of(*child)?;
+                let right = end.is_lost() && seen.count == 1;
+                if right { Ok(()) } else { Err(format!("{child} is {end:?}")) }
+            }
+            Told::TooFew if left.len() < seen.count => Ok(()),
+            Told::TooFew if left.len() - out_of_reach < seen.count => Ok(()),
+            other => Err(format!("{other:?} though {} of {} succeeded", values.len(), left.len())),
+        }
+    }
+
+    /// Whether a task ended as its bodies did.
+    fn task(&mut self, task: TaskId, book: &Book) -> Judged {
+        let end = self.of(task)?;
+        let returned = book.returned.get(&task);
+        match end.state {
+            TaskState::Succeeded => {
+                let run = returned.into_iter().flatten().find(|run| Some(run.token) == end.token);
+                let run = run.ok_or(format!("its value {:?} was returned by no run", end.token))?;
+                if book.failed.contains_key(&task) {
+                    return Err(format!("it succeeded though {:?}", book.failed.get(&task)));
+                }
+                match self.broken(run)? {
+                    Some(child) => Err(format!("it succeeded though its child {child} was lost")),
+                    None => self.lines(task, run),
+                }
+            }
+            TaskState::Failed if book.failed.contains_key(&task) || book.unfit.contains(&task) => {
+                Ok(())
+            }
+            TaskState::Failed => {
+                for run in returned.into_iter().flatten() {
+                    if self.broken(run)?.is_some() {
+                        return Ok(());
+                    }
+                }
+                let view = now(self.store.task(task)).ok().flatten();
+                Err(format!("it failed for no reason: {:?}", view.and_then(|view| view.failure)))
+            }
+            _ => self.cancelled(task, &end, book),
+        }
+    }
+
+    fn cancelled(&mut self, task: TaskId, end: &Ended, book: &Book) -> Judged {
+        let parent = end.parent.map(|parent| self.of(parent)).transpose()?;
+        let right = match end.by {
+            Some(CancelledBy::Abort) => book.aborted.contains(&task),
+            Some(CancelledBy::Policy) => book.given_up.contains(&task),
+            Some(CancelledBy::Parent) => {
+                parent.is_some_and(|parent| parent.state != TaskState::Succeeded)
+            }
+            Some(CancelledBy::User) | None => book.cancelled.contains(&task),
+        };
+        if right { Ok(()) } else { Err(format!("it was cancelled by {:?}, for no reason", end.by)) }
+    }
+
+    /// The child whose loss a set left open does not bear.
+    fn broken(&mut self, run: &Returned) -> Result<Option<TaskId>, String> {
+        for family in &run.open {
+            if let Some(child) = self.breaking(family)? {
+                return Ok(Some(child));
+            }
+            if family.left().next().is_some() && self.too_few(family)? {
+                return Ok(family.children.first().copied());
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every line that the last run said is in the log.
+    fn lines(&self, task: TaskId, run: &Returned) -> Judged {
+        if run.lines.is_empty() {
+            return Ok(());
+        }
+        let log = now(self.store.log(task.job, 0, 10_000)).map_err(|error| error.to_string())?;
+        let missing = run.lines.iter().find(|line| !log.iter().any(|own| own.message == **line));
+        missing.map_or(Ok(()), |line| Err(format!("the line `{line}` is not in the log")))
+    }
+}
+
+fn same(right: &Told, told: &Told) -> Judged {
+    if right == told { Ok(()) } else { Err(format!("the model says {right:?}")) }
+}

@@ -1,0 +1,162 @@
+//! The waits of a program: what each is about, what it told, and what the model says of that.
+
+use super::arm::{Armed, Target};
+use super::body::{Scope, Stopped};
+use super::family::{Family, Told};
+use super::ledger::{Observation, Spot};
+use super::plan::{Ending, Wait};
+use crate::Result;
+use crate::error::JoinError;
+use crate::waiting::race;
+
+impl Scope<'_> {
+    /// What a wait is about, if there is such a thing.
+    pub(super) fn target(&self, wait: Wait) -> Option<Target> {
+        let set = |n: usize| (!self.sets.is_empty()).then(|| n % self.sets.len());
+        let handle = |n: usize| {
+            let n = (!self.handles.is_empty()).then(|| n % self.handles.len())?;
+            self.handles[n].0.as_ref().map(|_| n)
+        };
+        Some(match wait {
+            Wait::Handle(n) | Wait::Taken(n) => {
+                Target { wait, set: None, handle: Some(handle(n)?) }
+            }
+            Wait::Next(n) | Wait::All(n) | Wait::Settled(n) | Wait::First(n) | Wait::Some(n, _) => {
+                Target { wait, set: Some(set(n)?), handle: None }
+            }
+            Wait::Signal(_) | Wait::Sleep(_) => Target { wait, set: None, handle: None },
+        })
+    }
+
+    fn announce(&self, wait: Wait) {
+        if let Wait::Signal(name) = wait {
+            self.ledger().book().wanted.insert((self.run.task, name));
+        }
+    }
+
+    pub(super) async fn wait(
+        &mut self,
+        target: Target,
+        ending: Ending,
+        spot: Spot,
+    ) -> Result<(), Stopped> {
+        self.announce(target.wait);
+        let (told, error) = Armed::alone(self, target, ending.timeout).await;
+        self.answered(target, &told, &spot, 0);
+        stop(error, ending)
+    }
+
+    pub(super) async fn select(
+        &mut self,
+        first: Wait,
+        second: Wait,
+        ending: Ending,
+        spot: Spot,
+    ) -> Result<(), Stopped> {
+        let targets: Vec<Target> =
+            [first, second].into_iter().filter_map(|wait| self.target(wait)).collect();
+        let both =
+            targets.len() == 2 && (targets[0].set.is_none() || targets[0].set != targets[1].set);
+        let Some(first) = targets.first().copied() else { return Ok(()) };
+        self.announce(first.wait);
+        let second = both.then(|| targets[1]);
+        if let Some(second) = second {
+            self.announce(second.wait);
+        }
+        let (mut a, mut b) = Armed::two(self, first, second, ending.timeout);
+        // This is what `select!` expands to.
+        let winner = match &mut b {
+            Some(b) => race(&mut [a.arm(), b.arm()]).await,
+            None => race(&mut [a.arm()]).await,
+        };
+        let index = winner.index;
+        let won = match b {
+            Some(b) if index == 1 => b,
+            _ => a,
+        };
+        let (told, error) = won.settle(winner).await;
+        let target = if index == 0 { first } else { targets[1] };
+        self.answered(target, &told, &spot, index);
+        stop(error, ending)
+    }
+
+    /// Holds an answer against the model, and changes the model.
+    fn answered(&mut self, target: Target, told: &Told, spot: &Spot, index: usize) {
+        for (child, token) in told.values() {
+            self.ledger().saw_value(child, token);
+        }
+        self.saw(spot, &format!("arm {index}: {told:?}"));
+        match told {
+            Told::Strange(text) => self.ledger().fault(format!("{spot:?} is told: {text}")),
+            Told::Signal(value) => self.ledger().saw_signal(spot, *value),
+            _ => {}
+        }
+        let family = match (target.set, target.handle) {
+            (Some(set), _) => self.sets[set].1,
+            (_, Some(handle)) => self.handles[handle].1,
+            (None, None) => return,
+        };
+        let child = target.handle.map(|handle| self.handles[handle].2);
+        if *told != Told::TimedOut {
+            let (verb, count) = target.verb();
+            let seen = Observation {
+                verb,
+                count,
+                family: self.families[family].clone(),
+                child,
+                told: told.clone(),
+            };
+            self.ledger().book().observations.entry(spot.clone()).or_insert(seen);
+            self.take(target, family, told, spot);
+        }
+        if matches!(target.wait, Wait::Taken(_))
+            && let Some(handle) = target.handle
+        {
+            self.handles[handle].0 = None;
+        }
+    }
+
+    fn take(&mut self, target: Target, family: usize, told: &Told, spot: &Spot) {
+        let model = &mut self.families[family];
+        match target.wait {
+            Wait::Handle(_) | Wait::Taken(_) => {
+                if let Some(child) = told.child() {
+                    model.give(child);
+                }
+            }
+            Wait::Next(_) => {
+                let right = match told.child() {
+                    Some(child) => model.give(child),
+                    None => model.left().next().is_none(),
+                };
+                if !right {
+                    self.run.site.ledger.fault(format!("{spot:?} gave out {told:?} of {model:?}"));
+                }
+            }
+            Wait::All(_) | Wait::Settled(_) | Wait::First(_) | Wait::Some(..) => {
+                let aborts = match target.wait {
+                    Wait::Settled(_) => false,
+                    Wait::All(_) => matches!(told, Told::Failed(_)),
+                    _ => true,
+                };
+                if aborts {
+                    self.run.site.ledger.book().given_up.extend(&model.children);
+                }
+                model.dealt = true;
+                let fresh = Family::new(model.policy);
+                if let Some(set) = target.set {
+                    self.sets[set].1 = self.families.len();
+                    self.families.push(fresh);
+                }
+            }
+            Wait::Signal(_) | Wait::Sleep(_) => {}
+        }
+    }
+}
+
+fn stop(error: Option<JoinError>, ending: Ending) -> Result<(), Stopped> {
+    match error {
+        Some(error) if ending.passed_on => Err((error.into(), true)),
+        _ => Ok(()),
+    }
+}
