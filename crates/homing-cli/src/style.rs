@@ -44,7 +44,7 @@ pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
 /// The escape sequence that a mark stands for.
 pub(crate) fn of_mark(mark: char) -> Option<String> {
     if mark == END {
-        return Some(format!("{:#}", BOLD));
+        return Some(format!("{BOLD:#}"));
     }
     MARKS.iter().find(|(own, _)| *own == mark).map(|(_, style)| style.to_string())
 }

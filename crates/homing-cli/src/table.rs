@@ -53,7 +53,7 @@ impl Table {
                 let after = if at + 1 == row.len() { "" } else { &after };
                 let gap = if at == 0 { "" } else { "  " };
                 let text = style::paint(*style, text);
-                line += &format!("{gap}{before}{text}{after}");
+                line.extend([gap, before.as_str(), text.as_str(), after]);
             }
             line.trim_end().to_owned()
         })

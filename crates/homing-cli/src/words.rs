@@ -159,25 +159,23 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// What a retry reopened, or would.
 pub(crate) fn retried(id: JobId, preview: bool, retried: &Retried) -> String {
     let verb = if preview { "would retry" } else { "retrying" };
-    let mut text =
-        format!("{verb} {id}: {} again", count(retried.reopened, "task runs", "tasks run"));
+    let reopened = count(retried.reopened, "task runs", "tasks run");
+    let mut parts = vec![format!("{verb} {id}: {reopened} again")];
     if retried.taken_back > 0 {
         let entries = count(retried.taken_back, "entry", "entries");
-        text.push_str(&format!(", {entries} of records taken back"));
+        parts.push(format!(", {entries} of records taken back"));
     }
     if retried.removed > 0 {
-        text.push_str(&format!(", {} removed", count(retried.removed, "task", "tasks")));
+        parts.push(format!(", {} removed", count(retried.removed, "task", "tasks")));
     }
     if preview {
-        for task in &retried.tasks {
-            text.push_str(&format!("\n  {task}"));
-        }
+        parts.extend(retried.tasks.iter().map(|task| format!("\n  {task}")));
         let more = retried.reopened.saturating_sub(retried.tasks.len() as u64);
         if more > 0 {
-            text.push_str(&format!("\n  and {more} more"));
+            parts.push(format!("\n  and {more} more"));
         }
     }
-    text
+    parts.concat()
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl Backoff {
         let hash =
             digest(&[b"jitter", task.job.as_bytes(), &task.local.0, &attempt.to_be_bytes()])[0];
         // Not by floats: the longest duration of all has no float.
-        full - full / 1024 * u32::from(hash)
+        full.saturating_sub(full / 1024 * u32::from(hash))
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
         }
         let (zero, max) = (Duration::ZERO, Duration::MAX);
         for attempt in 0..2_000 {
-            let longest = Backoff::exponential(max - Duration::from_nanos(1), max);
+            let longest = Backoff::exponential(max.saturating_sub(Duration::from_nanos(1)), max);
             assert!(longest.pause(u32::MAX, task, attempt) >= max / 4 * 3);
             assert_eq!(Backoff::exponential(zero, max).pause(u32::MAX, task, attempt), zero);
             assert_eq!(Backoff::exponential(max, zero).pause(attempt, task, attempt), max);

@@ -53,7 +53,7 @@ fn unstyled(text: &str) -> String {
         let (numbers, after) = part.split_at(end);
         match after.strip_prefix('m').filter(|_| numbers != "35") {
             Some(after) => rest += after,
-            None => rest += &format!("\u{1b}[{part}"),
+            None => rest.extend(["\u{1b}[", part]),
         }
     }
     rest

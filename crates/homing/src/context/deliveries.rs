@@ -208,10 +208,10 @@ mod tests {
                         model.extend(chosen.end);
                     }
                 }
-                let lost = model.iter().filter(|end| end.is_multiple_of(3)).count() as u64;
+                let losses = model.iter().filter(|end| end.is_multiple_of(3)).count() as u64;
                 let given = model.len() as u64;
-                assert_eq!((deliveries.given(), deliveries.lost()), (given, lost), "seed {seed}");
-                assert_eq!(deliveries.succeeded(), given - lost, "seed {seed}");
+                assert_eq!((deliveries.given(), deliveries.lost()), (given, losses), "seed {seed}");
+                assert_eq!(deliveries.succeeded(), given - losses, "seed {seed}");
                 let beyond = deliveries.given_beyond();
                 assert!(beyond.iter().all(|end| model.contains(end)), "seed {seed}");
                 let below = ended.iter().filter(|child| child.end <= Some(deliveries.watermark()));

@@ -100,7 +100,9 @@ impl Context {
     pub(crate) fn tell_loss(&self, moment: &Moment, child: Option<Local>) {
         let losses = &mut self.lock().losses;
         losses.first.get_or_insert_with(|| moment.clone());
-        child.into_iter().for_each(|child| losses.give(child));
+        if let Some(child) = child {
+            losses.give(child);
+        }
     }
 
     /// A wait has borne the losses of these children, or told the body that it had aborted them itself.

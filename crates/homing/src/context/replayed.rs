@@ -61,6 +61,6 @@ impl Context {
             self.fetch(move |store| async move { store.children(task, set, 0, 1).await }).await;
         let kind = first.first().map_or("?", |child| child.kind.as_str());
         let text = format!("the body returned without spawning them, expected {old}");
-        self.drift(&format!("children of kind {kind}"), &text).await
+        self.drift::<()>(&format!("children of kind {kind}"), &text).await;
     }
 }

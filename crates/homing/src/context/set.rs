@@ -15,6 +15,7 @@ use crate::store::read::{bytes_of, is_full};
 use crate::store::{Event, NewChild};
 
 /// A set as the body sees it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(crate) struct SetState {
     pub(crate) place: String,

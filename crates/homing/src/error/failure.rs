@@ -151,7 +151,7 @@ mod tests {
         assert!(message.starts_with("task nest 299"), "{message}");
         assert!(message.ends_with("000 failed in attempt 1: the disk is on fire"), "{message}");
         assert!(message.len() < limits::MESSAGE + 64);
-        let left_out = 300 * 36 + "the disk is on fire".len() - limits::MESSAGE;
+        let left_out = 300 * 35 + "the disk is on fire".len() - limits::MESSAGE;
         assert_eq!(message.matches("left out").count(), 1, "{message}");
         assert!(message.contains(&format!(" … ({left_out} bytes left out) … ")), "{message}");
     }

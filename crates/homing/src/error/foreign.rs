@@ -121,9 +121,6 @@ mod tests {
             |levels| (1..levels).fold(Odd("x", None), |odd, _| Odd("x", Some(Box::new(odd))));
         assert_eq!((length(&deep(20)), length(&deep(1000))), (20, CHAIN));
         assert!(length(&Odd("x", Some(Box::new(Odd("round", None))))) <= 3);
-        // One address, two types.
-        let outer = crate::Error::from(std::io::Error::other(Odd("inner", None)));
-        assert_eq!(outer.find::<Odd>().map(|odd| odd.0), Some("inner"));
     }
 
     #[test]

@@ -160,7 +160,10 @@ fn address_shown(address: &str) -> Option<String> {
     let is_word = |text: &str, more: &[char]| {
         text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(&c))
     };
-    let is_clear = user.is_none_or(|user| !user.contains(['/', '?', '#']))
+    // A whole address may have been escaped that should not have been, its user and password too.
+    let is_escaped = ["%3a", "%40"].iter().any(|sign| hosts.to_ascii_lowercase().contains(sign));
+    let is_clear = !is_escaped
+        && user.is_none_or(|user| !user.contains(['/', '?', '#']))
         && hosts.split(',').all(is_host)
         && is_word(database, &['%']);
     let user = if user.is_some() { "…@" } else { "" };

@@ -72,6 +72,7 @@ async fn past(mut phase: watch::Receiver<Phase>, by: Duration) {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Conversation {
     shared: Arc<Shared>,
     phase: watch::Receiver<Phase>,

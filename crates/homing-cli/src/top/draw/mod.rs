@@ -227,7 +227,7 @@ mod tests {
         };
         terminal.draw(draw).unwrap();
         let shown: String =
-            terminal.backend().buffer().content.iter().map(|cell| cell.symbol()).collect();
+            terminal.backend().buffer().content.iter().map(ratatui::buffer::Cell::symbol).collect();
         assert_eq!(shown.trim_end(), " \u{fffd}\u{fffd}");
     }
 }

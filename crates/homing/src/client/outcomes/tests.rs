@@ -129,7 +129,8 @@ async fn hints_that_were_missed_are_made_up_for_at_once() {
     let start = Instant::now();
     let job = homing.submit(never(1)).await.unwrap();
     let mut ended = pin!(job.ended());
-    poll_fn(|cx| Poll::Ready(assert!(ended.as_mut().poll(cx).is_pending()))).await;
+    let pending = poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_pending())).await;
+    assert!(pending);
     tokio::task::yield_now().await;
     job.cancel().await.unwrap();
     for n in 0..1000 {

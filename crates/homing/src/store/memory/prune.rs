@@ -17,7 +17,9 @@ impl Data {
         old.sort_unstable();
         let more = old.len() > limits::PRUNE_JOBS;
         old.truncate(limits::PRUNE_JOBS);
-        old.iter().for_each(|(_, job)| self.forget(*job));
+        for (_, job) in &old {
+            self.forget(*job);
+        }
         Pruned { jobs: old.len() as u64, more }
     }
 

@@ -198,7 +198,7 @@ impl Shared {
             for root in &roots {
                 scene.end_if_overdue(*root);
             }
-            Ok(scene.commit(session).await?)
+            scene.commit(session).await
         });
         self.tell(ended.await?);
         Ok(())

@@ -105,7 +105,9 @@ impl Writer {
 
 /// Fails them all.
 fn answer(mut requests: Vec<Box<dyn Request>>, error: &Error) {
-    requests.iter_mut().for_each(|request| request.fail(error.clone()));
+    for request in &mut requests {
+        request.fail(error.clone());
+    }
     requests.into_iter().for_each(Request::reply);
 }
 

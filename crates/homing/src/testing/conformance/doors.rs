@@ -249,8 +249,8 @@ pub async fn g13_senseless_numbers_are_refused(lab: Lab) {
     assert_eq!(submitted(leaf(1).expires(zero)).await, format!("the task's expiry {longer}"));
     let placed = submitted(leaf(1).at("x")).await;
     assert!(placed.starts_with("the place is `x`: a submitted job has no place"), "{placed}");
-    let all = lab.homing.submit_all([leaf(1), leaf(2).at("x")]).await.unwrap_err();
-    assert_eq!(all.to_string(), placed);
+    let all = lab.homing.submit_all([leaf(2).at("x")]).await.unwrap_err();
+    assert_eq!(std::error::Error::source(&all).unwrap().to_string(), placed);
     let wide = lab.homing.submit(wide(u128::from(u64::MAX) + 1)).await.unwrap_err().to_string();
     assert!(wide.contains("the argument `value` cannot be written as JSON"), "{wide}");
     assert!(wide.contains("18446744073709551616, which has more than 64 bits"), "{wide}");
@@ -350,7 +350,7 @@ pub async fn g13_names_of_jobs_are_checked(lab: Lab) {
     ] {
         assert!(homing.jobs(filter).await.unwrap().is_empty());
     }
-    assert!(!job.signal("later", &"a\0b").await.is_err(), "in a value it is escaped");
+    assert!(job.signal("later", &"a\0b").await.is_ok(), "in a value it is escaped");
     job.cancel().await.unwrap();
     lab.close([worker]).await;
 }

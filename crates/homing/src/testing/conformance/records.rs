@@ -464,7 +464,8 @@ pub async fn one_job_is_removed(lab: Lab) {
     let worker = lab.worker().register(wide).register(gated).register(leaf).start().await.unwrap();
     let (gone, stays) =
         (lab.homing.submit(wide()).await.unwrap(), lab.homing.submit(leaf(1)).await.unwrap());
-    (gone.outcome().await.unwrap(), stays.outcome().await.unwrap());
+    gone.outcome().await.unwrap();
+    stays.outcome().await.unwrap();
     let open = lab.homing.submit(gated(3)).await.unwrap();
     let refused = open.remove().await.unwrap_err();
     assert!(matches!(refused, crate::RemoveError::Open { .. }), "{refused:?}");
@@ -667,7 +668,7 @@ pub async fn g12_pages_are_bounded_in_bytes(lab: Lab) {
     // By handles that heard nothing of them: the watcher asks for all at once.
     let again = jobs.iter().map(|job| lab.homing.job::<String>(job.id()));
     let again: Vec<_> = again.collect();
-    for value in futures_util::future::join_all(again.iter().map(|job| job.outcome())).await {
+    for value in futures_util::future::join_all(again.iter().map(crate::JobHandle::outcome)).await {
         assert_eq!(value.unwrap().len(), 1_000_000);
     }
     lab.close([worker]).await;

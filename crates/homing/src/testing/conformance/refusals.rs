@@ -53,7 +53,7 @@ pub async fn g10_a_refused_unit_stands_still(lab: Lab) {
         let reason = lab.turning(view).await.reason.unwrap();
         assert!(reason.contains("as the test wants it"), "{word}: {reason}");
         let outcome = tokio::time::timeout(Duration::from_mins(1), lab.turning(job.outcome()));
-        assert_eq!(outcome.await.expect(word).unwrap(), 10, "{word}");
+        assert_eq!(outcome.await.unwrap().unwrap(), 10, "{word}");
         lab.turning(worker.shutdown(Duration::from_secs(20))).await;
     }
     lab.close([]).await;
@@ -65,7 +65,7 @@ pub async fn g12_what_the_store_cannot_hold_fails_its_task(lab: Lab) {
         let refusal = Refusal::Unfit("as the test wants it".to_owned());
         let (job, worker) = refused(&lab, word, &refusal).await;
         let outcome = tokio::time::timeout(Duration::from_mins(1), lab.turning(job.outcome()));
-        let error = outcome.await.expect(word).unwrap_err();
+        let error = outcome.await.unwrap().unwrap_err();
         assert!(matches!(error, OutcomeError::Failed(_)), "{word}: {error:?}");
         assert!(error.to_string().contains("as the test wants it"), "{word}: {error}");
         lab.reaches(job.id(), TaskState::Failed).await;

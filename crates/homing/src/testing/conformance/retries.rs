@@ -273,13 +273,9 @@ async fn pipelined(State(probe): State<Probe>) -> Result<Vec<u64>> {
     let mut lost = 0;
     for n in [0, 1, 2] {
         let fate = first.spawn(fragile(n)).await?.await;
-        match fate {
-            Ok(_) => drop(second.spawn(second_stage(n)).await?),
-            Err(_) => {
-                lost += 1;
-                second.spawn(second_stage(100 + n)).await?;
-            }
-        }
+        let after = if fate.is_ok() { n } else { 100 + n };
+        lost += u64::from(fate.is_err());
+        second.spawn(second_stage(after)).await?;
     }
     let mut told = second.join_all().await?;
     told.sort_unstable();
