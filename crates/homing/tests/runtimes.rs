@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken as Gate;
 
 /// A bound on hangs, never a measure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[task]
 async fn double(n: u64) -> homing::Result<u64> {

@@ -3,6 +3,7 @@
 //! `HOMING_SIMULATE_SEED=7` repeats one seed, `HOMING_SIMULATE=10000` makes so many; `HOMING_SIMULATE_FROM` is the
 //! first of them, and `HOMING_SIMULATE_WHOLE=1` leaves a failing case as it is.
 #![cfg(all(feature = "testing", feature = "sqlite"))]
+#![expect(clippy::print_stdout, reason = "how many seeds there were is read by people")]
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -16,14 +16,14 @@ use crate::wait::{SetCounts, Wait};
 /// A store's reading verbs.
 pub trait Read: Send + Sync {
     /// Entries of a task's record with numbers above `after`, in order, at most `limit` and no more than
-    /// [`is_full`] allows.
+    /// a page may hold.
     fn record(&self, task: TaskId, after: u64, limit: usize)
     -> Verb<'_, Vec<(u64, String, Entry)>>;
     /// Numbered and placed children of a set by number, from `from`, at most `limit`: what a replay compares
     /// its calls with, and their states. How they ended is left out.
     fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>>;
     /// Children of a set by end number, above `after`, with their outcomes, at most `limit` and no more than
-    /// [`is_full`] allows.
+    /// a page may hold.
     fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>>;
     /// One child.
     fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>>;
