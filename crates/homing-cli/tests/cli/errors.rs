@@ -133,7 +133,7 @@ async fn a_store_that_cannot_be_used_says_why() {
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 99, this program works with 2: use a newer homing
+      schema  version 99, this program works with 4: use a newer homing
       size  [size]
     --- exit 4
     ");

@@ -106,9 +106,16 @@ impl Deliveries {
         let child = self.page.pop_front()?;
         self.count(&child);
         // Whatever is below was given, or was taken back by a job's retry.
-        self.watermark = child.end.unwrap_or(self.watermark);
-        self.beyond = self.beyond.split_off(&(self.watermark + 1));
+        self.pass(child.end.unwrap_or(self.watermark));
         Some(child)
+    }
+
+    /// Everything up to an end was given, or does not exist.
+    fn pass(&mut self, end: u64) {
+        if end > self.watermark {
+            self.watermark = end;
+            self.beyond = self.beyond.split_off(&(end + 1));
+        }
     }
 
     /// A verb has given or written off every child there is.
@@ -121,10 +128,11 @@ impl Deliveries {
     /// Where the next end is to be found; `must`: one is known to exist.
     pub(crate) fn next(&mut self, must: bool) -> Next {
         while let Some(end) = self.page.front().map(|child| child.end) {
-            if !end.is_some_and(|end| self.has(end)) {
-                return Next::AtHand;
-            }
+            let Some(end) = end.filter(|end| self.has(*end)) else { return Next::AtHand };
             self.page.pop_front();
+            // It was the lowest above the watermark, so the next page begins beyond it: a page of nothing
+            // but ends that handles gave would be loaded for ever.
+            self.pass(end);
         }
         if self.whole || !(self.more || must) {
             return Next::None;
