@@ -168,13 +168,6 @@ pub(crate) fn retried(id: JobId, preview: bool, retried: &Retried) -> String {
     if retried.removed > 0 {
         parts.push(format!(", {} removed", count(retried.removed, "task", "tasks")));
     }
-    if preview {
-        parts.extend(retried.tasks.iter().map(|task| format!("\n  {task}")));
-        let more = retried.reopened.saturating_sub(retried.tasks.len() as u64);
-        if more > 0 {
-            parts.push(format!("\n  and {more} more"));
-        }
-    }
     parts.concat()
 }
 

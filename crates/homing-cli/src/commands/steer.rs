@@ -2,7 +2,7 @@
 //!
 //! Ids are looked up before anything is changed, so that one mistyped id of many changes nothing.
 
-use homing::{RemoveError, RetryError, TaskId};
+use homing::{RemoveError, Retried, RetryError, TaskId};
 
 use crate::args::{CancelArgs, RemoveArgs, RetryArgs, SignalArgs};
 use crate::output::say;
@@ -39,6 +39,9 @@ pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
                 cx.show(&json::retried(*id, args.dry_run, &retried), || {
                     words::retried(*id, args.dry_run, &retried)
                 })?;
+                if args.dry_run && !cx.json {
+                    name(cx, &retried)?;
+                }
                 continue;
             }
             Err(RetryError::Store(error)) => return Err(error.into()),
@@ -51,6 +54,17 @@ pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
         say(refused);
     }
     Ok(exit)
+}
+
+/// Names the tasks that a retry would reopen.
+fn name(cx: &Context, retried: &Retried) -> Result<()> {
+    for task in &retried.tasks {
+        cx.out.line(format_args!("  {task}"))?;
+    }
+    match retried.reopened.saturating_sub(retried.tasks.len() as u64) {
+        0 => Ok(()),
+        more => cx.out.line(format_args!("  and {more} more")),
+    }
 }
 
 /// Removes jobs that have ended.

@@ -110,7 +110,7 @@ async fn a_store_that_cannot_be_used_says_why() {
     ");
     assert_said!(world.run(&["--store", "sqlite:x?fast=1", "jobs"]), @r"
     --- stderr
-    error: the store URL has an unknown option `fast`: known are `synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`
+    error: the store URL has an unknown option `fast`: known are `synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`, `file_mode=0600`
     --- exit 2
     ");
     let mut unnamed = world.command(&["jobs"]);
@@ -123,12 +123,12 @@ async fn a_store_that_cannot_be_used_says_why() {
     drop(db);
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 99, this program knows up to 2: use a newer homing
+    error: the store's schema has version 99, this program knows up to 4: use a newer homing
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
     --- stderr
-    error: the store's schema has version 99, this program knows up to 2: use a newer homing
+    error: the store's schema has version 99, this program knows up to 4: use a newer homing
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"

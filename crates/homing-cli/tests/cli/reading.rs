@@ -326,6 +326,7 @@ async fn every_type_of_the_schema_is_printed_by_some_command() {
     world.json(&["job", &job, "--children", "1"]);
     world.json(&["jobs", "--limit", "1"]);
     world.json(&["pause", "nobody"]);
+    world.json(&["retry", &job]);
     let path = world.store().replace("sqlite:", "");
     let db = rusqlite::Connection::open(path).unwrap();
     for command in ["queues", "workers", "kinds", "check"] {

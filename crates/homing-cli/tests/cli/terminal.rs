@@ -54,7 +54,8 @@ async fn help_names_every_command_and_exit_code() {
       top  Watch workers, queues and jobs on the full screen
       submit  Submit a job by the name of its kind
       cancel  Cancel jobs or tasks, with everything below them
-      retry  Retry failed or cancelled jobs: only what failed runs again
+      retry  Retry failed or cancelled jobs: what failed runs again
+      remove  Remove jobs that have ended, with everything below them
       signal  Send a value to a task that waits, or will wait, for it
       pause  Stop claims from queues; what runs runs on
       unpause  Resume claims from queues

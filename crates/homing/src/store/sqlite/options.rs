@@ -46,6 +46,10 @@ impl Options {
         if url.path.is_empty() {
             return Err(OpenError::UnknownStore { url: url.shown() });
         }
+        if url.path.contains("://") {
+            let reason = "a path of a file is wanted behind `sqlite:`, and this is a URL";
+            return Err(OpenError::InvalidUrl { url: url.shown(), reason });
+        }
         let mut options = Self::at(url.path);
         for &(option, value) in &url.options {
             let invalid = |expected| url.invalid_option(option, value, expected);

@@ -197,15 +197,18 @@ pub async fn step_blocking_remembers(lab: Lab) {
 /// Once they were pending for ever.
 pub async fn overdue_jobs_end_without_a_worker(lab: Lab) {
     let late = Duration::from_secs(10);
-    let expiring = lab.homing.submit(leaf(1).expires(late)).await.unwrap();
-    let dying = lab.homing.submit(leaf(2).deadline(late)).await.unwrap();
-    let seen = lab.homing.submit(leaf(3).deadline(late)).await.unwrap();
-    lab.advance(Duration::from_secs(11)).await;
-    assert_eq!(seen.status().await.unwrap(), crate::Status::Failed);
-    for (job, reason) in [(expiring, Reason::Expired), (dying, Reason::Deadline)] {
+    // One by one: whoever sees to one job sees to all that are due.
+    for (call, reason) in
+        [(leaf(1).expires(late), Reason::Expired), (leaf(2).deadline(late), Reason::Deadline)]
+    {
+        let job = lab.homing.submit(call).await.unwrap();
+        lab.advance(Duration::from_secs(11)).await;
         let failure = job.outcome().await.unwrap_err().failure().cloned().unwrap();
         assert_eq!(failure.reason, reason);
     }
+    let seen = lab.homing.submit(leaf(3).deadline(late)).await.unwrap();
+    lab.advance(Duration::from_secs(11)).await;
+    assert_eq!(seen.status().await.unwrap(), crate::Status::Failed);
     let looked_at = lab.homing.submit(leaf(4).expires(late)).await.unwrap();
     lab.advance(Duration::from_secs(11)).await;
     assert_eq!(lab.homing.task(looked_at.id()).await.unwrap().state, TaskState::Failed);
