@@ -224,8 +224,8 @@ impl<'a> Script<'a> {
         let broken = homing.submit(tasks::broken(self.mended())).id(id("broken"));
         self.once("submit broken", async { broken.await.map(done).unwrap() }).await;
         let (paces, turns) = Size::of(round).paces();
-        let paced = homing.submit(tasks::paced(paces, turns)).id(id("paced"));
-        self.once("submit paced", async { paced.await.map(done).unwrap() }).await;
+        let job_paced = homing.submit(tasks::paced(paces, turns)).id(id("paced"));
+        self.once("submit paced", async { job_paced.await.map(done).unwrap() }).await;
         let side = homing.submit(tasks::leaf(5).queue("side")).id(id("side"));
         self.once("submit side", async { side.await.map(done).unwrap() }).await;
     }

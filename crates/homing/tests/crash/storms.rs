@@ -141,7 +141,9 @@ pub(crate) async fn partitions() {
             }
         }
         assert!(cutters.iter().any(|cutter| cutter.done() > 0), "{context}: nothing was cut");
-        cutters.iter().for_each(|cutter| cutter.lose_commits(0));
+        for cutter in &cutters {
+            cutter.lose_commits(0);
+        }
         calm(&world, client, workers, &context).await;
     }
 }
