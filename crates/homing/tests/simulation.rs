@@ -46,8 +46,8 @@ impl Opener for OnSqlite {
     fn open(&self, clock: Clock) -> Opening<'_> {
         let file = self.files.fetch_add(1, Ordering::SeqCst);
         let path: PathBuf = self.directory.path().join(format!("{file}.db"));
-        // No power is cut here, so no commit needs to wait for the disk.
-        let url = format!("sqlite:{}?synchronous=off", path.display());
+        // No power is cut here, so few commits need to wait for the disk.
+        let url = format!("sqlite:{}?synchronous=normal", path.display());
         Box::pin(async move { Ok(Arc::clone(Homing::open_with(&url, clock).await?.store())) })
     }
 }

@@ -390,7 +390,7 @@ const WATCHERS: &str = "SELECT w.waiter_job, w.waiter, w.job FROM homing.watcher
 
 const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, $1::bigint)";
 
-const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
+pub(super) const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
 
 const SAID: &str = "WITH w AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))

@@ -11,6 +11,7 @@ use super::Shared;
 use super::cancel::CLOCK;
 use super::columns::{count, task_id};
 use super::fault::{Fault, Result};
+use super::load::HOLDERS;
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::Effects;
 use super::submit::OVERDUE;
@@ -193,6 +194,8 @@ enum Tried {
     Settling,
     /// The key's holder is past its expiry or its deadline.
     Overdue(JobId),
+    /// The key passed on while it was looked at.
+    Again,
 }
 
 /// What has been done so far.
@@ -224,6 +227,7 @@ impl Shared {
                     }
                 }
                 Tried::Overdue(holder) => self.end_overdue(&[holder]).await?,
+                Tried::Again => {}
             }
         }
     }
@@ -287,11 +291,17 @@ impl Shared {
         }
         if let Some(holder) = root.try_get::<_, Option<JobId>>(3)? {
             let keys = vec![root.try_get::<_, Option<String>>(1)?.unwrap_or_default()];
-            let overdue = session.one(OVERDUE, values![self.manual_now(), keys]).await?;
-            return Ok(Some(match overdue.first() {
-                Some(row) => Tried::Overdue(row.try_get(1)?),
-                None => Tried::Answer(Retry::Held(holder)),
-            }));
+            let again = vec![
+                Step::new(OVERDUE, values![self.manual_now(), keys.clone()]),
+                Step::new(HOLDERS, values![keys]),
+            ];
+            let answers = session.run(again).await?;
+            if let Some(row) = answers[0].first() {
+                return Ok(Some(Tried::Overdue(row.try_get(1)?)));
+            }
+            let still = answers[1].first().map(|row| row.try_get::<_, JobId>(1)).transpose()?;
+            let holds = still == Some(holder);
+            return Ok(Some(if holds { Tried::Answer(Retry::Held(holder)) } else { Tried::Again }));
         }
         Ok(root.try_get::<_, bool>(2)?.then_some(Tried::Settling))
     }

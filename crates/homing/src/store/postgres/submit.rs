@@ -52,6 +52,12 @@ impl Shared {
         let done = self.transaction(async |session| {
             let wanted = Wanted::submitting(jobs);
             let mut steps = vec![Step::begin()];
+            // Before the holders are read: a holder that another client ends between the two statements is
+            // either overdue still, or no holder any more. The other order would take the ended job for one
+            // that holds its key.
+            let keys: Vec<&str> = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
+            let overdue = (!keys.is_empty())
+                .then(|| add(&mut steps, Step::new(OVERDUE, values![self.manual_now(), keys])));
             let whats = wanted.steps(&mut steps);
             let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
             let known = look.swap(true, Ordering::Relaxed).then(|| {
@@ -59,9 +65,6 @@ impl Shared {
                     job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
                 add(&mut steps, Step::new(KNOWN, known))
             });
-            let keys: Vec<&str> = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
-            let overdue = (!keys.is_empty())
-                .then(|| add(&mut steps, Step::new(OVERDUE, values![self.manual_now(), keys])));
             let answers = session.run(steps).await?;
             let mut scene = Scene { bundle_from: self.bundle_from, ..Scene::default() };
             whats.absorb(&answers, &mut scene)?;

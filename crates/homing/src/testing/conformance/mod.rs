@@ -306,7 +306,7 @@ macro_rules! __conformance {
                     a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
                     queues_are_paused, children_inherit, unregistered_kinds_wait,
                     step_blocking_remembers, overdue_jobs_end_without_a_worker,
-                    an_overdue_job_holds_no_key;
+                    an_overdue_job_holds_no_key, an_overdue_key_passes_to_one;
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 doors: g13_values_have_a_depth, g13_what_does_not_parse_is_no_null,
