@@ -308,6 +308,8 @@ impl Line {
         self.passage().await?;
         if !heartbeat.first && self.happens(self.faults.heartbeats) {
             self.ledger.note(|| format!("{} is told that it is given up", heartbeat.worker));
+            // As it is in truth: on SQLite a lock says who lives, whatever a worker is told.
+            self.inner.kill(heartbeat.worker);
             return Ok(false);
         }
         let alive = now(self.inner.heartbeat(heartbeat))?;

@@ -193,6 +193,10 @@ impl Ends<'_> {
     }
 
     fn join_some(&mut self, seen: &Observation) -> Judged {
+        if seen.count == 0 {
+            // Nothing is waited for: the children need not be stored yet, nor ever, should the unit be refused.
+            return same(&Told::Many(Vec::new()), &seen.told);
+        }
         let left = self.in_order(&seen.family)?;
         let succeeded = left.iter().filter(|(_, end)| end.token.is_some());
         let values: Vec<_> =
