@@ -62,6 +62,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// After how much of a stretch the body is told; else never.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_timeout: Option<Duration>,
     /// The longest life of the whole task; else none.
     #[serde(skip_serializing_if = "Option::is_none")]
