@@ -144,7 +144,10 @@ impl Expansion<'_> {
             <#returned as ::homing::task::Returned>::Value
         };
         let states = self.states();
-        let arguments = self.arguments().map(|(name, _)| stored_name(name));
+        let arguments = self.arguments().map(|(name, ty)| {
+            let stored = stored_name(name);
+            quote_spanned!(placed(ty)=> ::homing::task::Argument::of::<#ty>(#stored))
+        });
         let (input, body) = self.body(returned);
         quote! {
             #(#shared)*
@@ -154,7 +157,9 @@ impl Expansion<'_> {
                 #[allow(clippy::needless_update, reason = "an option may be added to homing")]
                 fn options() -> ::homing::task::Options { #options }
                 fn states() -> ::std::vec::Vec<::homing::task::StateType> { #states }
-                fn arguments() -> &'static [&'static str] { &[#(#arguments),*] }
+                fn arguments() -> ::std::vec::Vec<::homing::task::Argument> {
+                    ::std::vec![#(#arguments),*]
+                }
                 fn body(#input: ::homing::task::Input) -> ::homing::task::Body<Self::Output> {
                     ::std::boxed::Box::pin(async move { #body })
                 }

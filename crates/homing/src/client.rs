@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::{Call, Draft, name};
@@ -24,7 +23,9 @@ use crate::worker::WorkerBuilder;
 
 mod job;
 mod many;
+mod named;
 mod outcomes;
+mod signals;
 mod tree;
 mod why;
 #[cfg(feature = "postgres")]
@@ -32,7 +33,9 @@ mod within;
 
 pub use job::{JobHandle, Log};
 pub use many::{Submission, SubmitAllError};
+pub use named::SubmitNamed;
 use outcomes::{Fresh, Outcomes};
+pub use signals::Signalled;
 pub use tree::Cursor;
 pub use why::{Because, Why};
 
@@ -213,29 +216,6 @@ impl Homing {
         }
     }
 
-    /// Sends a value to a task that waits, or will wait, for it with [`signal`](crate::signal).
-    /// `false` if the task has ended.
-    ///
-    /// # Errors
-    /// A name or value that is refused; an unknown task.
-    pub async fn signal<T: Serialize + ?Sized>(
-        &self,
-        task: impl Into<TaskId>,
-        signal: &str,
-        value: &T,
-    ) -> Result<bool, SubmitError> {
-        name("the signal's name", signal)?;
-        let value = crate::encode::value("the signal's value", value)?;
-        let id = task.into();
-        match self.store.signal(id, signal.to_owned(), value).await {
-            // In a body: the child may be on its way.
-            Err(store::Error::Unknown { .. }) if crate::context::is_of_own_job(id) => {
-                Err(crate::error::Misuse::NotYet { id }.into())
-            }
-            sent => Ok(sent?),
-        }
-    }
-
     /// Removes jobs that ended longer ago than `age`, in bounded transactions; never an open job.
     /// Returns how many. A removed job's id and key are free again.
     pub async fn prune(&self, age: Duration) -> Result<u64, store::Error> {
@@ -288,18 +268,6 @@ impl Homing {
 /// Rounds of upkeep that one verb of the client's does at most.
 const UPKEEP: u32 = 20;
 
-fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
-    // Those of homing itself are parts of chains, groups and chords.
-    let names = known.iter().map(|view| view.name.as_str());
-    let names: Vec<&str> = names.filter(|name| !name.starts_with("homing.")).collect();
-    let known = if names.is_empty() {
-        "no kind is known yet, start a worker first".to_owned()
-    } else {
-        format!("known are {}", names.join(", "))
-    };
-    SubmitError::UnknownKind { kind: kind.to_owned(), known }
-}
-
 fn accepted<T>(
     homing: &Homing,
     submitted: Submitted,
@@ -338,26 +306,6 @@ impl Order {
         Ok(NewJob { id, task, title: self.title, key: self.key, origin: None })
     }
 
-    /// Whether the arguments have the names the kind wants; missing ones may be optional, which only the
-    /// body knows.
-    fn check_arguments(&self, kind: &KindView) -> Result<(), Invalid> {
-        let given = self.draft.arguments.clone()?;
-        let given: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&given)
-            .map_err(|error| Invalid::NotJson {
-                field: "the arguments".to_owned(),
-                reason: error.to_string(),
-            })?;
-        let Some(unknown) = given.keys().find(|name| !kind.arguments.contains(name)) else {
-            return Ok(());
-        };
-        let reason = if kind.arguments.is_empty() {
-            format!("`{}` takes none", kind.name)
-        } else {
-            format!("`{}` takes {}", kind.name, kind.arguments.join(", "))
-        };
-        Err(Invalid::Argument { name: unknown.clone(), reason })
-    }
-
     async fn send<T>(self, homing: &Homing) -> Result<JobHandle<T>, SubmitError> {
         let job = self.fix(homing.store.clock().now())?;
         let id = job.id;
@@ -386,13 +334,14 @@ macro_rules! order {
 
             /// The job's id: submitting the same call under it again returns the same job, finished or
             /// not, until it is pruned; another call is refused. Default: a fresh one.
-            pub fn id(mut self, id: JobId) -> Self {
+            pub fn id(mut self, id: crate::JobId) -> Self {
                 self.order.id = Some(id);
                 self
             }
         }
     };
 }
+use order;
 
 /// A submission about to be sent; see [`Homing::submit`].
 ///
@@ -422,71 +371,6 @@ impl<K: Kind> IntoFuture for Submit<K> {
             refuse_inside("submit")?;
             self.order.send(&self.homing).await
         })
-    }
-}
-
-/// A submission by name about to be sent; see [`Homing::submit_named`].
-#[must_use = "nothing is submitted until this is awaited"]
-#[derive(Debug)]
-pub struct SubmitNamed {
-    homing: Homing,
-    order: Order,
-    force: bool,
-}
-
-order!(SubmitNamed);
-
-impl SubmitNamed {
-    /// Submits the kind even if no worker has ever registered it.
-    pub fn force(mut self) -> Self {
-        self.force = true;
-        self
-    }
-
-    /// The queue. Default: `default`.
-    pub fn queue(mut self, queue: impl Into<String>) -> Self {
-        self.order.draft.options.queue = Some(queue.into());
-        self
-    }
-
-    /// Higher goes first. Default: 0.
-    pub fn priority(mut self, priority: i16) -> Self {
-        self.order.draft.options.priority = Some(priority);
-        self
-    }
-
-    /// Words to filter jobs by; at most 20.
-    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.order.draft.tags = tags.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Starts no earlier than this long from now.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.order.draft.start = crate::call::Start::After(delay);
-        self
-    }
-
-    async fn run(self) -> Result<JobHandle<serde_json::Value>, SubmitError> {
-        refuse_inside("submit_named")?;
-        let kind = &self.order.draft.kind;
-        if !self.force {
-            let known = self.homing.store.kinds().await?;
-            match known.iter().find(|view| view.name == *kind) {
-                Some(view) => self.order.check_arguments(view)?,
-                None => return Err(unknown_kind(kind, &known)),
-            }
-        }
-        self.order.send(&self.homing).await
-    }
-}
-
-impl IntoFuture for SubmitNamed {
-    type Output = Result<JobHandle<serde_json::Value>, SubmitError>;
-    type IntoFuture = Boxed<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
     }
 }
 

@@ -67,6 +67,7 @@ mod names;
 mod overdue;
 mod point;
 mod replay;
+mod schema;
 mod state;
 mod step;
 #[doc(hidden)]
@@ -89,7 +90,8 @@ pub use homing_macros::task;
 pub use branches::join_all;
 pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{
-    Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why,
+    Because, Cursor, Homing, JobHandle, Log, Signalled, Submission, Submit, SubmitAllError,
+    SubmitNamed, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;

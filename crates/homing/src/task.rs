@@ -25,14 +25,54 @@ pub trait Kind: Send + Sync + 'static {
     fn options() -> Options;
     /// The states the body wants.
     fn states() -> Vec<StateType>;
-    /// The names of the arguments.
-    fn arguments() -> &'static [&'static str];
+    /// The arguments.
+    fn arguments() -> Vec<Argument>;
     /// The body, begun.
     fn body(input: Input) -> Body<Self::Output>;
     /// Whether calls of a kind of this name are calls of this one.
     #[doc(hidden)]
     fn is(kind: &str) -> bool {
         kind == Self::NAME
+    }
+}
+
+/// An argument that a kind takes, as workers register it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Argument {
+    /// Its name.
+    pub name: String,
+    /// What values it takes: a JSON schema of their outermost shape; `{}` takes anything.
+    #[serde(default)]
+    pub schema: Value,
+    /// Whether a call without it cannot run.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl Argument {
+    /// An argument of the type `T`. One that takes `null` may be left out.
+    pub fn of<T: DeserializeOwned>(name: &str) -> Self {
+        let schema = crate::schema::of::<T>();
+        let required = !crate::schema::takes_null(&schema);
+        Self { name: name.to_owned(), schema, required }
+    }
+
+    /// What values it takes, in words, such as `boolean` or `array of string`.
+    pub fn takes(&self) -> String {
+        crate::schema::words(&self.schema)
+    }
+
+    /// As a store keeps it.
+    pub(crate) fn to_text(&self) -> String {
+        crate::encode::json(self)
+    }
+
+    /// As a store has kept it.
+    pub(crate) fn from_text(text: &str) -> Self {
+        let name =
+            || Self { name: text.to_owned(), schema: serde_json::json!({}), required: false };
+        serde_json::from_str(text).unwrap_or_else(|_| name())
     }
 }
 
@@ -222,7 +262,7 @@ pub fn encode<T: Serialize>(value: T) -> std::result::Result<Value, Invalid> {
 #[derive(Clone)]
 pub(crate) struct Definition {
     pub(crate) name: &'static str,
-    pub(crate) arguments: &'static [&'static str],
+    pub(crate) arguments: Vec<Argument>,
     pub(crate) states: Vec<StateType>,
     pub(crate) options: Options,
     pub(crate) run: fn(Input) -> Body<String>,

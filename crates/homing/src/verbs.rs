@@ -58,10 +58,13 @@ impl Durable for Sleep {
 
 /// Waits for a value that somebody outside sends to this task under a name.
 ///
-/// Sent before the wait, it is kept; each value answers one wait, the oldest first.
+/// Sent before the wait, it is kept; each value answers one wait, the oldest first. While a body is parked
+/// here, [`Homing::signal`](crate::Homing::signal) refuses what can be no `T`; a value of another type that was
+/// sent before is an error of this wait, and the next value answers the next wait.
 ///
 /// # Errors
-/// [`JoinError::Undecodable`] if the value is no `T`, [`JoinError::TimedOut`] with a timeout,
+/// [`JoinError::Signal`] if the value is no `T`: the value is used up, and a body that fails by this error is
+/// waiting here again after the job's retry. [`JoinError::TimedOut`] with a timeout,
 /// [`JoinError::Misuse`] outside a task, and for a name that no signal can have (1 to 200 bytes, no control
 /// characters).
 pub fn signal<T: DeserializeOwned + Send>(name: &str) -> Waiting<'static, Signal<T>> {
@@ -86,19 +89,22 @@ impl<T: DeserializeOwned + Send> Durable for Signal<T> {
     async fn plan(&mut self, _: &Arc<Context>, _: &str) -> Option<Condition> {
         // Nobody can send what the door refuses.
         let name = self.name.clone().ok()?;
-        Some(Condition::Signal { name })
+        let schema = crate::schema::of::<T>();
+        let schema = schema.get("type").is_some().then(|| Box::new(schema));
+        Some(Condition::Signal { name, schema })
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        if let Err(refused) = self.name {
-            return Err(Misuse::from(refused).into());
-        }
+        let name = match self.name {
+            Ok(name) => name,
+            Err(refused) => return Err(Misuse::from(refused).into()),
+        };
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
         let text = settled.value.unwrap_or_else(|| "null".to_owned());
-        let id = context.task;
-        crate::encode::parse(&text).map_err(|reason| JoinError::Undecodable { id, reason })
+        crate::encode::parse(&text)
+            .map_err(|reason| context.bad_signal(&settled.place, name, reason))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {

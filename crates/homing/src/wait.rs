@@ -69,6 +69,9 @@ pub enum Condition {
     Signal {
         /// Its name.
         name: String,
+        /// What values the body takes, as a JSON schema; none: any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Box<serde_json::Value>>,
     },
     /// Another job has ended, or there is none.
     Job {
@@ -177,7 +180,7 @@ fn holds<F: Facts>(condition: &Condition, facts: &mut F) -> Result<bool, F::Erro
                 || succeeded.is_some_and(|n| counts.succeeded >= n)
         }
         Condition::Child { child, .. } => facts.child_ended(*child)?,
-        Condition::Signal { name } => facts.signal(name, false)?.is_some(),
+        Condition::Signal { name, .. } => facts.signal(name, false)?.is_some(),
         Condition::Job { job } => !facts.job(*job)?.is_open(),
         Condition::At { time } => facts.now() >= *time,
         Condition::All { of } => {
@@ -210,7 +213,7 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
                 continue;
             }
             let (value, signal) = match condition {
-                Condition::Signal { name } => (facts.signal(name, true)?, Some(name.clone())),
+                Condition::Signal { name, .. } => (facts.signal(name, true)?, Some(name.clone())),
                 // With the answer: the job may be retried or removed before the body looks.
                 Condition::Job { job } => (Some(crate::encode::json(&facts.job(*job)?)), None),
                 Condition::Set { .. }
@@ -343,7 +346,7 @@ mod tests {
         let wait = |place: &str, seq| Wait {
             place: place.into(),
             seq,
-            arms: vec![Condition::Signal { name: "go".into() }],
+            arms: vec![Condition::Signal { name: "go".into(), schema: None }],
             members: 0,
         };
         let mut scene = Scene {

@@ -99,6 +99,10 @@ fn calls<K: Kind>(_: &homing::Call<K>) -> &'static str {
     K::NAME
 }
 
+fn names(arguments: &[homing::task::Argument]) -> Vec<&str> {
+    arguments.iter().map(|argument| argument.name.as_str()).collect()
+}
+
 #[test]
 fn a_call_is_typed_by_its_task() {
     let page = shapes::Page { rows: vec![] };
@@ -111,10 +115,10 @@ fn a_call_is_typed_by_its_task() {
 
 #[test]
 fn a_kind_tells_its_arguments_and_states() {
-    assert_eq!(shapes::write_page::arguments(), ["page", "_force"]);
+    assert_eq!(names(&shapes::write_page::arguments()), ["page", "_force"]);
     let states = [StateType::of::<shapes::Db>(), StateType::of::<String>()];
     assert!(shapes::write_page::states() == states);
-    assert_eq!(shapes::r#loop::arguments(), ["input", "type"]);
+    assert_eq!(names(&shapes::r#loop::arguments()), ["input", "type"]);
     assert!(shapes::undocumented::arguments().is_empty());
     assert!(shapes::undocumented::states().is_empty());
 }
@@ -174,7 +178,7 @@ fn a_task_may_come_from_a_macro() {
     }
     declare!(made, 7, State<String>, u8);
     assert_eq!(made::options().retries, Some(7));
-    assert_eq!(made::arguments(), ["value"]);
+    assert_eq!(names(&made::arguments()), ["value"]);
     assert!(made::states() == [StateType::of::<String>()]);
     assert_eq!(calls(&made(1)), "made");
 }

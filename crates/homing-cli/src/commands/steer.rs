@@ -2,7 +2,7 @@
 //!
 //! Ids are looked up before anything is changed, so that one mistyped id of many changes nothing.
 
-use homing::{RemoveError, Retried, RetryError, TaskId};
+use homing::{RemoveError, Retried, RetryError, Signalled, TaskId};
 
 use crate::args::{CancelArgs, RemoveArgs, RetryArgs, SignalArgs};
 use crate::output::say;
@@ -94,10 +94,20 @@ pub(crate) async fn signal(cx: &Context, args: &SignalArgs) -> Result<Exit> {
         let message = format!("the value is not JSON: {error}");
         Error::usage(message, "quote a text twice: '\"approved\"'")
     })?;
-    let changed = cx.homing.signal(args.id, &args.name, &value).await?;
-    done(cx, "signal", args.id, changed, "signalled")?;
-    if changed {
-        return Ok(Exit::Done);
+    let sent = cx.homing.signal(args.id, &args.name, &value).await?;
+    done(cx, "signal", args.id, sent.is_sent(), "signalled")?;
+    match sent {
+        Signalled::Awaited => return Ok(Exit::Done),
+        Signalled::Kept { waits_for } => {
+            let name = words::printed(&args.name);
+            let instead = match waits_for.as_slice() {
+                [] => String::new(),
+                names => format!("; it waits for {}", words::printed(&names.join(", "))),
+            };
+            say(format_args!("the value is kept until the task waits for `{name}`{instead}"));
+            return Ok(Exit::Done);
+        }
+        Signalled::Ended => {}
     }
     had_ended(cx, args.id, "the signal was not kept").await?;
     Ok(Exit::No)

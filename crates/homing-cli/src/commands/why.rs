@@ -108,9 +108,10 @@ pub(crate) fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
                 format!("it waits for the job of {}, which {}", root.kind, stands(root.state));
             told("job", text).placed(place).about([root.id])
         }
-        Because::Signal { place, name } => {
+        Because::Signal { place, name, takes } => {
             let how = format!("`signal {} {name} JSON` sends it", task.id);
-            let text = format!("it waits for the signal `{name}`: {how}");
+            let takes = takes.as_ref().map(|takes| format!(" ({takes})")).unwrap_or_default();
+            let text = format!("it waits for the signal `{name}`{takes}: {how}");
             told("signal", text).placed(place).named(name)
         }
         Because::Until { place, time } => {

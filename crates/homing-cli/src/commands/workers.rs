@@ -48,7 +48,10 @@ pub(crate) async fn kinds(cx: &Context) -> Result<Exit> {
         say("no worker has registered a kind in this store");
     }
     for kind in &kinds {
-        let arguments = kind.arguments.join(", ");
+        let argument =
+            |argument: &homing::task::Argument| format!("{}: {}", argument.name, argument.takes());
+        let arguments: Vec<String> = kind.arguments.iter().map(argument).collect();
+        let arguments = arguments.join(", ");
         cx.show(&json::kind(kind), || format!("{}({arguments})", kind.name))?;
     }
     Ok(Exit::Done)

@@ -242,13 +242,13 @@ async fn queues_workers_and_kinds_are_listed() {
     broken()
     busy()
     flaky()
-    hello(name)
-    import(pages)
+    hello(name: string)
+    import(pages: integer)
     mended()
-    nightly(pages)
+    nightly(pages: integer)
     parent_of_broken()
-    wide(children)
-    write_page(page)
+    wide(children: integer)
+    write_page(page: integer)
     --- exit 0
     ");
     let queues = world.json(&["queues"]);

@@ -27,7 +27,7 @@ async fn a_parked_task_is_followed_down_to_what_it_hangs_on() {
           [id].[place]
           [id].[place]
         write_page [id].[place] is waiting
-          it waits for the signal `go`: `signal [id].[place] go JSON` sends it
+          it waits for the signal `go` (integer): `signal [id].[place] go JSON` sends it
     --- exit 0
     ");
     assert_said!(world.run(&["why", &job.to_string(), "--depth", "0"]), @r"

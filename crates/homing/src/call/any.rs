@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Call, Draft};
 use crate::error::{Error, Invalid};
-use crate::task::{Body, Input, Kind, Options, StateType};
+use crate::task::{Argument, Body, Input, Kind, Options, StateType};
 
 /// The kind of an [`AnyCall`]: that of any task that brings a `T`.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Kind for Any<T> {
         Vec::new()
     }
 
-    fn arguments() -> &'static [&'static str] {
-        &[]
+    fn arguments() -> Vec<Argument> {
+        Vec::new()
     }
 
     fn body(_: Input) -> Body<T> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::outcomes::Fresh;
 use super::{Homing, Value};
+use crate::client::Signalled;
 use crate::context::refuse_inside;
 use crate::error::{Failure, OutcomeError, Reason, RemoveError, RetryError, SubmitError};
 use crate::id::JobId;
@@ -114,7 +115,7 @@ impl<T> JobHandle<T> {
         &self,
         name: &str,
         value: &V,
-    ) -> Result<bool, SubmitError> {
+    ) -> Result<Signalled, SubmitError> {
         self.homing.signal(self.id, name, value).await
     }
 

@@ -62,6 +62,8 @@ pub enum Because {
         place: String,
         /// The signal's name.
         name: String,
+        /// What values it takes, in words, such as `boolean` or `array of string`; none: any JSON.
+        takes: Option<String>,
     },
     /// It is parked until another job has ended.
     Job {
@@ -199,8 +201,9 @@ impl Homing {
                 let place = wait.place.clone();
                 match condition {
                     Condition::All { of } => conditions.extend(of.iter().rev()),
-                    Condition::Signal { name } => {
-                        to.push(Because::Signal { place, name: name.clone() });
+                    Condition::Signal { name, schema } => {
+                        let takes = schema.as_deref().map(crate::schema::words);
+                        to.push(Because::Signal { place, name: name.clone(), takes });
                     }
                     Condition::Job { job } => {
                         let root = self.store.task(job.root()).await?.map(Box::new);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Inner};
 use crate::closing::OpenSet;
+use crate::error::JoinError;
 use crate::id::Local;
 use crate::store::Cause;
 
@@ -55,6 +56,8 @@ pub(super) struct Losses {
     total: u64,
     /// Aborts said so far.
     aborts: u64,
+    /// Where signals brought values that the body does not take.
+    bad_signals: Vec<String>,
 }
 
 impl Losses {
@@ -103,6 +106,18 @@ impl Context {
         if let Some(child) = child {
             losses.give(child);
         }
+    }
+
+    /// The body is told that a signal brought no value it takes. A job's retry takes the answer back and does
+    /// not send the value again.
+    pub(crate) fn bad_signal(&self, place: &str, name: String, reason: String) -> JoinError {
+        let moment = self.moment(place);
+        self.tell_loss(&moment, None);
+        let bad = &mut self.lock().losses.bad_signals;
+        if bad.len() < GIVEN {
+            bad.push(answered(place).to_owned());
+        }
+        JoinError::Signal { name, reason, moment: Box::new(moment) }
     }
 
     /// A wait has borne the losses of these children, or told the body that it had aborted them itself.
@@ -168,6 +183,7 @@ impl Context {
             only: Vec::new(),
             given: given.to_vec(),
             aborted: aborted.collect(),
+            bad_signals: losses.bad_signals.clone(),
         }))
     }
 }

@@ -51,6 +51,16 @@ pub enum JoinError {
         /// What the decoder said.
         reason: String,
     },
+    /// A signal brought a value that the wait does not take. The value is used up.
+    #[error("the signal `{name}` brought no value of the type that the body waits for: {reason}")]
+    Signal {
+        /// The signal's name.
+        name: String,
+        /// What the decoder said.
+        reason: String,
+        #[doc(hidden)]
+        moment: Box<Moment>,
+    },
     /// There is no such job, or it was removed before the wait was answered.
     #[error(
         "no job has the id {id}: it was never submitted to this store, or it was removed; submit it before the task that waits for it"
@@ -90,9 +100,11 @@ impl JoinError {
             Self::Failed { failure, .. } => Some(failure.id),
             Self::Aborted { id } | Self::Undecodable { id, .. } => Some(*id),
             Self::UnknownJob { id, .. } => Some(id.root()),
-            Self::TimedOut(_) | Self::TooMany { .. } | Self::TooFew { .. } | Self::Misuse(_) => {
-                None
-            }
+            Self::TimedOut(_)
+            | Self::TooMany { .. }
+            | Self::TooFew { .. }
+            | Self::Signal { .. }
+            | Self::Misuse(_) => None,
         }
     }
 
@@ -101,7 +113,7 @@ impl JoinError {
         match self {
             Self::Failed { moment, .. } | Self::TooFew { moment, .. } => moment.as_deref(),
             Self::TimedOut(timed_out) => timed_out.moment.as_ref(),
-            Self::UnknownJob { moment, .. } => Some(moment),
+            Self::UnknownJob { moment, .. } | Self::Signal { moment, .. } => Some(moment),
             Self::Aborted { .. }
             | Self::TooMany { .. }
             | Self::Undecodable { .. }

@@ -165,6 +165,14 @@ pub enum Invalid {
         /// What there is.
         reason: String,
     },
+    /// A value that the body does not take, as far as is known of its type.
+    #[error("{field} is refused: {reason}")]
+    Mismatch {
+        /// What it is.
+        field: String,
+        /// What the body takes.
+        reason: String,
+    },
     /// A value that JSON cannot hold.
     #[error("{field} cannot be written as JSON: {reason}")]
     NotJson {

@@ -11,6 +11,7 @@ use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::state::State;
 use crate::store::Entry;
+use crate::task::Argument;
 use crate::wait::{SetCounts, Wait};
 
 /// A store's reading verbs.
@@ -421,8 +422,8 @@ pub struct WorkerView {
 pub struct KindView {
     /// Its name.
     pub name: String,
-    /// The names of its arguments, as the last worker to start has them.
-    pub arguments: Vec<String>,
+    /// Its arguments, as the last worker to start has them.
+    pub arguments: Vec<Argument>,
 }
 
 /// A store as people see it, before it is opened.

@@ -37,6 +37,16 @@ pub struct Cause {
     /// cancelled is reopened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aborted: Vec<(Local, Option<Local>, u32)>,
+    /// Waits whose signals brought values that the body does not take: they are not sent again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bad_signals: Vec<String>,
+}
+
+impl Cause {
+    /// Whether the signal that answered a wait is sent again once the answer is taken back.
+    pub(crate) fn sends_again(&self, place: &str) -> bool {
+        !self.bad_signals.iter().any(|bad| bad == place)
+    }
 }
 
 /// A child that ended without a value, as a retry sees it.

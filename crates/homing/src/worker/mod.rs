@@ -18,7 +18,7 @@ use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::names::name;
 use crate::store::{Heartbeat, Store};
-use crate::task::{Definition, Function, States};
+use crate::task::{Argument, Definition, Function, States};
 
 mod body;
 mod conversation;
@@ -178,8 +178,8 @@ impl WorkerBuilder {
         let definitions = self.check()?;
         let mut kinds: Vec<&Definition> = definitions.values().collect();
         kinds.sort_unstable_by_key(|definition| definition.name);
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let arguments = kinds.iter().map(|definition| owned(definition.arguments)).collect();
+        let texts = |arguments: &[Argument]| arguments.iter().map(Argument::to_text).collect();
+        let arguments = kinds.iter().map(|definition| texts(&definition.arguments)).collect();
         let kinds = kinds.iter().map(|definition| definition.name.to_owned()).collect();
         let shared = Arc::new(Shared {
             residents: Mutex::new(Residents::new(self.store.clock().clone())),

@@ -188,7 +188,10 @@ impl<'a> Script<'a> {
         self.once("pause", pause).await;
         self.submit_all().await;
         let patient = homing.job::<Told>(job(round, "patient"));
-        self.once("signal", async { patient.signal("go", &11).await.unwrap().to_string() }).await;
+        self.once("signal", async {
+            patient.signal("go", &11).await.unwrap().is_sent().to_string()
+        })
+        .await;
         let victim = homing.job::<Told>(job(round, "victim"));
         self.once("cancel", async { victim.cancel().await.unwrap().to_string() }).await;
         while homing.store().sweep(10_000).await.unwrap() {}

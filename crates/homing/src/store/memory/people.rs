@@ -8,6 +8,7 @@ use crate::store::read::{
     self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled,
     Status, TaskView, WorkerView,
 };
+use crate::task::Argument;
 use crate::wait::SetCounts;
 
 impl Data {
@@ -144,7 +145,7 @@ impl Data {
     pub(super) fn kinds(&self) -> Vec<KindView> {
         let view = |(name, arguments): (&String, &Vec<String>)| KindView {
             name: name.clone(),
-            arguments: arguments.clone(),
+            arguments: arguments.iter().map(|text| Argument::from_text(text)).collect(),
         };
         self.kinds.iter().map(view).collect()
     }

@@ -76,7 +76,7 @@ impl Data {
     }
 
     /// Takes back what came after the loss: entries of the record and children. A signal that was an answer is
-    /// sent again.
+    /// sent again, unless the body does not take its value.
     fn take_back(&mut self, task: TaskId, cause: &Cause, done: &mut Done) {
         let goes = |seq: u64, place: &str, entry: &Entry| {
             let below = |own: &String| {
@@ -92,6 +92,7 @@ impl Data {
         done.taken_back += gone.len() as u64;
         for key in gone {
             if let Some((_, Entry::Answer(answer))) = self.records.remove(&key)
+                && cause.sends_again(&answer.place)
                 && let (Some(name), Some(value)) = (answer.signal, answer.value)
             {
                 let number = self.next();

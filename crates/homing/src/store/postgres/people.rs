@@ -20,6 +20,7 @@ use crate::store::read::{
     self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
     WorkerView,
 };
+use crate::task::Argument;
 
 /// Each by its key, in the order asked for.
 const TASKS: &str = concat!(
@@ -320,7 +321,11 @@ impl Shared {
 
     pub(super) async fn kinds(&self) -> Result<Vec<KindView>> {
         let rows = self.read(KINDS, values![]).await?;
-        let view = |row: &Row| Ok(KindView { name: row.try_get(0)?, arguments: row.try_get(1)? });
+        let view = |row: &Row| {
+            let arguments: Vec<&str> = row.try_get(1)?;
+            let arguments = arguments.into_iter().map(Argument::from_text).collect();
+            Ok(KindView { name: row.try_get(0)?, arguments })
+        };
         rows.iter().map(view).collect()
     }
 

@@ -58,9 +58,10 @@ const TAKE_BACK: &str = after!(
     "WITH taken AS (DELETE FROM homing.records AS r",
     " USING",
     "WHERE r.job = gone.job AND r.task = gone.task AND r.seq = gone.seq
-        RETURNING r.job, r.task, r.seq, r.entry),
+        RETURNING r.job, r.task, r.seq, r.place, r.entry),
       answers AS (SELECT job, task, seq, entry::jsonb -> 'answer' AS answer FROM taken
-        WHERE starts_with(entry, '{\"answer\":')),
+        WHERE starts_with(entry, '{\"answer\":') AND (job, task, place) NOT IN (
+          SELECT * FROM unnest($5::uuid[], $6::uuid[], $7::text[]))),
       sent AS (INSERT INTO homing.signals (job, task, number, name, value)
         SELECT job, task, nextval('homing.numbers'), answer ->> 'signal', answer ->> 'value'
         FROM (SELECT * FROM answers WHERE answer ->> 'signal' IS NOT NULL
@@ -350,14 +351,16 @@ async fn take_back(
         return Ok(());
     }
     let mut places = Vec::new();
-    let mut grown = Vec::new();
+    let (mut grown, mut bad) = (Vec::new(), Vec::new());
     for (task, cause) in causes {
         let since = cause.since.and_then(|since| i64::try_from(since).ok()).unwrap_or(i64::MAX);
         let own = cause.places.iter().map(|place| Some(place.as_str())).chain([None]);
         places.extend(own.map(|place| (task, since, place)));
+        bad.extend(cause.bad_signals.iter().map(|place| (task, place.as_str())));
         grown.extend(cause.grown.iter().map(|(set, kept)| (task, *set, i64::from(*kept))));
     }
-    let values = arrays!(places, (task, since, place) => task.job, task.local, *since, *place);
+    let mut values = arrays!(places, (task, since, place) => task.job, task.local, *since, *place);
+    values.extend(arrays!(bad, (task, place) => task.job, task.local, *place));
     let taken = session.one(TAKE_BACK, values).await?;
     done.taken_back += taken.first().map_or(Ok(0), |row| count(row, 0))?;
     if grown.is_empty() {

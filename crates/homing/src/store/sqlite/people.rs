@@ -19,6 +19,7 @@ use crate::store::read::{
     ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
     TaskView, WorkerView, failure, unreadable_text, words,
 };
+use crate::task::Argument;
 
 const TASK: &str =
     "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
@@ -398,7 +399,9 @@ impl Tx<'_> {
         let mut rows = read.query(())?;
         let mut kinds = Vec::new();
         while let Some(row) = rows.next()? {
-            kinds.push(KindView { name: text(row, 0)?, arguments: words(text(row, 1)?) });
+            let arguments = words(text(row, 1)?);
+            let arguments = arguments.iter().map(|text| Argument::from_text(text)).collect();
+            kinds.push(KindView { name: text(row, 0)?, arguments });
         }
         Ok(kinds)
     }

@@ -32,6 +32,7 @@ const SIGNALLED: &str = after!(
            + row_number() OVER (ORDER BY seq),
          entry ->> '$.answer.signal', entry ->> '$.answer.value'",
     " AND substr(entry, 1, 10) = '{\"answer\":' AND json_valid(entry)
+      AND place NOT IN (SELECT value FROM json_each(?5))
       AND entry ->> '$.answer.signal' IS NOT NULL AND entry ->> '$.answer.value' IS NOT NULL"
 );
 const TAKE_BACK: &str = after!("DELETE", "");
@@ -136,11 +137,13 @@ impl Tx<'_> {
     }
 
     /// Takes back what came after the loss: entries of the record and children. A signal that was an answer is
-    /// sent again.
+    /// sent again, unless the body does not take its value.
     fn take_back(&mut self, task: TaskId, cause: &Cause, done: &mut Done) -> Result<()> {
         let since = cause.since.map_or(i64::MAX, super::columns::above);
         let places = crate::encode::json(&cause.places);
-        let sent = self.sql(SIGNALLED)?.execute(params![task.job, task.local, since, places])?;
+        let bad = crate::encode::json(&cause.bad_signals);
+        let sent =
+            self.sql(SIGNALLED)?.execute(params![task.job, task.local, since, places, bad])?;
         if sent > 0 {
             self.signals_sent();
         }

@@ -193,7 +193,7 @@ pub async fn another_signal_is_drift(lab: Lab) {
     first.kill().await;
     let second =
         lab.worker().register(changing_its_mind).register(collecting).start().await.unwrap();
-    assert!(job.signal("go", &()).await.unwrap());
+    assert!(job.signal("go", &()).await.unwrap().is_sent());
     let standing = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
     let reason = lab.turning(standing).await.reason.unwrap();
     let place = "`spawn:collecting[0].signal:n#1`: another value or task than 2";
@@ -300,7 +300,7 @@ pub async fn how_a_job_ended_is_remembered(lab: Lab) {
     assert!(lab.homing.submit(leaf(1)).id(never).await.is_ok());
     let mut texts = Vec::new();
     for judge in &judges {
-        assert!(judge.signal("go", &()).await.unwrap());
+        assert!(judge.signal("go", &()).await.unwrap().is_sent());
         texts.push(judge.outcome().await.unwrap());
     }
     assert_eq!(texts[1..], ["failed: Cancelled", "unknown: true"]);
@@ -365,7 +365,7 @@ pub async fn job_waits_weave(lab: Lab) {
     lab.advance(Duration::from_mins(1)).await;
     lab.probe.hits("timed out", 1).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
-    assert!(job.signal("go", "on").await.unwrap());
+    assert!(job.signal("go", "on").await.unwrap().is_sent());
     lab.probe.hits("selected", 1).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
     lab.probe.open("gate 1");
@@ -424,7 +424,7 @@ pub async fn every_end_of_a_job_wakes(lab: Lab) {
     lab.probe.hits("judged", 5).await;
     let mut texts = Vec::new();
     for judge in &judges {
-        assert!(judge.signal("go", &()).await.unwrap());
+        assert!(judge.signal("go", &()).await.unwrap().is_sent());
         texts.push(judge.outcome().await.unwrap());
     }
     let reasons = ["Cancelled", "Deadline", "Expired", "Error"].map(|why| format!("failed: {why}"));

@@ -34,6 +34,7 @@ pub mod records;
 pub mod refusals;
 pub mod replays;
 pub mod retries;
+pub mod values;
 pub mod waits;
 pub mod wakes;
 pub mod weaving;
@@ -264,6 +265,8 @@ macro_rules! __conformance {
                     join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
                     a_timeout_names_the_open_children, sets_go_on_after_a_timeout,
                     sets_can_be_used_again, handles_of_a_set_can_be_awaited;
+                values: signals_of_another_type_are_refused, a_bad_signal_is_an_error_of_its_wait,
+                    job_retry_forgets_a_bad_signal, g13_named_arguments_have_types;
                 weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
                     sleep_parks, chains_groups_and_chords, combinators_keep_options;

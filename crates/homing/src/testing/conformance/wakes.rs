@@ -74,7 +74,7 @@ pub async fn g03_a_signal_wakes(lab: Lab) {
     let worker = lab.worker().register(hearing).start().await.unwrap();
     let job = lab.homing.submit(hearing()).await.unwrap();
     lab.reaches(job.id(), TaskState::Waiting).await;
-    assert!(job.signal("go", "yes").await.unwrap());
+    assert!(job.signal("go", "yes").await.unwrap().is_sent());
     assert_eq!(job.outcome().await.unwrap(), "yes");
     lab.close([worker]).await;
 }

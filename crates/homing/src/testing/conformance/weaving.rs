@@ -33,7 +33,7 @@ pub async fn select_takes_the_first_and_records_it(lab: Lab) {
     let worker = lab.worker().register(gated).register(selecting).start().await.unwrap();
     let job = lab.homing.submit(selecting()).await.unwrap();
     lab.reaches(job.id(), TaskState::Waiting).await;
-    assert!(job.signal("go", "now").await.unwrap());
+    assert!(job.signal("go", "now").await.unwrap().is_sent());
     lab.probe.hits("selected", 1).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
     lab.probe.open("gate 1");
@@ -128,14 +128,17 @@ async fn listening(State(probe): State<Probe>) -> Result<Vec<u64>> {
 pub async fn signals_are_kept_and_taken_in_order(lab: Lab) {
     let worker = lab.worker().register(listening).start().await.unwrap();
     let job = lab.homing.submit(listening()).await.unwrap();
-    assert!(job.signal("n", &1).await.unwrap() && job.signal("n", &2).await.unwrap());
+    assert!(
+        job.signal("n", &1).await.unwrap().is_sent()
+            && job.signal("n", &2).await.unwrap().is_sent()
+    );
     lab.probe.open("listen");
     lab.probe.hits("heard", 2).await;
     lab.reaches(job.id(), TaskState::Waiting).await;
-    assert!(job.signal("other", &7).await.unwrap());
-    assert!(job.signal("n", &3).await.unwrap());
+    assert!(job.signal("other", &7).await.unwrap().is_sent());
+    assert!(job.signal("n", &3).await.unwrap().is_sent());
     assert_eq!(job.outcome().await.unwrap(), [1, 2, 3]);
-    assert!(!job.signal("n", &4).await.unwrap(), "the task has ended");
+    assert!(!job.signal("n", &4).await.unwrap().is_sent(), "the task has ended");
     lab.close([worker]).await;
 }
 

@@ -206,13 +206,15 @@ impl History {
                 succeeded: some(&mut self.random),
             },
             4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
-            5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
+            5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned(), schema: None },
             6 if depth == 0 => {
                 let of = (0..2).map(|_| self.condition(sets, 1)).collect();
                 Condition::All { of }
             }
             // A store is not asked to look at instants within `All`.
-            _ if depth > 0 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned() },
+            _ if depth > 0 => {
+                Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned(), schema: None }
+            }
             _ => Condition::At { time },
         }
     }

@@ -1,0 +1,97 @@
+//! Signals from outside: what is known of the wait they are for is checked first.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Homing;
+use crate::call::name;
+use crate::error::{Invalid, Misuse, SubmitError};
+use crate::id::TaskId;
+use crate::schema;
+use crate::state::State;
+use crate::store;
+use crate::store::read::TaskView;
+use crate::wait::Condition;
+
+/// What became of a signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signalled {
+    /// The task was parked and waited for a signal of this name.
+    Awaited,
+    /// It is kept until the body waits for a signal of this name, which it may never do.
+    Kept {
+        /// The names of the signals that the task was parked for: perhaps one of them was meant. None, if it
+        /// ran, was pending or waited for something else.
+        waits_for: Vec<String>,
+    },
+    /// The task had ended: nothing was kept.
+    Ended,
+}
+
+impl Signalled {
+    /// Whether the store has kept the signal for the body.
+    pub fn is_sent(&self) -> bool {
+        *self != Self::Ended
+    }
+}
+
+impl Homing {
+    /// Sends a value to a task that waits, or will wait, for it with [`signal`](crate::signal), and says whether
+    /// it waited.
+    ///
+    /// While the task is parked for a signal of this name, its type is known: a value that cannot be of it is
+    /// refused. Else the value is kept, and an error of the wait that takes it should it not fit.
+    ///
+    /// # Errors
+    /// A name or value that is refused; an unknown task. Nothing was sent then.
+    pub async fn signal<T: Serialize + ?Sized>(
+        &self,
+        task: impl Into<TaskId>,
+        signal: &str,
+        value: &T,
+    ) -> Result<Signalled, SubmitError> {
+        name("the signal's name", signal)?;
+        let field = "the signal's value";
+        let text = crate::encode::value(field, value)?;
+        let id = task.into();
+        // Only to tell a mistake from what is meant: the task may go on meanwhile. A body that signals its own
+        // job's tasks is told at once where one is not committed yet.
+        let view = if crate::context::is_of_own_job(id) {
+            None
+        } else {
+            self.store.task(id).await?.filter(|view| view.state == State::Waiting)
+        };
+        let waits = view.as_ref().map(waits).unwrap_or_default();
+        let awaited: Vec<_> = waits.iter().filter(|(name, _)| *name == signal).collect();
+        let value: Value = crate::encode::parse(&text).unwrap_or_default();
+        let misfits: Option<Vec<String>> =
+            awaited.iter().map(|(_, schema)| schema::misfit((*schema)?, &value)).collect();
+        if let Some(reason) = misfits.and_then(|misfits| misfits.into_iter().next()) {
+            let field = format!("the value of the signal `{signal}`");
+            return Err(Invalid::Mismatch { field, reason }.into());
+        }
+        match self.store.signal(id, signal.to_owned(), text).await {
+            // In a body: the child may be on its way.
+            Err(store::Error::Unknown { .. }) if crate::context::is_of_own_job(id) => {
+                Err(Misuse::NotYet { id }.into())
+            }
+            Ok(true) if awaited.is_empty() => {
+                let waits_for = waits.iter().map(|(name, _)| (*name).to_owned()).collect();
+                Ok(Signalled::Kept { waits_for })
+            }
+            Ok(true) => Ok(Signalled::Awaited),
+            Ok(false) => Ok(Signalled::Ended),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The signals that a parked task waits for, and what values each takes, if that is known.
+fn waits(view: &TaskView) -> Vec<(&str, Option<&Value>)> {
+    let arms = view.waits.iter().flat_map(|wait| &wait.arms);
+    let signal = |condition| match condition {
+        &Condition::Signal { ref name, ref schema } => Some((name.as_str(), schema.as_deref())),
+        _ => None,
+    };
+    arms.filter_map(signal).collect()
+}
