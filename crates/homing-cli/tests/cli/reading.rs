@@ -254,7 +254,9 @@ async fn queues_workers_and_kinds_are_listed() {
     let queues = world.json(&["queues"]);
     assert_eq!((&queues[0]["workers"], &queues[1]["workers"]), (&0.into(), &1.into()));
     let kinds = world.json(&["kinds"]);
-    assert!(kinds.iter().any(|kind| kind["name"] == "hello" && kind["arguments"][0] == "name"));
+    assert!(
+        kinds.iter().any(|kind| kind["name"] == "hello" && kind["arguments"][0]["name"] == "name")
+    );
     world.until(async || world.homing.workers().await.unwrap()[0].running == 1).await;
     assert_said!(world.run(&["workers"]), @r"
     ID  NAME  STATE  RUNNING  PARKED  UP  HEARD  QUEUES

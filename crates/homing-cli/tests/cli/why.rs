@@ -40,7 +40,7 @@ async fn a_parked_task_is_followed_down_to_what_it_hangs_on() {
     world.reaches(approval.id(), TaskState::Waiting).await;
     assert_said!(why(&world, approval.id()), @r"
     approval [id] is waiting
-      it waits for the signal `approve`: `signal [id] approve JSON` sends it
+      it waits for the signal `approve` (string): `signal [id] approve JSON` sends it
       it goes on by itself at [time] (in [span])
     --- exit 0
     ");
