@@ -13,10 +13,11 @@ use crate::clock::{Clock, Time};
 use crate::context::refuse_inside;
 use crate::error::{Invalid, OpenError, RemoveError, SubmitError};
 use crate::id::{JobId, TaskId};
+use crate::retention::{self, Retention};
 use crate::store::read::{
     Breach, JobFilter, JobView, KindView, QueueView, StoreView, TaskView, WorkerView,
 };
-use crate::store::{self, Migration, NewJob, Removed, Store, Submitted};
+use crate::store::{self, Migration, NewJob, Store, Submitted};
 use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
 use crate::worker::WorkerBuilder;
@@ -219,15 +220,17 @@ impl Homing {
     /// Removes jobs that ended longer ago than `age`, in bounded transactions; never an open job.
     /// Returns how many. A removed job's id and key are free again.
     pub async fn prune(&self, age: Duration) -> Result<u64, store::Error> {
-        let before = self.store.clock().now().before(age);
-        let mut jobs = 0;
-        loop {
-            let pruned = self.store.prune(before).await?;
-            jobs += pruned.jobs;
-            if !pruned.more {
-                return Ok(jobs);
-            }
-        }
+        retention::prune(&*self.store, self.store.clock().now().before(age)).await
+    }
+
+    /// Removes the ended jobs whose time is over, once. Returns how many. [`WorkerBuilder::retention`] makes a
+    /// worker do it by itself.
+    ///
+    /// # Errors
+    /// A refused retention; the store fails.
+    pub async fn retain(&self, retention: &Retention) -> Result<u64, SubmitError> {
+        retention.check()?;
+        Ok(retention::apply(&self.store, retention).await?)
     }
 
     /// Removes a job that has ended, with everything below it, its record and its log. Its id is free again.
@@ -240,17 +243,10 @@ impl Homing {
     /// A large job goes in several bounded transactions, its root last. Should this process die meanwhile, the
     /// rest is there to be removed again, by this or by [`prune`](Self::prune), and cannot be retried.
     pub async fn remove(&self, job: JobId) -> Result<(), RemoveError> {
-        let mut begun = false;
-        loop {
-            match self.store.remove(job).await {
-                Ok(Removed::Gone) => return Ok(()),
-                Ok(Removed::Open) => return Err(RemoveError::Open { id: job }),
-                Ok(Removed::More) if begun => tokio::time::sleep(Duration::from_millis(1)).await,
-                Ok(Removed::More) => begun = true,
-                // Somebody else has removed the rest.
-                Err(store::Error::Unknown { .. }) if begun => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+        match retention::remove(&*self.store, job).await? {
+            Some(true) => Ok(()),
+            Some(false) => Err(RemoveError::Open { id: job }),
+            None => Err(store::Error::Unknown { id: job.root() }.into()),
         }
     }
 

@@ -67,6 +67,7 @@ mod names;
 mod overdue;
 mod point;
 mod replay;
+mod retention;
 mod schema;
 mod state;
 mod step;
@@ -112,6 +113,7 @@ pub use join_set::{
     FailurePolicy, JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome,
 };
 pub use overdue::overdue;
+pub use retention::Retention;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;

@@ -87,6 +87,8 @@ pub const RESUMED_AGE: Duration = Duration::from_mins(1);
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long a worker that shuts down tries, once its patience is over, to hand back what it holds.
 pub const LEAVE: Duration = Duration::from_secs(5);
+/// How often a worker that was given a retention removes the jobs whose time is over.
+pub const RETENTION_PASS: Duration = Duration::from_mins(10);
 /// How often an idle worker looks at a store whose hints may have been lost.
 pub const POLL: Duration = Duration::from_secs(1);
 /// Longest pause before a task stopped by drift is tried again.

@@ -301,6 +301,19 @@ mod tests {
         Text(String),
     }
 
+    fn check<T: DeserializeOwned>(values: &[Value], name: &str, refused: usize) {
+        let schema = of::<T>();
+        let mut count = 0;
+        for value in values {
+            if let Some(reason) = misfit(&schema, value) {
+                count += 1;
+                let decoded = serde_json::from_value::<T>(value.clone());
+                assert!(decoded.is_err(), "{name}, {value}: {reason}, by {schema}");
+            }
+        }
+        assert_eq!(count, refused, "{name}, by {schema}");
+    }
+
     /// Values of each type fit its schema, and whatever does not fit does not decode either.
     #[test]
     fn what_is_refused_would_not_decode() {
@@ -330,18 +343,6 @@ mod tests {
             json!({"secs": 1, "nanos": 2}),
             json!({"a": 1}),
         ];
-        fn check<T: DeserializeOwned>(values: &[Value], name: &str, refused: usize) {
-            let schema = of::<T>();
-            let mut count = 0;
-            for value in values {
-                if let Some(reason) = misfit(&schema, value) {
-                    count += 1;
-                    let decoded = serde_json::from_value::<T>(value.clone());
-                    assert!(decoded.is_err(), "{name}, {value}: {reason}, by {schema}");
-                }
-            }
-            assert_eq!(count, refused, "{name}, by {schema}");
-        }
         macro_rules! check {
             ($($type:ty: $refused:expr),* $(,)?) => { $(check::<$type>(&values, stringify!($type), $refused);)* };
         }

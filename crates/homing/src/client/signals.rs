@@ -89,9 +89,11 @@ impl Homing {
 /// The signals that a parked task waits for, and what values each takes, if that is known.
 fn waits(view: &TaskView) -> Vec<(&str, Option<&Value>)> {
     let arms = view.waits.iter().flat_map(|wait| &wait.arms);
-    let signal = |condition| match condition {
-        &Condition::Signal { ref name, ref schema } => Some((name.as_str(), schema.as_deref())),
-        _ => None,
-    };
-    arms.filter_map(signal).collect()
+    let mut signals = Vec::new();
+    for arm in arms {
+        if let Condition::Signal { name, schema } = arm {
+            signals.push((name.as_str(), schema.as_deref()));
+        }
+    }
+    signals
 }

@@ -17,6 +17,7 @@ use crate::error::{Invalid, StartError};
 use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
 use crate::names::name;
+use crate::retention::Retention;
 use crate::store::{Heartbeat, Store};
 use crate::task::{Argument, Definition, Function, States};
 
@@ -29,6 +30,7 @@ mod mailbox;
 mod outbox;
 mod outcome;
 mod resident;
+mod retention;
 mod waker;
 
 use identity::Identity;
@@ -53,6 +55,7 @@ struct Settings {
     max_crashes: u32,
     resident: usize,
     resident_age: Duration,
+    retention: Option<Retention>,
     lease: Duration,
     grace: Duration,
     name: String,
@@ -64,6 +67,7 @@ impl Settings {
         if self.queues.is_empty() {
             return Err(Invalid::Empty { field: "queues" });
         }
+        self.retention.as_ref().map_or(Ok(()), Retention::check)?;
         self.queues.iter().try_for_each(|queue| name("the queue", queue))?;
         name("the worker's name", &self.name)?;
         if !(1..=limits::CONCURRENCY_MAX).contains(&self.concurrency) {
@@ -98,6 +102,7 @@ impl WorkerBuilder {
             max_crashes: limits::MAX_CRASHES,
             resident: limits::RESIDENT,
             resident_age: limits::RESIDENT_AGE,
+            retention: None,
             lease: limits::LEASE,
             grace: limits::GRACE,
             name: own_name(&host),
@@ -145,6 +150,16 @@ impl WorkerBuilder {
     /// How long a parked future is kept in memory. Default: 10 minutes.
     pub fn resident_age(mut self, age: Duration) -> Self {
         self.settings.resident_age = age;
+        self
+    }
+
+    /// Removes ended jobs whose time is over, once the worker has started and every 10 minutes
+    /// ([`limits::RETENTION_PASS`]). Default: they are kept for ever, until somebody prunes.
+    ///
+    /// One worker of a store is enough; several do no harm. A pass reads the list of jobs that are kept, in pages
+    /// of 1,000, from those on that are as old as the shortest age.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.settings.retention = Some(retention);
         self
     }
 
@@ -207,6 +222,7 @@ impl WorkerBuilder {
             shared.identity.given_up(worker);
         }
         heartbeat::start(&shared);
+        retention::start(&shared);
         tokio::spawn(conversation::run(Arc::clone(&shared)));
         Ok(Worker { shared })
     }

@@ -304,7 +304,7 @@ macro_rules! __conformance {
                 people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
-                    workers_tell_how_much_they_end;
+                    workers_tell_how_much_they_end, a_retention_removes_ended_jobs;
                 options: priority_goes_first, delay_and_run_at_wait, a_stretch_times_out,
                     a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
                     queues_are_paused, children_inherit, unregistered_kinds_wait,

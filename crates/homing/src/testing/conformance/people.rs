@@ -6,7 +6,9 @@ use super::waits::{failing, gated, leaf};
 use super::{Lab, children};
 use crate::clock::Time;
 use crate::testing::Probe;
-use crate::{Because, JoinSet, Reason, Result, State, TaskState, Why, limits, log, task};
+use crate::{
+    Because, JoinSet, Reason, Result, Retention, State, TaskState, Why, limits, log, task,
+};
 
 #[task(retries = 0)]
 async fn mixed() -> Result<()> {
@@ -283,4 +285,61 @@ pub async fn workers_tell_how_much_they_end(lab: Lab) {
     parent.cancel().await.unwrap();
     assert_eq!(lab.homing.workers().await.unwrap()[0].running, 0);
     lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn kept(fails: bool) -> Result<u64> {
+    if fails { Err(crate::Error::msg("it fails")) } else { Ok(1) }
+}
+
+/// Ended jobs go once their time is over, by end and kind, and open ones never. A worker that is asked does it by
+/// itself.
+pub async fn a_retention_removes_ended_jobs(lab: Lab) {
+    let builder = lab.worker().register(kept).register(leaf).register(gated);
+    let worker = builder.start().await.unwrap();
+    let hour = Duration::from_hours(1);
+    let good = lab.homing.submit(kept(false)).await.unwrap();
+    let bad = lab.homing.submit(kept(true)).await.unwrap();
+    let special = lab.homing.submit(leaf(1)).await.unwrap();
+    let open = lab.homing.submit(gated(1)).await.unwrap();
+    good.outcome().await.unwrap();
+    bad.outcome().await.unwrap_err();
+    special.outcome().await.unwrap();
+    let retention = Retention::default().completed(hour).kind("leaf", 3 * hour);
+    let left = async || {
+        let jobs = lab.homing.jobs(crate::JobFilter::default()).await.unwrap();
+        let mut kinds: Vec<String> = jobs.into_iter().map(|job| job.kind).collect();
+        kinds.sort_unstable();
+        kinds
+    };
+    assert_eq!(lab.homing.retain(&retention).await.unwrap(), 0);
+    lab.advance(2 * hour).await;
+    assert_eq!(lab.homing.retain(&retention).await.unwrap(), 1);
+    assert_eq!(left().await, ["gated", "kept", "leaf"]);
+    lab.advance(2 * hour).await;
+    assert_eq!(lab.homing.retain(&retention).await.unwrap(), 1);
+    assert_eq!(left().await, ["gated", "kept"]);
+    let refused = lab.homing.retain(&Retention::all(Duration::ZERO)).await.unwrap_err();
+    assert!(refused.to_string().contains("the retention"), "{refused}");
+
+    // The failed one is kept for ever so far; a worker goes by what it is given, now and later.
+    let gone = async || {
+        for _ in 0..7_000 {
+            if left().await == ["gated"] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("left are {:?}", left().await)
+    };
+    let tidy = lab.worker().register(leaf).retention(Retention::all(hour)).start().await.unwrap();
+    gone().await;
+    let late = lab.homing.submit(leaf(2)).await.unwrap();
+    late.outcome().await.unwrap();
+    lab.advance(2 * hour).await;
+    gone().await;
+    assert_eq!(open.status().await.unwrap(), crate::Status::InProgress);
+    lab.probe.open("gate 1");
+    open.outcome().await.unwrap();
+    lab.close([worker, tidy]).await;
 }
