@@ -56,6 +56,7 @@ mod combine;
 mod context;
 mod encode;
 mod error;
+mod events;
 mod handle;
 mod id;
 mod info;

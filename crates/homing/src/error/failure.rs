@@ -32,6 +32,22 @@ pub enum Reason {
     Cancelled,
 }
 
+impl Reason {
+    /// The word for the reason, as it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Expired => "expired",
+            Self::Crashed => "crashed",
+            Self::Misuse => "misuse",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A failed task: what is stored, and what a parent or client gets back.
 ///
 /// Its sources are the messages of the original chain; their types stay on the worker.
@@ -57,6 +73,16 @@ impl Failure {
     pub(crate) fn new(kind: &str, id: TaskId, attempt: u32, reason: Reason, message: &str) -> Self {
         let kind = kind.to_owned();
         Self { kind, id, attempt, reason, message: bounded(message), sources: Vec::new() }
+    }
+
+    /// The message, and those of its sources that it does not say itself.
+    pub fn told(&self) -> String {
+        let mut told = self.message.clone();
+        for source in self.sources.iter().filter(|source| !self.message.contains(source.as_str())) {
+            told.push_str(": ");
+            told.push_str(source);
+        }
+        bounded(&told)
     }
 
     /// The same with the messages of an error's sources.

@@ -34,6 +34,8 @@ pub(super) struct Driver {
     grace: Option<Timer>,
     /// Since plain I/O was seen beside a durable wait: when it becomes misuse.
     foreign: Option<Timer>,
+    /// Around whatever the body does.
+    span: tracing::Span,
     /// Whether a unit was refused.
     refused: bool,
 }
@@ -67,7 +69,7 @@ enum Parked {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        claimed: Claimed,
+        (claimed, span): (Claimed, tracing::Span),
         mailbox: Arc<Mailbox>,
         slot: Arc<Slot>,
     ) -> Self {
@@ -84,6 +86,7 @@ impl Driver {
             soft_timeout: None,
             grace: None,
             foreign: None,
+            span,
             refused: false,
         }
     }
@@ -234,12 +237,14 @@ impl Driver {
         loop {
             let body = self.body.as_mut()?;
             let context = &self.context;
+            let entered = self.span.enter();
             let polled = poll_counted(cx.waker(), |cx| {
                 catch_unwind(AssertUnwindSafe(|| {
                     context::scope(context, || body.as_mut().poll(cx))
                 }))
                 .map_or_else(|panic| Poll::Ready(Err(panic_text(panic))), |poll| poll.map(Ok))
             });
+            drop(entered);
             if let Some(halt) = context.lock().halt.take() {
                 discard(polled);
                 return Some(match halt {
@@ -306,6 +311,7 @@ impl Driver {
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
             stalls: self.claimed.stalls,
+            span: self.span.clone(),
         });
     }
 

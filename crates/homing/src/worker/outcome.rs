@@ -3,7 +3,6 @@
 use super::Shared;
 use crate::context::{Context, Halt};
 use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown};
-use crate::id::TaskId;
 use crate::limits;
 use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event};
@@ -84,13 +83,12 @@ impl Shared {
 
     /// The event for a replay that does not fit.
     pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
-        self.stall_event(claimed.task, &claimed.kind, claimed.stalls, reason)
+        self.stall_event(claimed.stalls, reason)
     }
 
-    pub(super) fn stall_event(&self, task: TaskId, kind: &str, stalls: u32, reason: &str) -> Event {
+    pub(super) fn stall_event(&self, stalls: u32, reason: &str) -> Event {
         let reason = bounded(reason);
         let due = self.store.clock().now().after(stall_pause(stalls));
-        tracing::warn!(%task, kind, reason, "the task stands still");
         Event::Stall { reason, due }
     }
 

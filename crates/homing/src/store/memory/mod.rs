@@ -17,6 +17,7 @@ use super::{
 };
 use crate::clock::{Clock, Time};
 use crate::error::Failure;
+use crate::events::Swept;
 use crate::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::log::Line;
 use crate::state::State;
@@ -144,6 +145,8 @@ struct Data {
     over: BTreeSet<JobId>,
     /// Jobs that ended in this transaction.
     ended: Vec<Ended>,
+    /// What upkeep did in this transaction.
+    swept: Vec<Swept>,
     /// Whether this transaction made a task claimable.
     ready: bool,
     /// Whether this transaction has news for a worker.
@@ -186,9 +189,11 @@ impl Memory {
         let answer = verb(&mut data, now);
         data.wake_parents(now);
         let ended = std::mem::take(&mut data.ended);
+        let swept = std::mem::take(&mut data.swept);
         let ready = std::mem::take(&mut data.ready);
         let noticed = std::mem::take(&mut data.noticed);
         drop(data);
+        swept.into_iter().for_each(Swept::say);
         self.hints.say_ended(ended);
         if ready {
             self.hints.say_ready();

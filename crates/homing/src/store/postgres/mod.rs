@@ -30,6 +30,7 @@ use super::{
 };
 use crate::clock::{Clock, ServerClock, Time};
 use crate::error::OpenError;
+use crate::events::Swept;
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::point::{self, Moment};
@@ -266,7 +267,8 @@ impl Shared {
     }
 
     fn tell(&self, effects: Effects) {
-        let Effects { ended, ready, claimable, noticed } = effects;
+        let Effects { ended, swept, ready, claimable, noticed } = effects;
+        swept.into_iter().for_each(Swept::say);
         self.wake.tell(Said { ready, claimable, noticed, ended });
     }
 }

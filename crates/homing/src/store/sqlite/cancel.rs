@@ -6,6 +6,7 @@ use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
 use crate::error::{Failure, Reason};
+use crate::events::Swept;
 use crate::id::TaskId;
 use crate::state::State;
 use crate::store::CancelledBy;
@@ -41,7 +42,11 @@ impl Tx<'_> {
     ) -> Result<bool> {
         let failure = Failure::new(&row.kind, row.id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
-        self.finish(row, state, &crate::encode::json(&failure), by)
+        let ended = self.finish(row, state, &crate::encode::json(&failure), by)?;
+        if ended && by.is_none() {
+            self.effects.swept.push(Swept::Failed(failure));
+        }
+        Ok(ended)
     }
 
     /// `None` if the task is unknown.
