@@ -144,6 +144,7 @@ pub(crate) struct JobsArgs {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum StatusName {
     InProgress,
+    Stalled,
     Completed,
     CompletedWithErrors,
     Failed,
@@ -154,6 +155,7 @@ impl From<StatusName> for Status {
     fn from(name: StatusName) -> Self {
         match name {
             StatusName::InProgress => Self::InProgress,
+            StatusName::Stalled => Self::Stalled,
             StatusName::Completed => Self::Completed,
             StatusName::CompletedWithErrors => Self::CompletedWithErrors,
             StatusName::Failed => Self::Failed,

@@ -26,9 +26,9 @@ pub(crate) enum Object<'a> {
     /// There are more: the argument of `--after` that shows them.
     Next { after: JobId },
     /// Why a task is where it is.
-    Why { id: TaskId, kind: &'a str, state: TaskState, depth: usize, reasons: Vec<Reason> },
+    Why(Box<Why<'a>>),
     /// A line of a log.
-    Line { number: u64, time: Option<String>, level: String, task: TaskId, message: &'a str },
+    Line(LogLine<'a>),
     /// A queue.
     Queue(Queue<'a>),
     /// A worker.
@@ -101,6 +101,26 @@ pub(crate) struct Task<'a> {
 }
 
 #[derive(Debug, Serialize)]
+pub(crate) struct Why<'a> {
+    pub(crate) id: TaskId,
+    pub(crate) kind: &'a str,
+    pub(crate) state: TaskState,
+    pub(crate) depth: usize,
+    pub(crate) reasons: Vec<Reason>,
+    /// Why its attempts failed, the last ones.
+    pub(crate) attempts: Vec<LogLine<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct LogLine<'a> {
+    number: u64,
+    time: Option<String>,
+    level: String,
+    task: TaskId,
+    message: &'a str,
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct Retried<'a> {
     id: JobId,
     dry_run: bool,
@@ -149,6 +169,7 @@ pub(crate) struct Queue<'a> {
     pub(crate) name: &'a str,
     ready: u64,
     scheduled: u64,
+    stalled: u64,
     oldest: Option<String>,
     paused: bool,
     workers: u64,
@@ -272,9 +293,13 @@ pub(crate) fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Obj
 
 /// A line of a log.
 pub(crate) fn line(line: &Line) -> Object<'_> {
+    Object::Line(log_line(line))
+}
+
+pub(crate) fn log_line(line: &Line) -> LogLine<'_> {
     let Line { number, level, task, .. } = *line;
     let (time, level) = (rfc3339(line.time), level.to_string());
-    Object::Line { number, time, level, task, message: &line.message }
+    LogLine { number, time, level, task, message: &line.message }
 }
 
 /// A queue, and the living workers that serve it.
@@ -284,6 +309,7 @@ pub(crate) fn queue<'a>(view: &'a QueueView, workers: &[WorkerView]) -> Object<'
         name: &view.name,
         ready: view.ready,
         scheduled: view.scheduled,
+        stalled: view.stalled,
         oldest: view.oldest.and_then(rfc3339),
         paused: view.paused,
         workers: workers.iter().filter(serve).count() as u64,

@@ -82,6 +82,21 @@ pub(crate) fn stands_still(
     );
 }
 
+/// Tasks wait on a queue that no living worker serves.
+pub(crate) fn no_worker(queue: &str, kind: &str) {
+    tracing::warn!(
+        target: target!(), queue, kind, "no living worker serves the queue, and tasks wait on it"
+    );
+}
+
+/// Tasks wait that are of a kind which no living worker of their queue has registered.
+pub(crate) fn no_kind(queue: &str, kind: &str) {
+    tracing::warn!(
+        target: target!(), queue, kind,
+        "no living worker of the queue has registered the kind, and tasks of it wait"
+    );
+}
+
 /// What a worker said of a task is of no use: another has it, or it has ended.
 pub(crate) fn too_late(id: TaskId, kind: &str, attempt: u32) {
     tracing::debug!(

@@ -20,8 +20,8 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
         say("no queue holds an open task or is paused");
         return Ok(Exit::Done);
     }
-    let headings = ["QUEUE", "READY", "LATER", "OLDEST", "WORKERS", "SLOTS", "STATE"];
-    let mut table = Table::new(&headings, &[1, 2, 3, 4, 5]);
+    let headings = ["QUEUE", "READY", "LATER", "STALLED", "OLDEST", "WORKERS", "SLOTS", "STATE"];
+    let mut table = Table::new(&headings, &[1, 2, 3, 4, 5, 6]);
     let now = cx.now();
     for queue in &queues {
         let serving = serving(queue, &workers);
@@ -31,6 +31,7 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
             plain(&queue.name),
             plain(words::number(queue.ready)),
             plain(words::number(queue.scheduled)),
+            stalled(queue),
             plain(oldest.as_deref().unwrap_or("-")),
             plain(serving.len()),
             plain(slots),
@@ -45,6 +46,13 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
 
 fn serving<'a>(queue: &QueueView, workers: &'a [WorkerView]) -> Vec<&'a WorkerView> {
     workers.iter().filter(|worker| worker.alive && worker.queues.contains(&queue.name)).collect()
+}
+
+fn stalled(queue: &QueueView) -> Cell {
+    match queue.stalled {
+        0 => plain("-"),
+        stalled => (words::number(stalled), style::BAD),
+    }
 }
 
 fn state(queue: &QueueView, unserved: bool) -> Cell {

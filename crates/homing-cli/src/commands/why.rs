@@ -3,7 +3,7 @@
 use homing::{Because, ChildCounts, Failure, TaskId, TaskState, TaskView, Time, Why, WorkerView};
 
 use crate::args::WhyArgs;
-use crate::json::{Object, Reason};
+use crate::json::{self, Object, Reason};
 use crate::{Context, Exit, Result, style, words};
 
 /// Says why a task is where it is, then the same of what it waits for or failed of.
@@ -24,7 +24,9 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
         why.because.iter().map(|because| reason(because, task, now)).collect();
     if cx.json {
         let (id, kind, state) = (task.id, task.kind.as_str(), task.state);
-        return cx.out.json(&Object::Why { id, kind, state, depth, reasons });
+        let attempts = why.attempts.iter().map(json::log_line).collect();
+        let why = json::Why { id, kind, state, depth, reasons, attempts };
+        return cx.out.json(&Object::Why(Box::new(why)));
     }
     let indent = "  ".repeat(depth);
     let state = style::paint(style::of_state(task.state), stands(task.state));
@@ -35,6 +37,9 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
         for id in reason.tasks {
             cx.out.line(format_args!("{indent}    {id}"))?;
         }
+    }
+    for line in &why.attempts {
+        cx.out.line(format_args!("{indent}  {}", super::log::attempt(line)))?;
     }
     Ok(())
 }
@@ -204,8 +209,8 @@ fn drift(reason: &str, stalls: u32, at: &str) -> String {
 
 fn retrying(reason: Option<&str>, failures: u32, at: &str) -> String {
     let failures = words::count(failures.into(), "time", "times");
-    let reason = reason.unwrap_or("failed of nothing known");
-    format!("it has failed {failures} in a row and is tried again at {at}; it {reason}")
+    let reason = reason.unwrap_or("nothing is known of why");
+    format!("it has failed {failures} in a row and is tried again at {at}: {reason}")
 }
 
 fn crashed(crashes: u32) -> String {

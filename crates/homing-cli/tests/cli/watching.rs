@@ -65,7 +65,7 @@ async fn the_outcome_is_the_exit_code() {
     bad.outcome().await.unwrap_err();
     assert_said!(world.run(&["watch", &bad.id().to_string()]), @r"
     job [id] hopeless
-    failed after [span], 2 failed: task broken [id].[place] failed in attempt 1: the table is locked
+    failed after [span], 2 failed: the table is locked (task broken [id].[place] failed in attempt 1)
     --- exit 1
     ");
     let gone = world.homing.submit(tasks::busy()).await.unwrap();

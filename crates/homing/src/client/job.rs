@@ -44,9 +44,7 @@ impl<T> JobHandle<T> {
     pub async fn view(&self) -> Result<JobView, store::Error> {
         let unknown = || store::Error::Unknown { id: self.id.root() };
         let view = self.homing.store.job(self.id).await?.ok_or_else(unknown)?;
-        if view.status != Status::InProgress
-            || self.homing.store.overdue(vec![self.id]).await?.is_empty()
-        {
+        if view.status.is_ended() || self.homing.store.overdue(vec![self.id]).await?.is_empty() {
             return Ok(view);
         }
         self.homing.keep_up().await;

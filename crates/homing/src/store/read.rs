@@ -52,11 +52,16 @@ pub trait Read: Send + Sync {
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
     /// The number of the last line of a job's log; 0 if there is none.
     fn last_line(&self, job: JobId) -> Verb<'_, u64>;
+    /// The last `limit` lines of a task that tell why its attempts failed or why it stands still, in order.
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>>;
     /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
     /// store's choice: the one that costs least.
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>>;
     /// Queues that hold open tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
+    /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.
+    /// A look into an index for each pair.
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>>;
     /// Workers that have not left.
     fn workers(&self) -> Verb<'_, Vec<WorkerView>>;
     /// Kinds that a worker has ever registered.
@@ -216,8 +221,12 @@ impl ChildCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// The root has not ended.
+    /// The root has not ended, and no task of the job stands still.
     InProgress,
+    /// The root has not ended, and a task of the job stands still: what its code does, or a value that is
+    /// stored, does not fit its record. It is tried again from time to time, and goes on by itself once a
+    /// worker runs code that fits; see [`Because::Drift`](crate::Because::Drift).
+    Stalled,
     /// The root succeeded, and so did everything below it.
     Completed,
     /// The root succeeded, a descendant failed.
@@ -229,9 +238,21 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status that follows from the root's state and whether a descendant failed.
-    pub fn of(root: State, errors: bool) -> Self {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::InProgress,
+        Self::Stalled,
+        Self::Completed,
+        Self::CompletedWithErrors,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The status that follows from the root's state, whether a descendant failed and whether a task
+    /// stands still.
+    pub fn of(root: State, errors: bool, stalled: bool) -> Self {
         match root {
+            State::Pending | State::Running | State::Waiting if stalled => Self::Stalled,
             State::Pending | State::Running | State::Waiting => Self::InProgress,
             State::Succeeded if errors => Self::CompletedWithErrors,
             State::Succeeded => Self::Completed,
@@ -240,10 +261,16 @@ impl Status {
         }
     }
 
+    /// Whether the job has ended.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::InProgress | Self::Stalled)
+    }
+
     /// The words for the status.
     pub fn name(self) -> &'static str {
         match self {
             Self::InProgress => "in progress",
+            Self::Stalled => "stalled",
             Self::Completed => "completed",
             Self::CompletedWithErrors => "completed with errors",
             Self::Failed => "failed",
@@ -326,7 +353,7 @@ pub struct JobView {
 /// status, kind, title, tag or queue: a filter that few jobs match reads past the others. `since` bounds that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
-    /// Only this status.
+    /// Only this status. Open jobs have one of two, [`Status::InProgress`] and [`Status::Stalled`].
     pub status: Option<Status>,
     /// Only roots of this kind.
     pub kind: Option<String>,
@@ -346,10 +373,32 @@ pub struct JobFilter {
     pub limit: usize,
 }
 
+/// See [`JobFilter::asked_of_status`].
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+type AskedOfStatus = (Option<State>, Option<State>, Option<bool>, Option<bool>);
+
 impl JobFilter {
     /// Rows of the page: the limit, at most [`limits::PAGE`](crate::limits::PAGE).
     pub fn rows(&self) -> usize {
         if self.limit == 0 { crate::limits::PAGE } else { self.limit.min(crate::limits::PAGE) }
+    }
+
+    /// What the status asks: the first and last state of the root, whether tasks below it failed, whether
+    /// tasks of the job stand still; `None` where that does not matter.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn asked_of_status(&self) -> AskedOfStatus {
+        let asked = |from, to, errors, stalled| (Some(from), Some(to), errors, stalled);
+        match self.status {
+            None => (None, None, None, None),
+            Some(Status::InProgress) => asked(State::Pending, State::Waiting, None, Some(false)),
+            Some(Status::Stalled) => asked(State::Pending, State::Waiting, None, Some(true)),
+            Some(Status::Completed) => asked(State::Succeeded, State::Succeeded, Some(false), None),
+            Some(Status::CompletedWithErrors) => {
+                asked(State::Succeeded, State::Succeeded, Some(true), None)
+            }
+            Some(Status::Failed) => asked(State::Failed, State::Failed, None, None),
+            Some(Status::Cancelled) => asked(State::Cancelled, State::Cancelled, None, None),
+        }
     }
 
     /// Whether a job belongs on the list.
@@ -381,6 +430,8 @@ pub struct QueueView {
     pub scheduled: u64,
     /// Since when the oldest ready task could have been claimed.
     pub oldest: Option<Time>,
+    /// How many of all these stand still: see [`Status::Stalled`].
+    pub stalled: u64,
     /// Whether claims are stopped.
     pub paused: bool,
 }

@@ -406,6 +406,7 @@ impl History {
             }
             self.both("log", |store| store.log(*job, 0, 1000)).await?;
             self.both("log", |store| store.log(*job, 2, 1)).await?;
+            self.both("attempts", |store| store.failed_attempts(job.root(), 2)).await?;
             self.both("last line", |store| store.last_line(*job)).await?;
             self.compare_tasks(job.root()).await?;
         }
@@ -418,6 +419,7 @@ impl History {
         vec![
             all(),
             JobFilter { status: Some(Status::InProgress), limit: 3, ..all() },
+            JobFilter { status: Some(Status::Stalled), ..all() },
             JobFilter { status: Some(Status::CompletedWithErrors), ..all() },
             JobFilter { status: Some(Status::Failed), kind: Some("write".to_owned()), ..all() },
             JobFilter { title: Some("TITLE 1".to_owned()), after, ..all() },

@@ -215,6 +215,13 @@ macro_rules! over {
             fn last_line(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, u64> {
                 self.pass("last_line", move |inner| inner.last_line(job))
             }
+            fn failed_attempts(
+                &self,
+                task: $crate::id::TaskId,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::log::Line>> {
+                self.pass("failed_attempts", move |inner| inner.failed_attempts(task, limit))
+            }
             fn children_in(
                 &self,
                 task: $crate::id::TaskId,
@@ -225,6 +232,9 @@ macro_rules! over {
             }
             fn queues(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::QueueView>> {
                 self.pass("queues", move |inner| inner.queues())
+            }
+            fn pending_kinds(&self) -> $crate::store::Verb<'_, Vec<(String, String)>> {
+                self.pass("pending_kinds", move |inner| inner.pending_kinds())
             }
             fn workers(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::WorkerView>> {
                 self.pass("workers", move |inner| inner.workers())

@@ -292,13 +292,11 @@ impl Driver {
     }
 
     fn post_last(&self, event: Event) {
-        let (events, renew) = match event {
-            // What a body said before it was stopped for good is no part of the record.
-            Event::Stall { .. } | Event::HandBack => (vec![event], false),
-            // Nor what it said after a unit that was refused.
-            event if self.refused => (vec![event], false),
-            event => self.context.take_last(event),
-        };
+        // What a body said before it was stopped for good is no part of the record, nor what it said after
+        // a unit that was refused.
+        let alone = self.refused || matches!(event, Event::Stall { .. } | Event::HandBack);
+        let last = self.shared.with_line(self.claimed.attempt, event);
+        let (events, renew) = if alone { (last, false) } else { self.context.take_last(last) };
         self.put(events, renew);
     }
 
@@ -322,7 +320,7 @@ impl Driver {
     async fn park(&mut self) -> Parked {
         let waits = self.context.open_waits();
         let resident = self.shared.settings.resident > 0;
-        let (events, renew) = self.context.take_last(Event::Park { waits, resident });
+        let (events, renew) = self.context.take_last([Event::Park { waits, resident }]);
         self.put(events, renew);
         (self.timeout, self.soft_timeout) = (None, None);
         self.requests = Vec::new();

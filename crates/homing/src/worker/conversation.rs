@@ -430,8 +430,9 @@ impl Shared {
                 self.stall_event(posting.stalls, &reason)
             }
         };
+        let events = self.with_line(posting.attempt, event);
         self.outbox.post(Posting {
-            unit: Arc::new(Unit { task, token, renew: false, events: vec![event] }),
+            unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,
             mailbox: Arc::clone(&posting.mailbox),
             kind: posting.kind.clone(),

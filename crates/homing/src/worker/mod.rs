@@ -29,6 +29,7 @@ mod mailbox;
 mod outbox;
 mod outcome;
 mod resident;
+mod unserved;
 mod waker;
 
 use identity::Identity;
@@ -207,6 +208,7 @@ impl WorkerBuilder {
             shared.identity.given_up(worker);
         }
         heartbeat::start(&shared);
+        unserved::start(&shared);
         tokio::spawn(conversation::run(Arc::clone(&shared)));
         Ok(Worker { shared })
     }

@@ -129,6 +129,8 @@ struct Data {
     records: BTreeMap<(TaskId, u64), (String, Entry)>,
     signals: BTreeMap<(TaskId, u64), (String, String)>,
     logs: BTreeMap<(JobId, u64), Line>,
+    /// Those that tell of failed attempts and standstills.
+    failed_attempts: BTreeSet<(TaskId, u64)>,
     log_keys: HashSet<(TaskId, String)>,
     cascades: BTreeMap<u64, Cascade>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -374,12 +376,20 @@ impl Read for Memory {
         })
     }
 
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>> {
+        self.read(|data, _| data.failed_attempts(task, limit))
+    }
+
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
         self.read(|data, _| data.children_in(task, state, limit))
     }
 
     fn queues(&self) -> Verb<'_, Vec<QueueView>> {
         self.read(Data::queues)
+    }
+
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>> {
+        self.read(|data, _| data.pending_kinds())
     }
 
     fn workers(&self) -> Verb<'_, Vec<WorkerView>> {

@@ -414,9 +414,11 @@ reads! {
     jobs(filter: JobFilter) -> Vec<JobView> = |s| s.jobs(&filter);
     log(job: JobId, after: u64, limit: usize) -> Vec<Line> = |s| s.log(job, after, limit);
     last_line(job: JobId) -> u64 = |s| s.last_line(job);
+    failed_attempts(task: TaskId, limit: usize) -> Vec<Line> = |s| s.failed_attempts(task, limit);
     children_in(task: TaskId, state: State, limit: usize) -> Vec<TaskId>
         = |s| s.children_in(task, state, limit);
     queues() -> Vec<QueueView> = |s| s.queues();
+    pending_kinds() -> Vec<(String, String)> = |s| s.pending_kinds();
     workers() -> Vec<WorkerView> = |s| s.workers();
     kinds() -> Vec<KindView> = |s| s.kinds();
     audit() -> Vec<Breach> = |s| s.audit();

@@ -376,12 +376,20 @@ impl Read for Sqlite {
         self.read(move |tx| tx.last_line(job))
     }
 
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>> {
+        self.read(move |tx| tx.failed_attempts(task, limit))
+    }
+
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
         self.read(move |tx| tx.children_in(task, state, limit))
     }
 
     fn queues(&self) -> Verb<'_, Vec<QueueView>> {
         self.read(|tx| tx.queues())
+    }
+
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>> {
+        self.read(|tx| tx.pending_kinds())
     }
 
     fn workers(&self) -> Verb<'_, Vec<WorkerView>> {

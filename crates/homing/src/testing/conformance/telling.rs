@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::Lab;
-use super::waits::gated;
+use super::waits::{failing, gated, leaf};
+use super::{Lab, children};
+use crate::log::{Level, Line};
 use crate::testing::{Probe, capture};
-use crate::{Error, Result, State, TaskState, limits, task};
+use crate::{Error, JobFilter, Result, State, Status, TaskState, limits, step, task};
 
 #[task(retries = 1, backoff = "10s")]
 async fn charging(State(probe): State<Probe>) -> Result<u64> {
@@ -96,4 +97,154 @@ pub async fn lateness_is_told(lab: Lab) {
     let told = capture::until(&job.id().to_string(), "the task failed", 1).await;
     assert_eq!(told[0].fields.get("reason").map(String::as_str), Some("expired"));
     lab.close([]).await;
+}
+
+#[task(retries = 2, backoff = "1s")]
+async fn unlucky(State(probe): State<Probe>) -> Result<u64> {
+    crate::log!("on it");
+    probe.hit("unlucky");
+    match probe.count("unlucky") {
+        1 => Err(Error::msg("the bank is closed")),
+        2 => panic!("the bank is gone"),
+        _ => Ok(1),
+    }
+}
+
+/// Why each attempt failed is kept with the attempt, in the job's log, and found by the task alone.
+pub async fn each_attempts_error_is_kept(lab: Lab) {
+    let worker =
+        lab.worker().register(unlucky).register(parting).register(failing).start().await.unwrap();
+    let job = lab.homing.submit(unlucky()).await.unwrap();
+    for attempt in 2..=3 {
+        lab.observe(job.id(), "retrying", |view| view.attempt == attempt).await;
+        lab.advance(Duration::from_secs(1)).await;
+    }
+    job.outcome().await.unwrap();
+    let wanted = [
+        (Level::Warn, "attempt 1 failed: the bank is closed"),
+        (Level::Warn, "attempt 2 panicked: the bank is gone"),
+    ];
+    let why = lab.homing.why(job.id()).await.unwrap();
+    assert_eq!(told(&why.attempts), wanted);
+    assert_eq!(told(&lab.homing.failed_attempts(job.id(), 1).await.unwrap()), wanted[1..]);
+    let log = job.log().page().await.unwrap();
+    let own = (Level::Info, "on it");
+    assert_eq!(told(&log), [own, wanted[0], own, wanted[1], own]);
+    let fallen = lab.homing.submit(parting()).await.unwrap();
+    fallen.ended().await.unwrap();
+    let log = fallen.log().page().await.unwrap();
+    let child = children(&lab, fallen.id()).await.remove(0).id;
+    let last = "attempt 1 failed: no 3 (task failing ";
+    assert_eq!((log[0].task, log[0].level), (child, Level::Error));
+    assert_eq!((log[1].task, log[1].level), (fallen.id().root(), Level::Error));
+    assert!(log[1].message.starts_with(last), "{log:?}");
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn parting() -> Result<u64> {
+    Ok(crate::spawn(failing(3)).await?.await?)
+}
+
+fn told(lines: &[Line]) -> Vec<(Level, &str)> {
+    lines.iter().map(|line| (line.level, line.message.as_str())).collect()
+}
+
+#[task(retries = 1, backoff = "1s")]
+async fn straying(State(probe): State<Probe>) -> Result<u64> {
+    probe.hit("straying");
+    crate::spawn(leaf(probe.count("straying").min(2))).await?;
+    step("committed", || async { Ok::<_, Error>(()) }).await?;
+    Err(Error::msg("again"))
+}
+
+/// A task that stands still is told of each time, and its reason is kept once.
+pub async fn standstills_are_kept_once(lab: Lab) {
+    capture::install();
+    let worker = lab.worker().register(straying).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(straying()).await.unwrap();
+    lab.observe(job.id(), "retrying", |view| view.attempt == 2).await;
+    for stalls in 1..=3 {
+        lab.advance(Duration::from_secs(4)).await;
+        lab.observe(job.id(), "standing still", |view| view.stalls == stalls).await;
+    }
+    let status = |status| JobFilter { status: Some(status), ..JobFilter::default() };
+    assert_eq!(job.status().await.unwrap(), Status::Stalled);
+    let stalled = lab.homing.jobs(status(Status::Stalled)).await.unwrap();
+    assert_eq!(stalled.iter().map(|job| job.id).collect::<Vec<_>>(), [job.id()]);
+    assert!(lab.homing.jobs(status(Status::InProgress)).await.unwrap().is_empty());
+    let queues = lab.homing.queues().await.unwrap();
+    assert_eq!((queues[0].stalled, queues[0].ready + queues[0].scheduled), (1, 1));
+    let id = job.id().to_string();
+    let warned = capture::until(&id, "the task stands still", 3).await;
+    assert_eq!(warned[0].level, tracing::Level::WARN);
+    assert_eq!(warned[0].fields.get("attempt").map(String::as_str), Some("2"));
+    let kept = lab.homing.failed_attempts(job.id(), 9).await.unwrap();
+    let [(Level::Warn, _), (Level::Warn, reason)] = told(&kept)[..] else { panic!("{kept:#?}") };
+    assert!(reason.starts_with("it stands still: the body has drifted"), "{reason}");
+    job.cancel().await.unwrap();
+    assert_eq!(job.status().await.unwrap(), Status::Cancelled);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 1, backoff = "1s")]
+async fn mending(State(probe): State<Probe>) -> Result<()> {
+    probe.hit("mending");
+    let run = probe.count("mending");
+    crate::spawn(leaf(if run == 2 { 2 } else { 1 })).await?;
+    step("committed", || async { Ok::<_, Error>(()) }).await?;
+    if run == 1 {
+        return Err(Error::msg("again"));
+    }
+    Ok(crate::signal::<()>("go").await?)
+}
+
+/// A task that fits its record again stands still no longer, also where it only parks.
+pub async fn a_mended_task_is_not_stalled(lab: Lab) {
+    let worker = lab.worker().register(mending).register(leaf).start().await.unwrap();
+    let job = lab.homing.submit(mending()).await.unwrap();
+    lab.observe(job.id(), "retrying", |view| view.attempt == 2).await;
+    lab.advance(Duration::from_secs(1)).await;
+    lab.observe(job.id(), "standing still", |view| view.stalls == 1).await;
+    assert_eq!(job.status().await.unwrap(), Status::Stalled);
+    lab.advance(Duration::from_secs(1)).await;
+    let view = lab.reaches(job.id(), TaskState::Waiting).await;
+    assert_eq!((view.stalls, job.status().await.unwrap()), (0, Status::InProgress));
+    job.signal("go", &()).await.unwrap();
+    lab.turning(job.outcome()).await.unwrap();
+    lab.close([worker]).await;
+}
+
+/// A kind that nobody has registered and a queue that nobody serves are told of, once by each worker.
+pub async fn what_nobody_serves_is_told(lab: Lab) {
+    capture::install();
+    let worker = lab.worker().register(leaf).start().await.unwrap();
+    let own = format!("of {}", worker.id());
+    let another = lab.worker().register(leaf).queues([own.clone()]).start().await.unwrap();
+    lab.homing.submit(late().queue(&own)).await.unwrap();
+    lab.homing.submit(late().queue(&own)).await.unwrap();
+    let misspelt = format!("{own}?");
+    lab.homing.submit(leaf(1).queue(&misspelt)).await.unwrap();
+    let no_kind = "no living worker of the queue has registered the kind, and tasks of it wait";
+    let no_worker = "no living worker serves the queue, and tasks wait on it";
+    for (queue, message, kind) in [(&own, no_kind, "late"), (&misspelt, no_worker, "leaf")] {
+        let told = async || loop {
+            let told = capture::told("queue", queue);
+            // Both workers look.
+            if told.len() >= 2 {
+                return told;
+            }
+            lab.advance(Duration::from_secs(4)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        let told = told().await;
+        assert_eq!((told[0].level, told[0].message.as_str()), (tracing::Level::WARN, message));
+        assert_eq!(told[0].fields.get("kind").map(String::as_str), Some(kind));
+    }
+    let pairs = lab.store().pending_kinds().await.unwrap();
+    let pair = |queue: &str, kind: &str| (queue.to_owned(), kind.to_owned());
+    assert_eq!(pairs, [pair(&own, "late"), pair(&misspelt, "leaf")]);
+    lab.advance(Duration::from_mins(3)).await;
+    assert_eq!(capture::told("queue", &own).len(), 2, "once by each worker");
+    lab.close([worker, another]).await;
 }
