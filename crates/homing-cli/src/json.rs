@@ -11,8 +11,6 @@ use homing::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::words::rfc3339;
-
 /// An object of a line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -212,16 +210,16 @@ pub(crate) fn job(view: &JobView) -> Object<'_> {
         progress: view.progress,
         counts: view.counts,
         origin: view.origin,
-        created: rfc3339(view.created),
-        started: view.started.and_then(rfc3339),
-        ended: view.ended.and_then(rfc3339),
+        created: view.created.rfc3339(),
+        started: view.started.and_then(Time::rfc3339),
+        ended: view.ended.and_then(Time::rfc3339),
         failure: view.failure.as_ref(),
     }))
 }
 
 /// A task, so many levels below the first one shown.
 pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
-    let time = |time: Option<Time>| time.and_then(rfc3339);
+    let time = |time: Option<Time>| time.and_then(Time::rfc3339);
     Object::Task(Box::new(Task {
         id: view.id,
         parent: view.parent,
@@ -236,8 +234,8 @@ pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
         failures: view.failures,
         crashes: view.crashes,
         stalls: view.stalls,
-        created: rfc3339(view.created),
-        due: rfc3339(view.due),
+        created: view.created.rfc3339(),
+        due: view.due.rfc3339(),
         expires: time(view.expires),
         deadline: time(view.deadline),
         started: time(view.started),
@@ -298,7 +296,7 @@ pub(crate) fn line(line: &Line) -> Object<'_> {
 
 pub(crate) fn log_line(line: &Line) -> LogLine<'_> {
     let Line { number, level, task, .. } = *line;
-    let (time, level) = (rfc3339(line.time), level.to_string());
+    let (time, level) = (line.time.rfc3339(), level.to_string());
     LogLine { number, time, level, task, message: &line.message }
 }
 
@@ -310,7 +308,7 @@ pub(crate) fn queue<'a>(view: &'a QueueView, workers: &[WorkerView]) -> Object<'
         ready: view.ready,
         scheduled: view.scheduled,
         stalled: view.stalled,
-        oldest: view.oldest.and_then(rfc3339),
+        oldest: view.oldest.and_then(Time::rfc3339),
         paused: view.paused,
         workers: workers.iter().filter(serve).count() as u64,
         slots: workers.iter().filter(serve).map(|worker| u64::from(worker.slots)).sum(),
@@ -329,8 +327,8 @@ pub(crate) fn worker(view: &WorkerView) -> Object<'_> {
         running: view.running,
         resident: view.resident,
         ended: view.ended,
-        started: rfc3339(view.started),
-        heartbeat: rfc3339(view.heartbeat),
+        started: view.started.rfc3339(),
+        heartbeat: view.heartbeat.rfc3339(),
     })
 }
 

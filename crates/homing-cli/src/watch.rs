@@ -29,7 +29,7 @@ const LEISURE: u32 = 10;
 /// Watches a job until it ends; its outcome is the exit code.
 pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
     let id = match args.id {
-        Some(id) => id,
+        Some(id) => cx.find_job(&id).await?,
         None => newest(cx).await?,
     };
     let mut shown = if !cx.json && std::io::stdout().is_terminal() {

@@ -104,6 +104,12 @@ pub(crate) fn too_late(id: TaskId, kind: &str, attempt: u32) {
     );
 }
 
+/// Somebody has cancelled a task.
+pub(crate) fn cancelled(id: TaskId, text: Option<&str>) {
+    let error = text.unwrap_or(crate::state::cancelled_text(crate::store::CancelledBy::User));
+    tracing::info!(target: target!(), %id, error, "the task was cancelled");
+}
+
 /// A body that runs here is told that its task has ended from outside.
 pub(crate) fn body_cancelled(id: TaskId) {
     tracing::debug!(target: target!(), %id, "the task has ended from outside and its body is stopped");

@@ -90,7 +90,8 @@ pub use homing_macros::task;
 pub use branches::join_all;
 pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{
-    Because, Cursor, Homing, JobHandle, Log, Submission, Submit, SubmitAllError, SubmitNamed, Why,
+    Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Submission, Submit,
+    SubmitAllError, SubmitNamed, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;

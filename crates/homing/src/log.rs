@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
+use crate::clock::{Time, rfc3339};
 use crate::id::{TaskId, digest};
 
 /// How important a line is.
@@ -48,6 +48,7 @@ pub struct Line {
     /// Its number in the job, growing in the order of commits.
     pub number: u64,
     /// When it was said.
+    #[serde(serialize_with = "rfc3339")]
     pub time: Time,
     /// How important it is.
     pub level: Level,

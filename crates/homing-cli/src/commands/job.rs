@@ -3,6 +3,7 @@
 use homing::log::Line;
 use homing::{Counts, Failure, JobView, TaskView, Time};
 
+use super::log::{attempt, earlier};
 use super::tree::{self, Tree};
 use crate::args::JobArgs;
 use crate::{Context, Exit, Result, json, style, words};
@@ -14,17 +15,18 @@ const ATTEMPTS: usize = 5;
 
 /// Shows a job or a task, and the tree below it.
 pub(crate) async fn run(cx: &Context, args: &JobArgs) -> Result<Exit> {
-    let task = cx.homing.task(args.id).await?;
-    let attempts = cx.homing.failed_attempts(args.id, ATTEMPTS).await?;
-    if args.id.is_root() {
-        let job = cx.homing.job::<()>(args.id.job).view().await?;
+    let id = cx.find(&args.id).await?;
+    let task = cx.homing.task(id).await?;
+    let attempts = cx.homing.failed_attempts(id, ATTEMPTS).await?;
+    if id.is_root() {
+        let job = cx.homing.job::<()>(id.job).view().await?;
         if cx.json {
             cx.out.json(&json::job(&job))?;
         } else {
-            print(cx, of_job(&job, &task, cx.now()), &attempts)?;
+            print(cx, of_job(&job, &task, cx.now()), earlier(&attempts, &task))?;
         }
     } else if !cx.json {
-        print(cx, of_task(&task, cx.now()), &attempts)?;
+        print(cx, of_task(&task, cx.now()), earlier(&attempts, &task))?;
     }
     if cx.json {
         for line in &attempts {
@@ -52,7 +54,7 @@ fn print(cx: &Context, fields: Fields, attempts: &[Line]) -> Result<()> {
         }
     }
     for line in attempts {
-        cx.out.line(format_args!("  {}", super::log::attempt(line)))?;
+        cx.out.line(format_args!("  {}", attempt(line)))?;
     }
     cx.out.line("")
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use homing::TaskId;
 use homing::log::{Level, Line};
+use homing::{Failure, TaskId, TaskView};
 
 use crate::args::LogArgs;
 use crate::{Context, Exit, Result, json, style, words};
@@ -13,8 +13,9 @@ const SPEAKERS: usize = 10_000;
 
 /// Prints the lines there are, and with `--follow` those to come until the job has ended.
 pub(crate) async fn run(cx: &Context, args: &LogArgs) -> Result<Exit> {
-    cx.homing.task(args.id).await?; // a task that nobody knows has no empty log
-    let mut log = cx.homing.job::<()>(args.id.job).log();
+    let id = cx.find(&args.id).await?;
+    cx.homing.task(id).await?; // a task that nobody knows has no empty log
+    let mut log = cx.homing.job::<()>(id.job).log();
     if let Some(lines) = args.tail {
         log = log.last(lines.into()).await?;
     }
@@ -22,20 +23,20 @@ pub(crate) async fn run(cx: &Context, args: &LogArgs) -> Result<Exit> {
     loop {
         let lines = if args.follow { log.next().await? } else { Some(log.page().await?) };
         let Some(lines) = lines.filter(|lines| !lines.is_empty()) else { return Ok(Exit::Done) };
-        for line in lines.iter().filter(|line| is_wanted(line, args)) {
+        for line in lines.iter().filter(|line| is_wanted(line, id, args)) {
             if cx.json {
                 cx.out.json(&json::line(line))?;
             } else {
-                cx.out.line(said(line, speakers.name(cx, line.task, args.id).await?))?;
+                cx.out.line(said(line, speakers.name(cx, line.task, id).await?))?;
             }
         }
         cx.out.flush()?;
     }
 }
 
-fn is_wanted(line: &Line, args: &LogArgs) -> bool {
+fn is_wanted(line: &Line, id: TaskId, args: &LogArgs) -> bool {
     let least: Level = args.level.into();
-    line.level >= least && (args.id.is_root() || line.task == args.id)
+    line.level >= least && (id.is_root() || line.task == id)
 }
 
 /// The tasks that lines are from, each read once.
@@ -81,6 +82,15 @@ fn said(line: &Line, by: &str) -> String {
         format!("{time} {level} {message}")
     } else {
         format!("{time} {level} {}: {message}", style::paint(style::DIM, by))
+    }
+}
+
+/// The failed attempts of a task without the one that its failure tells of.
+pub(crate) fn earlier<'l>(attempts: &'l [Line], task: &TaskView) -> &'l [Line] {
+    let told = task.failure.as_ref().map(Failure::told);
+    match (attempts, told) {
+        ([earlier @ .., last], Some(told)) if last.message.ends_with(&told) => earlier,
+        (all, _) => all,
     }
 }
 

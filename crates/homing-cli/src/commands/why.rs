@@ -8,7 +8,7 @@ use crate::{Context, Exit, Result, style, words};
 
 /// Says why a task is where it is, then the same of what it waits for or failed of.
 pub(crate) async fn run(cx: &Context, args: &WhyArgs) -> Result<Exit> {
-    let mut next = Some(args.id);
+    let mut next = Some(cx.find(&args.id).await?);
     for depth in 0..=usize::from(args.depth) {
         let Some(id) = next else { break };
         let why = cx.homing.why(id).await?;
@@ -38,7 +38,7 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
             cx.out.line(format_args!("{indent}    {id}"))?;
         }
     }
-    for line in &why.attempts {
+    for line in super::log::earlier(&why.attempts, task) {
         cx.out.line(format_args!("{indent}  {}", super::log::attempt(line)))?;
     }
     Ok(())
@@ -83,7 +83,7 @@ impl Reason {
     }
 
     fn timed(self, time: Time) -> Self {
-        Self { time: words::rfc3339(time), ..self }
+        Self { time: time.rfc3339(), ..self }
     }
 
     fn about(self, tasks: impl IntoIterator<Item = TaskId>) -> Self {

@@ -144,7 +144,7 @@ fn parse_status(text: &str) -> Result<Status, String> {
         "completed-with-errors" | "errors" => Ok(Status::CompletedWithErrors),
         "failed" => Ok(Status::Failed),
         "cancelled" => Ok(Status::Cancelled),
-        _ => Err("status: is open, stalled, completed, errors, failed or cancelled".to_owned()),
+        _ => Err("open, stalled, completed, errors, failed or cancelled".to_owned()),
     }
 }
 

@@ -119,7 +119,9 @@ async fn why(homing: &Homing, task: TaskId, now: Time) -> Result<Vec<String>> {
 /// Does what was confirmed, and says what became of it.
 pub(crate) async fn carry_out(homing: &Homing, verb: Verb) -> Result<String> {
     Ok(match verb {
-        Verb::Cancel(task) if homing.cancel(task).await? => format!("cancelled {task}"),
+        Verb::Cancel(task) if homing.cancel(task).by(words::oneself()).await? => {
+            format!("cancelled {task}")
+        }
         Verb::Cancel(task) => format!("{task} had ended: there was nothing to cancel"),
         Verb::Retry(job) => match homing.job::<()>(job).retry().await {
             Ok(retried) => words::retried(job, false, &retried),

@@ -76,6 +76,7 @@ async fn a_pending_task_says_what_keeps_it() {
     assert_said!(why(&world, flaky.id()), @r"
     flaky [id] is pending
       it has failed 1 time in a row and is tried again at [time] (in [span]): the feed is down
+      [time] attempt 1 failed: the feed is down
     --- exit 0
     ");
     world.homing.pause("default").await.unwrap();

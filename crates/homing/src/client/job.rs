@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::outcomes::Fresh;
-use super::{Homing, Value};
+use super::{Cancel, Homing, Value};
 use crate::context::refuse_inside;
 use crate::error::{Failure, OutcomeError, Reason, RemoveError, RetryError, SubmitError};
 use crate::id::JobId;
@@ -62,8 +62,8 @@ impl<T> JobHandle<T> {
     }
 
     /// Cancels the job. `false` if it had ended. See [`Homing::cancel`].
-    pub async fn cancel(&self) -> Result<bool, store::Error> {
-        self.homing.cancel(self.id).await
+    pub fn cancel(&self) -> Cancel<'_> {
+        self.homing.cancel(self.id)
     }
 
     /// Reopens a failed or cancelled job, and says what of it: what failed runs again with a fresh budget.

@@ -5,13 +5,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Child, SetRow, Verb};
-use crate::clock::Time;
+use crate::clock::{Time, rfc3339};
 use crate::error::{Failure, Reason};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::state::State;
 use crate::store::Entry;
 use crate::wait::{SetCounts, Wait};
+
+mod filter;
+
+pub use filter::JobFilter;
+
+/// The ids of jobs next to one: lower, higher.
+pub type Neighbours = (Option<JobId>, Option<JobId>);
 
 /// A store's reading verbs.
 pub trait Read: Send + Sync {
@@ -46,6 +53,19 @@ pub trait Read: Send + Sync {
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
     /// One job's record, or `None`.
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
+    /// Jobs with ids from one to another, both included, in order, at most `limit`: a look into the key for
+    /// each, however many tasks they have.
+    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>>;
+    /// Tasks of a job with keys from one to another, both included, in order, at most `limit`.
+    fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Verb<'_, Vec<TaskId>>;
+    /// For each id the next lower and the next higher one that jobs have.
+    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>>;
     /// Jobs, newest first.
     fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>>;
     /// Lines of a job's log with numbers above `after`, at most `limit`.
@@ -155,16 +175,22 @@ pub struct TaskView {
     /// Stops by drift in a row.
     pub stalls: u32,
     /// When it may start or go on.
+    #[serde(serialize_with = "rfc3339")]
     pub due: Time,
     /// Fails if it has not started by then.
+    #[serde(serialize_with = "rfc3339")]
     pub expires: Option<Time>,
     /// Fails if it has not ended by then.
+    #[serde(serialize_with = "rfc3339")]
     pub deadline: Option<Time>,
     /// When it was spawned.
+    #[serde(serialize_with = "rfc3339")]
     pub created: Time,
     /// When it was first claimed.
+    #[serde(serialize_with = "rfc3339")]
     pub started: Option<Time>,
     /// When it ended.
+    #[serde(serialize_with = "rfc3339")]
     pub ended: Option<Time>,
     /// The worker that holds it.
     pub worker: Option<WorkerId>,
@@ -340,82 +366,16 @@ pub struct JobView {
     /// The task that detached it.
     pub origin: Option<TaskId>,
     /// When it was submitted.
+    #[serde(serialize_with = "rfc3339")]
     pub created: Time,
     /// When its root was first claimed.
+    #[serde(serialize_with = "rfc3339")]
     pub started: Option<Time>,
     /// When its root ended.
+    #[serde(serialize_with = "rfc3339")]
     pub ended: Option<Time>,
     /// Why the root failed.
     pub failure: Option<Failure>,
-}
-
-/// Which jobs to list. The list is read from the newest on until the page is full, and no index knows of
-/// status, kind, title, tag or queue: a filter that few jobs match reads past the others. `since` bounds that.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Only this status. Open jobs have one of two, [`Status::InProgress`] and [`Status::Stalled`].
-    pub status: Option<Status>,
-    /// Only roots of this kind.
-    pub kind: Option<String>,
-    /// Only titles that contain this, whatever the case of ASCII letters.
-    pub title: Option<String>,
-    /// Only jobs with this tag.
-    pub tag: Option<String>,
-    /// Only roots on this queue.
-    pub queue: Option<String>,
-    /// Only jobs submitted at or after this instant.
-    pub since: Option<Time>,
-    /// Only jobs submitted before this instant.
-    pub until: Option<Time>,
-    /// Only jobs after this one in the list: the last of the page before.
-    pub after: Option<(Time, JobId)>,
-    /// How many at most; zero, or more than [`limits::PAGE`](crate::limits::PAGE), is that.
-    pub limit: usize,
-}
-
-/// See [`JobFilter::asked_of_status`].
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-type AskedOfStatus = (Option<State>, Option<State>, Option<bool>, Option<bool>);
-
-impl JobFilter {
-    /// Rows of the page: the limit, at most [`limits::PAGE`](crate::limits::PAGE).
-    pub fn rows(&self) -> usize {
-        if self.limit == 0 { crate::limits::PAGE } else { self.limit.min(crate::limits::PAGE) }
-    }
-
-    /// What the status asks: the first and last state of the root, whether tasks below it failed, whether
-    /// tasks of the job stand still; `None` where that does not matter.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(crate) fn asked_of_status(&self) -> AskedOfStatus {
-        let asked = |from, to, errors, stalled| (Some(from), Some(to), errors, stalled);
-        match self.status {
-            None => (None, None, None, None),
-            Some(Status::InProgress) => asked(State::Pending, State::Waiting, None, Some(false)),
-            Some(Status::Stalled) => asked(State::Pending, State::Waiting, None, Some(true)),
-            Some(Status::Completed) => asked(State::Succeeded, State::Succeeded, Some(false), None),
-            Some(Status::CompletedWithErrors) => {
-                asked(State::Succeeded, State::Succeeded, Some(true), None)
-            }
-            Some(Status::Failed) => asked(State::Failed, State::Failed, None, None),
-            Some(Status::Cancelled) => asked(State::Cancelled, State::Cancelled, None, None),
-        }
-    }
-
-    /// Whether a job belongs on the list.
-    pub fn admits(&self, job: &JobView) -> bool {
-        let title = |wanted: &String| {
-            let title = job.title.as_deref().unwrap_or_default().to_ascii_lowercase();
-            title.contains(&wanted.to_ascii_lowercase())
-        };
-        self.status.is_none_or(|status| status == job.status)
-            && self.kind.as_ref().is_none_or(|kind| *kind == job.kind)
-            && self.title.as_ref().is_none_or(title)
-            && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
-            && self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
-            && self.since.is_none_or(|since| job.created >= since)
-            && self.until.is_none_or(|until| job.created < until)
-            && self.after.is_none_or(|after| (job.created, job.id) < after)
-    }
 }
 
 /// A queue as people see it.
@@ -429,6 +389,7 @@ pub struct QueueView {
     /// Tasks due later.
     pub scheduled: u64,
     /// Since when the oldest ready task could have been claimed.
+    #[serde(serialize_with = "rfc3339")]
     pub oldest: Option<Time>,
     /// How many of all these stand still: see [`Status::Stalled`].
     pub stalled: u64,
@@ -458,8 +419,10 @@ pub struct WorkerView {
     /// heartbeats the difference is its throughput.
     pub ended: u64,
     /// When it was first heard of.
+    #[serde(serialize_with = "rfc3339")]
     pub started: Time,
     /// When it was last heard of.
+    #[serde(serialize_with = "rfc3339")]
     pub heartbeat: Time,
     /// Whether it lives, as far as the store can tell. Whoever next asks the store for work gives the
     /// tasks of a dead one to others.

@@ -284,7 +284,8 @@ impl History {
     async fn cancel(&mut self) -> Step {
         let Some(task) = self.any_task().await? else { return Ok(()) };
         self.trace.push(format!("cancel {task}"));
-        self.known(task, self.both("cancel", |store| store.cancel(task)).await)
+        let text = self.trace.len().is_multiple_of(2).then(|| "somebody wants it".to_owned());
+        self.known(task, self.both("cancel", |store| store.cancel(task, text.clone())).await)
     }
 
     async fn signal(&mut self) -> Step {

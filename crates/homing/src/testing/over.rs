@@ -51,8 +51,12 @@ macro_rules! over {
             fn leave(&self, worker: $crate::id::WorkerId) -> $crate::store::Verb<'_, ()> {
                 self.pass("leave", move |inner| inner.leave(worker))
             }
-            fn cancel(&self, task: $crate::id::TaskId) -> $crate::store::Verb<'_, bool> {
-                self.pass("cancel", move |inner| inner.cancel(task))
+            fn cancel(
+                &self,
+                task: $crate::id::TaskId,
+                text: Option<String>,
+            ) -> $crate::store::Verb<'_, bool> {
+                self.pass("cancel", move |inner| inner.cancel(task, text))
             }
             fn signal(
                 &self,
@@ -197,6 +201,29 @@ macro_rules! over {
             }
             fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::id::JobId>> {
                 self.pass("holder", move |inner| inner.holder(key))
+            }
+            fn jobs_between(
+                &self,
+                from: $crate::id::JobId,
+                to: $crate::id::JobId,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::JobId>> {
+                self.pass("jobs_between", move |inner| inner.jobs_between(from, to, limit))
+            }
+            fn tasks_between(
+                &self,
+                job: $crate::id::JobId,
+                from: $crate::id::Local,
+                to: $crate::id::Local,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::TaskId>> {
+                self.pass("tasks_between", move |inner| inner.tasks_between(job, from, to, limit))
+            }
+            fn neighbours(
+                &self,
+                jobs: Vec<$crate::id::JobId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::store::read::Neighbours>> {
+                self.pass("neighbours", move |inner| inner.neighbours(jobs))
             }
             fn jobs(
                 &self,

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::rows::Rows;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, TaskView,
+    WorkerView,
 };
 use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
@@ -229,8 +230,8 @@ impl Store for Memory {
         self.write(move |data, now| data.leave(worker, now))
     }
 
-    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
-        let known = self.write(move |data, now| data.cancel(task, now));
+    fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool> {
+        let known = self.write(move |data, now| data.cancel(task, text, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
@@ -353,6 +354,27 @@ impl Read for Memory {
 
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.read(|data, _| data.job_view(job))
+    }
+
+    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>> {
+        self.read(|data, _| data.jobs.range(from..=to).take(limit).map(|(id, _)| *id).collect())
+    }
+
+    fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Verb<'_, Vec<TaskId>> {
+        let id = |local| TaskId { job, local };
+        self.read(|data, _| {
+            data.tasks.range(id(from)..=id(to)).take(limit).map(|(id, _)| *id).collect()
+        })
+    }
+
+    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>> {
+        self.read(|data, _| jobs.into_iter().map(|job| data.neighbours(job)).collect())
     }
 
     fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {

@@ -1,6 +1,7 @@
 //! What people watch.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use super::Data;
 use crate::clock::Time;
@@ -8,8 +9,8 @@ use crate::id::{JobId, TaskId};
 use crate::log::Line;
 use crate::state::State;
 use crate::store::read::{
-    self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled,
-    Status, TaskView, WorkerView,
+    self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, Neighbours, PageBytes,
+    QueueView, Settled, Status, TaskView, WorkerView,
 };
 use crate::wait::SetCounts;
 
@@ -123,6 +124,13 @@ impl Data {
             ended: root.ended,
             failure: root.failure,
         })
+    }
+
+    pub(super) fn neighbours(&self, job: JobId) -> Neighbours {
+        let after = (Bound::Excluded(job), Bound::Unbounded);
+        let before = self.jobs.range(..job).next_back();
+        let ids = [before, self.jobs.range(after).next()].map(|found| found.map(|(id, _)| *id));
+        (ids[0], ids[1])
     }
 
     pub(super) fn jobs(&self, filter: &JobFilter) -> Vec<JobView> {

@@ -21,7 +21,8 @@ pub use self::transactions::Transactions;
 pub use self::within::Within;
 use self::worker::Spoken;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, StoreView, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, StoreView,
+    TaskView, WorkerView,
 };
 use super::url::Url;
 use super::{
@@ -46,6 +47,7 @@ mod connect;
 mod engine;
 mod exchange;
 mod fault;
+mod find;
 mod finish;
 mod front;
 mod listen;
@@ -303,9 +305,9 @@ impl Store for Postgres {
         self.verb(move |s| async move { s.verb("leave", async |s| s.leave(worker).await).await })
     }
 
-    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
+    fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool> {
         self.verb(move |s| async move {
-            known(task, s.verb("cancel", async |s| s.cancel(task).await).await?)
+            known(task, s.verb("cancel", async |s| s.cancel(task, text.as_deref()).await).await?)
         })
     }
 
@@ -411,6 +413,11 @@ reads! {
     outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
     holder(key: String) -> Option<JobId> = |s| s.holder(&key);
     job(job: JobId) -> Option<JobView> = |s| s.job_view(job);
+    jobs_between(from: JobId, to: JobId, limit: usize) -> Vec<JobId>
+        = |s| s.jobs_between(from, to, limit);
+    tasks_between(job: JobId, from: Local, to: Local, limit: usize) -> Vec<TaskId>
+        = |s| s.tasks_between(job, from, to, limit);
+    neighbours(jobs: Vec<JobId>) -> Vec<Neighbours> = |s| s.neighbours(&jobs);
     jobs(filter: JobFilter) -> Vec<JobView> = |s| s.jobs(&filter);
     log(job: JobId, after: u64, limit: usize) -> Vec<Line> = |s| s.log(job, after, limit);
     last_line(job: JobId) -> u64 = |s| s.last_line(job);

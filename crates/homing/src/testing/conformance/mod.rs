@@ -305,7 +305,8 @@ macro_rules! __conformance {
                     workers_tell_how_much_they_end;
                 telling: failures_are_told, crashes_are_told, lateness_is_told, each_attempts_error_is_kept,
                     standstills_are_kept_once, a_mended_task_is_not_stalled,
-                    what_nobody_serves_is_told;
+                    what_nobody_serves_is_told, a_cancellation_says_who_and_why,
+                    ids_are_found_by_their_beginnings;
                 options: priority_goes_first, delay_and_run_at_wait, a_stretch_times_out,
                     a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
                     queues_are_paused, children_inherit, unregistered_kinds_wait,

@@ -6,7 +6,7 @@ use super::waits::{failing, gated, leaf};
 use super::{Lab, children};
 use crate::log::{Level, Line};
 use crate::testing::{Probe, capture};
-use crate::{Error, JobFilter, Result, State, Status, TaskState, limits, step, task};
+use crate::{Error, FindError, JobFilter, Result, State, Status, TaskState, limits, step, task};
 
 #[task(retries = 1, backoff = "10s")]
 async fn charging(State(probe): State<Probe>) -> Result<u64> {
@@ -179,6 +179,10 @@ pub async fn standstills_are_kept_once(lab: Lab) {
     let warned = capture::until(&id, "the task stands still", 3).await;
     assert_eq!(warned[0].level, tracing::Level::WARN);
     assert_eq!(warned[0].fields.get("attempt").map(String::as_str), Some("2"));
+    let view = serde_json::to_value(job.view().await.unwrap()).unwrap();
+    let created = job.view().await.unwrap().created.rfc3339().unwrap();
+    assert_eq!((&view["status"], &view["created"]), (&"stalled".into(), &created.into()));
+    assert!(view["ended"].is_null());
     let kept = lab.homing.failed_attempts(job.id(), 9).await.unwrap();
     let [(Level::Warn, _), (Level::Warn, reason)] = told(&kept)[..] else { panic!("{kept:#?}") };
     assert!(reason.starts_with("it stands still: the body has drifted"), "{reason}");
@@ -247,4 +251,69 @@ pub async fn what_nobody_serves_is_told(lab: Lab) {
     lab.advance(Duration::from_mins(3)).await;
     assert_eq!(capture::told("queue", &own).len(), 2, "once by each worker");
     lab.close([worker, another]).await;
+}
+
+/// Who cancelled a task, and why, is kept with it and told to the program's log.
+pub async fn a_cancellation_says_who_and_why(lab: Lab) {
+    capture::install();
+    let message = async |cancel: crate::Cancel<'_>, id: crate::JobId| {
+        assert!(cancel.await.unwrap());
+        lab.homing.task(id).await.unwrap().failure.unwrap().message
+    };
+    let submit = async || lab.homing.submit(late()).await.unwrap().id();
+    let (id, homing) = (submit().await, &lab.homing);
+    let both = homing.cancel(id).by("ada").reason("submitted\0twice");
+    assert_eq!(message(both, id).await, "ada cancelled it: submitted␀twice");
+    let told = capture::until(&id.to_string(), "the task was cancelled", 1).await;
+    assert_eq!(told[0].level, tracing::Level::INFO);
+    assert!(!homing.cancel(id).reason("late").await.unwrap(), "the first word counts");
+    let failure = homing.task(id).await.unwrap().failure.unwrap();
+    assert_eq!(failure.message, "ada cancelled it: submitted␀twice");
+    let id = submit().await;
+    let why = homing.cancel(id).reason("no more");
+    assert_eq!(message(why, id).await, "somebody cancelled it: no more");
+    let id = submit().await;
+    assert_eq!(message(homing.cancel(id).by("ada"), id).await, "ada cancelled it");
+    let id = submit().await;
+    assert_eq!(message(homing.cancel(id), id).await, "somebody cancelled it");
+    lab.close([]).await;
+}
+
+/// Ids are found by beginnings that only one has, and shortened to such.
+pub async fn ids_are_found_by_their_beginnings(lab: Lab) {
+    let worker = lab.worker().register(parting).register(failing).start().await.unwrap();
+    let id = |text: &str| text.parse::<crate::JobId>().unwrap();
+    let ids = [
+        "01a2f9c4-0000-7000-8000-000000000001",
+        "01a2f9c4-0000-7000-8000-000000000002",
+        "01a2f9c4-1000-7000-8000-000000000001",
+        "b0000000-0000-7000-8000-000000000001",
+    ]
+    .map(id);
+    for id in ids {
+        let job = lab.homing.submit(parting()).id(id).await.unwrap();
+        job.ended().await.unwrap();
+    }
+    let find = async |text: &str| lab.homing.find(&text.parse().unwrap()).await;
+    assert_eq!(find("b000").await.unwrap(), ids[3].root());
+    assert_eq!(find("01A2f9c4-1").await.unwrap(), ids[2].root());
+    assert_eq!(find("01a2f9c41").await.unwrap(), ids[2].root());
+    assert_eq!(find(&ids[0].to_string()).await.unwrap(), ids[0].root());
+    assert!(matches!(find("b001").await, Err(FindError::Unknown { .. })));
+    let Err(FindError::Ambiguous { candidates, more: false, .. }) = find("01a2").await else {
+        panic!("it is the beginning of three")
+    };
+    assert_eq!(candidates, [ids[0], ids[1], ids[2]].map(crate::JobId::root));
+    let child = children(&lab, ids[3]).await.remove(0).id;
+    let short = &child.to_string()[..ids[3].to_string().len() + 1 + 4];
+    assert_eq!(find(short).await.unwrap(), child);
+    let place = short.rsplit('.').next().unwrap();
+    assert_eq!(find(&format!("b000.{place}")).await.unwrap(), child);
+    let shortened = lab.homing.short_ids(&ids).await.unwrap();
+    let whole = [ids[0], ids[1]].map(|id| id.to_string());
+    assert_eq!(shortened, [&whole[0], &whole[1], "01a2f9c4-1", "b0000000"]);
+    for (short, id) in shortened.iter().zip(ids) {
+        assert_eq!(find(short).await.unwrap(), id.root());
+    }
+    lab.close([worker]).await;
 }
