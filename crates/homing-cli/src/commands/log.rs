@@ -1,6 +1,7 @@
 //! `log`: a job's lines, or those of one of its tasks.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use homing::log::{Level, Line};
 use homing::{Failure, TaskId, TaskView};
@@ -52,19 +53,20 @@ impl Speakers {
         if self.0.len() >= SPEAKERS {
             self.0.clear();
         }
-        if !self.0.contains_key(&task) {
-            let name = match cx.homing.task(task).await {
-                Ok(view) => {
-                    let number = view.set.map(|(_, number)| format!("[{number}]"));
-                    view.kind + &number.unwrap_or_default()
-                }
-                // A retry has taken it back; what it said stays.
-                Err(homing::StoreError::Unknown { .. }) => task.to_string(),
-                Err(error) => return Err(error.into()),
-            };
-            self.0.insert(task, name);
-        }
-        Ok(self.0.get(&task).map_or("", String::as_str))
+        let vacant = match self.0.entry(task) {
+            Entry::Occupied(known) => return Ok(known.into_mut()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let name = match cx.homing.task(task).await {
+            Ok(view) => {
+                let number = view.set.map(|(_, number)| format!("[{number}]"));
+                view.kind + &number.unwrap_or_default()
+            }
+            // A retry has taken it back; what it said stays.
+            Err(homing::StoreError::Unknown { .. }) => task.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(vacant.insert(name))
     }
 }
 
