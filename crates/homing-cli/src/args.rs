@@ -88,7 +88,7 @@ pub(crate) enum Command {
     Pause(QueueArgs),
     /// Resume claims from queues
     Unpause(QueueArgs),
-    /// List queues that hold open tasks or are paused
+    /// List queues that hold pending tasks or are paused
     Queues,
     /// List workers
     Workers,

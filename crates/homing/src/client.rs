@@ -168,7 +168,7 @@ impl Homing {
         self.store.task(id).await?.ok_or(unknown)
     }
 
-    /// Queues that hold open tasks or are paused.
+    /// Queues that hold pending tasks or are paused.
     pub async fn queues(&self) -> Result<Vec<QueueView>, store::Error> {
         self.store.queues().await
     }

@@ -7,7 +7,7 @@ use crate::output::say;
 use crate::table::{Cell, Table, plain};
 use crate::{Context, Exit, Result, json, style, words};
 
-/// Lists queues that hold open tasks or are paused.
+/// Lists queues that hold pending tasks or are paused.
 pub(crate) async fn list(cx: &Context) -> Result<Exit> {
     let (queues, workers) = (cx.homing.queues().await?, cx.homing.workers().await?);
     if cx.json {
@@ -17,7 +17,7 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if queues.is_empty() {
-        say("no queue holds an open task or is paused");
+        say("no queue holds a pending task or is paused");
         return Ok(Exit::Done);
     }
     let headings = ["QUEUE", "READY", "LATER", "STALLED", "OLDEST", "WORKERS", "SLOTS", "STATE"];

@@ -232,11 +232,11 @@ fn running(worker: Option<&WorkerView>, task: &TaskView, now: Time) -> Reason {
     let text = match worker {
         Some(worker) if worker.alive => format!("the worker {} runs it", worker.name),
         Some(worker) => format!(
-            "its worker {} died, last heard of {}: another worker takes it over",
+            "its worker {} died, last heard of {}: the next worker to look takes it over",
             worker.name,
             words::ago(worker.heartbeat, now)
         ),
-        None => "a worker that has left ran it: another worker takes it over".to_owned(),
+        None => "a worker that has left ran it: the next worker to look takes it over".to_owned(),
     };
     let reason = told("running", text);
     match task.worker {

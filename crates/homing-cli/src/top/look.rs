@@ -7,6 +7,7 @@ use homing::{
 
 use super::log::{BACK, Part};
 use super::tree::{Family, PAGE, Page, Row};
+use crate::commands::log::earlier;
 use crate::commands::why::reason;
 use crate::{Result, words};
 
@@ -102,6 +103,10 @@ async fn why(homing: &Homing, task: TaskId, now: Time) -> Result<Vec<String>> {
         lines.push(words::line(&reason.text, usize::MAX));
         lines.extend(reason.tasks.iter().map(|id| format!("  {id}")));
     }
+    lines.extend(earlier(&why.attempts, task).iter().map(|line| {
+        let message = words::line(&line.message, usize::MAX);
+        format!("{} {message}", words::instant(line.time))
+    }));
     let time = |time: Time| format!("{} ({})", words::instant(time), words::ago(time, now));
     lines.push(String::new());
     lines.push(format!("id         {}", task.id));

@@ -113,7 +113,7 @@ async fn a_running_task_says_where_and_a_queued_one_behind_what() {
     world.kill_worker();
     assert_said!(why(&world, jobs[0]), @r"
     busy [id] is running
-      its worker night shift died, last heard of [span] ago: another worker takes it over
+      its worker night shift died, last heard of [span] ago: the next worker to look takes it over
     --- exit 0
     ");
 }

@@ -77,7 +77,7 @@ pub trait Read: Send + Sync {
     /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
     /// store's choice: the one that costs least.
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>>;
-    /// Queues that hold open tasks or are paused.
+    /// Queues that hold pending tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
     /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.
     /// A look into an index for each pair.
