@@ -191,19 +191,20 @@ pub async fn standstills_are_kept_once(lab: Lab) {
     lab.close([worker]).await;
 }
 
-#[task(retries = 1, backoff = "1s")]
+#[task(retries = 2, backoff = "1s")]
 async fn mending(State(probe): State<Probe>) -> Result<()> {
     probe.hit("mending");
     let run = probe.count("mending");
-    crate::spawn(leaf(if run == 2 { 2 } else { 1 })).await?;
+    let strays = run == 2 || run == 4;
+    crate::spawn(leaf(if strays { 2 } else { 1 })).await?;
     step("committed", || async { Ok::<_, Error>(()) }).await?;
-    if run == 1 {
+    if run == 1 || run == 3 {
         return Err(Error::msg("again"));
     }
     Ok(crate::signal::<()>("go").await?)
 }
 
-/// A task that fits its record again stands still no longer, also where it only parks.
+/// A task that fits its record again stands still no longer, also where it only fails or parks.
 pub async fn a_mended_task_is_not_stalled(lab: Lab) {
     let worker = lab.worker().register(mending).register(leaf).start().await.unwrap();
     let job = lab.homing.submit(mending()).await.unwrap();
@@ -211,6 +212,11 @@ pub async fn a_mended_task_is_not_stalled(lab: Lab) {
     lab.advance(Duration::from_secs(1)).await;
     lab.observe(job.id(), "standing still", |view| view.stalls == 1).await;
     assert_eq!(job.status().await.unwrap(), Status::Stalled);
+    lab.advance(Duration::from_secs(1)).await;
+    let view = lab.observe(job.id(), "retrying", |view| view.attempt == 3).await;
+    assert_eq!((view.stalls, job.status().await.unwrap()), (0, Status::InProgress));
+    lab.advance(Duration::from_secs(1)).await;
+    lab.observe(job.id(), "standing still", |view| view.stalls == 1).await;
     lab.advance(Duration::from_secs(1)).await;
     let view = lab.reaches(job.id(), TaskState::Waiting).await;
     assert_eq!((view.stalls, job.status().await.unwrap()), (0, Status::InProgress));
