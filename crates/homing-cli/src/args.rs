@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use clap::{Parser, Subcommand, ValueEnum};
 use homing::log::Level;
-use homing::{JobId, Status, TaskId};
+use homing::{IdPrefix, JobId, Status};
 
 use crate::words::parse_duration;
 
@@ -88,7 +88,7 @@ pub(crate) enum Command {
     Pause(QueueArgs),
     /// Resume claims from queues
     Unpause(QueueArgs),
-    /// List queues that hold open tasks or are paused
+    /// List queues that hold pending tasks or are paused
     Queues,
     /// List workers
     Workers,
@@ -133,7 +133,7 @@ pub(crate) struct JobsArgs {
     pub(crate) older_than: Option<Duration>,
     /// Only jobs after this one in the list: the last of the page before
     #[arg(long, value_name = "JOB")]
-    pub(crate) after: Option<JobId>,
+    pub(crate) after: Option<IdPrefix>,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -144,6 +144,7 @@ pub(crate) struct JobsArgs {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum StatusName {
     InProgress,
+    Stalled,
     Completed,
     CompletedWithErrors,
     Failed,
@@ -154,6 +155,7 @@ impl From<StatusName> for Status {
     fn from(name: StatusName) -> Self {
         match name {
             StatusName::InProgress => Self::InProgress,
+            StatusName::Stalled => Self::Stalled,
             StatusName::Completed => Self::Completed,
             StatusName::CompletedWithErrors => Self::CompletedWithErrors,
             StatusName::Failed => Self::Failed,
@@ -165,7 +167,7 @@ impl From<StatusName> for Status {
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobArgs {
     /// The job or task
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
     /// Show every task of the tree
     #[arg(long, conflicts_with_all = ["children", "tasks"])]
     pub(crate) all: bool,
@@ -182,7 +184,7 @@ pub(crate) struct JobArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct WhyArgs {
     /// The job or task
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
     /// Follow what it waits for or failed of so many levels down
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) depth: u16,
@@ -191,7 +193,7 @@ pub(crate) struct WhyArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
     /// The job; or a task, for its own lines only
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
     /// Go on until the job ends
     #[arg(long, short)]
     pub(crate) follow: bool,
@@ -261,14 +263,20 @@ pub(crate) struct SubmitArgs {
 pub(crate) struct CancelArgs {
     /// The jobs or tasks
     #[arg(required = true, value_name = "ID")]
-    pub(crate) ids: Vec<TaskId>,
+    pub(crate) ids: Vec<IdPrefix>,
+    /// Why; `why` and `job` tell it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Who wants it [default: user and host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RetryArgs {
     /// The jobs
     #[arg(required = true, value_name = "JOB")]
-    pub(crate) ids: Vec<JobId>,
+    pub(crate) ids: Vec<IdPrefix>,
     /// Only say what would run again and what would be taken back
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -278,13 +286,13 @@ pub(crate) struct RetryArgs {
 pub(crate) struct RemoveArgs {
     /// The jobs
     #[arg(required = true, value_name = "JOB")]
-    pub(crate) ids: Vec<JobId>,
+    pub(crate) ids: Vec<IdPrefix>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SignalArgs {
     /// The job or task
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
     /// The signal's name
     pub(crate) name: String,
     /// The value, as JSON
@@ -309,7 +317,7 @@ pub(crate) struct PruneArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct WatchArgs {
     /// The job [default: the newest that has not ended]
-    pub(crate) id: Option<JobId>,
+    pub(crate) id: Option<IdPrefix>,
     /// Lines of the log to begin with; new ones follow
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) lines: u16,

@@ -1,9 +1,9 @@
 //! What every command is given: the store, where to write, and how.
 
-use homing::{Homing, Time};
+use homing::{Homing, IdPrefix, JobId, TaskId, Time};
 
-use crate::Result;
 use crate::output::Output;
+use crate::{Error, Result};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -22,6 +22,21 @@ impl Context {
     /// The time of the store's clock.
     pub(crate) fn now(&self) -> Time {
         self.homing.now().into()
+    }
+
+    /// The job or task that an id, whole or its beginning, means.
+    pub(crate) async fn find(&self, id: &IdPrefix) -> Result<TaskId> {
+        Ok(self.homing.find(id).await?)
+    }
+
+    /// As [`find`](Self::find), of a job.
+    pub(crate) async fn find_job(&self, id: &IdPrefix) -> Result<JobId> {
+        let found = self.find(id).await?;
+        if found.is_root() {
+            return Ok(found.job);
+        }
+        let message = format!("`{id}` is a task below a job's root");
+        Err(Error::usage(message, "give the id of the job: what stands before the dot"))
     }
 
     /// Writes an object where programs read, else a line for people.

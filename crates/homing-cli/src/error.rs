@@ -2,7 +2,7 @@
 
 use std::io;
 
-use homing::{OpenError, OutcomeError, StartError, StoreError, SubmitError};
+use homing::{FindError, OpenError, OutcomeError, StartError, StoreError, SubmitError};
 
 use crate::Exit;
 
@@ -24,6 +24,9 @@ pub(crate) enum Error {
     /// A verb failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An id's beginning is that of none, or of several.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// A submission or a signal was refused.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -65,9 +68,12 @@ impl Error {
         match self {
             Self::Open(OpenError::Store(error))
             | Self::Store(error)
+            | Self::Find(FindError::Store(error))
             | Self::Submit(SubmitError::Store(error))
             | Self::Outcome(OutcomeError::Store(error)) => of_store(error),
+            Self::Find(FindError::Unknown { .. }) => Exit::Unknown,
             Self::Usage { .. }
+            | Self::Find(_)
             | Self::NoStore
             | Self::Open(_)
             | Self::Submit(_)
@@ -85,7 +91,8 @@ impl Error {
             Self::NoStore => {
                 Some("give --store URL, such as sqlite:jobs.db, or set HOMING_STORE to it")
             }
-            Self::Store(StoreError::Unknown { .. }) => {
+            Self::Find(FindError::Ambiguous { .. }) => Some("give more of its digits"),
+            Self::Store(StoreError::Unknown { .. }) | Self::Find(FindError::Unknown { .. }) => {
                 Some("`jobs` lists the jobs of the store that --store or HOMING_STORE names")
             }
             Self::Open(OpenError::Store(StoreError::Missing { .. })) => Some(

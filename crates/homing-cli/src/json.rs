@@ -11,8 +11,6 @@ use homing::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::words::rfc3339;
-
 /// An object of a line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -26,9 +24,9 @@ pub(crate) enum Object<'a> {
     /// There are more: the argument of `--after` that shows them.
     Next { after: JobId },
     /// Why a task is where it is.
-    Why { id: TaskId, kind: &'a str, state: TaskState, depth: usize, reasons: Vec<Reason> },
+    Why(Box<Why<'a>>),
     /// A line of a log.
-    Line { number: u64, time: Option<String>, level: String, task: TaskId, message: &'a str },
+    Line(LogLine<'a>),
     /// A queue.
     Queue(Queue<'a>),
     /// A worker.
@@ -101,6 +99,26 @@ pub(crate) struct Task<'a> {
 }
 
 #[derive(Debug, Serialize)]
+pub(crate) struct Why<'a> {
+    pub(crate) id: TaskId,
+    pub(crate) kind: &'a str,
+    pub(crate) state: TaskState,
+    pub(crate) depth: usize,
+    pub(crate) reasons: Vec<Reason>,
+    /// Why its attempts failed, the last ones.
+    pub(crate) attempts: Vec<LogLine<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct LogLine<'a> {
+    number: u64,
+    time: Option<String>,
+    level: String,
+    task: TaskId,
+    message: &'a str,
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct Retried<'a> {
     id: JobId,
     dry_run: bool,
@@ -149,6 +167,7 @@ pub(crate) struct Queue<'a> {
     pub(crate) name: &'a str,
     ready: u64,
     scheduled: u64,
+    stalled: u64,
     oldest: Option<String>,
     paused: bool,
     workers: u64,
@@ -191,16 +210,16 @@ pub(crate) fn job(view: &JobView) -> Object<'_> {
         progress: view.progress,
         counts: view.counts,
         origin: view.origin,
-        created: rfc3339(view.created),
-        started: view.started.and_then(rfc3339),
-        ended: view.ended.and_then(rfc3339),
+        created: view.created.rfc3339(),
+        started: view.started.and_then(Time::rfc3339),
+        ended: view.ended.and_then(Time::rfc3339),
         failure: view.failure.as_ref(),
     }))
 }
 
 /// A task, so many levels below the first one shown.
 pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
-    let time = |time: Option<Time>| time.and_then(rfc3339);
+    let time = |time: Option<Time>| time.and_then(Time::rfc3339);
     Object::Task(Box::new(Task {
         id: view.id,
         parent: view.parent,
@@ -215,8 +234,8 @@ pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
         failures: view.failures,
         crashes: view.crashes,
         stalls: view.stalls,
-        created: rfc3339(view.created),
-        due: rfc3339(view.due),
+        created: view.created.rfc3339(),
+        due: view.due.rfc3339(),
         expires: time(view.expires),
         deadline: time(view.deadline),
         started: time(view.started),
@@ -272,9 +291,13 @@ pub(crate) fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Obj
 
 /// A line of a log.
 pub(crate) fn line(line: &Line) -> Object<'_> {
+    Object::Line(log_line(line))
+}
+
+pub(crate) fn log_line(line: &Line) -> LogLine<'_> {
     let Line { number, level, task, .. } = *line;
-    let (time, level) = (rfc3339(line.time), level.to_string());
-    Object::Line { number, time, level, task, message: &line.message }
+    let (time, level) = (line.time.rfc3339(), level.to_string());
+    LogLine { number, time, level, task, message: &line.message }
 }
 
 /// A queue, and the living workers that serve it.
@@ -284,7 +307,8 @@ pub(crate) fn queue<'a>(view: &'a QueueView, workers: &[WorkerView]) -> Object<'
         name: &view.name,
         ready: view.ready,
         scheduled: view.scheduled,
-        oldest: view.oldest.and_then(rfc3339),
+        stalled: view.stalled,
+        oldest: view.oldest.and_then(Time::rfc3339),
         paused: view.paused,
         workers: workers.iter().filter(serve).count() as u64,
         slots: workers.iter().filter(serve).map(|worker| u64::from(worker.slots)).sum(),
@@ -303,8 +327,8 @@ pub(crate) fn worker(view: &WorkerView) -> Object<'_> {
         running: view.running,
         resident: view.resident,
         ended: view.ended,
-        started: rfc3339(view.started),
-        heartbeat: rfc3339(view.heartbeat),
+        started: view.started.rfc3339(),
+        heartbeat: view.heartbeat.rfc3339(),
     })
 }
 

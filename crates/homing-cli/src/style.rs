@@ -66,7 +66,7 @@ pub(crate) fn of_status(status: Status) -> Style {
         Status::InProgress => BUSY,
         Status::Completed => GOOD,
         Status::CompletedWithErrors | Status::Cancelled => WARN,
-        Status::Failed => BAD,
+        Status::Failed | Status::Stalled => BAD,
     }
 }
 

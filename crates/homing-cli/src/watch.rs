@@ -29,7 +29,7 @@ const LEISURE: u32 = 10;
 /// Watches a job until it ends; its outcome is the exit code.
 pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
     let id = match args.id {
-        Some(id) => id,
+        Some(id) => cx.find_job(&id).await?,
         None => newest(cx).await?,
     };
     let mut shown = if !cx.json && std::io::stdout().is_terminal() {
@@ -52,7 +52,7 @@ pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
 /// The exit code of an outcome.
 fn exit(status: Status) -> Exit {
     match status {
-        Status::InProgress | Status::Completed => Exit::Done,
+        Status::InProgress | Status::Stalled | Status::Completed => Exit::Done,
         Status::CompletedWithErrors => Exit::Errors,
         Status::Failed => Exit::No,
         Status::Cancelled => Exit::Cancelled,
@@ -61,10 +61,11 @@ fn exit(status: Status) -> Exit {
 
 /// The job to watch where none is named.
 async fn newest(cx: &Context) -> Result<JobId> {
-    let filter = JobFilter { status: Some(Status::InProgress), limit: 1, ..JobFilter::default() };
-    let open = cx.homing.jobs(filter).await?;
+    let filter = |status| JobFilter { status: Some(status), limit: 1, ..JobFilter::default() };
+    let mut open = cx.homing.jobs(filter(Status::InProgress)).await?;
+    open.extend(cx.homing.jobs(filter(Status::Stalled)).await?);
     let none = || Error::usage("no job is open", "give the id of a job; `jobs` lists them");
-    open.first().map(|job| job.id).ok_or_else(none)
+    open.iter().max_by_key(|job| (job.created, job.id)).map(|job| job.id).ok_or_else(none)
 }
 
 async fn follow(cx: &Context, id: JobId, lines: u16, shown: &mut Shown) -> Result<Status> {
@@ -78,7 +79,7 @@ async fn follow(cx: &Context, id: JobId, lines: u16, shown: &mut Shown) -> Resul
             Ok((view, lines, more)) => {
                 troubled = false;
                 // What was said before the end is shown before the end.
-                let over = view.status != Status::InProgress && !more;
+                let over = view.status.is_ended() && !more;
                 shown.show(cx, &view, &lines, over)?;
                 cx.out.flush()?;
                 if over {

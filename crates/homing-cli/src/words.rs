@@ -58,10 +58,14 @@ pub(crate) fn instant(time: Time) -> String {
     }
 }
 
-/// An instant by RFC 3339, to the microsecond; `None` if it is further away than any calendar.
-pub(crate) fn rfc3339(time: Time) -> Option<String> {
-    let time = Timestamp::from_microsecond(time.0).ok()?;
-    Some(time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string())
+/// Who runs this program, as far as the environment tells: `ada@build-7`.
+pub(crate) fn oneself() -> String {
+    let told = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = told("USER").or_else(|| told("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+    match told("HOSTNAME") {
+        Some(host) => format!("{user}@{host}"),
+        None => user,
+    }
 }
 
 /// A number of bytes: `812 B`, `1.2 MiB`.

@@ -22,6 +22,8 @@ use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
 use crate::worker::WorkerBuilder;
 
+mod cancel;
+mod find;
 mod job;
 mod many;
 mod named;
@@ -32,6 +34,8 @@ mod why;
 #[cfg(feature = "postgres")]
 mod within;
 
+pub use cancel::Cancel;
+pub use find::{FindError, IdPrefix};
 pub use job::{JobHandle, Log};
 pub use many::{Submission, SubmitAllError};
 pub use named::SubmitNamed;
@@ -168,7 +172,7 @@ impl Homing {
         self.store.task(id).await?.ok_or(unknown)
     }
 
-    /// Queues that hold open tasks or are paused.
+    /// Queues that hold pending tasks or are paused.
     pub async fn queues(&self) -> Result<Vec<QueueView>, store::Error> {
         self.store.queues().await
     }
@@ -193,17 +197,6 @@ impl Homing {
     pub async fn unpause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
         Ok(self.store.pause(queue.to_owned(), false).await?)
-    }
-
-    /// Cancels a task and everything below it. `false` if it had ended.
-    ///
-    /// # Durability
-    /// The task has ended when this returns; what is below follows in bounded transactions, carried on
-    /// by any worker should this process die.
-    pub async fn cancel(&self, task: impl Into<TaskId>) -> Result<bool, store::Error> {
-        let first = self.store.cancel(task.into()).await?;
-        self.keep_up().await;
-        Ok(first)
     }
 
     /// Does some of the upkeep that is due: no worker may live to do it. How many crashes are too many is

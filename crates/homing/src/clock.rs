@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::watch;
 
-/// An instant of the store's clock, in microseconds since the Unix epoch.
+/// An instant of the store's clock, in microseconds since the Unix epoch. Stores and records keep the number;
+/// what people and programs are shown of jobs and tasks has [RFC 3339](Self::rfc3339).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
@@ -37,6 +39,23 @@ impl Time {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+}
+
+impl Time {
+    /// The instant by RFC 3339, in UTC and to the microsecond: `2026-01-31T23:59:59.123456Z`. `None` where no
+    /// calendar knows it, as [`NEVER`](Self::NEVER).
+    pub fn rfc3339(self) -> Option<String> {
+        let time = Timestamp::from_microsecond(self.0).ok()?;
+        Some(format!("{time:.6}"))
+    }
+}
+
+/// Writes an instant for people and programs: by RFC 3339, or as `null` where there is none.
+pub(crate) fn rfc3339<S: Serializer>(
+    time: &(impl Copy + Into<Option<Time>>),
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    (*time).into().and_then(Time::rfc3339).serialize(to)
 }
 
 impl From<Time> for SystemTime {
@@ -263,5 +282,17 @@ mod tests {
         assert_eq!(shown(), 1_000_000, "within what the round trip leaves open");
         clock.read(asked, heard, Time(2_000_000));
         assert_eq!(shown(), 1_990_000, "a machine that is behind");
+    }
+
+    #[test]
+    fn instants_are_written_by_rfc_3339() {
+        let told = [Time(0), Time(-1), Time(1_769_903_999_123_456)].map(Time::rfc3339);
+        let wanted = [
+            "1970-01-01T00:00:00.000000Z",
+            "1969-12-31T23:59:59.999999Z",
+            "2026-01-31T23:59:59.123456Z",
+        ];
+        assert_eq!(told.map(Option::unwrap), wanted);
+        assert_eq!((Time::NEVER.rfc3339(), Time(i64::MIN).rfc3339()), (None, None));
     }
 }

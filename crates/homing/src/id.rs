@@ -165,10 +165,17 @@ impl From<JobId> for TaskId {
 /// Text that is not the id of a job or task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits"
+    "`{text}` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits; of each the \
+     first 4 will do where they are unique"
 )]
 pub struct InvalidId {
     text: String,
+}
+
+impl InvalidId {
+    pub(crate) fn new(text: &str) -> Self {
+        Self { text: text.to_owned() }
+    }
 }
 
 /// A task's key within its job: zero for the root; 12 bytes of its set's hash and a 4-byte number for

@@ -56,6 +56,7 @@ mod combine;
 mod context;
 mod encode;
 mod error;
+mod events;
 mod handle;
 mod id;
 mod info;
@@ -91,8 +92,8 @@ pub use homing_macros::task;
 pub use branches::join_all;
 pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{
-    Because, Cursor, Homing, JobHandle, Log, Signalled, Submission, Submit, SubmitAllError,
-    SubmitNamed, Why,
+    Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled, Submission,
+    Submit, SubmitAllError, SubmitNamed, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;

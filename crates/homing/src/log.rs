@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
-use crate::id::TaskId;
+use crate::clock::{Time, rfc3339};
+use crate::id::{TaskId, digest};
 
 /// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,6 +48,7 @@ pub struct Line {
     /// Its number in the job, growing in the order of commits.
     pub number: u64,
     /// When it was said.
+    #[serde(serialize_with = "rfc3339")]
     pub time: Time,
     /// How important it is.
     pub level: Level,
@@ -55,4 +56,20 @@ pub struct Line {
     pub task: TaskId,
     /// What was said.
     pub message: String,
+}
+
+/// How the identities of lines begin that tell of failed attempts and standstills; no key of a body's line
+/// does. The lines of a task are in the order of its attempts by their keys.
+pub(crate) const ATTEMPT: &str = "\u{2}";
+
+/// The identity of the line that tells of an attempt's failure, or that it stands still for a reason. A
+/// task that is tried again and again stands still for the same reason, which is written once.
+pub(crate) fn attempt_key(attempt: u32, stall: Option<&str>) -> String {
+    match stall {
+        None => format!("{ATTEMPT}{attempt:08x}"),
+        Some(reason) => {
+            let hash = u128::from_be_bytes(digest(&[reason.as_bytes()]));
+            format!("{ATTEMPT}{attempt:08x}!{hash:032x}")
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Retention {
 
     fn age(&self, job: &JobView) -> Option<Duration> {
         let by_end = match job.status {
-            Status::InProgress => None,
+            Status::InProgress | Status::Stalled => None,
             Status::Completed | Status::CompletedWithErrors => self.completed,
             Status::Failed => self.failed,
             Status::Cancelled => self.cancelled,

@@ -51,9 +51,10 @@ where
 {
     let context = current("step_blocking")?;
     let slot = context.slot();
+    let span = tracing::Span::current();
     let work = async move {
         let blocking = tokio::task::spawn_blocking(move || {
-            let result = work();
+            let result = span.in_scope(work);
             drop(slot);
             result
         });

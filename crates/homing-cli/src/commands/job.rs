@@ -1,26 +1,37 @@
 //! `job`: the record of a job or task, and the tree below it.
 
+use homing::log::Line;
 use homing::{Counts, Failure, JobView, TaskView, Time};
 
+use super::log::{attempt, earlier};
 use super::tree::{self, Tree};
 use crate::args::JobArgs;
 use crate::{Context, Exit, Result, json, style, words};
 
 /// Characters of a value shown; `--json` has all of it.
 const VALUE: usize = 120;
+/// Failed attempts shown; `log` has all of them.
+const ATTEMPTS: usize = 5;
 
 /// Shows a job or a task, and the tree below it.
 pub(crate) async fn run(cx: &Context, args: &JobArgs) -> Result<Exit> {
-    let task = cx.homing.task(args.id).await?;
-    if args.id.is_root() {
-        let job = cx.homing.job::<()>(args.id.job).view().await?;
+    let id = cx.find(&args.id).await?;
+    let task = cx.homing.task(id).await?;
+    let attempts = cx.homing.failed_attempts(id, ATTEMPTS).await?;
+    if id.is_root() {
+        let job = cx.homing.job::<()>(id.job).view().await?;
         if cx.json {
             cx.out.json(&json::job(&job))?;
         } else {
-            print(cx, of_job(&job, &task, cx.now()))?;
+            print(cx, of_job(&job, &task, cx.now()), earlier(&attempts, &task))?;
         }
     } else if !cx.json {
-        print(cx, of_task(&task, cx.now()))?;
+        print(cx, of_task(&task, cx.now()), earlier(&attempts, &task))?;
+    }
+    if cx.json {
+        for line in &attempts {
+            cx.out.json(&json::line(line))?;
+        }
     }
     if args.all {
         tree::show_whole(cx, &task).await?;
@@ -33,14 +44,17 @@ pub(crate) async fn run(cx: &Context, args: &JobArgs) -> Result<Exit> {
 
 type Fields = Vec<(&'static str, String)>;
 
-/// Writes the first field as a heading, the others below it, and an empty line.
-fn print(cx: &Context, fields: Fields) -> Result<()> {
+/// Writes the first field as a heading, the others below it, the attempts that failed, and an empty line.
+fn print(cx: &Context, fields: Fields, attempts: &[Line]) -> Result<()> {
     for (at, (name, value)) in fields.into_iter().enumerate() {
         if at == 0 {
             cx.out.line(style::paint(style::BOLD, value))?;
         } else {
             cx.out.line(format_args!("  {name:<10} {value}"))?;
         }
+    }
+    for line in attempts {
+        cx.out.line(format_args!("  {}", attempt(line)))?;
     }
     cx.out.line("")
 }

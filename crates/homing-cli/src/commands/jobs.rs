@@ -1,6 +1,6 @@
 //! `jobs`: a page of the list of jobs.
 
-use homing::{JobFilter, JobView, Time};
+use homing::{JobFilter, JobId, JobView, Time};
 
 use crate::args::JobsArgs;
 use crate::output::say;
@@ -19,7 +19,7 @@ pub(crate) async fn run(cx: &Context, args: JobsArgs) -> Result<Exit> {
             cx.out.json(&json::job(job))?;
         }
     } else {
-        print(cx, &jobs)?;
+        print(cx, &jobs).await?;
     }
     if let Some(last) = jobs.last().filter(|_| more) {
         if cx.json {
@@ -35,7 +35,10 @@ pub(crate) async fn run(cx: &Context, args: JobsArgs) -> Result<Exit> {
 async fn filter(cx: &Context, args: JobsArgs) -> Result<JobFilter> {
     let now = cx.now();
     let after = match args.after {
-        Some(id) => Some((cx.homing.job::<()>(id).view().await?.created, id)),
+        Some(id) => {
+            let id = cx.find_job(&id).await?;
+            Some((cx.homing.job::<()>(id).view().await?.created, id))
+        }
         None => None,
     };
     Ok(JobFilter {
@@ -51,16 +54,18 @@ async fn filter(cx: &Context, args: JobsArgs) -> Result<JobFilter> {
     })
 }
 
-fn print(cx: &Context, jobs: &[JobView]) -> Result<()> {
+async fn print(cx: &Context, jobs: &[JobView]) -> Result<()> {
     if jobs.is_empty() {
         say("no jobs");
         return Ok(());
     }
     let now = cx.now();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let short = cx.homing.short_ids(&ids).await?;
     let mut table = Table::new(&["ID", "STATUS", "DONE", "TASKS", "AGE", "TITLE"], &[2, 3, 4]);
-    for job in jobs {
+    for (job, id) in jobs.iter().zip(short) {
         table.row(vec![
-            plain(job.id),
+            plain(id),
             (job.status.to_string(), style::of_status(job.status)),
             plain(format_args!("{} %", job.progress.floor())),
             plain(format_args!(

@@ -7,7 +7,7 @@ use crate::output::say;
 use crate::table::{Cell, Table, plain};
 use crate::{Context, Exit, Result, json, style, words};
 
-/// Lists queues that hold open tasks or are paused.
+/// Lists queues that hold pending tasks or are paused.
 pub(crate) async fn list(cx: &Context) -> Result<Exit> {
     let (queues, workers) = (cx.homing.queues().await?, cx.homing.workers().await?);
     if cx.json {
@@ -17,11 +17,11 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if queues.is_empty() {
-        say("no queue holds an open task or is paused");
+        say("no queue holds a pending task or is paused");
         return Ok(Exit::Done);
     }
-    let headings = ["QUEUE", "READY", "LATER", "OLDEST", "WORKERS", "SLOTS", "STATE"];
-    let mut table = Table::new(&headings, &[1, 2, 3, 4, 5]);
+    let headings = ["QUEUE", "READY", "LATER", "STALLED", "OLDEST", "WORKERS", "SLOTS", "STATE"];
+    let mut table = Table::new(&headings, &[1, 2, 3, 4, 5, 6]);
     let now = cx.now();
     for queue in &queues {
         let serving = serving(queue, &workers);
@@ -31,6 +31,7 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
             plain(&queue.name),
             plain(words::number(queue.ready)),
             plain(words::number(queue.scheduled)),
+            stalled(queue),
             plain(oldest.as_deref().unwrap_or("-")),
             plain(serving.len()),
             plain(slots),
@@ -45,6 +46,13 @@ pub(crate) async fn list(cx: &Context) -> Result<Exit> {
 
 fn serving<'a>(queue: &QueueView, workers: &'a [WorkerView]) -> Vec<&'a WorkerView> {
     workers.iter().filter(|worker| worker.alive && worker.queues.contains(&queue.name)).collect()
+}
+
+fn stalled(queue: &QueueView) -> Cell {
+    match queue.stalled {
+        0 => plain("-"),
+        stalled => (words::number(stalled), style::BAD),
+    }
 }
 
 fn state(queue: &QueueView, unserved: bool) -> Cell {

@@ -2,7 +2,7 @@
 //!
 //! Ids are looked up before anything is changed, so that one mistyped id of many changes nothing.
 
-use homing::{RemoveError, Retried, RetryError, Signalled, TaskId};
+use homing::{IdPrefix, JobId, RemoveError, Retried, RetryError, Signalled, TaskId};
 
 use crate::args::{CancelArgs, RemoveArgs, RetryArgs, SignalArgs};
 use crate::output::say;
@@ -10,16 +10,22 @@ use crate::{Context, Error, Exit, Result, json, words};
 
 /// Cancels jobs or tasks, with everything below them.
 pub(crate) async fn cancel(cx: &Context, args: &CancelArgs) -> Result<Exit> {
+    let mut ids = Vec::new();
     for id in &args.ids {
-        cx.homing.task(*id).await?;
+        ids.push(cx.homing.task(cx.find(id).await?).await?.id);
     }
+    let by = args.by.clone().unwrap_or_else(words::oneself);
     let mut exit = Exit::Done;
-    for id in &args.ids {
-        let changed = cx.homing.cancel(*id).await?;
-        done(cx, "cancel", *id, changed, "cancelled")?;
+    for id in ids {
+        let mut cancel = cx.homing.cancel(id).by(&by);
+        if let Some(reason) = &args.reason {
+            cancel = cancel.reason(reason);
+        }
+        let changed = cancel.await?;
+        done(cx, "cancel", id, changed, "cancelled")?;
         if !changed {
             exit = Exit::No;
-            had_ended(cx, *id, "there was nothing to cancel").await?;
+            had_ended(cx, id, "there was nothing to cancel").await?;
         }
     }
     Ok(exit)
@@ -27,17 +33,14 @@ pub(crate) async fn cancel(cx: &Context, args: &CancelArgs) -> Result<Exit> {
 
 /// Retries failed or cancelled jobs, or says what that would do.
 pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
-    for id in &args.ids {
-        cx.homing.task(*id).await?;
-    }
     let mut exit = Exit::Done;
-    for id in &args.ids {
-        let job = cx.homing.job::<()>(*id);
+    for id in jobs(cx, &args.ids).await? {
+        let job = cx.homing.job::<()>(id);
         let done = if args.dry_run { job.retry_preview().await } else { job.retry().await };
         let refused = match done {
             Ok(retried) => {
-                cx.show(&json::retried(*id, args.dry_run, &retried), || {
-                    words::retried(*id, args.dry_run, &retried)
+                cx.show(&json::retried(id, args.dry_run, &retried), || {
+                    words::retried(id, args.dry_run, &retried)
                 })?;
                 if args.dry_run && !cx.json {
                     name(cx, &retried)?;
@@ -49,7 +52,7 @@ pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
         };
         exit = Exit::No;
         if cx.json {
-            cx.out.json(&json::not_retried(*id, args.dry_run, &refused))?;
+            cx.out.json(&json::not_retried(id, args.dry_run, &refused))?;
         }
         say(refused);
     }
@@ -69,12 +72,9 @@ fn name(cx: &Context, retried: &Retried) -> Result<()> {
 
 /// Removes jobs that have ended.
 pub(crate) async fn remove(cx: &Context, args: &RemoveArgs) -> Result<Exit> {
-    for id in &args.ids {
-        cx.homing.task(*id).await?;
-    }
     let mut exit = Exit::Done;
-    for id in &args.ids {
-        let refused = match cx.homing.remove(*id).await {
+    for id in jobs(cx, &args.ids).await? {
+        let refused = match cx.homing.remove(id).await {
             Ok(()) => None,
             Err(RemoveError::Store(error)) => return Err(error.into()),
             Err(refused) => Some(refused),
@@ -94,8 +94,9 @@ pub(crate) async fn signal(cx: &Context, args: &SignalArgs) -> Result<Exit> {
         let message = format!("the value is not JSON: {error}");
         Error::usage(message, "quote a text twice: '\"approved\"'")
     })?;
-    let sent = cx.homing.signal(args.id, &args.name, &value).await?;
-    done(cx, "signal", args.id, sent.is_sent(), "signalled")?;
+    let id = cx.find(&args.id).await?;
+    let sent = cx.homing.signal(id, &args.name, &value).await?;
+    done(cx, "signal", id, sent.is_sent(), "signalled")?;
     match sent {
         Signalled::Awaited => return Ok(Exit::Done),
         Signalled::Kept { waits_for } => {
@@ -109,8 +110,19 @@ pub(crate) async fn signal(cx: &Context, args: &SignalArgs) -> Result<Exit> {
         }
         Signalled::Ended => {}
     }
-    had_ended(cx, args.id, "the signal was not kept").await?;
+    had_ended(cx, id, "the signal was not kept").await?;
     Ok(Exit::No)
+}
+
+/// The jobs that ids mean; each is there.
+async fn jobs(cx: &Context, ids: &[IdPrefix]) -> Result<Vec<JobId>> {
+    let mut jobs = Vec::new();
+    for id in ids {
+        let id = cx.find_job(id).await?;
+        cx.homing.task(id).await?;
+        jobs.push(id);
+    }
+    Ok(jobs)
 }
 
 fn done(

@@ -226,10 +226,11 @@ pub(crate) fn text(view: &TaskView, now: Time) -> String {
     parts.join("  ")
 }
 
-/// Why a task was tried again or stands still; the task itself, where the text begins with it, left out.
+/// Why a task was tried again or stands still; the task itself, where the text ends with it, left out.
 pub(crate) fn reason(view: &TaskView) -> Option<&str> {
     let text = view.reason.as_deref()?;
-    Some(text.strip_prefix(&format!("task {} {} ", view.kind, view.id)).unwrap_or(text))
+    let end = text.rfind(&format!(" (task {} {} ", view.kind, view.id));
+    Some(end.map_or(text, |end| &text[..end]))
 }
 
 /// How long a task has been at it: from its first claim, or its birth if there was none, to its end.

@@ -3,12 +3,12 @@
 use homing::{Because, ChildCounts, Failure, TaskId, TaskState, TaskView, Time, Why, WorkerView};
 
 use crate::args::WhyArgs;
-use crate::json::{Object, Reason};
+use crate::json::{self, Object, Reason};
 use crate::{Context, Exit, Result, style, words};
 
 /// Says why a task is where it is, then the same of what it waits for or failed of.
 pub(crate) async fn run(cx: &Context, args: &WhyArgs) -> Result<Exit> {
-    let mut next = Some(args.id);
+    let mut next = Some(cx.find(&args.id).await?);
     for depth in 0..=usize::from(args.depth) {
         let Some(id) = next else { break };
         let why = cx.homing.why(id).await?;
@@ -24,7 +24,9 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
         why.because.iter().map(|because| reason(because, task, now)).collect();
     if cx.json {
         let (id, kind, state) = (task.id, task.kind.as_str(), task.state);
-        return cx.out.json(&Object::Why { id, kind, state, depth, reasons });
+        let attempts = why.attempts.iter().map(json::log_line).collect();
+        let why = json::Why { id, kind, state, depth, reasons, attempts };
+        return cx.out.json(&Object::Why(Box::new(why)));
     }
     let indent = "  ".repeat(depth);
     let state = style::paint(style::of_state(task.state), stands(task.state));
@@ -35,6 +37,9 @@ fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
         for id in reason.tasks {
             cx.out.line(format_args!("{indent}    {id}"))?;
         }
+    }
+    for line in super::log::earlier(&why.attempts, task) {
+        cx.out.line(format_args!("{indent}  {}", super::log::attempt(line)))?;
     }
     Ok(())
 }
@@ -78,7 +83,7 @@ impl Reason {
     }
 
     fn timed(self, time: Time) -> Self {
-        Self { time: words::rfc3339(time), ..self }
+        Self { time: time.rfc3339(), ..self }
     }
 
     fn about(self, tasks: impl IntoIterator<Item = TaskId>) -> Self {
@@ -205,8 +210,8 @@ fn drift(reason: &str, stalls: u32, at: &str) -> String {
 
 fn retrying(reason: Option<&str>, failures: u32, at: &str) -> String {
     let failures = words::count(failures.into(), "time", "times");
-    let reason = reason.unwrap_or("failed of nothing known");
-    format!("it has failed {failures} in a row and is tried again at {at}; it {reason}")
+    let reason = reason.unwrap_or("nothing is known of why");
+    format!("it has failed {failures} in a row and is tried again at {at}: {reason}")
 }
 
 fn crashed(crashes: u32) -> String {
@@ -228,11 +233,11 @@ fn running(worker: Option<&WorkerView>, task: &TaskView, now: Time) -> Reason {
     let text = match worker {
         Some(worker) if worker.alive => format!("the worker {} runs it", worker.name),
         Some(worker) => format!(
-            "its worker {} died, last heard of {}: another worker takes it over",
+            "its worker {} died, last heard of {}: the next worker to look takes it over",
             worker.name,
             words::ago(worker.heartbeat, now)
         ),
-        None => "a worker that has left ran it: another worker takes it over".to_owned(),
+        None => "a worker that has left ran it: the next worker to look takes it over".to_owned(),
     };
     let reason = told("running", text);
     match task.worker {

@@ -1,6 +1,12 @@
 //! `worker`: the tasks of the program itself.
 
+use std::io::IsTerminal;
+
 use homing::Homing;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::WorkerArgs;
 use crate::output::say;
@@ -13,6 +19,7 @@ pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Ex
         let message = format!("`{}` has no tasks to run", app.name);
         return Err(Error::usage(message, "workers are part of your program: see homing_cli::App"));
     };
+    show_warnings();
     let homing = Homing::open(url).await?;
     let mut worker = build(homing.worker()).await.map_err(Error::Build)?;
     if let Some(slots) = args.concurrency {
@@ -38,6 +45,25 @@ pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Ex
             std::process::exit(Exit::Interrupted.code().into());
         }
     }
+}
+
+/// Writes warnings and errors to standard error, unless the program has a subscriber of its own. `RUST_LOG`
+/// asks for more or less: a level, or targets with levels, such as `warn,homing=debug`.
+fn show_warnings() {
+    let default = Targets::new().with_default(LevelFilter::WARN);
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let targets = match asked.as_deref().map(str::parse::<Targets>) {
+        None => default,
+        Some(Ok(targets)) => targets,
+        Some(Err(error)) => {
+            say(format_args!("RUST_LOG is not understood, warnings are shown: {error}"));
+            default
+        }
+    };
+    let coloured = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(coloured);
+    // Refused where the program has set one up: then that shows them.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(targets)).try_init();
 }
 
 /// Ctrl-C and SIGTERM. Both are heard from here on, also while nobody waits for them.

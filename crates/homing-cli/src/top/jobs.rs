@@ -139,11 +139,12 @@ fn parse(text: &str) -> Result<JobFilter, String> {
 fn parse_status(text: &str) -> Result<Status, String> {
     match text {
         "open" | "in-progress" => Ok(Status::InProgress),
+        "stalled" => Ok(Status::Stalled),
         "completed" => Ok(Status::Completed),
         "completed-with-errors" | "errors" => Ok(Status::CompletedWithErrors),
         "failed" => Ok(Status::Failed),
         "cancelled" => Ok(Status::Cancelled),
-        _ => Err("status: is open, completed, errors, failed or cancelled".to_owned()),
+        _ => Err("open, stalled, completed, errors, failed or cancelled".to_owned()),
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
         // A title may hold a colon of its own.
         assert_eq!(parse("step 2: at 12:30").unwrap().title.as_deref(), Some("step 2: at 12:30"));
         assert_eq!(parse("kind:").unwrap_err(), "`kind:` says nothing after the colon");
-        assert!(parse("status:soon").unwrap_err().contains("open, completed"));
+        assert!(parse("status:soon").unwrap_err().contains("open, stalled, completed"));
         assert_eq!(parse("  ").unwrap(), JobFilter::default());
     }
 }

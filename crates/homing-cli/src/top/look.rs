@@ -7,6 +7,7 @@ use homing::{
 
 use super::log::{BACK, Part};
 use super::tree::{Family, PAGE, Page, Row};
+use crate::commands::log::earlier;
 use crate::commands::why::reason;
 use crate::{Result, words};
 
@@ -102,6 +103,10 @@ async fn why(homing: &Homing, task: TaskId, now: Time) -> Result<Vec<String>> {
         lines.push(words::line(&reason.text, usize::MAX));
         lines.extend(reason.tasks.iter().map(|id| format!("  {id}")));
     }
+    lines.extend(earlier(&why.attempts, task).iter().map(|line| {
+        let message = words::line(&line.message, usize::MAX);
+        format!("{} {message}", words::instant(line.time))
+    }));
     let time = |time: Time| format!("{} ({})", words::instant(time), words::ago(time, now));
     lines.push(String::new());
     lines.push(format!("id         {}", task.id));
@@ -119,7 +124,9 @@ async fn why(homing: &Homing, task: TaskId, now: Time) -> Result<Vec<String>> {
 /// Does what was confirmed, and says what became of it.
 pub(crate) async fn carry_out(homing: &Homing, verb: Verb) -> Result<String> {
     Ok(match verb {
-        Verb::Cancel(task) if homing.cancel(task).await? => format!("cancelled {task}"),
+        Verb::Cancel(task) if homing.cancel(task).by(words::oneself()).await? => {
+            format!("cancelled {task}")
+        }
         Verb::Cancel(task) => format!("{task} had ended: there was nothing to cancel"),
         Verb::Retry(job) => match homing.job::<()>(job).retry().await {
             Ok(retried) => words::retried(job, false, &retried),

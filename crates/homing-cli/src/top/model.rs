@@ -198,7 +198,7 @@ impl Model {
                 task: job.id.root(),
                 what: job.title.clone().unwrap_or_else(|| job.kind.clone()),
                 queue: job.queue.clone(),
-                open: job.status == homing::Status::InProgress,
+                open: !job.status.is_ended(),
             }),
             Some(Screen::Tree(tree)) => tree.selected().map(|row| Selected {
                 task: row.id,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use homing::JobView;
 use homing::log::Line;
+use homing::{JobView, Status};
 use tokio::time::Instant;
 
 use super::pace::{Pace, outcome};
@@ -52,6 +52,8 @@ impl Lines {
     fn words(&self, job: &JobView) -> String {
         let pace = self.pace.words();
         let pace = if pace.is_empty() { pace } else { format!("; {pace}") };
-        format!("{:.0} %, {}{pace}", job.progress.floor(), words::states(&job.counts))
+        let stalled = if job.status == Status::Stalled { "stalled, " } else { "" };
+        let states = words::states(&job.counts);
+        format!("{stalled}{:.0} %, {states}{pace}", job.progress.floor())
     }
 }

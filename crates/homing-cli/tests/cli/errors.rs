@@ -31,7 +31,7 @@ async fn a_wrong_argument_is_named() {
     let world = World::idle().await;
     assert_said!(world.run(&["job", "nonsense"]), @r"
     --- stderr
-    error: invalid value 'nonsense' for '<ID>': `nonsense` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits
+    error: invalid value 'nonsense' for '<ID>': `nonsense` is not an id: a job's is a UUID, a task's is the job's, a dot and 32 hexadecimal digits; of each the first 4 will do where they are unique
 
     For more information, try '--help'.
     --- exit 2
@@ -39,7 +39,7 @@ async fn a_wrong_argument_is_named() {
     assert_said!(world.run(&["jobs", "--status", "fine"]), @r"
     --- stderr
     error: invalid value 'fine' for '--status <STATUS>'
-      [possible values: in-progress, completed, completed-with-errors, failed, cancelled]
+      [possible values: in-progress, stalled, completed, completed-with-errors, failed, cancelled]
 
       tip: a similar value exists: 'failed'
 
@@ -123,17 +123,17 @@ async fn a_store_that_cannot_be_used_says_why() {
     drop(db);
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 99, this program knows up to 4: use a newer homing
+    error: the store's schema has version 99, this program knows up to 5: use a newer homing
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
     --- stderr
-    error: the store's schema has version 99, this program knows up to 4: use a newer homing
+    error: the store's schema has version 99, this program knows up to 5: use a newer homing
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 99, this program works with 4: use a newer homing
+      schema  version 99, this program works with 5: use a newer homing
       size  [size]
     --- exit 4
     ");

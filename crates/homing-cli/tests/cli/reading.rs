@@ -197,26 +197,28 @@ async fn logs_are_read_whole_from_the_end_and_by_task() {
     let job = world.nightly().await;
     let id = job.to_string();
     assert_said!(world.run(&["log", &id]), @r"
-    [time] info  5 pages found
-    [time] warn  some pages are odd
+    [time] info  import[0]: 5 pages found
+    [time] warn  import[0]: some pages are odd
+    [time] error write_page[2]: attempt 1 failed: page 3 cannot be parsed: invalid digit found in string
     --- exit 0
     ");
     assert_said!(world.run(&["log", &id, "--tail", "1"]), @r"
-    [time] warn  some pages are odd
+    [time] error write_page[2]: attempt 1 failed: page 3 cannot be parsed: invalid digit found in string
     --- exit 0
     ");
-    assert_said!(world.run(&["log", &id, "--level", "error"]), @"--- exit 0");
+    let lines = world.json(&["log", &id, "--level", "error"]);
+    assert_eq!((lines.len(), &lines[0]["number"]), (1, &3.into()));
     let import = world.children(job).await.remove(0);
     assert_eq!(world.json(&["log", &import.id.to_string()]).len(), 2);
     let lines = world.json(&["log", &id, "--level", "warn"]);
-    assert_eq!(lines.len(), 1);
+    assert_eq!(lines.len(), 2);
     assert_eq!((&lines[0]["number"], &lines[0]["level"]), (&2.into(), &"warn".into()));
     let second = world.children(import.id).await.remove(1);
     assert!(world.run(&["log", &second.id.to_string()]).out.is_empty());
     world.homing.signal(second.id, "go", &7).await.unwrap();
     let followed = world.run(&["log", "--follow", &id]);
     assert!(followed.out.ends_with("all pages are written\n"), "{}", followed.out);
-    assert_eq!(followed.out.lines().count(), 3);
+    assert_eq!(followed.out.lines().count(), 4);
 }
 
 #[tokio::test]
@@ -232,9 +234,9 @@ async fn queues_workers_and_kinds_are_listed() {
     let busy = world.homing.submit(tasks::busy()).await.unwrap();
     world.reaches(busy.id(), TaskState::Running).await;
     assert_said!(world.run(&["queues"]), @r"
-    QUEUE  READY  LATER  OLDEST  WORKERS  SLOTS  STATE
-    nobody  1  0  [span]  0  0  no worker
-    reports  0  0  -  1  4  paused
+    QUEUE  READY  LATER  STALLED  OLDEST  WORKERS  SLOTS  STATE
+    nobody  1  0  -  [span]  0  0  no worker
+    reports  0  0  -  -  1  4  paused
     --- exit 0
     ");
     assert_said!(world.run(&["kinds"]), @r"
@@ -247,6 +249,7 @@ async fn queues_workers_and_kinds_are_listed() {
     mended()
     nightly(pages: integer)
     parent_of_broken()
+    straying()
     wide(children: integer)
     write_page(page: integer)
     --- exit 0
@@ -302,12 +305,12 @@ async fn the_store_tells_of_itself() {
     let world = World::idle().await;
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 4, up to date
+      schema  version 5, up to date
       size  [size]
     --- exit 0
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    [store] is up to date, schema version 4
+    [store] is up to date, schema version 5
     --- exit 0
     ");
     assert_eq!(
@@ -340,4 +343,57 @@ async fn every_type_of_the_schema_is_printed_by_some_command() {
     }
     world.json(&["check"]);
     assert_eq!(schema::seen(), schema::known());
+}
+
+/// The beginning of an id will do where only one id begins so.
+#[tokio::test]
+async fn ids_may_be_short() {
+    let world = World::busy().await;
+    let first = world.nightly().await;
+    let import = world.children(first).await.remove(0).id.to_string();
+    let listed = world.run(&["jobs"]).out;
+    let short = listed.lines().nth(1).unwrap().split(' ').next().unwrap();
+    assert!(short.len() < 36 && first.to_string().starts_with(short), "{listed}");
+    assert_eq!(world.json(&["jobs"])[0]["id"], first.to_string(), "programs are given whole ids");
+    for command in ["job", "why"] {
+        let ran = world.run(&[command, short]);
+        assert!(ran.code == Some(0) && ran.out.contains(&first.to_string()), "{ran:?}");
+    }
+    assert_eq!(world.run(&["log", short]).out, world.run(&["log", &first.to_string()]).out);
+    let (job, place) = import.split_once('.').unwrap();
+    let task = format!("{}.{}", &job[..8].to_uppercase(), &place[..6]);
+    assert_eq!(world.json(&["job", &task])[0]["id"], import);
+    let ran = world.run(&["retry", &task]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.contains("is a task below a job's root"), "{ran:?}");
+    let ran = world.run(&["cancel", "ffffffff"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.err.contains("no id begins with `ffffffff`"), "{ran:?}");
+    let page = world.children(import.parse::<homing::TaskId>().unwrap()).await.remove(0);
+    let shared = page.id.to_string()[..36 + 1 + 8].to_owned();
+    let ran = world.run(&["job", &shared]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(
+        ran.err.contains("is the beginning of several ids")
+            && ran.err.contains(&page.id.to_string()),
+        "{ran:?}"
+    );
+}
+
+/// A job that stands still looks so wherever jobs are listed.
+#[tokio::test]
+async fn a_stalled_job_is_seen() {
+    let world = World::busy().await;
+    let job = world.homing.submit(tasks::straying()).await.unwrap();
+    world.until(async || job.status().await.unwrap() == homing::Status::Stalled).await;
+    let ran = world.run(&["jobs", "--status", "stalled"]);
+    assert!(ran.out.lines().nth(1).unwrap().contains("  stalled  "), "{ran:?}");
+    assert_eq!(world.run(&["jobs", "--status", "in-progress"]).out, "");
+    let record = &world.json(&["job", &job.id().to_string()])[0];
+    assert_eq!(record["status"], "stalled");
+    assert_eq!(world.json(&["queues"])[0]["stalled"], 1);
+    let why = &world.json(&["why", &job.id().to_string()])[0];
+    let attempts: Vec<_> = why["attempts"].as_array().unwrap().iter().collect();
+    assert_eq!(attempts[0]["message"], "attempt 1 failed: astray");
+    assert!(attempts[1]["message"].as_str().unwrap().starts_with("it stands still: "), "{why}");
 }

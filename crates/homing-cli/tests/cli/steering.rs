@@ -17,7 +17,7 @@ async fn a_job_is_submitted_by_name_and_checked() {
     let count = async || world.homing.jobs(homing::JobFilter::default()).await.unwrap().len();
     assert_said!(world.run(&["submit", "helo"]), @r"
     --- stderr
-    error: no worker has ever registered the kind `helo`: known are approval, broken, busy, flaky, hello, import, mended, nightly, parent_of_broken, wide, write_page
+    error: no worker has ever registered the kind `helo`: known are approval, broken, busy, flaky, hello, import, mended, nightly, parent_of_broken, straying, wide, write_page
     hint: `kinds` lists them with their arguments; --force submits it nevertheless
     --- exit 2
     ");
@@ -217,23 +217,23 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
     let db = rusqlite::Connection::open(path).unwrap();
     db.execute_batch(
         "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
-         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; PRAGMA user_version = 1",
+         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled; PRAGMA user_version = 1",
     )
     .unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 1, this program needs 4 (it was opened as it is): run `homing store migrate` with a role that may create tables
+    error: the store's schema has version 1, this program needs 5 (it was opened as it is): run `homing store migrate` with a role that may create tables
     hint: workers of an older version cannot use it then
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 1, this program works with 4: run `store migrate`
+      schema  version 1, this program works with 5: run `store migrate`
       size  [size]
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    migrated [store] from schema version 1 to 4
+    migrated [store] from schema version 1 to 5
     --- exit 0
     ");
     assert_said!(world.run(&["jobs"]), @r"
@@ -241,4 +241,25 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
     no jobs
     --- exit 0
     ");
+}
+
+/// Who cancelled a job, and why, is told with it.
+#[tokio::test]
+async fn a_cancellation_says_who_and_why() {
+    let world = World::idle().await;
+    let job = world.homing.submit(tasks::hello("Ada".to_owned())).await.unwrap();
+    let id = job.id().to_string();
+    world.run(&["cancel", &id, "--by", "ada", "--reason", "submitted twice"]);
+    let failure = job.view().await.unwrap().failure.unwrap();
+    assert_eq!(failure.message, "ada cancelled it: submitted twice");
+    for command in ["job", "why"] {
+        let ran = world.run(&[command, &id]);
+        assert!(ran.out.contains("ada cancelled it: submitted twice"), "{ran:?}");
+    }
+    let other = world.homing.submit(tasks::hello("Bob".to_owned())).await.unwrap();
+    let id = other.id().to_string();
+    let mut own = world.command(&["cancel", &id]);
+    own.env("USER", "bob").env("HOSTNAME", "build-7").assert().success();
+    let failure = other.view().await.unwrap().failure.unwrap();
+    assert_eq!(failure.message, "bob@build-7 cancelled it");
 }

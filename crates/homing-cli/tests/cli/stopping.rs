@@ -29,14 +29,20 @@ async fn stuck() -> homing::Result<()> {
     Ok(())
 }
 
+#[task(retries = 0)]
+async fn closed() -> homing::Result<()> {
+    Err(homing::Error::msg("the bank is closed"))
+}
+
 /// The program's process; as a test it does nothing.
 #[test]
 fn program() {
     let Ok(store) = std::env::var(STORE) else { return };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(4).enable_all().build().unwrap();
-    let app =
-        App::new("own").worker(|worker| async move { Ok(worker.register(guard).register(stuck)) });
+    let app = App::new("own").worker(|worker| async move {
+        Ok(worker.register(guard).register(stuck).register(closed))
+    });
     let arguments = ["own", "--store", &store, "worker", "--patience", "1h"];
     let code = runtime.block_on(homing_cli::run_with(app, arguments));
     assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::SUCCESS));
@@ -61,13 +67,14 @@ impl Program {
     }
 
     /// Reads on until the program says something.
-    fn says(&mut self, what: &str) {
+    fn says(&mut self, what: &str) -> String {
         let mut line = String::new();
         while !line.contains(what) {
             line.clear();
             let read = self.says.read_line(&mut line).unwrap();
             assert!(read > 0, "it ended without saying `{what}`");
         }
+        line
     }
 
     fn signal(&self, name: &str) {
@@ -134,4 +141,17 @@ async fn a_second_signal_ends_it_at_once() {
         std::fs::write(world.file("gate"), "").unwrap();
         assert_eq!(job.outcome().await.unwrap(), 7);
     }
+}
+
+/// A failure shows where the worker runs, without further set-up.
+#[tokio::test]
+async fn a_worker_shows_warnings() {
+    let world = World::idle().await;
+    let mut program = Program::start(&world);
+    let job = world.homing.submit(closed()).await.unwrap();
+    let line = program.says("the task failed");
+    assert!(line.contains("ERROR") && line.contains(&job.id().to_string()), "{line}");
+    assert!(line.contains("kind=\"closed\"") && line.contains("the bank is closed"), "{line}");
+    program.signal("TERM");
+    assert_eq!(program.code(&world).await, Some(0));
 }

@@ -84,6 +84,15 @@ pub(crate) async fn mended() -> homing::Result<String> {
     Ok(format!("mended after {steps} step"))
 }
 
+/// Does otherwise after its first failure, and stands still.
+#[task(retries = 1, backoff = "1ms")]
+pub(crate) async fn straying() -> homing::Result<()> {
+    let attempt = homing::info()?.attempt;
+    homing::spawn(hello(format!("attempt {attempt}"))).await?;
+    homing::step("committed", || async { Ok::<_, homing::Error>(()) }).await?;
+    Err(homing::Error::msg("astray"))
+}
+
 /// Waits for a signal, an hour at most.
 #[task]
 pub(crate) async fn approval() -> homing::Result<String> {
@@ -124,7 +133,8 @@ fn worker() {
         let worker = worker.register(write_page).register(import).register(nightly);
         let worker = worker.register(hello).register(broken).register(parent_of_broken);
         let worker = worker.register(flaky).register(mended).register(approval);
-        let worker = worker.register(busy).register(wide).queues(["default", "reports"]);
+        let worker =
+            worker.register(busy).register(straying).register(wide).queues(["default", "reports"]);
         let worker = worker.start().await.unwrap();
         let closed = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         closed.await.unwrap().unwrap();

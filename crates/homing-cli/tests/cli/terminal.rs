@@ -59,7 +59,7 @@ async fn help_names_every_command_and_exit_code() {
       signal  Send a value to a task that waits, or will wait, for it
       pause  Stop claims from queues; what runs runs on
       unpause  Resume claims from queues
-      queues  List queues that hold open tasks or are paused
+      queues  List queues that hold pending tasks or are paused
       workers  List workers
       kinds  List the kinds that workers have registered, and their arguments
       prune  Remove jobs that ended some time ago, with everything below them

@@ -65,7 +65,9 @@ async fn the_outcome_is_the_exit_code() {
     bad.outcome().await.unwrap_err();
     assert_said!(world.run(&["watch", &bad.id().to_string()]), @r"
     job [id] hopeless
-    failed after [span], 2 failed: task broken [id].[place] failed in attempt 1: the table is locked
+    [time] error attempt 1 failed: the table is locked
+    [time] error attempt 1 failed: the table is locked (task broken [id].[place] failed in attempt 1)
+    failed after [span], 2 failed: the table is locked (task broken [id].[place] failed in attempt 1)
     --- exit 1
     ");
     let gone = world.homing.submit(tasks::busy()).await.unwrap();
@@ -109,7 +111,8 @@ async fn for_programs_each_change_is_an_object() {
     assert_eq!(jobs.last().unwrap()["status"], "completed-with-errors");
     let log = lines.iter().filter(|line| line["type"] == "line");
     let log: Vec<&str> = log.map(|line| line["message"].as_str().unwrap()).collect();
-    assert_eq!(log, ["5 pages found", "some pages are odd", "all pages are written"]);
+    let failed = "attempt 1 failed: page 3 cannot be parsed: invalid digit found in string";
+    assert_eq!(log, ["5 pages found", "some pages are odd", failed, "all pages are written"]);
 }
 
 #[tokio::test]

@@ -75,7 +75,8 @@ async fn a_pending_task_says_what_keeps_it() {
     world.until(async || world.homing.task(flaky.id()).await.unwrap().failures == 1).await;
     assert_said!(why(&world, flaky.id()), @r"
     flaky [id] is pending
-      it has failed 1 time in a row and is tried again at [time] (in [span]); it failed in attempt 1: the feed is down
+      it has failed 1 time in a row and is tried again at [time] (in [span]): the feed is down
+      [time] attempt 1 failed: the feed is down
     --- exit 0
     ");
     world.homing.pause("default").await.unwrap();
@@ -112,7 +113,7 @@ async fn a_running_task_says_where_and_a_queued_one_behind_what() {
     world.kill_worker();
     assert_said!(why(&world, jobs[0]), @r"
     busy [id] is running
-      its worker night shift died, last heard of [span] ago: another worker takes it over
+      its worker night shift died, last heard of [span] ago: the next worker to look takes it over
     --- exit 0
     ");
 }
@@ -131,7 +132,7 @@ async fn an_ended_task_says_why() {
     bad.outcome().await.unwrap_err();
     assert_said!(why(&world, bad.id()), @r"
     parent_of_broken [id] has failed
-      its body returned an error in attempt 1: task broken [id].[place] failed in attempt 1: the table is locked
+      its body returned an error in attempt 1: the table is locked (task broken [id].[place] failed in attempt 1)
         [id].[place]
       broken [id].[place] has failed
         its body returned an error in attempt 1: the table is locked

@@ -119,7 +119,7 @@ async fn submit(homing: &Homing, options: &Options) -> Result<JobHandle<Report>,
             say("it had failed and is tried again");
             job.retry().await?;
         }
-        Status::InProgress => {}
+        Status::InProgress | Status::Stalled => {}
         _ => say("it is finished, here is its outcome; give another --job to import afresh"),
     }
     Ok(job)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::outcomes::Fresh;
-use super::{Homing, Value};
+use super::{Cancel, Homing, Value};
 use crate::client::Signalled;
 use crate::context::refuse_inside;
 use crate::error::{Failure, OutcomeError, Reason, RemoveError, RetryError, SubmitError};
@@ -45,9 +45,7 @@ impl<T> JobHandle<T> {
     pub async fn view(&self) -> Result<JobView, store::Error> {
         let unknown = || store::Error::Unknown { id: self.id.root() };
         let view = self.homing.store.job(self.id).await?.ok_or_else(unknown)?;
-        if view.status != Status::InProgress
-            || self.homing.store.overdue(vec![self.id]).await?.is_empty()
-        {
+        if view.status.is_ended() || self.homing.store.overdue(vec![self.id]).await?.is_empty() {
             return Ok(view);
         }
         self.homing.keep_up().await;
@@ -65,8 +63,8 @@ impl<T> JobHandle<T> {
     }
 
     /// Cancels the job. `false` if it had ended. See [`Homing::cancel`].
-    pub async fn cancel(&self) -> Result<bool, store::Error> {
-        self.homing.cancel(self.id).await
+    pub fn cancel(&self) -> Cancel<'_> {
+        self.homing.cancel(self.id)
     }
 
     /// Reopens a failed or cancelled job, and says what of it: what failed runs again with a fresh budget.

@@ -3,6 +3,7 @@
 use super::Homing;
 use crate::id::{Local, TaskId};
 use crate::limits;
+use crate::log::Line;
 use crate::state::State;
 use crate::store;
 use crate::store::read::TaskView;
@@ -47,6 +48,21 @@ impl Homing {
         };
         let ids = page.iter().map(|child| TaskId { job: task.job, local: child.local });
         Ok((self.store.tasks(ids.collect()).await?, next))
+    }
+
+    /// Why a task's attempts failed, and why it stood still: the last `limit` lines of its job's log that
+    /// tell of that, in order; at most [`limits::PAGE`]. A line is written in the transaction that records the
+    /// failure, an error if it is the last and a warning otherwise. A reason to stand still is written once for
+    /// each attempt. Crashes are counted only.
+    ///
+    /// # Errors
+    /// The store fails. An unknown task has no attempts.
+    pub async fn failed_attempts(
+        &self,
+        task: impl Into<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<Line>, store::Error> {
+        self.store.failed_attempts(task.into(), limit.clamp(1, limits::PAGE)).await
     }
 
     /// Some children of a task that are in a state, over all its sets: at most `limit`, and at most

@@ -9,6 +9,7 @@ use crate::clock::Time;
 use crate::error::Failure;
 use crate::id::{Local, TaskId};
 use crate::limits;
+use crate::log::Line;
 use crate::state::State;
 use crate::store;
 use crate::store::read::{ChildCounts, TaskView, WorkerView};
@@ -16,6 +17,8 @@ use crate::wait::Condition;
 
 /// Children that stand for the rest.
 const FEW: usize = 5;
+/// Failed attempts that are told of.
+const ATTEMPTS: usize = 20;
 
 /// Why a task is where it is. See [`Homing::why`].
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +29,9 @@ pub struct Why {
     /// The reasons, the weightiest first. A parked task goes on when any one of those it waits for has
     /// come.
     pub because: Vec<Because>,
+    /// Why its attempts failed and why it stood still: the last 20 lines of its job's log that
+    /// tell of that. See [`Homing::failed_attempts`].
+    pub attempts: Vec<Line>,
 }
 
 /// One reason.
@@ -191,7 +197,8 @@ impl Homing {
             because.extend(expires.map(|time| Because::Expires { time }));
             because.extend(task.deadline.map(|time| Because::Deadline { time }));
         }
-        Ok(Why { task, because })
+        let attempts = self.failed_attempts(task.id, ATTEMPTS).await?;
+        Ok(Why { task, because, attempts })
     }
 
     async fn parked(&self, task: &TaskView, to: &mut Vec<Because>) -> Result<(), store::Error> {

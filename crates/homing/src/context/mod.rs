@@ -273,14 +273,14 @@ impl Context {
     }
 
     /// The last events, together with what ends the stretch.
-    pub(crate) fn take_last(&self, last: Event) -> (Vec<Event>, bool) {
+    pub(crate) fn take_last(&self, last: impl IntoIterator<Item = Event>) -> (Vec<Event>, bool) {
         let (mut events, renew) = self.take_events().unwrap_or_else(|| {
             // A unit too: its commit is told of. When a park that said nothing else was not counted
             // here, every later step of the future returned before its own commit.
             self.lock().posted += 1;
             (Vec::with_capacity(1), false)
         });
-        events.push(last);
+        events.extend(last);
         (events, renew)
     }
 

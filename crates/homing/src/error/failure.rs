@@ -32,6 +32,22 @@ pub enum Reason {
     Cancelled,
 }
 
+impl Reason {
+    /// The word for the reason, as it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Expired => "expired",
+            Self::Crashed => "crashed",
+            Self::Misuse => "misuse",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A failed task: what is stored, and what a parent or client gets back.
 ///
 /// Its sources are the messages of the original chain; their types stay on the worker.
@@ -59,6 +75,16 @@ impl Failure {
         Self { kind, id, attempt, reason, message: bounded(message), sources: Vec::new() }
     }
 
+    /// The message, and those of its sources that it does not say itself.
+    pub fn told(&self) -> String {
+        let mut told = self.message.clone();
+        for source in self.sources.iter().filter(|source| !self.message.contains(source.as_str())) {
+            told.push_str(": ");
+            told.push_str(source);
+        }
+        bounded(&told)
+    }
+
     /// The same with the messages of an error's sources.
     pub(crate) fn with_sources(mut self, error: &(dyn StdError + 'static)) -> Self {
         let mut before = vec![(address(error), self.message.clone())];
@@ -77,13 +103,16 @@ impl Failure {
     }
 }
 
+/// What went wrong comes first: of a text that is cut, that is what is wanted.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, id, attempt, message, .. } = self;
         match self.reason {
-            Reason::Cancelled => write!(f, "task {kind} {id} was cancelled: {message}"),
-            Reason::Panic => write!(f, "task {kind} {id} panicked in attempt {attempt}: {message}"),
-            _ => write!(f, "task {kind} {id} failed in attempt {attempt}: {message}"),
+            Reason::Cancelled => write!(f, "{message} (task {kind} {id} was cancelled)"),
+            Reason::Panic => {
+                write!(f, "{message} (task {kind} {id} panicked in attempt {attempt})")
+            }
+            _ => write!(f, "{message} (task {kind} {id} failed in attempt {attempt})"),
         }
     }
 }
@@ -101,8 +130,8 @@ fn address(error: &(dyn StdError + 'static)) -> *const () {
 /// A text as it is kept of an error, a log line or a reason: within [`limits::MESSAGE`], and with NUL, which
 /// not every store can hold, shown as `␀`.
 ///
-/// What is too long is cut in the middle: the end of an error that has gone through many parents is its
-/// cause. What is left out is counted, together with what earlier cuts have left out there.
+/// What is too long is cut in the middle: an error that has gone through many parents begins with its cause
+/// and ends with the last of them. What is left out is counted, together with what earlier cuts have left out there.
 pub(crate) fn bounded(text: &str) -> String {
     let text = if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{2400}"))
@@ -146,12 +175,12 @@ mod tests {
     fn the_cause_below_many_parents_is_kept() {
         let mut message = "the disk is on fire".to_owned();
         for level in 0..300 {
-            message = bounded(&format!("task nest {level:03} failed in attempt 1: {message}"));
+            message = bounded(&format!("{message} (task nest {level:03} failed in attempt 1)"));
         }
-        assert!(message.starts_with("task nest 299"), "{message}");
-        assert!(message.ends_with("000 failed in attempt 1: the disk is on fire"), "{message}");
+        assert!(message.starts_with("the disk is on fire (task nest 000 failed in"), "{message}");
+        assert!(message.ends_with("(task nest 299 failed in attempt 1)"), "{message}");
         assert!(message.len() < limits::MESSAGE + 64);
-        let left_out = 300 * 35 + "the disk is on fire".len() - limits::MESSAGE;
+        let left_out = 300 * 36 + "the disk is on fire".len() - limits::MESSAGE;
         assert_eq!(message.matches("left out").count(), 1, "{message}");
         assert!(message.contains(&format!(" … ({left_out} bytes left out) … ")), "{message}");
     }

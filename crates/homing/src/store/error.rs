@@ -12,6 +12,14 @@ pub enum Error {
         /// What the database said.
         reason: String,
     },
+    /// Passing: the server is not there, or the connection to it broke.
+    #[error("the store `{store}` cannot be reached: {reason}")]
+    Unreachable {
+        /// The database.
+        store: String,
+        /// What the network or the server said.
+        reason: String,
+    },
     /// The disk is full.
     #[error("the store's disk is full: free some space, work goes on by itself ({reason})")]
     Full {
@@ -26,8 +34,8 @@ pub enum Error {
         /// What to look at.
         reason: String,
     },
-    /// The server does not let the role in, or not do what it must.
-    #[error("the store `{store}` refuses this role: {reason}")]
+    /// The server does not let the role in, has no such database, or does not let the role do what it must.
+    #[error("the store `{store}` refuses this connection: {reason}")]
     Refused {
         /// The database.
         store: String,
@@ -106,6 +114,12 @@ pub enum Error {
 impl Error {
     /// Whether the same call may work a moment later, with nothing done by anybody here.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Full { .. } | Self::ReadOnly { .. })
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Unreachable { .. }
+                | Self::Full { .. }
+                | Self::ReadOnly { .. }
+        )
     }
 }

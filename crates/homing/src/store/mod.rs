@@ -64,8 +64,8 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     fn leave(&self, worker: WorkerId) -> Verb<'_, ()>;
 
     /// Ends a task and, in bounded transactions that follow, everything below it. The first terminal
-    /// write wins: `false` if the task had ended.
-    fn cancel(&self, task: TaskId) -> Verb<'_, bool>;
+    /// write wins: `false` if the task had ended. The text says who wants it and why, if anybody has said.
+    fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool>;
 
     /// Keeps a value for a task's `signal` wait, and wakes the task if it waits for it. `false` if the
     /// task had ended.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Child, SetRow, Verb};
-use crate::clock::Time;
+use crate::clock::{Time, rfc3339};
 use crate::error::{Failure, Reason};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
@@ -13,6 +13,13 @@ use crate::state::State;
 use crate::store::Entry;
 use crate::task::Argument;
 use crate::wait::{SetCounts, Wait};
+
+mod filter;
+
+pub use filter::JobFilter;
+
+/// The ids of jobs next to one: lower, higher.
+pub type Neighbours = (Option<JobId>, Option<JobId>);
 
 /// A store's reading verbs.
 pub trait Read: Send + Sync {
@@ -47,17 +54,35 @@ pub trait Read: Send + Sync {
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
     /// One job's record, or `None`.
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
+    /// Jobs with ids from one to another, both included, in order, at most `limit`: a look into the key for
+    /// each, however many tasks they have.
+    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>>;
+    /// Tasks of a job with keys from one to another, both included, in order, at most `limit`.
+    fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Verb<'_, Vec<TaskId>>;
+    /// For each id the next lower and the next higher one that jobs have.
+    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>>;
     /// Jobs, newest first.
     fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>>;
     /// Lines of a job's log with numbers above `after`, at most `limit`.
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
     /// The number of the last line of a job's log; 0 if there is none.
     fn last_line(&self, job: JobId) -> Verb<'_, u64>;
+    /// The last `limit` lines of a task that tell why its attempts failed or why it stands still, in order.
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>>;
     /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
     /// store's choice: the one that costs least.
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>>;
-    /// Queues that hold open tasks or are paused.
+    /// Queues that hold pending tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
+    /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.
+    /// A look into an index for each pair.
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>>;
     /// Workers that have not left.
     fn workers(&self) -> Verb<'_, Vec<WorkerView>>;
     /// Kinds that a worker has ever registered.
@@ -151,16 +176,22 @@ pub struct TaskView {
     /// Stops by drift in a row.
     pub stalls: u32,
     /// When it may start or go on.
+    #[serde(serialize_with = "rfc3339")]
     pub due: Time,
     /// Fails if it has not started by then.
+    #[serde(serialize_with = "rfc3339")]
     pub expires: Option<Time>,
     /// Fails if it has not ended by then.
+    #[serde(serialize_with = "rfc3339")]
     pub deadline: Option<Time>,
     /// When it was spawned.
+    #[serde(serialize_with = "rfc3339")]
     pub created: Time,
     /// When it was first claimed.
+    #[serde(serialize_with = "rfc3339")]
     pub started: Option<Time>,
     /// When it ended.
+    #[serde(serialize_with = "rfc3339")]
     pub ended: Option<Time>,
     /// The worker that holds it.
     pub worker: Option<WorkerId>,
@@ -217,8 +248,12 @@ impl ChildCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// The root has not ended.
+    /// The root has not ended, and no task of the job stands still.
     InProgress,
+    /// The root has not ended, and a task of the job stands still: what its code does, or a value that is
+    /// stored, does not fit its record. It is tried again from time to time, and goes on by itself once a
+    /// worker runs code that fits; see [`Because::Drift`](crate::Because::Drift).
+    Stalled,
     /// The root succeeded, and so did everything below it.
     Completed,
     /// The root succeeded, a descendant failed.
@@ -230,9 +265,21 @@ pub enum Status {
 }
 
 impl Status {
-    /// The status that follows from the root's state and whether a descendant failed.
-    pub fn of(root: State, errors: bool) -> Self {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::InProgress,
+        Self::Stalled,
+        Self::Completed,
+        Self::CompletedWithErrors,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The status that follows from the root's state, whether a descendant failed and whether a task
+    /// stands still.
+    pub fn of(root: State, errors: bool, stalled: bool) -> Self {
         match root {
+            State::Pending | State::Running | State::Waiting if stalled => Self::Stalled,
             State::Pending | State::Running | State::Waiting => Self::InProgress,
             State::Succeeded if errors => Self::CompletedWithErrors,
             State::Succeeded => Self::Completed,
@@ -241,10 +288,16 @@ impl Status {
         }
     }
 
+    /// Whether the job has ended.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::InProgress | Self::Stalled)
+    }
+
     /// The words for the status.
     pub fn name(self) -> &'static str {
         match self {
             Self::InProgress => "in progress",
+            Self::Stalled => "stalled",
             Self::Completed => "completed",
             Self::CompletedWithErrors => "completed with errors",
             Self::Failed => "failed",
@@ -314,60 +367,16 @@ pub struct JobView {
     /// The task that detached it.
     pub origin: Option<TaskId>,
     /// When it was submitted.
+    #[serde(serialize_with = "rfc3339")]
     pub created: Time,
     /// When its root was first claimed.
+    #[serde(serialize_with = "rfc3339")]
     pub started: Option<Time>,
     /// When its root ended.
+    #[serde(serialize_with = "rfc3339")]
     pub ended: Option<Time>,
     /// Why the root failed.
     pub failure: Option<Failure>,
-}
-
-/// Which jobs to list. The list is read from the newest on until the page is full, and no index knows of
-/// status, kind, title, tag or queue: a filter that few jobs match reads past the others. `since` bounds that.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Only this status.
-    pub status: Option<Status>,
-    /// Only roots of this kind.
-    pub kind: Option<String>,
-    /// Only titles that contain this, whatever the case of ASCII letters.
-    pub title: Option<String>,
-    /// Only jobs with this tag.
-    pub tag: Option<String>,
-    /// Only roots on this queue.
-    pub queue: Option<String>,
-    /// Only jobs submitted at or after this instant.
-    pub since: Option<Time>,
-    /// Only jobs submitted before this instant.
-    pub until: Option<Time>,
-    /// Only jobs after this one in the list: the last of the page before.
-    pub after: Option<(Time, JobId)>,
-    /// How many at most; zero, or more than [`limits::PAGE`](crate::limits::PAGE), is that.
-    pub limit: usize,
-}
-
-impl JobFilter {
-    /// Rows of the page: the limit, at most [`limits::PAGE`](crate::limits::PAGE).
-    pub fn rows(&self) -> usize {
-        if self.limit == 0 { crate::limits::PAGE } else { self.limit.min(crate::limits::PAGE) }
-    }
-
-    /// Whether a job belongs on the list.
-    pub fn admits(&self, job: &JobView) -> bool {
-        let title = |wanted: &String| {
-            let title = job.title.as_deref().unwrap_or_default().to_ascii_lowercase();
-            title.contains(&wanted.to_ascii_lowercase())
-        };
-        self.status.is_none_or(|status| status == job.status)
-            && self.kind.as_ref().is_none_or(|kind| *kind == job.kind)
-            && self.title.as_ref().is_none_or(title)
-            && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
-            && self.queue.as_ref().is_none_or(|queue| *queue == job.queue)
-            && self.since.is_none_or(|since| job.created >= since)
-            && self.until.is_none_or(|until| job.created < until)
-            && self.after.is_none_or(|after| (job.created, job.id) < after)
-    }
 }
 
 /// A queue as people see it.
@@ -381,7 +390,10 @@ pub struct QueueView {
     /// Tasks due later.
     pub scheduled: u64,
     /// Since when the oldest ready task could have been claimed.
+    #[serde(serialize_with = "rfc3339")]
     pub oldest: Option<Time>,
+    /// How many of all these stand still: see [`Status::Stalled`].
+    pub stalled: u64,
     /// Whether claims are stopped.
     pub paused: bool,
 }
@@ -408,8 +420,10 @@ pub struct WorkerView {
     /// heartbeats the difference is its throughput.
     pub ended: u64,
     /// When it was first heard of.
+    #[serde(serialize_with = "rfc3339")]
     pub started: Time,
     /// When it was last heard of.
+    #[serde(serialize_with = "rfc3339")]
     pub heartbeat: Time,
     /// Whether it lives, as far as the store can tell. Whoever next asks the store for work gives the
     /// tasks of a dead one to others.

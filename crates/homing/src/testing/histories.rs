@@ -284,7 +284,8 @@ impl History {
     async fn cancel(&mut self) -> Step {
         let Some(task) = self.any_task().await? else { return Ok(()) };
         self.trace.push(format!("cancel {task}"));
-        self.known(task, self.both("cancel", |store| store.cancel(task)).await)
+        let text = self.trace.len().is_multiple_of(2).then(|| "somebody wants it".to_owned());
+        self.known(task, self.both("cancel", |store| store.cancel(task, text.clone())).await)
     }
 
     async fn signal(&mut self) -> Step {
@@ -406,6 +407,7 @@ impl History {
             }
             self.both("log", |store| store.log(*job, 0, 1000)).await?;
             self.both("log", |store| store.log(*job, 2, 1)).await?;
+            self.both("attempts", |store| store.failed_attempts(job.root(), 2)).await?;
             self.both("last line", |store| store.last_line(*job)).await?;
             self.compare_tasks(job.root()).await?;
         }
@@ -418,6 +420,7 @@ impl History {
         vec![
             all(),
             JobFilter { status: Some(Status::InProgress), limit: 3, ..all() },
+            JobFilter { status: Some(Status::Stalled), ..all() },
             JobFilter { status: Some(Status::CompletedWithErrors), ..all() },
             JobFilter { status: Some(Status::Failed), kind: Some("write".to_owned()), ..all() },
             JobFilter { title: Some("TITLE 1".to_owned()), after, ..all() },

@@ -51,8 +51,12 @@ macro_rules! over {
             fn leave(&self, worker: $crate::id::WorkerId) -> $crate::store::Verb<'_, ()> {
                 self.pass("leave", move |inner| inner.leave(worker))
             }
-            fn cancel(&self, task: $crate::id::TaskId) -> $crate::store::Verb<'_, bool> {
-                self.pass("cancel", move |inner| inner.cancel(task))
+            fn cancel(
+                &self,
+                task: $crate::id::TaskId,
+                text: Option<String>,
+            ) -> $crate::store::Verb<'_, bool> {
+                self.pass("cancel", move |inner| inner.cancel(task, text))
             }
             fn signal(
                 &self,
@@ -198,6 +202,29 @@ macro_rules! over {
             fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::id::JobId>> {
                 self.pass("holder", move |inner| inner.holder(key))
             }
+            fn jobs_between(
+                &self,
+                from: $crate::id::JobId,
+                to: $crate::id::JobId,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::JobId>> {
+                self.pass("jobs_between", move |inner| inner.jobs_between(from, to, limit))
+            }
+            fn tasks_between(
+                &self,
+                job: $crate::id::JobId,
+                from: $crate::id::Local,
+                to: $crate::id::Local,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::id::TaskId>> {
+                self.pass("tasks_between", move |inner| inner.tasks_between(job, from, to, limit))
+            }
+            fn neighbours(
+                &self,
+                jobs: Vec<$crate::id::JobId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::store::read::Neighbours>> {
+                self.pass("neighbours", move |inner| inner.neighbours(jobs))
+            }
             fn jobs(
                 &self,
                 filter: $crate::store::read::JobFilter,
@@ -215,6 +242,13 @@ macro_rules! over {
             fn last_line(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, u64> {
                 self.pass("last_line", move |inner| inner.last_line(job))
             }
+            fn failed_attempts(
+                &self,
+                task: $crate::id::TaskId,
+                limit: usize,
+            ) -> $crate::store::Verb<'_, Vec<$crate::log::Line>> {
+                self.pass("failed_attempts", move |inner| inner.failed_attempts(task, limit))
+            }
             fn children_in(
                 &self,
                 task: $crate::id::TaskId,
@@ -225,6 +259,9 @@ macro_rules! over {
             }
             fn queues(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::QueueView>> {
                 self.pass("queues", move |inner| inner.queues())
+            }
+            fn pending_kinds(&self) -> $crate::store::Verb<'_, Vec<(String, String)>> {
+                self.pass("pending_kinds", move |inner| inner.pending_kinds())
             }
             fn workers(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::WorkerView>> {
                 self.pass("workers", move |inner| inner.workers())

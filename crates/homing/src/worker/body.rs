@@ -34,6 +34,8 @@ pub(super) struct Driver {
     grace: Option<Timer>,
     /// Since plain I/O was seen beside a durable wait: when it becomes misuse.
     foreign: Option<Timer>,
+    /// Around whatever the body does.
+    span: tracing::Span,
     /// Whether a unit was refused.
     refused: bool,
 }
@@ -67,7 +69,7 @@ enum Parked {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        claimed: Claimed,
+        (claimed, span): (Claimed, tracing::Span),
         mailbox: Arc<Mailbox>,
         slot: Arc<Slot>,
     ) -> Self {
@@ -84,6 +86,7 @@ impl Driver {
             soft_timeout: None,
             grace: None,
             foreign: None,
+            span,
             refused: false,
         }
     }
@@ -234,12 +237,14 @@ impl Driver {
         loop {
             let body = self.body.as_mut()?;
             let context = &self.context;
+            let entered = self.span.enter();
             let polled = poll_counted(cx.waker(), |cx| {
                 catch_unwind(AssertUnwindSafe(|| {
                     context::scope(context, || body.as_mut().poll(cx))
                 }))
                 .map_or_else(|panic| Poll::Ready(Err(panic_text(panic))), |poll| poll.map(Ok))
             });
+            drop(entered);
             if let Some(halt) = context.lock().halt.take() {
                 discard(polled);
                 return Some(match halt {
@@ -287,13 +292,11 @@ impl Driver {
     }
 
     fn post_last(&self, event: Event) {
-        let (events, renew) = match event {
-            // What a body said before it was stopped for good is no part of the record.
-            Event::Stall { .. } | Event::HandBack => (vec![event], false),
-            // Nor what it said after a unit that was refused.
-            event if self.refused => (vec![event], false),
-            event => self.context.take_last(event),
-        };
+        // What a body said before it was stopped for good is no part of the record, nor what it said after
+        // a unit that was refused.
+        let alone = self.refused || matches!(event, Event::Stall { .. } | Event::HandBack);
+        let last = self.shared.with_line(self.claimed.attempt, event);
+        let (events, renew) = if alone { (last, false) } else { self.context.take_last(last) };
         self.put(events, renew);
     }
 
@@ -306,6 +309,7 @@ impl Driver {
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
             stalls: self.claimed.stalls,
+            span: self.span.clone(),
         });
     }
 
@@ -316,7 +320,7 @@ impl Driver {
     async fn park(&mut self) -> Parked {
         let waits = self.context.open_waits();
         let resident = self.shared.settings.resident > 0;
-        let (events, renew) = self.context.take_last(Event::Park { waits, resident });
+        let (events, renew) = self.context.take_last([Event::Park { waits, resident }]);
         self.put(events, renew);
         (self.timeout, self.soft_timeout) = (None, None);
         self.requests = Vec::new();

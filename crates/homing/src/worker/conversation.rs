@@ -19,6 +19,7 @@ use super::outbox::Posting;
 use super::{Phase, Shared, Slot};
 use crate::clock::Time;
 use crate::error::{Failure, Reason};
+use crate::events;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::point;
@@ -275,6 +276,7 @@ impl Conversation {
                 }
                 // Nobody is left to hear it.
                 Some(event) if event.ends_the_stretch() => {
+                    self.shared.told_of(&posting, event);
                     if matches!(event, Event::End(_)) {
                         self.shared.ended.fetch_add(1, Ordering::Relaxed);
                     }
@@ -287,6 +289,7 @@ impl Conversation {
         for (task, token) in reply.cancelled {
             let bodies = self.shared.bodies();
             if let Some((_, mailbox)) = bodies.get(&task).filter(|(own, _)| *own == token) {
+                events::body_cancelled(task);
                 mailbox.put(Mail::Cancelled);
             }
         }
@@ -387,6 +390,13 @@ impl Shared {
         }
     }
 
+    /// The end of a stretch was committed: the program's log is told.
+    fn told_of(&self, posting: &Posting, event: &Event) {
+        let now = self.store.clock().now();
+        let Posting { kind, attempt, .. } = posting;
+        posting.span.in_scope(|| events::ended(posting.unit.task, kind, *attempt, event, now));
+    }
+
     /// A park was committed: the body holds no token any more.
     fn parked(&self, posting: &Posting) -> Mail {
         let (task, token) = (posting.unit.task, posting.unit.token);
@@ -408,9 +418,8 @@ impl Shared {
         }
         let event = match refusal {
             // Whoever has the task now says what becomes of it.
-            Refusal::Lost => return,
+            Refusal::Lost => return events::too_late(task, &posting.kind, posting.attempt),
             Refusal::Unfit(text) => {
-                tracing::warn!(%task, text, "the store cannot hold what the task ended with");
                 let message = format!("the store cannot hold what the task said last: {text}");
                 let (kind, attempt) = (&posting.kind, posting.attempt);
                 let failure = Failure::new(kind, task, attempt, Reason::Error, &message);
@@ -418,14 +427,16 @@ impl Shared {
             }
             Refusal::Drift(text) => {
                 let reason = crate::replay::drift_reason("a spawn", &text);
-                self.stall_event(task, &posting.kind, posting.stalls, &reason)
+                self.stall_event(posting.stalls, &reason)
             }
         };
+        let events = self.with_line(posting.attempt, event);
         self.outbox.post(Posting {
-            unit: Arc::new(Unit { task, token, renew: false, events: vec![event] }),
+            unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,
             mailbox: Arc::clone(&posting.mailbox),
             kind: posting.kind.clone(),
+            span: posting.span.clone(),
             ..*posting
         });
     }

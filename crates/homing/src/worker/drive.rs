@@ -12,6 +12,7 @@ use super::body::Driver;
 use super::mailbox::Mailbox;
 use super::outbox::Posting;
 use super::{Shared, Slot};
+use crate::events;
 use crate::id::TaskId;
 use crate::state::stall_pause;
 use crate::store::{Claimed, Event, Unit};
@@ -32,9 +33,11 @@ pub(super) async fn drive(
         kind,
         attempt,
         stalls,
+        span: events::span(&claimed),
         last: Some(Event::HandBack),
     };
-    let driver = Driver::new(shared, claimed, mailbox, slot);
+    let span = guard.span.clone();
+    let driver = Driver::new(shared, (claimed, span), mailbox, slot);
     guard.last = match AssertUnwindSafe(driver.run()).catch_unwind().await {
         Ok(()) => None,
         Err(panic) => {
@@ -42,7 +45,7 @@ pub(super) async fn drive(
                 "the worker panicked while it drove the task: {}",
                 crate::error::panic_text(panic)
             );
-            tracing::error!(%task, kind, reason, "the task stands still");
+            tracing::error!(id = %task, kind, reason, "the worker panicked while it drove the task");
             let due = guard.shared.store.clock().now().after(stall_pause(stalls));
             Some(Event::Stall { reason: crate::error::bounded(&reason), due })
         }
@@ -57,6 +60,7 @@ struct Guard {
     kind: &'static str,
     attempt: u32,
     stalls: u32,
+    span: tracing::Span,
     /// What is to be said.
     last: Option<Event>,
 }
@@ -76,6 +80,7 @@ impl Drop for Guard {
             kind: self.kind.to_owned(),
             attempt: self.attempt,
             stalls: self.stalls,
+            span: self.span.clone(),
         });
     }
 }

@@ -31,6 +31,7 @@ mod outbox;
 mod outcome;
 mod resident;
 mod retention;
+mod unserved;
 mod waker;
 
 use identity::Identity;
@@ -223,6 +224,7 @@ impl WorkerBuilder {
         }
         heartbeat::start(&shared);
         retention::start(&shared);
+        unserved::start(&shared);
         tokio::spawn(conversation::run(Arc::clone(&shared)));
         Ok(Worker { shared })
     }

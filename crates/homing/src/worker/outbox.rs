@@ -25,6 +25,8 @@ pub(super) struct Posting {
     pub(super) attempt: u32,
     /// Standstills in a row before this one.
     pub(super) stalls: u32,
+    /// The body's.
+    pub(super) span: tracing::Span,
 }
 
 impl Posting {
@@ -185,6 +187,7 @@ mod tests {
             kind: String::new(),
             attempt: 1,
             stalls: 0,
+            span: tracing::Span::none(),
         }
     }
 

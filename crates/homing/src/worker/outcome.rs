@@ -3,10 +3,10 @@
 use super::Shared;
 use crate::context::{Context, Halt};
 use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown};
-use crate::id::TaskId;
 use crate::limits;
+use crate::log::{Level, attempt_key};
 use crate::state::{Budget, Directive, stall_pause};
-use crate::store::{Claimed, End, Event};
+use crate::store::{Claimed, End, Event, LogLine};
 use crate::task::Undecodable;
 
 impl Shared {
@@ -84,14 +84,29 @@ impl Shared {
 
     /// The event for a replay that does not fit.
     pub(super) fn stall(&self, claimed: &Claimed, reason: &str) -> Event {
-        self.stall_event(claimed.task, &claimed.kind, claimed.stalls, reason)
+        self.stall_event(claimed.stalls, reason)
     }
 
-    pub(super) fn stall_event(&self, task: TaskId, kind: &str, stalls: u32, reason: &str) -> Event {
+    pub(super) fn stall_event(&self, stalls: u32, reason: &str) -> Event {
         let reason = bounded(reason);
         let due = self.store.clock().now().after(stall_pause(stalls));
-        tracing::warn!(%task, kind, reason, "the task stands still");
         Event::Stall { reason, due }
+    }
+
+    /// What a unit ends with: the event, and before it the line of the job's log that keeps why an attempt
+    /// failed or a task stands still. One transaction takes both.
+    pub(super) fn with_line(&self, attempt: u32, event: Event) -> Vec<Event> {
+        let (level, stall, message) = match &event {
+            Event::Retry { failure, .. } => (Level::Warn, None, failed_text(failure)),
+            Event::End(End::Failed { failure, .. }) => (Level::Error, None, failed_text(failure)),
+            Event::Stall { reason, .. } => {
+                (Level::Warn, Some(reason.as_str()), format!("it stands still: {reason}"))
+            }
+            _ => return vec![event],
+        };
+        let (key, time) = (attempt_key(attempt, stall), self.store.clock().now());
+        let message = bounded(&message);
+        vec![Event::Log(LogLine { key, time, level, message }), event]
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
@@ -129,4 +144,9 @@ impl Shared {
             None => Event::End(End::Failed { failure, cause: context.cause(None) }),
         }
     }
+}
+
+fn failed_text(failure: &Failure) -> String {
+    let verb = if failure.reason == Reason::Panic { "panicked" } else { "failed" };
+    format!("attempt {} {verb}: {}", failure.attempt, failure.told())
 }

@@ -111,7 +111,7 @@ impl Load {
 
     async fn ended(&self, job: JobId) {
         eventually("a job ends", async || match self.homing.job::<u64>(job).status().await {
-            Ok(status) => status != homing::Status::InProgress,
+            Ok(status) => status.is_ended(),
             Err(error) => {
                 assert!(error.is_transient(), "{error}");
                 false

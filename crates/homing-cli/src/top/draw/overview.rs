@@ -95,7 +95,10 @@ fn draw_queues(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
 fn queue_row(queue: &QueueView, now: Time, wide: bool) -> Row<'static> {
     let oldest = queue.oldest.map(|since| short(now.since(since))).unwrap_or_default();
     let name = words::line(&queue.name, 100);
-    let name = if queue.paused {
+    let name = if queue.stalled > 0 && !queue.paused {
+        let stalled = words::number(queue.stalled);
+        Cell::from(format!("{name} ({stalled} stalled)")).style(of(style::BAD))
+    } else if queue.paused {
         Cell::from(format!("‖ {name}{}", if wide { " (paused)" } else { "" }))
             .style(of(style::WARN))
     } else {

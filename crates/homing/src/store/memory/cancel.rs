@@ -4,21 +4,25 @@ use super::{Data, stored};
 use crate::clock::Time;
 use crate::error::{Failure, Reason};
 use crate::id::TaskId;
-use crate::state::State;
+use crate::state::{State, cancelled_text};
 use crate::store::CancelledBy;
 
 impl Data {
     /// `None` if the task is unknown.
-    pub(super) fn cancel(&mut self, task: TaskId, now: Time) -> Option<bool> {
+    pub(super) fn cancel(&mut self, task: TaskId, text: Option<String>, now: Time) -> Option<bool> {
         self.tasks.get(&task)?;
-        let first = self.cancel_as(task, CancelledBy::User, now);
+        let text = text.unwrap_or_else(|| cancelled_text(CancelledBy::User).to_owned());
+        let first = self.cancel_with(task, CancelledBy::User, &text, now);
         self.cascade(now);
         Some(first)
     }
 
     pub(super) fn cancel_as(&mut self, task: TaskId, by: CancelledBy, now: Time) -> bool {
+        self.cancel_with(task, by, cancelled_text(by), now)
+    }
+
+    fn cancel_with(&mut self, task: TaskId, by: CancelledBy, text: &str, now: Time) -> bool {
         let Some(row) = self.tasks.get(&task) else { return false };
-        let text = crate::state::cancelled_text(by);
         let failure = Failure::new(&row.kind, task, row.attempt, Reason::Cancelled, text);
         self.finish(task, State::Cancelled, stored(&failure), Some(by), now)
     }

@@ -128,6 +128,7 @@ impl Data {
             Event::Retry { failure, due } => self.release(task, due, |row| {
                 row.attempt += 1;
                 row.failures += 1;
+                row.stalls = 0;
                 row.reason = Some(failure.to_string());
             }),
             Event::Stall { reason, due } => self.release(task, due, |row| {
@@ -184,13 +185,17 @@ impl Data {
     }
 
     fn log(&mut self, task: TaskId, line: LogLine) {
+        let tells_of_an_attempt = line.key.starts_with(crate::log::ATTEMPT);
         if !self.log_keys.insert((task, line.key)) {
             return;
         }
         let Some(row) = self.tasks.get_mut(&task) else { return };
         if row.lines < limits::LOG_LINES {
             row.lines += 1;
-            self.write_line(task, line.time, line.level, line.message);
+            let number = self.write_line(task, line.time, line.level, line.message);
+            if tells_of_an_attempt {
+                self.failed_attempts.insert((task, number));
+            }
             return;
         }
         row.dropped += 1;
@@ -205,10 +210,11 @@ impl Data {
         }
     }
 
-    fn write_line(&mut self, task: TaskId, time: Time, level: Level, message: String) {
+    fn write_line(&mut self, task: TaskId, time: Time, level: Level, message: String) -> u64 {
         let mut lines = self.logs.range((task.job, 0)..=(task.job, u64::MAX));
         let number = lines.next_back().map_or(0, |((_, number), _)| *number) + 1;
         self.logs.insert((task.job, number), Line { number, time, level, task, message });
+        number
     }
 
     fn park(
@@ -227,6 +233,8 @@ impl Data {
         self.watchers.extend(jobs.into_iter().map(|job| (job, task)));
         self.change(task, |row| {
             row.state = State::Waiting;
+            // It came as far as its record goes, so it fits.
+            row.stalls = 0;
             row.waits = waits;
             row.parked = row.token.take();
             row.holder = row.parked.filter(|_| resident).map(|token| token.worker);

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::rows::Rows;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, TaskView,
+    WorkerView,
 };
 use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::clock::{Clock, Time};
 use crate::error::Failure;
+use crate::events::Swept;
 use crate::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::log::Line;
 use crate::state::State;
@@ -128,6 +130,8 @@ struct Data {
     records: BTreeMap<(TaskId, u64), (String, Entry)>,
     signals: BTreeMap<(TaskId, u64), (String, String)>,
     logs: BTreeMap<(JobId, u64), Line>,
+    /// Those that tell of failed attempts and standstills.
+    failed_attempts: BTreeSet<(TaskId, u64)>,
     log_keys: HashSet<(TaskId, String)>,
     cascades: BTreeMap<u64, Cascade>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -144,6 +148,8 @@ struct Data {
     over: BTreeSet<JobId>,
     /// Jobs that ended in this transaction.
     ended: Vec<Ended>,
+    /// What upkeep did in this transaction.
+    swept: Vec<Swept>,
     /// Whether this transaction made a task claimable.
     ready: bool,
     /// Whether this transaction has news for a worker.
@@ -186,9 +192,11 @@ impl Memory {
         let answer = verb(&mut data, now);
         data.wake_parents(now);
         let ended = std::mem::take(&mut data.ended);
+        let swept = std::mem::take(&mut data.swept);
         let ready = std::mem::take(&mut data.ready);
         let noticed = std::mem::take(&mut data.noticed);
         drop(data);
+        swept.into_iter().for_each(Swept::say);
         self.hints.say_ended(ended);
         if ready {
             self.hints.say_ready();
@@ -222,8 +230,8 @@ impl Store for Memory {
         self.write(move |data, now| data.leave(worker, now))
     }
 
-    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
-        let known = self.write(move |data, now| data.cancel(task, now));
+    fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool> {
+        let known = self.write(move |data, now| data.cancel(task, text, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
@@ -348,6 +356,27 @@ impl Read for Memory {
         self.read(|data, _| data.job_view(job))
     }
 
+    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>> {
+        self.read(|data, _| data.jobs.range(from..=to).take(limit).map(|(id, _)| *id).collect())
+    }
+
+    fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Verb<'_, Vec<TaskId>> {
+        let id = |local| TaskId { job, local };
+        self.read(|data, _| {
+            data.tasks.range(id(from)..=id(to)).take(limit).map(|(id, _)| *id).collect()
+        })
+    }
+
+    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>> {
+        self.read(|data, _| jobs.into_iter().map(|job| data.neighbours(job)).collect())
+    }
+
     fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {
         self.read(|data, _| data.jobs(&filter))
     }
@@ -369,12 +398,20 @@ impl Read for Memory {
         })
     }
 
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>> {
+        self.read(|data, _| data.failed_attempts(task, limit))
+    }
+
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
         self.read(|data, _| data.children_in(task, state, limit))
     }
 
     fn queues(&self) -> Verb<'_, Vec<QueueView>> {
         self.read(Data::queues)
+    }
+
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>> {
+        self.read(|data, _| data.pending_kinds())
     }
 
     fn workers(&self) -> Verb<'_, Vec<WorkerView>> {

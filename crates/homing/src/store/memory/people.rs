@@ -1,12 +1,16 @@
 //! What people watch.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use super::Data;
 use crate::clock::Time;
 use crate::id::{JobId, TaskId};
+use crate::log::Line;
 use crate::state::State;
 use crate::store::read::{
-    self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled,
-    Status, TaskView, WorkerView,
+    self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, Neighbours, PageBytes,
+    QueueView, Settled, Status, TaskView, WorkerView,
 };
 use crate::task::Argument;
 use crate::wait::SetCounts;
@@ -62,6 +66,14 @@ impl Data {
         children.filter(|id| self.tasks[id].state == state).take(limit).collect()
     }
 
+    pub(super) fn failed_attempts(&self, task: TaskId, limit: usize) -> Vec<Line> {
+        let told = self.failed_attempts.range((task, 0)..=(task, u64::MAX)).rev().take(limit);
+        let lines = told.filter_map(|(_, number)| self.logs.get(&(task.job, *number)).cloned());
+        let mut lines: Vec<Line> = lines.collect();
+        lines.reverse();
+        lines
+    }
+
     pub(super) fn outcomes(&self, jobs: &[JobId]) -> Vec<(JobId, Settled)> {
         let root = |job: &JobId| self.tasks.get(&job.root()).map(|row| (*job, row));
         let rows = jobs.iter().filter_map(root);
@@ -88,6 +100,12 @@ impl Data {
         counts
     }
 
+    /// Whether a task of the job stands still.
+    fn is_stalled(&self, job: JobId) -> bool {
+        let mut rows = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job);
+        rows.any(|(_, row)| row.state == State::Pending && row.stalls > 0)
+    }
+
     pub(super) fn job_view(&self, id: JobId) -> Option<JobView> {
         let (job, root) = (self.jobs.get(&id)?, self.task_view(id.root())?);
         let counts = self.counts(id);
@@ -98,7 +116,7 @@ impl Data {
             key: job.key.clone(),
             tags: root.tags,
             queue: root.queue,
-            status: Status::of(root.state, job.errors),
+            status: Status::of(root.state, job.errors, self.is_stalled(id)),
             progress: crate::state::progress(root.state, root.progress, &counts),
             counts,
             origin: job.origin,
@@ -107,6 +125,13 @@ impl Data {
             ended: root.ended,
             failure: root.failure,
         })
+    }
+
+    pub(super) fn neighbours(&self, job: JobId) -> Neighbours {
+        let after = (Bound::Excluded(job), Bound::Unbounded);
+        let before = self.jobs.range(..job).next_back();
+        let ids = [before, self.jobs.range(after).next()].map(|found| found.map(|(id, _)| *id));
+        (ids[0], ids[1])
     }
 
     pub(super) fn jobs(&self, filter: &JobFilter) -> Vec<JobView> {
@@ -124,6 +149,7 @@ impl Data {
             name: name.clone(),
             ready: 0,
             scheduled: 0,
+            stalled: 0,
             oldest: None,
             paused: self.paused.contains(name),
         };
@@ -132,6 +158,7 @@ impl Data {
         }
         for row in self.tasks.values().filter(|row| row.state == State::Pending) {
             let queue = queues.entry(&row.queue).or_insert_with(|| fresh(&row.queue));
+            queue.stalled += u64::from(row.stalls > 0);
             if row.due <= now {
                 queue.ready += 1;
                 queue.oldest = Some(queue.oldest.map_or(row.due, |oldest| oldest.min(row.due)));
@@ -140,6 +167,15 @@ impl Data {
             }
         }
         queues.into_values().collect()
+    }
+
+    pub(super) fn pending_kinds(&self) -> Vec<(String, String)> {
+        let pending = |row: &&super::Task| {
+            row.state == State::Pending && row.crashes < crate::limits::SUSPECT
+        };
+        let pairs = self.tasks.values().filter(pending);
+        let pairs: BTreeSet<_> = pairs.map(|row| (row.queue.clone(), row.kind.clone())).collect();
+        pairs.into_iter().take(crate::limits::PAGE).collect()
     }
 
     pub(super) fn kinds(&self) -> Vec<KindView> {

@@ -42,6 +42,7 @@ impl Data {
         self.records.retain(|(id, _), _| id.job != job);
         self.signals.retain(|(id, _), _| id.job != job);
         self.logs.retain(|(own, _), _| *own != job);
+        self.failed_attempts.retain(|(task, _)| task.job != job);
         self.log_keys.retain(|(id, _)| id.job != job);
     }
 

@@ -3,6 +3,7 @@
 use super::{Data, stored};
 use crate::clock::Time;
 use crate::error::{Failure, Reason};
+use crate::events::Swept;
 use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::state::State;
@@ -46,14 +47,14 @@ impl Data {
     fn crash(&mut self, task: TaskId, max_crashes: u32, now: Time) {
         let Some(row) = self.tasks.get_mut(&task) else { return };
         row.crashes += 1;
-        row.token = None;
-        if row.crashes < max_crashes {
+        let worker = row.token.take().map(|token| token.worker);
+        let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
+        self.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
+        if crashes < max_crashes {
             self.release(task, now.before(limits::RESUMED_AGE), |_| {});
             return;
         }
-        let text = crate::state::crashed_text(row.crashes);
-        let failure = Failure::new(&row.kind, task, row.attempt, Reason::Crashed, &text);
-        self.finish(task, State::Failed, stored(&failure), None, now);
+        self.fail(task, Reason::Crashed, &crate::state::crashed_text(crashes), now);
     }
 
     /// Acts on every instant that has come.
@@ -81,9 +82,16 @@ impl Data {
         let row = &self.tasks[&task];
         let late = row.deadline.is_some_and(|time| time <= now);
         let reason = if late { Reason::Deadline } else { Reason::Expired };
-        let text = crate::state::overdue_text(reason);
+        self.fail(task, reason, crate::state::overdue_text(reason), now)
+    }
+
+    /// Ends a task for a reason that is none of its body's.
+    fn fail(&mut self, task: TaskId, reason: Reason, text: &str, now: Time) -> bool {
+        let Some(row) = self.tasks.get(&task) else { return false };
         let failure = Failure::new(&row.kind, task, row.attempt, reason, text);
-        self.finish(task, State::Failed, stored(&failure), None, now)
+        let failed = self.finish(task, State::Failed, stored(&failure), None, now);
+        self.swept.extend(failed.then_some(Swept::Failed(failure)));
+        failed
     }
 
     pub(super) fn is_overdue(&self, task: TaskId, now: Time) -> bool {

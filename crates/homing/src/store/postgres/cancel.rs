@@ -5,6 +5,7 @@ use super::fault::Result;
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
+use crate::error::Reason;
 use crate::id::TaskId;
 use crate::state::State;
 use crate::store::CancelledBy;
@@ -23,13 +24,15 @@ const RESUME: &str = "DELETE FROM homing.paused WHERE queue = $1";
 
 impl Shared {
     /// `None` if the task is unknown.
-    pub(super) async fn cancel(&self, task: TaskId) -> Result<Option<bool>> {
+    pub(super) async fn cancel(&self, task: TaskId, text: Option<&str>) -> Result<Option<bool>> {
+        let by = CancelledBy::User;
+        let text = text.unwrap_or(crate::state::cancelled_text(by));
         let ended = self.transaction(async |session| {
             let Some(mut scene) = self.with(session, task, true).await? else {
                 session.roll_back().await;
                 return Ok(None);
             };
-            let first = scene.cancel_as(task, CancelledBy::User);
+            let first = scene.fail(task, Reason::Cancelled, text, Some(by));
             scene.wake_parents()?;
             super::applied("cancel");
             Ok(Some((first, scene.commit(session).await?)))

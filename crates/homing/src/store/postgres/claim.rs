@@ -444,7 +444,8 @@ fn standing(claimed: &Claimed, error: &serde_json::Error, now: Time) -> Arc<Unit
     let Claimed { task, token, stalls, .. } = *claimed;
     let what = format!("its policy does not decode: {error}");
     let reason = crate::store::read::unreadable_text(task, &what);
-    tracing::warn!(%task, reason, "the task stands still");
-    let due = now.after(crate::state::stall_pause(stalls));
+    let pause = crate::state::stall_pause(stalls);
+    crate::events::stands_still(task, Some((&claimed.kind, claimed.attempt)), &reason, pause);
+    let due = now.after(pause);
     Arc::new(Unit { task, token, renew: false, events: vec![Event::Stall { reason, due }] })
 }

@@ -209,6 +209,7 @@ impl Fault {
                 reason: "check for a standby or `default_transaction_read_only`; work goes on by itself once it takes writes".to_owned(),
             },
             _ if self.is_untrusted() => Error::Untrusted { store, reason },
+            _ if self.is_of_the_connection() => Error::Unreachable { store, reason },
             _ if self.is_busy() => Error::Busy { reason: format!("{store}: {reason}") },
             Some(
                 &SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT,

@@ -6,6 +6,7 @@ use super::task::{Ended, Task};
 use crate::clock::Time;
 use crate::combine::fallen;
 use crate::error::{Failure, Reason};
+use crate::events::Swept;
 use crate::id::{JobId, Local, TaskId};
 use crate::limits;
 use crate::state::State;
@@ -73,7 +74,11 @@ impl Scene<'_> {
         let failure = Failure::new(&row.kind, id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
         let outcome = crate::encode::json(&failure);
-        self.finish(id, Ending { state, outcome, by, cause: None })
+        let ended = self.finish(id, Ending { state, outcome, by, cause: None });
+        if ended && by.is_none() {
+            self.effects.swept.push(Swept::Failed(failure));
+        }
+        ended
     }
 
     pub(super) fn cancel_as(&mut self, id: TaskId, by: CancelledBy) -> bool {

@@ -21,7 +21,8 @@ pub use self::transactions::Transactions;
 pub use self::within::Within;
 use self::worker::Spoken;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, StoreView, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, StoreView,
+    TaskView, WorkerView,
 };
 use super::url::Url;
 use super::{
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::clock::{Clock, ServerClock, Time};
 use crate::error::OpenError;
+use crate::events::Swept;
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::point::{self, Moment};
@@ -45,6 +47,7 @@ mod connect;
 mod engine;
 mod exchange;
 mod fault;
+mod find;
 mod finish;
 mod front;
 mod listen;
@@ -266,7 +269,8 @@ impl Shared {
     }
 
     fn tell(&self, effects: Effects) {
-        let Effects { ended, ready, claimable, noticed } = effects;
+        let Effects { ended, swept, ready, claimable, noticed } = effects;
+        swept.into_iter().for_each(Swept::say);
         self.wake.tell(Said { ready, claimable, noticed, ended });
     }
 }
@@ -301,9 +305,9 @@ impl Store for Postgres {
         self.verb(move |s| async move { s.verb("leave", async |s| s.leave(worker).await).await })
     }
 
-    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
+    fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool> {
         self.verb(move |s| async move {
-            known(task, s.verb("cancel", async |s| s.cancel(task).await).await?)
+            known(task, s.verb("cancel", async |s| s.cancel(task, text.as_deref()).await).await?)
         })
     }
 
@@ -409,12 +413,19 @@ reads! {
     outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
     holder(key: String) -> Option<JobId> = |s| s.holder(&key);
     job(job: JobId) -> Option<JobView> = |s| s.job_view(job);
+    jobs_between(from: JobId, to: JobId, limit: usize) -> Vec<JobId>
+        = |s| s.jobs_between(from, to, limit);
+    tasks_between(job: JobId, from: Local, to: Local, limit: usize) -> Vec<TaskId>
+        = |s| s.tasks_between(job, from, to, limit);
+    neighbours(jobs: Vec<JobId>) -> Vec<Neighbours> = |s| s.neighbours(&jobs);
     jobs(filter: JobFilter) -> Vec<JobView> = |s| s.jobs(&filter);
     log(job: JobId, after: u64, limit: usize) -> Vec<Line> = |s| s.log(job, after, limit);
     last_line(job: JobId) -> u64 = |s| s.last_line(job);
+    failed_attempts(task: TaskId, limit: usize) -> Vec<Line> = |s| s.failed_attempts(task, limit);
     children_in(task: TaskId, state: State, limit: usize) -> Vec<TaskId>
         = |s| s.children_in(task, state, limit);
     queues() -> Vec<QueueView> = |s| s.queues();
+    pending_kinds() -> Vec<(String, String)> = |s| s.pending_kinds();
     workers() -> Vec<WorkerView> = |s| s.workers();
     kinds() -> Vec<KindView> = |s| s.kinds();
     audit() -> Vec<Breach> = |s| s.audit();

@@ -14,7 +14,7 @@ use super::task::decode;
 use crate::clock::Time;
 use crate::id::{JobId, Local, TaskId};
 use crate::limits;
-use crate::log::{Level, Line};
+use crate::log::{ATTEMPT, Level, Line};
 use crate::state::State;
 use crate::store::read::{
     self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
@@ -94,7 +94,8 @@ macro_rules! jobs {
     s.spawned, s.succeeded, s.failed, s.cancelled, w.tasks, coalesce(r.tasks, 0),
     t.origin_job, t.origin_local, t.created, coalesce(o.started, e.started, b.started), e.ended,
     CASE WHEN e.state IN (4, 5) THEN e.outcome END,
-    coalesce(o.progress_done, e.progress_done), coalesce(o.progress_total, e.progress_total)
+    coalesce(o.progress_done, e.progress_done), coalesce(o.progress_total, e.progress_total),
+    EXISTS (SELECT FROM homing.open AS x WHERE x.job = t.job AND x.stalls > 0 AND x.state = 0)
   FROM homing.tasks AS t
     LEFT JOIN homing.open AS o ON o.job = t.job AND o.local = $1
     LEFT JOIN homing.ended AS e ON e.job = t.job AND e.local = $1
@@ -126,6 +127,8 @@ pub(super) const JOBS: &str = jobs!(
       OR coalesce(o.state, e.state, (b.worker IS NOT NULL)::integer::smallint) BETWEEN $10 AND $11::smallint)
     AND ($12::boolean IS NULL
       OR $12 = EXISTS (SELECT FROM homing.sets AS f WHERE f.job = t.job AND f.failed > 0))
+    AND ($14::boolean IS NULL OR $14 = EXISTS (SELECT FROM homing.open AS x
+      WHERE x.job = t.job AND x.stalls > 0 AND x.state = 0))
   ORDER BY t.created DESC, t.job DESC LIMIT $13"
 );
 
@@ -137,12 +140,13 @@ const QUEUES: &str = concat!(
     super::now!(),
     " AS now)
   SELECT coalesce(q.queue, p.queue) COLLATE \"C\" AS name, coalesce(q.ready, 0),
-    coalesce(q.scheduled, 0), q.oldest, p.queue IS NOT NULL
+    coalesce(q.scheduled, 0), q.oldest, p.queue IS NOT NULL, coalesce(q.stalled, 0)
   FROM (SELECT o.queue, count(*) FILTER (WHERE o.due <= c.now) AS ready,
       count(*) FILTER (WHERE o.due > c.now) AS scheduled,
-      min(o.due) FILTER (WHERE o.due <= c.now) AS oldest
-    FROM (SELECT queue, due FROM homing.open WHERE state = 0
-        UNION ALL SELECT b.queue, b.due FROM homing.bundles AS b ",
+      min(o.due) FILTER (WHERE o.due <= c.now) AS oldest,
+      count(*) FILTER (WHERE o.stalls > 0) AS stalled
+    FROM (SELECT queue, due, stalls FROM homing.open WHERE state = 0
+        UNION ALL SELECT b.queue, b.due, 0 FROM homing.bundles AS b ",
     members!(),
     " WHERE b.worker IS NULL) AS o
       CROSS JOIN clock AS c GROUP BY o.queue) AS q
@@ -159,6 +163,18 @@ const WORKERS: &str = concat!(
     " AND id <> ALL ($2::uuid[])
   FROM homing.workers AS w ORDER BY id"
 );
+
+/// From each pair to the next along the index; bundles are few. In the order of bytes only at the end: the
+/// index has another where the database's collation has.
+const PENDING_KINDS: &str = "WITH RECURSIVE pair AS (
+    (SELECT queue, kind FROM homing.open WHERE state = 0 AND crashes < 2 ORDER BY queue, kind LIMIT 1)
+    UNION ALL SELECT n.queue, n.kind FROM pair CROSS JOIN LATERAL (
+      SELECT queue, kind FROM homing.open
+      WHERE state = 0 AND crashes < 2 AND (queue, kind) > (pair.queue, pair.kind)
+      ORDER BY queue, kind LIMIT 1) AS n)
+  SELECT queue COLLATE \"C\" AS queue, kind COLLATE \"C\" AS kind FROM pair
+  UNION SELECT queue COLLATE \"C\", kind COLLATE \"C\" FROM homing.bundles WHERE worker IS NULL
+  ORDER BY queue, kind LIMIT $1";
 
 /// Open children in a state. A job's open rows are neighbours.
 const OPEN_CHILDREN: &str = concat!(
@@ -182,6 +198,10 @@ const FALLEN_CHILDREN: &str = "SELECT e.local FROM homing.sets AS s CROSS JOIN L
         AND e.\"set\" IS NOT NULL
       LIMIT $4) AS e
   WHERE s.job = $1 AND s.task = $2 LIMIT $4";
+
+/// By the task's part of the index on keys, which are not in their order there whatever the collation.
+const FAILED_ATTEMPTS: &str = "SELECT number, time, level, task, message FROM homing.logs
+  WHERE job = $1 AND task = $2 AND starts_with(key, $3) ORDER BY number DESC LIMIT $4";
 
 const LAST_LINE: &str = "SELECT coalesce(max(number), 0) FROM homing.logs WHERE job = $1";
 
@@ -220,17 +240,7 @@ impl Shared {
     }
 
     pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>> {
-        let (states, errors) = match filter.status {
-            None => (None, None),
-            Some(Status::InProgress) => (Some((State::Pending, State::Waiting)), None),
-            Some(Status::Completed) => (Some((State::Succeeded, State::Succeeded)), Some(false)),
-            Some(Status::CompletedWithErrors) => {
-                (Some((State::Succeeded, State::Succeeded)), Some(true))
-            }
-            Some(Status::Failed) => (Some((State::Failed, State::Failed)), None),
-            Some(Status::Cancelled) => (Some((State::Cancelled, State::Cancelled)), None),
-        };
-        let (from, to) = states.unzip();
+        let (from, to, errors, stalled) = filter.asked_of_status();
         let highest = (Time::NEVER, JobId::from_bytes([0xff; 16]));
         let after = filter.after.unwrap_or(highest);
         let values = values![
@@ -246,23 +256,21 @@ impl Shared {
             from,
             to,
             errors,
-            limit(filter.rows())
+            limit(filter.rows()),
+            stalled
         ];
         self.read(JOBS, values).await?.iter().map(job_view).collect()
     }
 
     pub(super) async fn log(&self, job: JobId, after: u64, rows: usize) -> Result<Vec<Line>> {
         let lines = self.read(LOG, values![job, above(after), limit(rows)]).await?;
-        let line = |row: &Row| {
-            Ok(Line {
-                number: count(row, 0)?,
-                time: row.try_get(1)?,
-                level: Level::from_code(i64::from(row.try_get::<_, i16>(2)?)),
-                task: TaskId { job, local: row.try_get(3)? },
-                message: row.try_get(4)?,
-            })
-        };
-        lines.iter().map(line).collect()
+        lines.iter().map(|row| line(row, job)).collect()
+    }
+
+    pub(super) async fn failed_attempts(&self, task: TaskId, rows: usize) -> Result<Vec<Line>> {
+        let values = values![task.job, task.local, ATTEMPT, limit(rows)];
+        let lines = self.read(FAILED_ATTEMPTS, values).await?;
+        lines.iter().rev().map(|row| line(row, task.job)).collect()
     }
 
     pub(super) async fn last_line(&self, job: JobId) -> Result<u64> {
@@ -294,9 +302,15 @@ impl Shared {
                 scheduled: count(row, 2)?,
                 oldest: row.try_get(3)?,
                 paused: row.try_get(4)?,
+                stalled: count(row, 5)?,
             })
         };
         rows.iter().map(view).collect()
+    }
+
+    pub(super) async fn pending_kinds(&self) -> Result<Vec<(String, String)>> {
+        let rows = self.read(PENDING_KINDS, values![limit(limits::PAGE)]).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     pub(super) async fn workers(&self) -> Result<Vec<WorkerView>> {
@@ -333,6 +347,16 @@ impl Shared {
         let rows = self.read(HOLDER, values![key]).await?;
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
     }
+}
+
+fn line(row: &Row, job: JobId) -> Result<Line> {
+    Ok(Line {
+        number: count(row, 0)?,
+        time: row.try_get(1)?,
+        level: Level::from_code(i64::from(row.try_get::<_, i16>(2)?)),
+        task: TaskId { job, local: row.try_get(3)? },
+        message: row.try_get(4)?,
+    })
 }
 
 fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
@@ -414,7 +438,7 @@ fn job_view(row: &Row) -> Result<JobView> {
         key: row.try_get(3)?,
         tags: row.try_get(4)?,
         queue: row.try_get(5)?,
-        status: Status::of(root, row.try_get(7)?),
+        status: Status::of(root, row.try_get(7)?, row.try_get(22)?),
         progress: crate::state::progress(root, progress(row, 20)?, &counts),
         counts,
         origin: match origin {

@@ -10,6 +10,7 @@ use super::bundle::{self, Bundle, Partings};
 use super::front::Ready;
 use super::task::{Ended, Newborn, Task};
 use crate::clock::Time;
+use crate::events::Swept;
 use crate::id::{JobId, Local, Map, TaskId, Token};
 use crate::state::State;
 use crate::store::{CancelledBy, Entry, NewJob};
@@ -20,6 +21,8 @@ use crate::wait::{SetCounts, Standing};
 pub(super) struct Effects {
     /// Jobs that ended.
     pub(super) ended: Vec<crate::store::Ended>,
+    /// What upkeep did.
+    pub(super) swept: Vec<Swept>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
     /// What there is to claim, of all that was locked: whoever came by meanwhile has passed over it.
@@ -36,6 +39,7 @@ impl Effects {
 
     pub(super) fn extend(&mut self, more: Self) {
         self.ended.extend(more.ended);
+        self.swept.extend(more.swept);
         self.ready |= more.ready;
         self.claimable.extend(more.claimable);
         self.noticed |= more.noticed;
@@ -187,9 +191,10 @@ impl Scene<'_> {
         let now = self.now;
         let Some(row) = self.change(id) else { return };
         let reason = crate::store::read::unreadable_text(id, what);
-        tracing::warn!(task = %id, reason, "the task stands still");
+        let pause = crate::state::stall_pause(row.stalls);
+        crate::events::stands_still(id, Some((&row.kind, row.attempt)), &reason, pause);
         row.reason = Some(reason);
-        row.release(now.after(crate::state::stall_pause(row.stalls)));
+        row.release(now.after(pause));
         row.stalls = row.stalls.saturating_add(1);
     }
 

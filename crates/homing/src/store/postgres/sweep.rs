@@ -12,6 +12,7 @@ use super::pipeline::{Session, Step, add, values};
 use super::scene::{Cascade, Scene};
 use super::{Shared, worker};
 use crate::error::Reason;
+use crate::events::Swept;
 use crate::id::{JobId, TaskId, WorkerId};
 use crate::limits;
 use crate::state::State;
@@ -303,9 +304,13 @@ impl Scene<'_> {
         let Some(row) = self.change(id) else { return };
         row.crashes += 1;
         row.token = None;
-        let crashes = row.crashes;
+        let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
         if crashes < max_crashes {
             row.release(now.before(limits::RESUMED_AGE));
+        }
+        let worker = Some(worker);
+        self.effects.swept.push(Swept::TakenBack { id, kind, attempt, crashes, worker });
+        if crashes < max_crashes {
             return;
         }
         self.fail(id, Reason::Crashed, &crate::state::crashed_text(crashes), None);

@@ -95,6 +95,7 @@ impl<'e> Scene<'e> {
                 if let Some(row) = self.change(task) {
                     row.attempt += 1;
                     row.failures += 1;
+                    row.stalls = 0;
                     row.reason = Some(failure.to_string());
                     row.release(*due);
                 }
@@ -214,6 +215,8 @@ impl<'e> Scene<'e> {
         }
         if let Some(row) = self.change(task) {
             row.state = State::Waiting;
+            // It came as far as its record goes, so it fits.
+            row.stalls = 0;
             row.waits = waits.to_vec();
             row.unreadable = None;
             row.parked = row.token.take();

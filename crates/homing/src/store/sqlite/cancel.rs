@@ -6,29 +6,27 @@ use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
 use crate::error::{Failure, Reason};
+use crate::events::Swept;
 use crate::id::TaskId;
-use crate::state::State;
+use crate::state::{State, cancelled_text};
 use crate::store::CancelledBy;
 
 impl Tx<'_> {
     /// `None` if the task is unknown.
-    pub(super) fn cancel(&mut self, task: TaskId) -> Result<Option<bool>> {
+    pub(super) fn cancel(&mut self, task: TaskId, text: Option<&str>) -> Result<Option<bool>> {
         let Some(mut row) = Task::read(self.db, task)? else { return Ok(None) };
-        let first = self.cancel_row(&mut row, CancelledBy::User)?;
+        let by = CancelledBy::User;
+        let text = text.unwrap_or(cancelled_text(by));
+        let first = self.fail(&mut row, Reason::Cancelled, text, Some(by))?;
         self.cascade()?;
         Ok(Some(first))
     }
 
     pub(super) fn cancel_as(&mut self, task: TaskId, by: CancelledBy) -> Result<bool> {
         match Task::read(self.db, task)? {
-            Some(mut row) => self.cancel_row(&mut row, by),
+            Some(mut row) => self.fail(&mut row, Reason::Cancelled, cancelled_text(by), Some(by)),
             None => Ok(false),
         }
-    }
-
-    fn cancel_row(&mut self, row: &mut Task, by: CancelledBy) -> Result<bool> {
-        let text = crate::state::cancelled_text(by);
-        self.fail(row, Reason::Cancelled, text, Some(by))
     }
 
     /// Ends a task from outside its body.
@@ -41,7 +39,11 @@ impl Tx<'_> {
     ) -> Result<bool> {
         let failure = Failure::new(&row.kind, row.id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
-        self.finish(row, state, &crate::encode::json(&failure), by)
+        let ended = self.finish(row, state, &crate::encode::json(&failure), by)?;
+        if ended && by.is_none() {
+            self.effects.swept.push(Swept::Failed(failure));
+        }
+        Ok(ended)
     }
 
     /// `None` if the task is unknown.

@@ -143,6 +143,7 @@ impl Tx<'_> {
             Event::Retry { failure, due } => {
                 row.attempt += 1;
                 row.failures += 1;
+                row.stalls = 0;
                 row.reason = Some(failure.to_string());
                 moves.changed = self.release(row, *due);
             }
@@ -232,6 +233,8 @@ impl Tx<'_> {
         let jobs = crate::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
         self.watch(row.id, &jobs)?;
         row.state = State::Waiting;
+        // It came as far as its record goes, so it fits.
+        row.stalls = 0;
         row.waits = Some(crate::encode::json(&waits));
         row.wake = crate::wait::earliest(waits);
         row.parked = row.token.take();

@@ -242,8 +242,9 @@ impl Tx<'_> {
         let mut read = self.sql("SELECT stalls FROM tasks WHERE job = ?1 AND local = ?2")?;
         let stalls: u32 = read.query_row(params![job, local], |row| row.get(0)).unwrap_or_default();
         let reason = crate::store::read::unreadable_text(task, &fault.to_string());
-        tracing::warn!(%task, reason, "the task stands still");
-        let due = self.now.after(crate::state::stall_pause(stalls));
+        let pause = crate::state::stall_pause(stalls);
+        crate::events::stands_still(task, None, &reason, pause);
+        let due = self.now.after(pause);
         self.sql(
             "UPDATE tasks SET state = 0, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
                parked_worker = NULL, parked_claim = NULL, due = ?3, stalls = ?4, reason = ?5,

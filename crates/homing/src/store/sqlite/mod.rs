@@ -17,7 +17,8 @@ use self::options::Options;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, QueueView, Read, Settled, StoreView, TaskView, WorkerView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, StoreView,
+    TaskView, WorkerView,
 };
 use super::url::Url;
 use super::{
@@ -39,6 +40,7 @@ mod columns;
 mod exchange;
 mod fault;
 mod files;
+mod find;
 mod finish;
 mod lock;
 mod log;
@@ -252,8 +254,8 @@ impl Store for Sqlite {
         self.write("leave", move |tx| tx.leave(worker))
     }
 
-    fn cancel(&self, task: TaskId) -> Verb<'_, bool> {
-        self.write_known("cancel", task, move |tx| tx.cancel(task))
+    fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool> {
+        self.write_known("cancel", task, move |tx| tx.cancel(task, text.as_deref()))
     }
 
     fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
@@ -364,6 +366,24 @@ impl Read for Sqlite {
         self.read(move |tx| tx.job_view(job, None))
     }
 
+    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>> {
+        self.read(move |tx| tx.jobs_between(from, to, limit))
+    }
+
+    fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Verb<'_, Vec<TaskId>> {
+        self.read(move |tx| tx.tasks_between(job, from, to, limit))
+    }
+
+    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>> {
+        self.read(move |tx| tx.neighbours(&jobs))
+    }
+
     fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {
         self.read(move |tx| tx.jobs(&filter))
     }
@@ -376,12 +396,20 @@ impl Read for Sqlite {
         self.read(move |tx| tx.last_line(job))
     }
 
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>> {
+        self.read(move |tx| tx.failed_attempts(task, limit))
+    }
+
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
         self.read(move |tx| tx.children_in(task, state, limit))
     }
 
     fn queues(&self) -> Verb<'_, Vec<QueueView>> {
         self.read(|tx| tx.queues())
+    }
+
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>> {
+        self.read(|tx| tx.pending_kinds())
     }
 
     fn workers(&self) -> Verb<'_, Vec<WorkerView>> {

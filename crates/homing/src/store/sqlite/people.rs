@@ -28,7 +28,9 @@ const TASK: &str =
     WHERE jobs.created = tasks.created AND jobs.id = tasks.job AND tasks.parent IS NULL))
   FROM tasks WHERE job = ?1 AND local = ?2";
 
-const JOB: &str = "SELECT title, root.\"key\", jobs.tags, origin_job, origin_local, errors
+const JOB: &str = "SELECT title, root.\"key\", jobs.tags, origin_job, origin_local, errors,
+    EXISTS (SELECT 1 FROM tasks AS still INDEXED BY stalled
+      WHERE still.job = ?1 AND still.stalls > 0 AND still.state = 0)
   FROM tasks AS root JOIN jobs ON jobs.created = root.created AND jobs.id = root.job
   WHERE root.job = ?1 AND root.local = ?2";
 
@@ -42,6 +44,8 @@ pub(super) const JOBS: &str = "SELECT jobs.id FROM jobs
     AND (?9 IS NULL OR CASE WHEN json_valid(jobs.tags)
       THEN EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = ?9) ELSE jobs.tags = ?9 END)
     AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
+    AND (?14 IS NULL OR ?14 = EXISTS (SELECT 1 FROM tasks AS still INDEXED BY stalled
+      WHERE still.job = jobs.id AND still.stalls > 0 AND still.state = 0))
   ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13";
 
 /// Children in a state. Each but the last reads an index of few rows: of those that run, that wait in the
@@ -245,7 +249,7 @@ impl Tx<'_> {
             key: maybe_text(row, 1)?,
             tags: tags.map(words).unwrap_or_default(),
             queue: root.queue,
-            status: Status::of(root.state, row.get(5)?),
+            status: Status::of(root.state, row.get(5)?, row.get(6)?),
             progress: crate::state::progress(root.state, root.progress, &counts),
             counts,
             origin: match origin {
@@ -260,18 +264,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn jobs(&self, filter: &JobFilter) -> Result<Vec<JobView>> {
-        let (from, to, errors) = match filter.status {
-            None => (None, None, None),
-            Some(Status::InProgress) => (Some(State::Pending), Some(State::Waiting), None),
-            Some(Status::Completed) => {
-                (Some(State::Succeeded), Some(State::Succeeded), Some(false))
-            }
-            Some(Status::CompletedWithErrors) => {
-                (Some(State::Succeeded), Some(State::Succeeded), Some(true))
-            }
-            Some(Status::Failed) => (Some(State::Failed), Some(State::Failed), None),
-            Some(Status::Cancelled) => (Some(State::Cancelled), Some(State::Cancelled), None),
-        };
+        let (from, to, errors, stalled) = filter.asked_of_status();
         let highest = (Time::NEVER, JobId::from_bytes([0xff; 16]));
         let after = filter.after.unwrap_or(highest);
         let rows = filter.rows();
@@ -290,7 +283,8 @@ impl Tx<'_> {
                 from,
                 to,
                 errors,
-                limit(rows)
+                limit(rows),
+                stalled
             ],
             |row| row.get(0),
         )?;
@@ -325,6 +319,26 @@ impl Tx<'_> {
         Ok(last.query_row([job], |row| count(row, 0))?)
     }
 
+    pub(super) fn pending_kinds(&self) -> Result<Vec<(String, String)>> {
+        let mut next = self.sql(
+            "SELECT queue, kind FROM tasks INDEXED BY ready
+             WHERE state = 0 AND (queue, kind) > (?1, ?2) AND crashes < ?3
+             ORDER BY queue, kind LIMIT 1",
+        )?;
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        while pairs.len() < crate::limits::PAGE {
+            let (queue, kind) = pairs.last().map_or(("", ""), |(queue, kind)| (queue, kind));
+            let found = next.query_row(params![queue, kind, crate::limits::SUSPECT], |row| {
+                Ok((text(row, 0)?, text(row, 1)?))
+            });
+            match found.optional()? {
+                Some(pair) => pairs.push(pair),
+                None => break,
+            }
+        }
+        Ok(pairs)
+    }
+
     pub(super) fn queues(&self) -> Result<Vec<QueueView>> {
         let mut queues = BTreeMap::new();
         let mut read = self.sql(
@@ -337,16 +351,26 @@ impl Tx<'_> {
                 ready: count(row, 1)?,
                 scheduled: count(row, 2)?,
                 oldest: row.get(3)?,
+                stalled: 0,
                 paused: false,
             })
         })? {
             let view = view?;
             queues.insert(view.name.clone(), view);
         }
+        let mut read = self.sql(
+            "SELECT queue, count(*) FROM tasks INDEXED BY stalled WHERE stalls > 0 AND state = 0
+             GROUP BY queue",
+        )?;
+        for row in read.query_map((), |row| Ok((row.get::<_, String>(0)?, count(row, 1)?)))? {
+            let (name, stalled) = row?;
+            queues.entry(name).and_modify(|queue: &mut QueueView| queue.stalled = stalled);
+        }
         let mut read = self.sql("SELECT queue FROM paused")?;
         for name in read.query_map((), |row| row.get::<_, String>(0))? {
             let name = name?;
-            let fresh = QueueView { name, ready: 0, scheduled: 0, oldest: None, paused: true };
+            let fresh =
+                QueueView { name, ready: 0, scheduled: 0, oldest: None, stalled: 0, paused: true };
             queues.entry(fresh.name.clone()).or_insert(fresh).paused = true;
         }
         Ok(queues.into_values().collect())

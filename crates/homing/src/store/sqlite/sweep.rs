@@ -8,6 +8,7 @@ use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
 use crate::error::Reason;
+use crate::events::Swept;
 use crate::id::{Local, TaskId, WorkerId};
 use crate::limits;
 use crate::store::CancelledBy;
@@ -86,7 +87,9 @@ impl Tx<'_> {
     fn crash(&mut self, task: TaskId, max_crashes: u32) -> Result<()> {
         let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
         row.crashes += 1;
-        row.token = None;
+        let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
+        let worker = row.token.take().map(|token| token.worker);
+        self.effects.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
         if row.crashes < max_crashes {
             self.release(&mut row, self.now.before(limits::RESUMED_AGE));
             return row.write(self.db);

@@ -12,6 +12,7 @@ use super::Shared;
 use super::columns::count;
 use super::fault::Result;
 use crate::clock::Time;
+use crate::events::Swept;
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::store::Ended;
 use crate::wait::SetCounts;
@@ -21,6 +22,8 @@ use crate::wait::SetCounts;
 pub(super) struct Effects {
     /// Jobs that ended.
     pub(super) ended: Vec<Ended>,
+    /// What upkeep did.
+    pub(super) swept: Vec<Swept>,
     /// Whether a task was made claimable.
     pub(super) ready: bool,
     /// Whether a worker has news.
@@ -32,6 +35,7 @@ pub(super) struct Effects {
 impl Effects {
     pub(super) fn extend(&mut self, more: Self) {
         self.ended.extend(more.ended);
+        self.swept.extend(more.swept);
         self.ready |= more.ready;
         self.noticed |= more.noticed;
         self.gone.extend(more.gone);
@@ -52,6 +56,7 @@ pub(super) struct Before {
     touched: BTreeSet<(TaskId, Local)>,
     over: BTreeSet<JobId>,
     ended: usize,
+    swept: usize,
 }
 
 pub(super) struct Tx<'a> {
@@ -219,7 +224,8 @@ impl<'a> Tx<'a> {
 
     pub(super) fn before(&self) -> Before {
         let (counts, touched) = (self.counts.clone(), self.touched.clone());
-        Before { counts, touched, over: self.over.clone(), ended: self.effects.ended.len() }
+        let (over, ended) = (self.over.clone(), self.effects.ended.len());
+        Before { counts, touched, over, ended, swept: self.effects.swept.len() }
     }
 
     pub(super) fn restore(&mut self, before: Before) {
@@ -227,6 +233,7 @@ impl<'a> Tx<'a> {
         self.touched = before.touched;
         self.over = before.over;
         self.effects.ended.truncate(before.ended);
+        self.effects.swept.truncate(before.swept);
     }
 }
 

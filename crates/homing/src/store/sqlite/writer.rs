@@ -16,6 +16,7 @@ use super::fault::{Fault, Result};
 use super::tx::{Effects, Tx};
 use super::{LOOK_FOR_DEAD, Shared, migrate};
 use crate::clock::monotonic;
+use crate::events::Swept;
 use crate::point::{self, Moment};
 use crate::store::Error;
 
@@ -312,6 +313,7 @@ impl Thread {
 
     fn tell(&self, effects: Effects) {
         effects.gone.into_iter().for_each(|worker| self.shared.locks.remove(worker));
+        effects.swept.into_iter().for_each(Swept::say);
         self.shared.hints.say_ended(effects.ended);
         if effects.ready {
             self.shared.hints.say_ready();

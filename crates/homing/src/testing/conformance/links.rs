@@ -7,8 +7,8 @@ use super::canvas::{add, sum, with_all};
 use super::waits::{children_when, failing, gated};
 use crate::testing::Probe;
 use crate::{
-    Call, Failure, JobFilter, JobHandle, JobView, JoinSet, Link, Reason, Result, State, Status,
-    TaskState, WorkerBuilder, chain, chord, group, task,
+    Call, Failure, JobFilter, JobHandle, JobView, JoinSet, Link, Reason, Result, State, TaskState,
+    WorkerBuilder, chain, chord, group, task,
 };
 
 /// Notes a failure.
@@ -55,7 +55,7 @@ async fn followers(lab: &Lab, kind: &str, count: usize) -> Vec<JobView> {
     for _ in 0..7_000 {
         let filter = JobFilter { kind: Some(kind.to_owned()), ..JobFilter::default() };
         let jobs = lab.homing.jobs(filter).await.unwrap();
-        if jobs.len() >= count && jobs.iter().all(|job| job.status != Status::InProgress) {
+        if jobs.len() >= count && jobs.iter().all(|job| job.status.is_ended()) {
             assert_eq!(jobs.len(), count, "{jobs:#?}");
             return jobs;
         }

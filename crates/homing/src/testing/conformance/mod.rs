@@ -34,6 +34,7 @@ pub mod records;
 pub mod refusals;
 pub mod replays;
 pub mod retries;
+pub mod telling;
 pub mod values;
 pub mod waits;
 pub mod wakes;
@@ -305,6 +306,10 @@ macro_rules! __conformance {
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
                     workers_tell_how_much_they_end, a_retention_removes_ended_jobs;
+                telling: failures_are_told, crashes_are_told, lateness_is_told, each_attempts_error_is_kept,
+                    standstills_are_kept_once, a_mended_task_is_not_stalled,
+                    what_nobody_serves_is_told, a_cancellation_says_who_and_why,
+                    ids_are_found_by_their_beginnings;
                 options: priority_goes_first, delay_and_run_at_wait, a_stretch_times_out,
                     a_deadline_is_final, expiry_is_final, queues_are_served_by_name,
                     queues_are_paused, children_inherit, unregistered_kinds_wait,

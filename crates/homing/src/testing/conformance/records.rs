@@ -244,10 +244,7 @@ async fn traced() -> Result<()> {
 
 /// `tracing` events of a body land in its job's log.
 pub async fn tracing_events_are_logged(lab: Lab) {
-    use tracing_subscriber::layer::SubscriberExt as _;
-    // One subscriber for the process: tests share it.
-    let subscriber = tracing_subscriber::registry().with(crate::log_layer());
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    crate::testing::capture::install();
     let worker = lab.worker().register(traced).start().await.unwrap();
     let job = lab.homing.submit(traced()).await.unwrap();
     job.outcome().await.unwrap();

@@ -166,7 +166,7 @@ impl World<'_> {
                     };
                     let Some(task) = task else { continue };
                     self.ledger.book().cancelled.insert(task);
-                    let _ = now(self.store.cancel(task));
+                    let _ = now(self.store.cancel(task, None));
                 }
             }
         }

@@ -160,7 +160,7 @@ async fn a_member_is_cancelled_alone() {
     submit(&store, 0..10).await;
     let mut peer = Talk::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
-    assert!(store.cancel(claimed[3].task).await.unwrap());
+    assert!(store.cancel(claimed[3].task, None).await.unwrap());
     let reply = peer.say(ends(&claimed), 0).await;
     assert_eq!(reply.refused, [(claimed[3].task, Refusal::Lost)]);
     assert_eq!(reply.cancelled, [(claimed[3].task, claimed[3].token)]);
@@ -182,7 +182,7 @@ async fn a_wide_parent_falls_with_all_its_bundles() {
     let children = (0..1250).map(|number| spawn(set(root.task), number, "leaf"));
     assert!(peer.say(vec![unit(&root, children.collect())], 0).await.refused.is_empty());
     assert_eq!(count(&url, "bundles").await, 13);
-    assert!(store.cancel(root.task).await.unwrap());
+    assert!(store.cancel(root.task, None).await.unwrap());
     while store.sweep(5).await.unwrap() {}
     assert_eq!((count(&url, "bundles").await, count(&url, "open").await), (0, 0));
     assert_eq!(count(&url, "ended WHERE state = 5").await, 1251);
@@ -204,7 +204,7 @@ async fn what_is_left_of_a_dissolved_bundle_is_found() {
     held.query(&schema.render("SELECT FROM homing.bundles FOR UPDATE"), &[]).await.unwrap();
     assert!(peer.say(Vec::new(), 10).await.claimed.is_empty());
     held.rollback().await.unwrap();
-    assert!(store.cancel(new_job("0").id.root()).await.unwrap());
+    assert!(store.cancel(new_job("0").id.root(), None).await.unwrap());
     assert_eq!(peer.say(Vec::new(), 10).await.claimed.len(), 9);
     server::drop_schema(&url);
 }

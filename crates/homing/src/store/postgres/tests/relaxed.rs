@@ -130,7 +130,7 @@ async fn nothing_else_is_forgotten() {
 
     let store = crash(&mut server).await;
     assert_eq!(server.sql("SELECT count(*) FROM homing.signals"), "1", "a signal");
-    assert!(store.cancel(top).await.unwrap());
+    assert!(store.cancel(top, None).await.unwrap());
 
     let store = crash(&mut server).await;
     assert_eq!(store.task(top).await.unwrap().unwrap().state, State::Cancelled, "a cancellation");

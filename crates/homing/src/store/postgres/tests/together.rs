@@ -188,7 +188,7 @@ async fn notices_go_with_their_worker() {
     store.submit(vec![new_job("a")]).await.unwrap();
     let mut peer = Talk::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 1).await.claimed.remove(0);
-    store.cancel(claimed.task).await.unwrap();
+    store.cancel(claimed.task, None).await.unwrap();
     let count = || server::psql(&url, &schema.render("SELECT count(*) FROM homing.notices"));
     assert_eq!(count(), "1");
     store.leave(peer.worker).await.unwrap();

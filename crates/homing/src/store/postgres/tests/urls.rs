@@ -223,3 +223,13 @@ async fn a_refused_password_is_not_told() {
     let listed = server.sql("SELECT string_agg(application_name, ',') FROM pg_stat_activity");
     assert!(!listed.contains("s3cr"));
 }
+
+/// Nobody listens there: that is no busy store, though it may pass.
+#[tokio::test]
+async fn a_server_that_is_not_there_is_no_busy_store() {
+    let url = "postgres://postgres@127.0.0.1:1/postgres?pool_timeout=100ms&connect_timeout=1";
+    let error = pool(url).get().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("cannot be reached") && !text.contains("busy"), "{text}");
+}

@@ -93,7 +93,7 @@ async fn a_wide_cascade_takes_bounded_steps_and_reaches_every_child() {
         peer.say(vec![unit(&parent, sets.into_iter().flat_map(spawns).collect())], 0).await;
         let ended = peer.say(Vec::new(), 100).await.claimed;
         peer.say(ended.iter().map(|claimed| unit(claimed, vec![done()])).collect(), 0).await;
-        let mut steps = vec![store.cancel(job.root()).await.unwrap()];
+        let mut steps = vec![store.cancel(job.root(), None).await.unwrap()];
         while *steps.last().unwrap() {
             steps.push(store.sweep(5).await.unwrap());
         }
@@ -122,7 +122,7 @@ async fn a_large_job_is_pruned_in_bounded_steps() {
     let set = parent.task.set("a");
     let spawns = (0..12_000).map(|n| child(set, n, false)).collect();
     peer.say(vec![unit(&parent, spawns)], 0).await;
-    store.cancel(job.root()).await.unwrap();
+    store.cancel(job.root(), None).await.unwrap();
     while store.sweep(5).await.unwrap() {}
     clock.advance(Duration::from_secs(1));
     let first = store.prune(clock_now(&store)).await.unwrap();
@@ -176,7 +176,7 @@ async fn notices_go_with_their_worker() {
     store.submit(vec![new_job("a")]).await.unwrap();
     let mut peer = Talk::begin(&store).await;
     let claimed = peer.say(Vec::new(), 1).await.claimed.remove(0);
-    store.cancel(claimed.task).await.unwrap();
+    store.cancel(claimed.task, None).await.unwrap();
     let count = || {
         let sql = "SELECT count(*) FROM notices";
         directory.other().query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap()
