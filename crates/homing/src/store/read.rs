@@ -306,8 +306,11 @@ pub struct JobView {
     pub queue: String,
     /// Where it stands.
     pub status: Status,
-    /// 0 to 100: what the root's body told, or ended tasks over spawned ones.
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones; of a job that failed or was
+    /// cancelled, how far it came.
     pub progress: f64,
+    /// Whether the root's body told how much there is to do (`homing::progress`).
+    pub told: bool,
     /// Its tasks by state.
     pub counts: Counts,
     /// The task that detached it.
@@ -320,6 +323,14 @@ pub struct JobView {
     pub ended: Option<Time>,
     /// Why the root failed.
     pub failure: Option<Failure>,
+}
+
+impl JobView {
+    /// The progress, unless nobody knows how much there is to do: a job that is still open may find more, and
+    /// the share of what it has found so far would only mislead. [`counts`](Self::counts) say what there is.
+    pub fn percent(&self) -> Option<f64> {
+        (self.told || self.status != Status::InProgress).then_some(self.progress)
+    }
 }
 
 /// Which jobs to list. The list is read from the newest on until the page is full, and no index knows of

@@ -99,6 +99,7 @@ impl Data {
             queue: root.queue,
             status: Status::of(root.state, job.errors),
             progress: crate::state::progress(root.state, root.progress, &counts),
+            told: root.progress.is_some(),
             counts,
             origin: job.origin,
             created: root.created,

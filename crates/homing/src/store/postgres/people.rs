@@ -402,6 +402,7 @@ fn job_view(row: &Row) -> Result<JobView> {
     counts.pending = open.saturating_sub(counts.waiting + counts.running);
     let origin: Option<JobId> = row.try_get(14)?;
     let failure: Option<&str> = row.try_get(19)?;
+    let told = progress(row, 20)?;
     let (id, kind): (JobId, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok(JobView {
         id,
@@ -410,7 +411,8 @@ fn job_view(row: &Row) -> Result<JobView> {
         tags: row.try_get(4)?,
         queue: row.try_get(5)?,
         status: Status::of(root, row.try_get(7)?),
-        progress: crate::state::progress(root, progress(row, 20)?, &counts),
+        progress: crate::state::progress(root, told, &counts),
+        told: told.is_some(),
         counts,
         origin: match origin {
             Some(_) => Some(task_id(row, 14)?),

@@ -246,6 +246,7 @@ impl Tx<'_> {
             queue: root.queue,
             status: Status::of(root.state, row.get(5)?),
             progress: crate::state::progress(root.state, root.progress, &counts),
+            told: root.progress.is_some(),
             counts,
             origin: match origin {
                 Some(job) => Some(TaskId { job, local: row.get(4)? }),
