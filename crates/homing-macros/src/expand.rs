@@ -187,9 +187,11 @@ impl Expansion<'_> {
         for (place, parameter) in self.parameters.iter().enumerate() {
             let local = format_ident!("parameter{place}", span = Span::mixed_site());
             decoded.push(match parameter {
-                Parameter::Argument { name, ty, .. } => {
+                Parameter::Argument { name, ty, default, .. } => {
                     let stored = stored_name(name);
-                    quote_spanned!(placed(ty)=> let #local: #ty = #input.argument(#stored)?;)
+                    let decode =
+                        if *default { quote!(argument_or_default) } else { quote!(argument) };
+                    quote_spanned!(placed(ty)=> let #local: #ty = #input.#decode(#stored)?;)
                 }
                 Parameter::State { declared, ty } => {
                     quote_spanned!(placed(ty)=> let #local: #declared = #input.state::<#ty>()?;)
