@@ -112,7 +112,10 @@ async fn a_child_that_failed_and_what_is_fatal_are_final_in_every_body() {
 
 #[tokio::test]
 async fn helpers_work_with_the_question_mark() {
-    assert_eq!(homings::run("4".to_owned()).await.unwrap(), 8);
+    let homing = Homing::open("memory:").await.unwrap();
+    homing.worker().register(homings).start().await.unwrap();
+    let job = homing.submit(homings("4".to_owned())).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), 8);
     for (text, told) in [("x", "`x` is no number"), ("0", "zero"), ("1", "2")] {
         assert_eq!(homings::run(text.to_owned()).await.unwrap_err().to_string(), told);
     }

@@ -316,6 +316,14 @@ impl Worker {
     /// It waits as long as a body does plain work, and for tasks of other workers not at all: with several ask
     /// one after the other until none has anything due. A worker that is shut down is idle.
     pub async fn idle(&self) -> Option<Time> {
+        // A clock that is turned far lets leases run out. Renewed only by the heartbeat's thread, the lease was a
+        // race: an exchange before the beat gave the worker up, found nothing for it, and it seemed idle.
+        let told = self.shared.told(false);
+        let worker = told.worker;
+        let is_announced = self.shared.identity.is_announced();
+        if is_announced && matches!(self.shared.store.heartbeat(told).await, Ok(false)) {
+            self.shared.identity.given_up(worker);
+        }
         let number = self.shared.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut phase = self.shared.phase.subscribe();
         let mut idle = self.shared.idle.subscribe();
