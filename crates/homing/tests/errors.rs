@@ -1,6 +1,8 @@
 //! Errors of other libraries in bodies: they work with `?` and as the error of the body, and homing finds in them
 //! what it must know. A child's failure is final and a fatal error stays one, whatever is put around them.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 use std::error::Error as StdError;
 
 use anyhow::Context;
