@@ -24,6 +24,10 @@ doc:
 deny:
     scripts/test deny
 
+# Whether it resolves beside sqlx, sea-orm, rusqlite and others.
+resolve:
+    scripts/test resolve
+
 # The examples, run and compared with what they should print.
 examples:
     scripts/test examples

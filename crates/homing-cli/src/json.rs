@@ -32,7 +32,7 @@ pub(crate) enum Object<'a> {
     /// A worker.
     Worker(Worker<'a>),
     /// A kind.
-    Kind { name: &'a str, arguments: &'a [homing::task::Argument] },
+    Kind { name: &'a str, arguments: &'a [homing::task::Parameter] },
     /// A job was submitted, or one with its key or id was there.
     Submitted { id: JobId, kind: &'a str },
     /// A verb was done. `changed` is false if there was nothing to do.

@@ -35,6 +35,15 @@ pub(crate) fn states(counts: &Counts) -> String {
     ])
 }
 
+/// How far a job is: a percentage, or what is done and open where nobody knows how much there is to do.
+pub(crate) fn done(job: &homing::JobView) -> String {
+    let open = job.counts.spawned() - job.counts.ended();
+    match job.percent() {
+        Some(percent) => format!("{} %", percent.floor()),
+        None => format!("{} done, {} open", number(job.counts.ended()), number(open)),
+    }
+}
+
 /// Numbers with what they count, those of zero left out.
 pub(crate) fn some<const N: usize>(parts: [(u64, &str); N]) -> String {
     let parts = parts.into_iter().filter(|(n, _)| *n > 0);

@@ -144,9 +144,10 @@ impl Expansion<'_> {
             <#returned as ::homing::task::Returned>::Value
         };
         let states = self.states();
-        let arguments = self.arguments().map(|(name, ty)| {
+        let arguments = self.arguments().map(|(name, ty, default)| {
             let stored = stored_name(name);
-            quote_spanned!(placed(ty)=> ::homing::task::Argument::of::<#ty>(#stored))
+            let optional = default.then(|| quote!(.optional()));
+            quote_spanned!(placed(ty)=> ::homing::task::Parameter::of::<#ty>(#stored)#optional)
         });
         let (input, body) = self.body(returned);
         quote! {
@@ -157,7 +158,7 @@ impl Expansion<'_> {
                 #[allow(clippy::needless_update, reason = "an option may be added to homing")]
                 fn options() -> ::homing::task::Options { #options }
                 fn states() -> ::std::vec::Vec<::homing::task::StateType> { #states }
-                fn arguments() -> ::std::vec::Vec<::homing::task::Argument> {
+                fn arguments() -> ::std::vec::Vec<::homing::task::Parameter> {
                     ::std::vec![#(#arguments),*]
                 }
                 fn body(#input: ::homing::task::Input) -> ::homing::task::Body<Self::Output> {
@@ -192,9 +193,11 @@ impl Expansion<'_> {
         for (place, parameter) in self.parameters.iter().enumerate() {
             let local = format_ident!("parameter{place}", span = Span::mixed_site());
             decoded.push(match parameter {
-                Parameter::Argument { name, ty, .. } => {
+                Parameter::Argument { name, ty, default, .. } => {
                     let stored = stored_name(name);
-                    quote_spanned!(placed(ty)=> let #local: #ty = #input.argument(#stored)?;)
+                    let decode =
+                        if *default { quote!(argument_or_default) } else { quote!(argument) };
+                    quote_spanned!(placed(ty)=> let #local: #ty = #input.#decode(#stored)?;)
                 }
                 Parameter::State { declared, ty } => {
                     quote_spanned!(placed(ty)=> let #local: #declared = #input.state::<#ty>()?;)
@@ -220,8 +223,8 @@ impl Expansion<'_> {
         let Attributes { shared, call, .. } = attributes;
         let docs = attributes
             .docs_or(&format!("A call of the task `{}`, to submit or to spawn.", name.unraw()));
-        let parameters = self.arguments().map(|(name, ty)| quote!(#name: #ty));
-        let encoded = self.arguments().map(|(name, ty)| {
+        let parameters = self.arguments().map(|(name, ty, _)| quote!(#name: #ty));
+        let encoded = self.arguments().map(|(name, ty, _)| {
             let stored = stored_name(name);
             quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(#name)))
         });
@@ -247,7 +250,7 @@ impl Expansion<'_> {
     fn partial(&self) -> Tokens {
         let Self { name, visibility, attributes: Attributes { shared, call, .. }, .. } = self;
         let mut arguments = self.arguments();
-        let Some((first, first_type)) = arguments.next() else { return Tokens::new() };
+        let Some((first, first_type, _)) = arguments.next() else { return Tokens::new() };
         let rest: Vec<_> = arguments.collect();
         let docs = format!(
             "A call of the task `{}` that still lacks its first argument, `{}`, which the task before \
@@ -255,8 +258,8 @@ impl Expansion<'_> {
             name.unraw(),
             first.unraw()
         );
-        let parameters = rest.iter().map(|(name, ty)| quote!(#name: #ty));
-        let encoded = rest.iter().map(|(name, ty)| {
+        let parameters = rest.iter().map(|(name, ty, _)| quote!(#name: #ty));
+        let encoded = rest.iter().map(|(name, ty, _)| {
             let stored = stored_name(name);
             quote_spanned!(placed(ty)=> (#stored, ::homing::task::encode(#name)))
         });
@@ -304,9 +307,9 @@ impl Expansion<'_> {
             .collect()
     }
 
-    fn arguments(&self) -> impl Iterator<Item = (&Ident, &syn::Type)> {
+    fn arguments(&self) -> impl Iterator<Item = (&Ident, &syn::Type, bool)> {
         self.parameters.iter().filter_map(|parameter| match parameter {
-            Parameter::Argument { name, ty, .. } => Some((name, ty)),
+            Parameter::Argument { name, ty, default, .. } => Some((name, ty, *default)),
             Parameter::State { .. } => None,
         })
     }

@@ -29,6 +29,9 @@ use proc_macro2::TokenStream as Tokens;
 /// The arguments are what is stored: owned serde values, by name. Parameters of type `State<T>`
 /// are not stored; the worker supplies them.
 ///
+/// An argument that a later release adds is an `Option`, which is `None` in calls from before it, or has
+/// `#[serde(default)]` before its name, as a field has: `#[serde(default)] retries: u32`.
+///
 /// # Options
 ///
 /// | option | value | without it |

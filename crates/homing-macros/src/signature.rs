@@ -31,14 +31,14 @@ pub(crate) struct Task {
 /// Where a parameter's value comes from.
 pub(crate) enum Parameter {
     /// From the call: stored by name.
-    Argument { name: Ident, ty: Type, unordered: Option<Span> },
+    Argument { name: Ident, ty: Type, unordered: Option<Span>, default: bool },
     /// From the worker: `ty` is the `T` of `State<T>`.
     State { declared: Type, ty: Type },
 }
 
 /// Reads the item under the attribute; all mistakes of it come as one combined error.
 pub(crate) fn parse(item: Tokens) -> Result<Task> {
-    let function = match syn::parse2(item)? {
+    let mut function = match syn::parse2(item)? {
         Item::Fn(function) => function,
         other => return Err(Error::new(other.span(), "`#[task]` goes on a plain `async fn`")),
     };
@@ -60,6 +60,12 @@ pub(crate) fn parse(item: Tokens) -> Result<Task> {
     mistakes.finish()?;
     // Without a mistake there is a return type; the error is never seen.
     let returned = returned.ok_or_else(|| Error::new(signature.span(), NO_RESULT))?;
+    for input in &mut function.sig.inputs {
+        // `#[serde(default)]` has been read, and would mean nothing to the compiler.
+        if let FnArg::Typed(typed) = input {
+            typed.attrs.clear();
+        }
+    }
     Ok(Task { function, returned, parameters })
 }
 
@@ -131,11 +137,17 @@ fn parameter(input: &FnArg) -> Result<Parameter> {
             return Err(Error::new_spanned(receiver, message));
         }
     };
-    if let Some(attribute) = attrs.first() {
-        let message = "a task's parameters take no attributes, put it on the function";
+    let is_default = |attribute: &&syn::Attribute| {
+        attribute.path().is_ident("serde")
+            && attribute.parse_args::<Ident>().is_ok_and(|argument| argument == "default")
+    };
+    let state = state_type(ty);
+    if let Some(attribute) = attrs.iter().find(|one| state.is_some() || !is_default(one)) {
+        let message = "a task's parameters take no attributes, put it on the function; only an argument \
+                       may have `#[serde(default)]`, for calls from before it was there";
         return Err(Error::new_spanned(attribute, message));
     }
-    if let Some(state) = state_type(ty) {
+    if let Some(state) = state {
         return Ok(Parameter::State { declared: ty.as_ref().clone(), ty: state.clone() });
     }
     let mut mistakes = Mistakes::default();
@@ -147,7 +159,12 @@ fn parameter(input: &FnArg) -> Result<Parameter> {
     }
     mistakes.finish()?;
     let name = name.ok_or_else(|| Error::new(pat.span(), PLAIN_NAME))?;
-    Ok(Parameter::Argument { name, ty: ty.as_ref().clone(), unordered: found.unordered })
+    Ok(Parameter::Argument {
+        name,
+        ty: ty.as_ref().clone(),
+        unordered: found.unordered,
+        default: !attrs.is_empty(),
+    })
 }
 
 const PLAIN_NAME: &str = "an argument is stored under its name, write a plain name here and \

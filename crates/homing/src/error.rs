@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::state::Directive;
 
+mod boxed;
 mod client;
 mod failure;
 mod foreign;
@@ -25,19 +26,37 @@ pub use misuse::{Invalid, Misuse};
 /// What a body returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+type Inner = Box<dyn StdError + Send + Sync>;
+
 /// The error of a body: any error at all, and what it means for retries.
 ///
-/// Every [`std::error::Error`] converts into it with `?` and retries by the task's policy. A child's
-/// failure anywhere along the chain of sources is final: the child had retries of its own.
+/// Everything that converts into `Box<dyn Error + Send + Sync>` converts into it with `?` and retries by the
+/// task's policy: every [`std::error::Error`], such a box itself, `anyhow::Error`, with the feature `eyre`
+/// `eyre::Report`, and text (`Err("no such page")?`). A child's failure anywhere along the chain of sources is
+/// final: the child had retries of its own.
+///
+/// It is no [`std::error::Error`] itself, as `anyhow::Error` is none; [`StepError`] is, made by
+/// `StepError::from`. Into `anyhow::Error` and `eyre::Report` it converts with `?`.
+///
+/// ```
+/// use homing::{step, task};
+///
+/// #[task]
+/// async fn import(path: String) -> anyhow::Result<usize> {
+///     let text = step("read", || async { Ok(std::fs::read_to_string(path)?) }).await?;
+///     anyhow::ensure!(!text.is_empty(), "nothing in it");
+///     Ok(text.len())
+/// }
+/// ```
 pub struct Error {
-    inner: Box<dyn StdError + Send + Sync>,
+    inner: Inner,
     directive: Directive,
 }
 
 impl Error {
     /// An error that is only a message.
     pub fn msg(message: impl fmt::Display) -> Self {
-        Self::from(Message(message.to_string()))
+        Self::of(message.to_string().into())
     }
 
     /// Makes the failure final: the task is not retried.
@@ -65,13 +84,42 @@ impl Error {
 
     /// The first error of a type along the chain of sources.
     pub fn find<E: StdError + 'static>(&self) -> Option<&E> {
-        chain(&*self.inner).find_map(|error| error.downcast_ref())
+        chain(&*self.inner).find_map(|error| match error.downcast_ref::<StepError>() {
+            // Its source is that of the error in it, which is looked at itself here.
+            Some(step) => step.0.find(),
+            None => error.downcast_ref(),
+        })
+    }
+
+    /// An error that stands alone, or that carries what was said of retries somewhere along its chain.
+    fn of(inner: Inner) -> Self {
+        match inner.downcast::<StepError>() {
+            Ok(step) => step.0,
+            Err(inner) => {
+                let told = chain(&*inner).find_map(|error| error.downcast_ref::<StepError>());
+                let directive = told.map_or(Directive::Policy, |step| step.0.directive);
+                Self { inner, directive }
+            }
+        }
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for Error {
+impl<E: Into<Box<dyn StdError + Send + Sync>> + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self { inner: Box::new(error), directive: Directive::Policy }
+        Self::of(boxed::unwrap(error))
+    }
+}
+
+impl From<Error> for anyhow::Error {
+    fn from(error: Error) -> Self {
+        Self::new(StepError(error))
+    }
+}
+
+#[cfg(feature = "eyre")]
+impl From<Error> for eyre::Report {
+    fn from(error: Error) -> Self {
+        Self::new(StepError(error))
     }
 }
 
@@ -91,16 +139,49 @@ impl fmt::Display for Error {
     }
 }
 
-#[derive(Debug)]
-struct Message(String);
+/// What a [`step`](fn@crate::step) says instead of its value: an [`Error`] that is a [`std::error::Error`].
+///
+/// It converts with `?` into the error of any body: an [`Error`] again, with what was said of retries, an
+/// `anyhow::Error`, a `Box<dyn Error + Send + Sync>`. Where a step stands last in a function, write
+/// `Ok(step(…).await?)`.
+pub struct StepError(pub(crate) Error);
 
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl StepError {
+    /// The error of the step's work.
+    pub fn into_inner(self) -> Error {
+        self.0
     }
 }
 
-impl StdError for Message {}
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Misuse> for StepError {
+    fn from(misuse: Misuse) -> Self {
+        Self(misuse.into())
+    }
+}
+
+impl fmt::Debug for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for StepError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.inner.source()
+    }
+}
 
 /// `.fatal()` and `.retry_after(d)` on any error and on any result.
 pub trait Retry: Sized {
@@ -112,7 +193,7 @@ pub trait Retry: Sized {
     fn retry_after(self, pause: Duration) -> Self::Into;
 }
 
-impl<E: StdError + Send + Sync + 'static> Retry for E {
+impl<E: Into<Box<dyn StdError + Send + Sync>> + 'static> Retry for E {
     type Into = Error;
     fn fatal(self) -> Error {
         Error::from(self).fatal()

@@ -19,7 +19,7 @@
 //!     let mut writes = JoinSet::new();
 //!     for n in 0..pages {
 //!         // Remembered: a crash does not fetch it again.
-//!         let page = step("fetch", || async move { Ok::<_, homing::Error>(vec![n; 3]) }).await?;
+//!         let page = step("fetch", || async move { Ok(vec![n; 3]) }).await?;
 //!         writes.spawn(write_page(page)).await?;
 //!     }
 //!     let sums = writes.join_all().await?; // parked: no slot held, woken by the last child
@@ -104,7 +104,7 @@ pub use combine::{
 };
 pub use error::{
     Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError,
-    Result, Retry, RetryError, RetryResult, StartError, SubmitError, TimedOut,
+    Result, Retry, RetryError, RetryResult, StartError, StepError, SubmitError, TimedOut,
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};
@@ -155,3 +155,9 @@ pub struct Readme;
 #[doc = include_str!("../../../docs/guides/canvas.md")]
 #[derive(Debug)]
 pub struct Canvas;
+
+/// The guide's programs are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/deploying.md")]
+#[derive(Debug)]
+pub struct Deploying;

@@ -28,7 +28,7 @@ use crate::error::Misuse;
 ///     // In a step, so that a replay finds the same.
 ///     let rows = step("fetch", || async {
 ///         let overdue = homing::overdue()?;
-///         Ok::<_, homing::Error>(overdue.run_until_cancelled(fetch()).await)
+///         Ok(overdue.run_until_cancelled(fetch()).await)
 ///     });
 ///     rows.await
 /// }

@@ -148,6 +148,13 @@ pub(crate) fn drift_reason(place: &str, difference: &str) -> String {
     )
 }
 
+/// The reason a task stands still whose record holds a value that this body cannot read.
+pub(crate) fn undecodable_reason(place: &str, what: &str, error: &str) -> String {
+    format!(
+        "the body has drifted from its record at `{place}`: {what} does not decode: {error}; its type is another than when it was recorded: let the new one read the old form, give the new one another name, or roll back, and the task goes on by itself"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

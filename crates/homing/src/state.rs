@@ -197,12 +197,14 @@ pub(crate) fn overdue_text(reason: Reason) -> &'static str {
     }
 }
 
-/// A job's progress in percent: what the root's body told, or ended tasks over spawned ones.
+/// A job's progress in percent: what the root's body told, or ended tasks over spawned ones. Of a job that
+/// failed or was cancelled only those that succeeded count: all of its tasks have ended, and that is no progress.
 pub(crate) fn progress(root: State, told: Option<(u64, u64)>, counts: &Counts) -> f64 {
     if root == State::Succeeded {
         return 100.0;
     }
-    let (done, total) = told.unwrap_or((counts.ended(), counts.spawned()));
+    let done = if root.is_ended() { counts.succeeded } else { counts.ended() };
+    let (done, total) = told.unwrap_or((done, counts.spawned()));
     if total == 0 { 0.0 } else { (done as f64 / total as f64 * 100.0).clamp(0.0, 100.0) }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::{Context, current};
-use crate::error::{Error, Misuse, Result};
+use crate::error::{Error, Misuse, Result, StepError};
 use crate::store::Entry;
 
 /// Runs `work` once and remembers its result under `name`: a replay is given the result and does not
@@ -15,8 +15,18 @@ use crate::store::Entry;
 /// A name may be used again, in a loop for instance: the record tells the occurrences apart. What fails
 /// is not remembered; a retry runs it again. Nothing durable may stand inside `work`.
 ///
+/// In `work`, `?` takes any error, and no type need be named. Work that has an error of its own is written
+/// `|| async { Ok(pay(order).await?) }`.
+///
+/// ```
+/// # async fn body(path: String) -> homing::Result<usize> {
+/// let text = homing::step("read", || async { Ok(std::fs::read_to_string(path)?) }).await?;
+/// # Ok(text.len())
+/// # }
+/// ```
+///
 /// # Errors
-/// The error of `work`, or [`Misuse`] outside a task. A result that JSON cannot hold, or longer than
+/// [`StepError`], which is any error to `?`: the error of `work`, or [`Misuse`] outside a task. A result that JSON cannot hold, or longer than
 /// [`limits::PAYLOAD`](crate::limits::PAYLOAD), is a final error.
 ///
 /// # Durability
@@ -25,15 +35,14 @@ use crate::store::Entry;
 ///
 /// # Cancel safety
 /// Dropping it drops `work`; nothing is remembered.
-pub async fn step<T, E, F, Fut>(name: &str, work: F) -> Result<T>
+pub async fn step<T, F, Fut>(name: &str, work: F) -> Result<T, StepError>
 where
     T: Serialize + DeserializeOwned,
-    E: Into<Error>,
     F: FnOnce() -> Fut,
-    Fut: Future<Output = std::result::Result<T, E>>,
+    Fut: Future<Output = Result<T>>,
 {
     let context = current("step")?;
-    run(&context, name, async { work().await.map_err(Into::into) }).await
+    Ok(run(&context, name, async { work().await }).await?)
 }
 
 /// As [`step`], for work that blocks its thread: it runs on tokio's blocking pool.
@@ -43,11 +52,10 @@ where
 ///
 /// # Errors
 /// As [`step`]; a panic of `work` is a failure with its message.
-pub async fn step_blocking<T, E, F>(name: &str, work: F) -> Result<T>
+pub async fn step_blocking<T, F>(name: &str, work: F) -> Result<T, StepError>
 where
     T: Serialize + DeserializeOwned + Send + 'static,
-    E: Into<Error> + Send + 'static,
-    F: FnOnce() -> std::result::Result<T, E> + Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
 {
     let context = current("step_blocking")?;
     let slot = context.slot();
@@ -59,14 +67,14 @@ where
             result
         });
         match blocking.await {
-            Ok(result) => result.map_err(Into::into),
+            Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(error) => Err(error.into()),
             },
         }
     };
-    run(&context, name, work).await
+    Ok(run(&context, name, work).await?)
 }
 
 async fn run<T: Serialize + DeserializeOwned>(
@@ -86,10 +94,7 @@ async fn run<T: Serialize + DeserializeOwned>(
         None => {
             context.settle_lines(false);
             context.commit_spawns().await;
-            let value = {
-                let _executing = context.executing();
-                work.await?
-            };
+            let value = context.work(work).await?;
             let value = crate::encode::owned("the step's result", value);
             let text = value.map_err(|error| Error::from(error).fatal())?;
             context.record(&place, Entry::Step(text.clone()));
@@ -101,8 +106,6 @@ async fn run<T: Serialize + DeserializeOwned>(
     // What was stored, on the first run too, so that live and replayed values are equal to the bit.
     match crate::encode::parse(&text) {
         Ok(value) => Ok(value),
-        Err(reason) => {
-            context.drift(&place, &format!("the step's result does not decode: {reason}")).await
-        }
+        Err(reason) => context.undecodable(&place, "the step's result", &reason).await,
     }
 }

@@ -26,7 +26,7 @@ pub trait Kind: Send + Sync + 'static {
     /// The states the body wants.
     fn states() -> Vec<StateType>;
     /// The arguments.
-    fn arguments() -> Vec<Argument>;
+    fn arguments() -> Vec<Parameter>;
     /// The body, begun.
     fn body(input: Input) -> Body<Self::Output>;
     /// Whether calls of a kind of this name are calls of this one.
@@ -39,7 +39,7 @@ pub trait Kind: Send + Sync + 'static {
 /// An argument that a kind takes, as workers register it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Argument {
+pub struct Parameter {
     /// Its name.
     pub name: String,
     /// What values it takes: a JSON schema of their outermost shape; `{}` takes anything.
@@ -50,12 +50,17 @@ pub struct Argument {
     pub required: bool,
 }
 
-impl Argument {
+impl Parameter {
     /// An argument of the type `T`. One that takes `null` may be left out.
     pub fn of<T: DeserializeOwned>(name: &str) -> Self {
         let schema = crate::schema::of::<T>();
         let required = !crate::schema::takes_null(&schema);
         Self { name: name.to_owned(), schema, required }
+    }
+
+    /// May be left out: it has a default.
+    pub fn optional(self) -> Self {
+        Self { required: false, ..self }
     }
 
     /// What values it takes, in words, such as `boolean` or `array of string`.
@@ -147,6 +152,12 @@ impl Options {
 }
 
 /// The result type of a body.
+#[diagnostic::on_unimplemented(
+    message = "a task cannot return `{Self}`",
+    label = "the error of this result does not convert into `homing::Error`",
+    note = "write `homing::Result<T>`, `anyhow::Result<T>`, or a `Result` whose error is `Send + Sync + 'static` \
+        and a `std::error::Error`, a `Box<dyn Error + Send + Sync>` or a `String`"
+)]
 pub trait Returned {
     /// The value of success.
     type Value;
@@ -154,6 +165,7 @@ pub trait Returned {
     fn into_result(self) -> Result<Self::Value>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E: Into<Error>> Returned for std::result::Result<T, E> {
     type Value = T;
     fn into_result(self) -> Result<T> {
@@ -217,12 +229,23 @@ impl Input {
         Self { arguments: crate::encode::parse(arguments), states }
     }
 
+    /// One argument, or its default in a call from before there was such an argument.
+    ///
+    /// # Errors
+    /// As [`argument`](Self::argument).
+    pub fn argument_or_default<T: Argument + Default>(&self, name: &'static str) -> Result<T> {
+        match &self.arguments {
+            Ok(list) if list.get(name).is_none() => Ok(T::default()),
+            _ => self.argument(name),
+        }
+    }
+
     /// One argument.
     ///
     /// # Errors
     /// What was stored does not decode: the task stands still until a worker comes that understands
     /// it.
-    pub fn argument<T: DeserializeOwned>(&self, name: &'static str) -> Result<T> {
+    pub fn argument<T: Argument>(&self, name: &'static str) -> Result<T> {
         let undecodable = |what, reason| Error::from(Undecodable { what, reason });
         let list = self
             .arguments
@@ -253,8 +276,21 @@ pub(crate) struct Undecodable {
     pub(crate) reason: String,
 }
 
+/// What can be an argument: it is stored, and read again by the worker.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a task: an argument is stored as JSON",
+    label = "not stored: `Serialize` or `Deserialize` is missing",
+    note = "what a worker has, a pool for instance, is taken as a state: `State(name): State<{Self}>`, and given to the \
+        worker with `.state(…)`",
+    note = "what is to be stored has `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
+pub trait Argument: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> Argument for T {}
+
 /// An argument on its way into a call.
-pub fn encode<T: Serialize>(value: T) -> std::result::Result<Value, Invalid> {
+pub fn encode<T: Argument>(value: T) -> std::result::Result<Value, Invalid> {
     crate::encode::owned_tree(crate::call::ARGUMENT, value)
 }
 
@@ -262,7 +298,7 @@ pub fn encode<T: Serialize>(value: T) -> std::result::Result<Value, Invalid> {
 #[derive(Clone)]
 pub(crate) struct Definition {
     pub(crate) name: &'static str,
-    pub(crate) arguments: Vec<Argument>,
+    pub(crate) arguments: Vec<Parameter>,
     pub(crate) states: Vec<StateType>,
     pub(crate) options: Options,
     pub(crate) run: fn(Input) -> Body<String>,
@@ -290,6 +326,12 @@ fn run<K: Kind>(input: Input) -> Body<String> {
 }
 
 /// A function that `#[task]` made: what [`register`](crate::WorkerBuilder::register) takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no task function",
+    label = "not a function that `#[task]` stands on",
+    note = "put `#[task]` on the `async fn`; then register the function itself, `.register(square)`, not a call of it \
+        such as `square(1)`"
+)]
 pub trait Function<Arguments> {
     /// Its kind.
     type Kind: Kind;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::Transaction;
 
 use crate::context::{Context, Halt, current};
-use crate::error::{Error, Misuse, Result};
+use crate::error::{Error, Misuse, Result, StepError};
 use crate::store::postgres::{Commit, Transactions};
 use crate::store::{Entry, Unit};
 
@@ -20,7 +20,7 @@ use crate::store::{Entry, Unit};
 /// # async fn body(rows: Vec<String>) -> homing::Result<()> {
 /// let written: u64 = homing::transaction("write", async |tx| {
 ///     let sql = "INSERT INTO airports SELECT unnest($1::text[])";
-///     Ok::<_, homing::Error>(tx.execute(sql, &[&rows]).await?)
+///     Ok(tx.execute(sql, &[&rows]).await?)
 /// })
 /// .await?;
 /// # Ok(())
@@ -35,7 +35,7 @@ use crate::store::{Entry, Unit};
 /// server.
 ///
 /// # Errors
-/// The error of `work`, of the server or of the commit: then nothing was written and nothing is
+/// [`StepError`], which is any error to `?`: that of `work`, of the server or of the commit: then nothing was written and nothing is
 /// remembered. [`Misuse`] outside a task and on other stores, as a final error; so is a result that JSON
 /// cannot hold.
 ///
@@ -47,11 +47,10 @@ use crate::store::{Entry, Unit};
 /// # Cancel safety
 /// Dropping it rolls back, or leaves the commit to the server if it was on its way: the next run of the
 /// body finds out.
-pub async fn transaction<T, E, F>(name: &str, work: F) -> Result<T>
+pub async fn transaction<T, F>(name: &str, work: F) -> Result<T, StepError>
 where
     T: Serialize + DeserializeOwned,
-    E: Into<Error>,
-    F: AsyncFnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    F: AsyncFnOnce(&Transaction<'_>) -> Result<T>,
 {
     let context = current("transaction")?;
     crate::call::name("the transaction's name", name).map_err(Misuse::from)?;
@@ -69,25 +68,20 @@ where
             context.settle_lines(false);
             // Whatever was said before stands in the record before it.
             context.commit().await;
-            let _executing = context.executing();
-            run(&context, &place, work).await?
+            context.work(run(&context, &place, work)).await?
         }
     };
     drop(op);
     match crate::encode::parse(&text) {
         Ok(value) => Ok(value),
-        Err(reason) => {
-            let difference = format!("the transaction's result does not decode: {reason}");
-            context.drift(&place, &difference).await
-        }
+        Err(reason) => context.undecodable(&place, "the transaction's result", &reason).await,
     }
 }
 
-async fn run<T, E, F>(context: &Arc<Context>, place: &str, work: F) -> Result<String>
+async fn run<T, F>(context: &Arc<Context>, place: &str, work: F) -> Result<String>
 where
     T: Serialize,
-    E: Into<Error>,
-    F: AsyncFnOnce(&Transaction<'_>) -> std::result::Result<T, E>,
+    F: AsyncFnOnce(&Transaction<'_>) -> Result<T>,
 {
     let store = Arc::clone(context.store());
     let Some(transactions) = store.transactions() else {
@@ -97,7 +91,7 @@ where
     let tx = transactions.begin(&mut client).await?;
     let value = {
         let _transacting = context.transacting();
-        work(&tx).await.map_err(Into::into)?
+        work(&tx).await?
     };
     let value = crate::encode::owned("the transaction's result", value);
     let text = value.map_err(|error| Error::from(error).fatal())?;

@@ -138,7 +138,7 @@ async fn parent() -> Result<u64> {
 
 #[task]
 async fn stepping() -> Result<u64> {
-    let n = homing::step("one", async || Ok::<_, homing::Error>(1)).await?;
+    let n = homing::step("one", async || Ok(1)).await?;
     let more: u64 = homing::signal("go").await?;
     Ok(n + more)
 }

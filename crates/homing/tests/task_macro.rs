@@ -99,7 +99,7 @@ fn calls<K: Kind>(_: &homing::Call<K>) -> &'static str {
     K::NAME
 }
 
-fn names(arguments: &[homing::task::Argument]) -> Vec<&str> {
+fn names(arguments: &[homing::task::Parameter]) -> Vec<&str> {
     arguments.iter().map(|argument| argument.name.as_str()).collect()
 }
 

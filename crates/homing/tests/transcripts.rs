@@ -132,11 +132,11 @@ async fn joining() -> Result<u64> {
     let mut pages = JoinSet::named("pages");
     let mut sum = 0;
     for n in 0..2 {
-        sum += step("fetch", || async move { Ok::<_, homing::Error>(10 * n) }).await?;
+        sum += step("fetch", || async move { Ok(10 * n) }).await?;
         pages.spawn(child(n)).await?;
     }
     sum += pages.join_all().await?.iter().sum::<u64>();
-    step("publish", || async move { Ok::<_, homing::Error>(()) }).await?;
+    step("publish", || async move { Ok(()) }).await?;
     sum += spawn(child(7)).await?.await?;
     Ok(sum)
 }
@@ -214,7 +214,7 @@ async fn select_records_its_winner() {
 }
 
 async fn branch(n: u64) -> Result<u64> {
-    let before = step("before", || async move { Ok::<_, homing::Error>(n) }).await?;
+    let before = step("before", || async move { Ok(n) }).await?;
     Ok(before + spawn(child(n)).await?.await?)
 }
 
@@ -267,7 +267,7 @@ async fn drift_stands_still_until_it_is_mended() {
 
 #[task(retries = 1, backoff = "5s")]
 async fn retrying() -> Result<u64> {
-    let n = step("kept", || async { Ok::<_, homing::Error>(4) }).await?;
+    let n = step("kept", || async { Ok(4) }).await?;
     let told = homing::signal::<u64>("go").timeout(Duration::from_secs(1)).await;
     if told.is_err() && homing::now().await? < std::time::UNIX_EPOCH + Duration::from_secs(1) {
         return Ok(0);

@@ -66,7 +66,7 @@ fn of_job(job: &JobView, root: &TaskView, now: Time) -> Fields {
         ("", title),
         ("id", job.id.to_string()),
         ("kind", job.kind.clone()),
-        ("status", format!("{status}, {} %", job.progress.floor())),
+        ("status", format!("{status}, {}", words::done(job))),
         ("tasks", counts(&job.counts)),
         ("queue", job.queue.clone()),
     ];

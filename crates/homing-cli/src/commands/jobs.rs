@@ -67,7 +67,7 @@ async fn print(cx: &Context, jobs: &[JobView]) -> Result<()> {
         table.row(vec![
             plain(id),
             (job.status.to_string(), style::of_status(job.status)),
-            plain(format_args!("{} %", job.progress.floor())),
+            plain(job.percent().map_or("-".to_owned(), |percent| format!("{} %", percent.floor()))),
             plain(format_args!(
                 "{}/{}",
                 words::number(job.counts.ended()),

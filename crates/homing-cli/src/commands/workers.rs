@@ -49,7 +49,7 @@ pub(crate) async fn kinds(cx: &Context) -> Result<Exit> {
     }
     for kind in &kinds {
         let argument =
-            |argument: &homing::task::Argument| format!("{}: {}", argument.name, argument.takes());
+            |argument: &homing::task::Parameter| format!("{}: {}", argument.name, argument.takes());
         let arguments: Vec<String> = kind.arguments.iter().map(argument).collect();
         let arguments = arguments.join(", ");
         cx.show(&json::kind(kind), || format!("{}({arguments})", kind.name))?;

@@ -39,7 +39,8 @@ impl Bars {
 
     /// Shows how far the job is.
     pub(super) fn show(&mut self, job: &JobView, log: &[Line], over: bool) -> Result<()> {
-        self.pace.see(Instant::now(), job.counts.ended(), job.progress);
+        let percent = job.percent().unwrap_or_default();
+        self.pace.see(Instant::now(), job.counts.ended(), percent);
         for line in log {
             self.all.println(self.painted(&text(line)))?;
         }
@@ -47,13 +48,15 @@ impl Bars {
         let title = words::line(job.title.as_deref().unwrap_or(&job.kind), 200);
         let head = format!("{} {status} {}", style::paint(style::BOLD, title), job.id);
         self.head.set_message(self.painted(&head));
-        self.bar.set_position((job.progress / 100.0 * STEPS as f64) as u64);
-        let (ended, spawned) = (job.counts.ended(), job.counts.spawned());
-        let (ended, spawned) = (words::number(ended), words::count(spawned, "task", "tasks"));
+        self.bar.set_position((percent / 100.0 * STEPS as f64) as u64);
         let pace = if over { String::new() } else { self.pace.words() };
         let pace = if pace.is_empty() { pace } else { format!(", {pace}") };
-        let done = format!("{:.0} %  {ended} of {spawned}{pace}", job.progress.floor());
-        self.bar.set_message(done);
+        let mut done = words::done(job);
+        if job.percent().is_some() {
+            let tasks = words::count(job.counts.spawned(), "task", "tasks");
+            done = format!("{done}  {} of {tasks}", words::number(job.counts.ended()));
+        }
+        self.bar.set_message(done + &pace);
         self.states.set_message(words::states(&job.counts));
         if over {
             self.states.set_message(self.painted(&outcome(job)));

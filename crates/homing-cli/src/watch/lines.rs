@@ -30,7 +30,7 @@ impl Lines {
         over: bool,
     ) -> Result<()> {
         let now = Instant::now();
-        self.pace.see(now, job.counts.ended(), job.progress);
+        self.pace.see(now, job.counts.ended(), job.percent().unwrap_or_default());
         if self.said.is_none() && !cx.json {
             let title = words::line(job.title.as_deref().unwrap_or(&job.kind), 200);
             cx.out.line(format_args!("job {} {title}", job.id))?;
@@ -53,7 +53,6 @@ impl Lines {
         let pace = self.pace.words();
         let pace = if pace.is_empty() { pace } else { format!("; {pace}") };
         let stalled = if job.status == Status::Stalled { "stalled, " } else { "" };
-        let states = words::states(&job.counts);
-        format!("{stalled}{:.0} %, {states}{pace}", job.progress.floor())
+        format!("{stalled}{}, {}{pace}", words::done(job), words::states(&job.counts))
     }
 }

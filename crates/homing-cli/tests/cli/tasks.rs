@@ -79,7 +79,7 @@ pub(crate) async fn flaky() -> homing::Result<()> {
 /// Fails the first time, and succeeds once it is retried.
 #[task(retries = 0)]
 pub(crate) async fn mended() -> homing::Result<String> {
-    let steps = homing::step("count", || async { Ok::<_, homing::Error>(1_u64) }).await?;
+    let steps = homing::step("count", || async { Ok(1_u64) }).await?;
     homing::signal::<bool>("mended").await?.then_some(()).ok_or(homing::Error::msg("not yet"))?;
     Ok(format!("mended after {steps} step"))
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Call, Draft};
 use crate::error::{Error, Invalid};
-use crate::task::{Argument, Body, Input, Kind, Options, StateType};
+use crate::task::{Body, Input, Kind, Options, Parameter, StateType};
 
 /// The kind of an [`AnyCall`]: that of any task that brings a `T`.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Kind for Any<T> {
         Vec::new()
     }
 
-    fn arguments() -> Vec<Argument> {
+    fn arguments() -> Vec<Parameter> {
         Vec::new()
     }
 

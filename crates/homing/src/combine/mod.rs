@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::call::{Call, Draft, Shape, Stored};
 use crate::error::{Error, Invalid, Result};
 use crate::limits;
-use crate::task::{Argument, Body, Definition, Input, Kind, Options, StateType};
+use crate::task::{Body, Definition, Input, Kind, Options, Parameter, StateType};
 
 mod chain;
 mod chord;
@@ -51,8 +51,8 @@ macro_rules! combinator {
                 Vec::new()
             }
 
-            fn arguments() -> Vec<Argument> {
-                [PLAN, VALUE].map(Argument::of::<serde_json::Value>).into()
+            fn arguments() -> Vec<Parameter> {
+                [PLAN, VALUE].map(Parameter::of::<serde_json::Value>).into()
             }
 
             fn body(input: Input) -> Body<T> {

@@ -80,16 +80,18 @@ impl Context {
         let misuse = {
             let mut inner = self.lock();
             let id = inner.branches.current;
+            let in_work = inner.in_work;
             let branch = inner.branches.current();
             match &branch.open {
                 None => {
                     branch.open = Some((place.to_owned(), step));
                     return Op { context: Arc::clone(self), branch: id };
                 }
-                Some((step, true)) => {
+                Some((step, true)) if in_work => {
                     Misuse::InsideStep { step: step.clone(), inner: place.to_owned() }
                 }
-                Some((first, false)) => {
+                // Beside a step, as `tokio::join!` or `buffer_unordered` over steps would have it.
+                Some((first, _)) => {
                     Misuse::TwoAtOnce { first: first.clone(), second: place.to_owned() }
                 }
             }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Time;
 use crate::error::Misuse;
 use crate::id::{Local, TaskId, Token};
-use crate::replay::{Look, Recall, drift_reason};
+use crate::replay::{Look, Recall, drift_reason, undecodable_reason};
 #[cfg(feature = "postgres")]
 use crate::store::Unit;
 use crate::store::{Claimed, Entry, Error, Event, Signalled, Store};
@@ -108,6 +108,7 @@ pub(crate) enum Halt {
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Inner {
     /// The claim under which the body runs: another after each park.
     token: Option<Token>,
@@ -140,6 +141,8 @@ pub(crate) struct Inner {
     awaiting: usize,
     /// Steps whose plain work runs.
     executing: usize,
+    /// Whether the work of a step is being polled: what is begun now is begun by it.
+    in_work: bool,
     /// Transactions of the body's own that are open.
     #[cfg(feature = "postgres")]
     transactions: usize,
@@ -249,6 +252,11 @@ impl Context {
 
     pub(crate) async fn drift<T>(&self, place: &str, difference: &str) -> T {
         self.halt(Halt::Drift(drift_reason(place, difference))).await
+    }
+
+    /// The record holds a value of another type than the body wants.
+    pub(crate) async fn undecodable<T>(&self, place: &str, what: &str, error: &str) -> T {
+        self.halt(Halt::Drift(undecodable_reason(place, what, error))).await
     }
 
     /// Failures in a row so far.
@@ -511,6 +519,19 @@ impl Context {
     /// The current branch did something that was in the record, or is new.
     pub(crate) fn settle_lines(&self, replayed: bool) {
         self.lock().settle_lines(replayed);
+    }
+
+    /// Polls a step's plain work, and marks for as long as that takes that what is begun is begun by it.
+    pub(crate) async fn work<T>(&self, work: impl Future<Output = T>) -> T {
+        let _executing = self.executing();
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| {
+            self.lock().in_work = true;
+            let poll = work.as_mut().poll(cx);
+            self.lock().in_work = false;
+            poll
+        })
+        .await
     }
 
     /// Marks that a step's plain work runs.

@@ -208,7 +208,7 @@ pub struct Heartbeat {
     pub name: String,
     /// Kinds it has registered.
     pub kinds: std::sync::Arc<[String]>,
-    /// The kinds' arguments as texts, kind by kind. See [`Argument`](crate::task::Argument).
+    /// The kinds' arguments as texts, kind by kind. See [`Parameter`](crate::task::Parameter).
     pub arguments: std::sync::Arc<[Vec<String>]>,
     /// Queues it serves.
     pub queues: std::sync::Arc<[String]>,

@@ -11,7 +11,7 @@ use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::log::Line;
 use crate::state::State;
 use crate::store::Entry;
-use crate::task::Argument;
+use crate::task::Parameter;
 use crate::wait::{SetCounts, Wait};
 
 mod filter;
@@ -360,8 +360,11 @@ pub struct JobView {
     pub queue: String,
     /// Where it stands.
     pub status: Status,
-    /// 0 to 100: what the root's body told, or ended tasks over spawned ones.
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones; of a job that failed or was
+    /// cancelled, how far it came.
     pub progress: f64,
+    /// Whether the root's body told how much there is to do (`homing::progress`).
+    pub told: bool,
     /// Its tasks by state.
     pub counts: Counts,
     /// The task that detached it.
@@ -377,6 +380,14 @@ pub struct JobView {
     pub ended: Option<Time>,
     /// Why the root failed.
     pub failure: Option<Failure>,
+}
+
+impl JobView {
+    /// The progress, unless nobody knows how much there is to do: a job that is still open may find more, and
+    /// the share of what it has found so far would only mislead. [`counts`](Self::counts) say what there is.
+    pub fn percent(&self) -> Option<f64> {
+        (self.told || self.status.is_ended()).then_some(self.progress)
+    }
 }
 
 /// A queue as people see it.
@@ -437,7 +448,7 @@ pub struct KindView {
     /// Its name.
     pub name: String,
     /// Its arguments, as the last worker to start has them.
-    pub arguments: Vec<Argument>,
+    pub arguments: Vec<Parameter>,
 }
 
 /// A store as people see it, before it is opened.

@@ -83,6 +83,8 @@ struct Conversation {
     acknowledged: u64,
     /// Whether the store may have something for a free slot, as far as is known.
     look: bool,
+    /// Whether the last exchange brought nothing to do, and no hint that there is more.
+    found_nothing: bool,
     /// Whether to speak even without a free slot: there may be news, or a second has passed.
     speak: bool,
     due: Option<Time>,
@@ -106,6 +108,7 @@ impl Conversation {
             number: 1,
             acknowledged: 0,
             look: true,
+            found_nothing: false,
             speak: false,
             due: None,
             claimed: Vec::new(),
@@ -139,8 +142,9 @@ impl Conversation {
         let running = phase == Phase::Running;
         let free = if running { self.shared.free.load(Ordering::SeqCst) } else { 0 };
         let postings = self.shared.outbox.take();
+        let asked = self.asked(&postings, free);
         let overdue = self.due.is_some_and(|due| due <= self.shared.store.clock().now());
-        let something = overdue || self.speak || (self.look && free > 0);
+        let something = overdue || self.speak || (self.look && free > 0) || asked.is_some();
         if postings.is_empty() && !something {
             self.shared.begin(std::mem::take(&mut self.claimed));
             self.wait(running).await;
@@ -149,8 +153,24 @@ impl Conversation {
         // At most half of the slots: so that while the tasks of one claim run, and are told of, the next
         // are claimed.
         let half = self.shared.settings.concurrency.div_ceil(2);
-        self.exchange(postings, free.min(half).min(limits::CLAIM)).await;
+        let claim = free.min(half).min(limits::CLAIM);
+        self.exchange(postings, claim).await;
+        if let Some(asked) = asked.filter(|_| self.found_nothing) {
+            let due = self.due.filter(|due| *due < Time::NEVER);
+            self.shared.idle.send_replace((asked, due));
+        }
         true
+    }
+
+    /// The question for idleness that the next exchange may answer: asked before it, while nothing runs and
+    /// nothing is to be said. If it finds nothing to do either, there was nothing when it was asked.
+    fn asked(&self, postings: &[Posting], free: usize) -> Option<u64> {
+        let asked = self.shared.asked.load(Ordering::SeqCst);
+        let open = asked > self.shared.idle.borrow().0;
+        let quiet = postings.is_empty()
+            && self.claimed.is_empty()
+            && free == self.shared.settings.concurrency;
+        (open && quiet).then_some(asked)
     }
 
     async fn wait(&mut self, running: bool) {
@@ -176,7 +196,7 @@ impl Conversation {
         // What becomes ready while the exchange is in flight is looked for again.
         self.ready.mark_unchanged();
         self.noticed.mark_unchanged();
-        self.speak = false;
+        (self.speak, self.found_nothing) = (false, false);
         let worker = self.shared.identity.worker();
         let exchange = Exchange {
             worker,
@@ -200,6 +220,7 @@ impl Conversation {
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
+        self.found_nothing = reply.claimed.is_empty() && !reply.more && !reply.left;
         self.look = tasks == 0 || reply.claimed.len() >= tasks || reply.more || reply.left;
         self.due = reply.next_due;
         if reply.more {

@@ -82,7 +82,7 @@ async fn remembered(notes: &Notes, name: &str) -> Result<String> {
     let work = || async {
         let value = fresh();
         notes.write("ran", task, name, &value);
-        Ok::<_, homing::Error>(value)
+        Ok(value)
     };
     let value = step(name, work).await?;
     notes.write("seen", task, name, &value);

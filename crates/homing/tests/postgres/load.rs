@@ -25,7 +25,7 @@ struct Seen {
 impl Notes {
     async fn step(&self, name: &str) -> homing::Result<()> {
         let fresh = self.0.next.fetch_add(1, Ordering::SeqCst);
-        let value = step(name, || async { Ok::<_, homing::Error>(fresh) }).await?;
+        let value = step(name, || async { Ok(fresh) }).await?;
         let place = format!("{} {name}", homing::id());
         let first = *self.0.values.lock().unwrap().entry(place.clone()).or_insert(value);
         if first != value {

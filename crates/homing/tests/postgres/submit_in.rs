@@ -138,7 +138,7 @@ async fn submits(
     }
     let job = homing::transaction("submit", async |tx| {
         let job = homing.submit_in(tx, double(21)).await?;
-        Ok::<_, homing::Error>(job.id())
+        Ok(job.id())
     });
     job.await?;
     Ok(1)

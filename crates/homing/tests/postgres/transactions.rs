@@ -50,13 +50,13 @@ impl World {
     }
 }
 
-async fn write(world: &World, page: i64) -> homing::Result<i64> {
+async fn write(world: &World, page: i64) -> homing::Result<i64, homing::StepError> {
     let task = homing::id().to_string();
     homing::transaction("write", async |tx| {
         world.runs.fetch_add(1, Ordering::SeqCst);
         let sql = format!("INSERT INTO {} VALUES ($1, $2)", world.table);
         tx.execute(&sql, &[&task, &page]).await?;
-        Ok::<_, homing::Error>(page)
+        Ok(page)
     })
     .await
 }
@@ -66,7 +66,7 @@ async fn write(world: &World, page: i64) -> homing::Result<i64> {
 pub(crate) async fn import(pages: i64, State(world): State<World>) -> homing::Result<i64> {
     let mut sum = 0;
     for page in 0..pages {
-        let fetched = step("fetch", || async { Ok::<_, homing::Error>(page) }).await?;
+        let fetched = step("fetch", || async { Ok(page) }).await?;
         sum += write(&world, fetched).await?;
     }
     if world.runs.fetch_add(1000, Ordering::SeqCst) < 1000 {
@@ -87,7 +87,7 @@ async fn a_replay_is_given_the_result_and_writes_nothing() {
 }
 
 #[task(retries = 1, backoff = "1ms..1ms")]
-async fn fails_first(State(world): State<World>) -> homing::Result<i64> {
+async fn fails_first(State(world): State<World>) -> homing::Result<i64, homing::StepError> {
     let first = world.runs.load(Ordering::SeqCst) == 0;
     homing::transaction("write", async |tx| {
         world.runs.fetch_add(1, Ordering::SeqCst);
@@ -109,7 +109,7 @@ async fn an_error_rolls_back() {
 
 /// Writes, says that it has, and commits only when it is told to.
 #[task(retries = 0)]
-async fn waits_inside(State(world): State<World>) -> homing::Result<i64> {
+async fn waits_inside(State(world): State<World>) -> homing::Result<i64, homing::StepError> {
     homing::transaction("write", async |tx| {
         let run = world.runs.fetch_add(1, Ordering::SeqCst);
         tx.execute(&format!("INSERT INTO {} VALUES ('a', $1)", world.table), &[&(run as i64)])
@@ -117,7 +117,7 @@ async fn waits_inside(State(world): State<World>) -> homing::Result<i64> {
         world.inside.add_permits(1);
         let go = if run == 0 { &world.go } else { &world.go_on };
         go.acquire().await?.forget();
-        Ok::<_, homing::Error>(run as i64)
+        Ok(run as i64)
     })
     .await
 }
@@ -162,8 +162,7 @@ async fn a_cancelled_task_commits_nothing() {
 async fn parks_between(State(world): State<World>) -> homing::Result<i64> {
     let first = write(&world, 1).await?;
     homing::sleep(Duration::from_millis(1)).await?;
-    let (second, third) =
-        homing::join!(write(&world, 2), step("beside", || async { Ok::<_, homing::Error>(3) }));
+    let (second, third) = homing::join!(write(&world, 2), step("beside", || async { Ok(3) }));
     Ok(first + second? + third?)
 }
 

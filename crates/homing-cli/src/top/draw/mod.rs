@@ -183,8 +183,9 @@ fn row_style(selected: bool) -> Style {
     if selected { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() }
 }
 
-/// A bar of so many cells, and the percentage.
-fn bar(progress: f64, cells: usize) -> String {
+/// A bar of so many cells, and the percentage, where there is one.
+fn bar(progress: Option<f64>, cells: usize) -> String {
+    let Some(progress) = progress else { return format!("{}    -", "░".repeat(cells)) };
     let full = ((progress / 100.0 * cells as f64).floor() as usize).min(cells);
     format!("{}{} {:>3}%", "█".repeat(full), "░".repeat(cells - full), progress.floor())
 }

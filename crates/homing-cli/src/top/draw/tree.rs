@@ -56,7 +56,7 @@ fn draw_job(frame: &mut Frame<'_>, job: &JobView, now: Time, area: Rect) {
     let lines = vec![
         Text::from(vec![
             Span::styled(format!("{}  ", job.status), colour),
-            Span::styled(bar(job.progress, 20), colour),
+            Span::styled(bar(job.percent(), 20), colour),
             Span::raw(format!("  {}", took.unwrap_or_default())),
         ]),
         Text::from(words::states(&job.counts)),

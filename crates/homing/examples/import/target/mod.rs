@@ -66,7 +66,7 @@ impl Target {
         match self {
             Self::Sqlite(table) => {
                 let table = table.clone();
-                step_blocking("table", move || table.summary(job)).await
+                Ok(step_blocking("table", move || Ok(table.summary(job)?)).await?)
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(table) => table.summary(job).await,

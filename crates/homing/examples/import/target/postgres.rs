@@ -37,7 +37,7 @@ impl Postgres {
             CREATE TABLE IF NOT EXISTS @.airports (
                 iata text PRIMARY KEY, columns text[] NOT NULL, page text NOT NULL,
                 writes bigint NOT NULL DEFAULT 1)";
-        transaction("tables", async |tx| tx.batch_execute(&self.named(sql)).await).await
+        Ok(transaction("tables", async |tx| Ok(tx.batch_execute(&self.named(sql)).await?)).await?)
     }
 
     /// Writes a page: its rows and the fact that they were written are one commit.
@@ -50,15 +50,15 @@ impl Postgres {
         );
         let (id, job) = (task.to_string(), task.job.to_string());
         let rows = page.rows.len() as i64;
-        transaction("write", async |tx| {
+        Ok(transaction("write", async |tx| {
             tx.execute(&pages, &[&id, &job, &page.cursor, &rows]).await?;
             let airport = tx.prepare(&airports).await?;
             for row in &page.rows {
                 tx.execute(&airport, &[&row[0], &row.as_slice(), &id]).await?;
             }
-            Ok::<_, homing::Error>(rows as u64)
+            Ok(rows as u64)
         })
-        .await
+        .await?)
     }
 
     /// How many rows a job has written, and their checksum.
@@ -67,12 +67,12 @@ impl Postgres {
             "SELECT columns FROM @.airports JOIN @.pages ON page = task WHERE job = $1
             ORDER BY iata COLLATE \"C\"",
         );
-        transaction("table", async |tx| {
+        Ok(transaction("table", async |tx| {
             let rows = tx.query(&read, &[&job.to_string()]).await?;
             let line = |row: &tokio_postgres::Row| row.get::<_, Vec<String>>(0).join(",");
-            Ok::<_, homing::Error>(Report::of(rows.iter().map(line)))
+            Ok(Report::of(rows.iter().map(line)))
         })
-        .await
+        .await?)
     }
 
     /// A statement, with `@` led to the schema.

@@ -12,7 +12,7 @@ use crate::store::read::{
     self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, Neighbours, PageBytes,
     QueueView, Settled, Status, TaskView, WorkerView,
 };
-use crate::task::Argument;
+use crate::task::Parameter;
 use crate::wait::SetCounts;
 
 impl Data {
@@ -118,6 +118,7 @@ impl Data {
             queue: root.queue,
             status: Status::of(root.state, job.errors, self.is_stalled(id)),
             progress: crate::state::progress(root.state, root.progress, &counts),
+            told: root.progress.is_some(),
             counts,
             origin: job.origin,
             created: root.created,
@@ -181,7 +182,7 @@ impl Data {
     pub(super) fn kinds(&self) -> Vec<KindView> {
         let view = |(name, arguments): (&String, &Vec<String>)| KindView {
             name: name.clone(),
-            arguments: arguments.iter().map(|text| Argument::from_text(text)).collect(),
+            arguments: arguments.iter().map(|text| Parameter::from_text(text)).collect(),
         };
         self.kinds.iter().map(view).collect()
     }

@@ -20,7 +20,7 @@ use crate::store::read::{
     self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
     WorkerView,
 };
-use crate::task::Argument;
+use crate::task::Parameter;
 
 /// Each by its key, in the order asked for.
 const TASKS: &str = concat!(
@@ -337,7 +337,7 @@ impl Shared {
         let rows = self.read(KINDS, values![]).await?;
         let view = |row: &Row| {
             let arguments: Vec<&str> = row.try_get(1)?;
-            let arguments = arguments.into_iter().map(Argument::from_text).collect();
+            let arguments = arguments.into_iter().map(Parameter::from_text).collect();
             Ok(KindView { name: row.try_get(0)?, arguments })
         };
         rows.iter().map(view).collect()
@@ -431,6 +431,7 @@ fn job_view(row: &Row) -> Result<JobView> {
     counts.pending = open.saturating_sub(counts.waiting + counts.running);
     let origin: Option<JobId> = row.try_get(14)?;
     let failure: Option<&str> = row.try_get(19)?;
+    let told = progress(row, 20)?;
     let (id, kind): (JobId, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok(JobView {
         id,
@@ -439,7 +440,8 @@ fn job_view(row: &Row) -> Result<JobView> {
         tags: row.try_get(4)?,
         queue: row.try_get(5)?,
         status: Status::of(root, row.try_get(7)?, row.try_get(22)?),
-        progress: crate::state::progress(root, progress(row, 20)?, &counts),
+        progress: crate::state::progress(root, told, &counts),
+        told: told.is_some(),
         counts,
         origin: match origin {
             Some(_) => Some(task_id(row, 14)?),

@@ -47,7 +47,7 @@ impl std::fmt::Display for Fault {
 }
 
 impl Fault {
-    fn code(&self) -> Option<ErrorCode> {
+    pub(super) fn code(&self) -> Option<ErrorCode> {
         let Self::Database(error) = self else { return None };
         error.sqlite_error_code()
     }

@@ -43,7 +43,7 @@ pub(super) fn writer(options: &Options) -> std::result::Result<Connection, Error
     }
     super::files::create(options).map_err(|error| told(Fault::from(error)))?;
     let db = connect(options).map_err(told)?;
-    if db.is_readonly("main").map_err(Fault::from).map_err(told)? {
+    if is_read_only(options).map_err(told)? {
         return Err(Fault::read_only(path));
     }
     let found = check(&db, &path)?;
@@ -102,6 +102,15 @@ fn connect(options: &Options) -> Result<Connection> {
     db.busy_timeout(options.busy_timeout)?;
     db.set_prepared_statement_cache_capacity(256);
     Ok(db)
+}
+
+/// Whether the database takes no writes. Asked by a transaction that writes nothing, as the function of SQLite's
+/// is called differently by the versions of rusqlite; on a connection of its own, as a transaction would fix the
+/// size of a new database's pages. Another's lock, and a file that is no database, are told of later.
+fn is_read_only(options: &Options) -> Result<bool> {
+    let db = connect(&Options { busy_timeout: Duration::ZERO, ..options.clone() })?;
+    let tried = db.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(Fault::from);
+    Ok(tried.is_err_and(|fault| fault.code() == Some(rusqlite::ErrorCode::ReadOnly)))
 }
 
 /// Settings chosen by measurement, 100,000 root jobs and 100,000 children of one parent, full sync:

@@ -50,6 +50,20 @@ impl Options {
             let reason = "a path of a file is wanted behind `sqlite:`, and this is a URL";
             return Err(OpenError::InvalidUrl { url: url.shown(), reason });
         }
+        // Other libraries mean a path of the working directory by `sqlite://jobs.db`, which is not what it says.
+        if let Some(path) = url.path.strip_prefix("//") {
+            let reason = if path.starts_with('/') {
+                "write one slash for a path from the root, as in `sqlite:/var/lib/jobs.db`"
+            } else {
+                "write `sqlite:jobs.db` for a path in the working directory, `sqlite:/var/lib/jobs.db` for one \
+                from the root"
+            };
+            return Err(OpenError::InvalidUrl { url: url.shown(), reason });
+        }
+        if url.path == ":memory:" {
+            let reason = "the store in memory is `memory:`, each time it is opened another one";
+            return Err(OpenError::InvalidUrl { url: url.shown(), reason });
+        }
         let mut options = Self::at(url.path);
         for &(option, value) in &url.options {
             let invalid = |expected| url.invalid_option(option, value, expected);

@@ -19,7 +19,7 @@ use crate::store::read::{
     ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
     TaskView, WorkerView, failure, unreadable_text, words,
 };
-use crate::task::Argument;
+use crate::task::Parameter;
 
 const TASK: &str =
     "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
@@ -251,6 +251,7 @@ impl Tx<'_> {
             queue: root.queue,
             status: Status::of(root.state, row.get(5)?, row.get(6)?),
             progress: crate::state::progress(root.state, root.progress, &counts),
+            told: root.progress.is_some(),
             counts,
             origin: match origin {
                 Some(job) => Some(TaskId { job, local: row.get(4)? }),
@@ -424,7 +425,7 @@ impl Tx<'_> {
         let mut kinds = Vec::new();
         while let Some(row) = rows.next()? {
             let arguments = words(text(row, 1)?);
-            let arguments = arguments.iter().map(|text| Argument::from_text(text)).collect();
+            let arguments = arguments.iter().map(|text| Parameter::from_text(text)).collect();
             kinds.push(KindView { name: text(row, 0)?, arguments });
         }
         Ok(kinds)

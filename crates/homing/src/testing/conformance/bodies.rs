@@ -65,7 +65,7 @@ async fn signalling(times: u64, State(probe): State<Probe>) -> Result<Vec<u64>> 
     for n in 0..times {
         child.signal("n", &n).await?;
         if n % 3 == 0 {
-            step("between", || async { Ok::<_, crate::Error>(()) }).await?;
+            step("between", || async { Ok(()) }).await?;
         }
         if n % 4 == 3 {
             crate::spawn(leaf(n)).await?.await?;

@@ -59,7 +59,7 @@ async fn attentive(State(probe): State<Probe>) -> Result<()> {
     // No further answer: the body is dropped here.
     step("too late", || async {
         probe.hit("too late");
-        Ok::<_, crate::Error>(())
+        Ok(())
     })
     .await?;
     probe.hit("went on");
@@ -173,7 +173,7 @@ pub async fn g09_a_failed_child_fails_the_closing_join(lab: Lab) {
 #[task]
 async fn giving_up(retry: bool) -> Result<u64> {
     crate::spawn(gated(0)).await?;
-    step("there", || async { Ok::<_, crate::Error>(()) }).await?;
+    step("there", || async { Ok(()) }).await?;
     let error = crate::Error::msg("I give up");
     Err(if retry { error.retry_after(Duration::from_mins(1)) } else { error.fatal() })
 }
@@ -265,7 +265,7 @@ async fn restarting(State(probe): State<Probe>) -> Result<u64> {
     set.spawn(gated(1)).await?;
     set.abort_all();
     set.spawn(gated(2)).await?;
-    step("again", || async { Ok::<_, crate::Error>(()) }).await?;
+    step("again", || async { Ok(()) }).await?;
     probe.hit("again");
     Ok(set.join_all().await?.iter().sum())
 }

@@ -38,7 +38,7 @@ async fn charging(
     crate::spawn(gated(0)).await?.await?;
     let charged = step("charge", async || {
         probe.hit("charge");
-        Ok::<_, crate::Error>(probe.count("charge"))
+        Ok(probe.count("charge"))
     })
     .await?;
     probe.hit(&format!("charged on {name:?}"));

@@ -16,12 +16,12 @@ async fn careful(State(probe): State<Probe>) -> Result<u64> {
     for n in 0..5 {
         sum += step("page", || async {
             probe.hit("page");
-            Ok::<_, crate::Error>(n)
+            Ok(n)
         })
         .await?;
         set.spawn(gated(n)).await?;
     }
-    step("last", || async { Ok::<_, crate::Error>(()) }).await?;
+    step("last", || async { Ok(()) }).await?;
     probe.hit("spawned");
     sum += set.join_all().await?.iter().sum::<u64>();
     Ok(sum)
@@ -66,7 +66,7 @@ async fn spawning(State(probe): State<Probe>) -> Result<u64> {
         set.spawn(leaf(n)).await?;
     }
     let handle = crate::spawn(leaf(1)).await?;
-    step("all there", || async { Ok::<_, crate::Error>(()) }).await?;
+    step("all there", || async { Ok(()) }).await?;
     probe.hit("there");
     probe.pass("join").await;
     handle.await?;
@@ -96,7 +96,7 @@ async fn committing(State(homing): State<crate::Homing>) -> Result<u64> {
     let mut kept = 0;
     while let Some(value) = set.join_next().await {
         value?;
-        step("seen", || async { Ok::<_, crate::Error>(()) }).await?;
+        step("seen", || async { Ok(()) }).await?;
         let record = homing.store().record(crate::id(), 0, 100).await?;
         let steps = record.iter().filter(|(_, place, _)| place.starts_with("step:seen"));
         kept += 1;
@@ -124,12 +124,12 @@ async fn blocking(State(probe): State<Probe>) -> Result<()> {
         let _ = sender.send(());
     });
     probe.hit("blocking");
-    step_blocking("wait", move || {
+    Ok(step_blocking("wait", move || {
         let _ = receiver.recv();
         probe.hit("unblocked");
-        Ok::<_, crate::Error>(())
+        Ok(())
     })
-    .await
+    .await?)
 }
 
 /// Work that cannot be dropped keeps its slot until it returns; its result is discarded if it came too

@@ -24,7 +24,7 @@ async fn echo(value: Value) -> Result<Value> {
 
 #[task(retries = 0)]
 async fn stepping(levels: usize) -> Result<Value> {
-    step("read", async || Ok::<_, Error>(nested(levels))).await
+    Ok(step("read", async || Ok(nested(levels))).await?)
 }
 
 #[task(retries = 0)]
@@ -282,7 +282,7 @@ async fn misnaming(verb: String, name: String) -> Result<()> {
     match verb.as_str() {
         "set" => drop(JoinSet::<u64>::named(&name).join_all().await?),
         "signal" => crate::signal::<()>(&name).await?,
-        "step" => step(&name, async || Ok::<_, Error>(())).await?,
+        "step" => step(&name, async || Ok(())).await?,
         "place" => drop(JoinSet::new().spawn(leaf(1).at(name)).await?),
         "queue" => drop(crate::spawn(leaf(1).queue(name)).await?),
         "key" => drop(crate::detach(leaf(1)).key(name).await?),
@@ -374,9 +374,9 @@ async fn look_alikes() -> Result<Vec<u64>> {
     let first = crate::detach(leaf(7).at("j")).id(JobId::fresh()).await?;
     let second = crate::detach(leaf(8).at("j~job")).await?;
     assert_ne!(first, second);
-    values.push(step("s#1", async || Ok::<_, Error>(9)).await?);
-    values.push(step("s", async || Ok::<_, Error>(10)).await?);
-    values.push(step("s", async || Ok::<_, Error>(11)).await?);
+    values.push(step("s#1", async || Ok(9)).await?);
+    values.push(step("s", async || Ok(10)).await?);
+    values.push(step("s", async || Ok(11)).await?);
     crate::signal::<()>("go").await?;
     Ok(values)
 }

@@ -40,7 +40,7 @@ mod new {
 
     #[task(kind = "typed")]
     pub(super) async fn typed() -> Result<u64> {
-        let n = step("value", || async { Ok::<_, crate::Error>(1u64) }).await?;
+        let n = step("value", || async { Ok(1u64) }).await?;
         crate::signal::<()>("go").await?;
         Ok(n)
     }
@@ -118,11 +118,11 @@ pub async fn g10_membership_is_checked(lab: Lab) {
 }
 
 async fn remembered(name: &'static str, probe: &Probe) -> Result<String> {
-    step(name, || async move {
+    Ok(step(name, || async move {
         probe.hit(name);
-        Ok::<_, crate::Error>(name.to_owned())
+        Ok(name.to_owned())
     })
-    .await
+    .await?)
 }
 
 #[task(kind = "stepping")]
@@ -150,7 +150,7 @@ pub async fn g10_other_steps_may_come_and_go(lab: Lab) {
 
 #[task(kind = "typed")]
 async fn typed() -> Result<u64> {
-    step("value", || async { Ok::<_, crate::Error>("text".to_owned()) }).await?;
+    step("value", || async { Ok("text".to_owned()) }).await?;
     crate::signal::<()>("go").await?;
     Ok(1)
 }

@@ -23,13 +23,13 @@ async fn measuring(value: f64) -> Result<f64> {
 async fn overflowing(how: String) -> Result<String> {
     let big = "x".repeat(limits::PAYLOAD);
     Ok(match how.as_str() {
-        "step" => step("big", || async { Ok::<_, crate::Error>(big) }).await?,
+        "step" => step("big", || async { Ok(big) }).await?,
         "spawn" => {
             crate::spawn(carrying(big)).await?;
             String::new()
         }
         "name" => {
-            step(&big[..=limits::NAME], || async { Ok::<_, crate::Error>(()) }).await?;
+            step(&big[..=limits::NAME], || async { Ok(()) }).await?;
             String::new()
         }
         _ => big,

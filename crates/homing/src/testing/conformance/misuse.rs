@@ -24,7 +24,7 @@ pub async fn outside_a_task(lab: Lab) {
         ("spawn", crate::spawn(leaf(1)).await.unwrap_err().to_string()),
         ("JoinSet::spawn", JoinSet::new().spawn(leaf(1)).await.unwrap_err().to_string()),
         ("join_all", JoinSet::<u64>::new().join_all().await.unwrap_err().to_string()),
-        ("step", step("s", async || Ok::<_, crate::Error>(1)).await.unwrap_err().to_string()),
+        ("step", step("s", async || Ok(1)).await.unwrap_err().to_string()),
         ("sleep", crate::sleep(Duration::ZERO).await.unwrap_err().to_string()),
         ("signal", crate::signal::<u64>("s").await.unwrap_err().to_string()),
         ("detach", crate::detach(leaf(1)).await.unwrap_err().to_string()),
@@ -94,11 +94,11 @@ pub async fn two_operations_at_once(lab: Lab) {
 
 #[task]
 async fn spawning_in_a_step() -> Result<()> {
-    step("outer", || async {
+    Ok(step("outer", || async {
         crate::spawn(leaf(1)).await?;
-        Ok::<_, crate::Error>(())
+        Ok(())
     })
-    .await
+    .await?)
 }
 
 /// Nothing durable runs inside a step.
@@ -109,6 +109,39 @@ pub async fn nothing_durable_inside_a_step(lab: Lab) {
         message(&lab, job).await,
         "`spawn:leaf[0]` was begun inside the step `step:outer#1`: a step holds plain work only, do this beside it"
     );
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn steps_at_once(foreign: bool) -> Result<()> {
+    let work = async || {
+        tokio::task::yield_now().await;
+        Ok(1)
+    };
+    let one = step("one", work);
+    let two = step("two", work);
+    if foreign {
+        let (one, two) = tokio::join!(one, two);
+        one?;
+        two?;
+    } else {
+        let (one, two) = crate::join!(one, two);
+        one?;
+        two?;
+    }
+    Ok(())
+}
+
+/// Two steps at once are told apart from a step inside a step, and the text names what to write.
+pub async fn steps_beside_each_other(lab: Lab) {
+    let worker = lab.worker().register(steps_at_once).start().await.unwrap();
+    let job = lab.homing.submit(steps_at_once(true)).await.unwrap();
+    assert_eq!(
+        message(&lab, job).await,
+        "`step:two#1` was begun while `step:one#1` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places"
+    );
+    let job = lab.homing.submit(steps_at_once(false)).await.unwrap();
+    job.outcome().await.unwrap();
     lab.close([worker]).await;
 }
 

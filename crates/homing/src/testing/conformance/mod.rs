@@ -324,7 +324,7 @@ macro_rules! __conformance {
                 odd: odd_errors_are_failures, fragile_values_are_failures, zero_bytes_are_written_out,
                     deep_failures_tell_their_cause;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
-                    nothing_durable_inside_a_step, doubled_places, foreign_futures_beside_a_wait,
+                    nothing_durable_inside_a_step, steps_beside_each_other, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
                 workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,

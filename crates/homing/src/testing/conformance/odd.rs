@@ -107,7 +107,7 @@ async fn fragile(when: Fragile, kept: bool) -> Result<u64> {
 #[task(retries = 0)]
 async fn fragile_values(when: String, place: String) -> Result<u64> {
     match place.as_str() {
-        "step" => drop(step("s", async || Ok::<_, Error>(Fragile(when))).await?),
+        "step" => drop(step("s", async || Ok(Fragile(when))).await?),
         "child" => drop(crate::spawn(returning(when)).await?.await?),
         _ => drop(crate::spawn(fragile(Fragile(when), false)).await?.await?),
     }
@@ -152,9 +152,9 @@ async fn zero_bytes(how: String, State(probe): State<Probe>) -> Result<u64> {
         }
         "log and step" => {
             crate::log!("read a\0b");
-            step("s", async || Ok::<_, Error>(2)).await
+            Ok(step("s", async || Ok(2)).await?)
         }
-        "value" => step("s", async || Ok::<_, Error>("a\0b".len() as u64)).await,
+        "value" => Ok(step("s", async || Ok("a\0b".len() as u64)).await?),
         _ if probe.count(&how) == 1 => Err(Error::msg("bad a\0b")),
         "panic" => panic!("bad a\0b"),
         _ => Err(Error::from(std::io::Error::other("bad a\0b")).fatal()),

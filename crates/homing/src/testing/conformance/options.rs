@@ -175,7 +175,7 @@ pub async fn unregistered_kinds_wait(lab: Lab) {
 async fn thinking(State(probe): State<Probe>) -> Result<u64> {
     let value = step_blocking("think", move || {
         probe.hit("think");
-        Ok::<_, crate::Error>(42)
+        Ok(42)
     })
     .await?;
     crate::signal::<()>("go").await?;

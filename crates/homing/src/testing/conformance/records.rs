@@ -29,7 +29,7 @@ async fn busy(State(probe): State<Probe>) -> Result<u64> {
     for n in 0..12 {
         sum += step("count", || async {
             probe.hit("step");
-            Ok::<_, crate::Error>(n)
+            Ok(n)
         })
         .await?;
         set.spawn(leaf(n)).await?;
@@ -144,7 +144,7 @@ pub async fn job_record_keeps_title_progress_log_and_counts(lab: Lab) {
 async fn chatty(State(probe): State<Probe>) -> Result<()> {
     log!("begun");
     for n in 0..3 {
-        step("work", || async move { Ok::<_, crate::Error>(n) }).await?;
+        step("work", || async move { Ok(n) }).await?;
         log!("step {n}");
     }
     let branch = async |n: u64| {
@@ -577,7 +577,7 @@ async fn echoed(text: String) -> Result<String> {
 #[task(retries = 2)]
 async fn noisy(State(probe): State<Probe>) -> Result<Vec<String>> {
     crate::log!("before a step: a\0b");
-    let one = step("one", async || Ok::<_, crate::Error>("1\0".to_owned())).await?;
+    let one = step("one", async || Ok("1\0".to_owned())).await?;
     crate::log!("before a wait: a\0b");
     let two: String = crate::signal("go").await?;
     let three = crate::spawn(echoed("3\0".to_owned())).await?.await?;
@@ -629,7 +629,7 @@ async fn lengthy() -> Result<String> {
 async fn collecting() -> Result<usize> {
     let mut set = JoinSet::named("long");
     for n in 0..12 {
-        step(&format!("step {n}"), async || Ok::<_, crate::Error>(long())).await?;
+        step(&format!("step {n}"), async || Ok(long())).await?;
         set.spawn(lengthy()).await?;
     }
     let mut bytes = 0;

@@ -16,7 +16,7 @@ async fn talking(n: u64) -> Result<u64> {
     log!("it begins");
     let mut set = JoinSet::new();
     set.spawn(leaf(n)).await?;
-    let one = step("one", || async { Ok::<_, crate::Error>(1) }).await?;
+    let one = step("one", || async { Ok(1) }).await?;
     let handle = set.spawn(leaf(n)).await?;
     let sum: u64 = set.join_all().await?.iter().sum();
     crate::sleep(Duration::from_millis(1)).await?;

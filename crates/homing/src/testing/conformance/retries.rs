@@ -235,7 +235,7 @@ async fn reckoning(State(probe): State<Probe>) -> Result<Report> {
     let report = Report { rows: 3 - lost, lost };
     let report = step("report", || async {
         probe.hit("report");
-        Ok::<_, Error>(report)
+        Ok(report)
     });
     let report = report.await?;
     if report.lost > 0 { Err(Error::msg("some pages were lost")) } else { Ok(report) }

@@ -48,9 +48,9 @@ pub async fn select_takes_the_first_and_records_it(lab: Lab) {
 }
 
 async fn branch(n: u64) -> Result<u64> {
-    let before = step("before", || async move { Ok::<_, crate::Error>(n * 10) }).await?;
+    let before = step("before", || async move { Ok(n * 10) }).await?;
     let child = crate::spawn(gated(n)).await?.await?;
-    let after = step("after", || async move { Ok::<_, crate::Error>(child + before) }).await?;
+    let after = step("after", || async move { Ok(child + before) }).await?;
     Ok(after)
 }
 

@@ -266,7 +266,7 @@ impl<'r> Scope<'r> {
             }
             Ok(site.ledger.token())
         };
-        let token = crate::step("step", work).await.map_err(|error| (error, false))?;
+        let token = crate::step("step", work).await.map_err(|error| (error.into(), false))?;
         self.saw_step(spot, token);
         Ok(())
     }
@@ -275,9 +275,10 @@ impl<'r> Scope<'r> {
         let (site, own, number) = (self.run.site.clone(), spot.clone(), self.run.number);
         let work = move || {
             ran(&site, number, &own);
-            Ok::<_, Error>(site.ledger.token())
+            Ok(site.ledger.token())
         };
-        let token = crate::step_blocking("blocking", work).await.map_err(|error| (error, false))?;
+        let token =
+            crate::step_blocking("blocking", work).await.map_err(|error| (error.into(), false))?;
         self.saw_step(spot, token);
         Ok(())
     }
@@ -292,11 +293,11 @@ impl<'r> Scope<'r> {
                 still = Some(TimeStandsStill::new());
                 ran(site, number, spot);
                 tx.execute("SELECT 1", &[]).await?;
-                Ok::<_, Error>(site.ledger.token())
+                Ok(site.ledger.token())
             };
             let token = crate::transaction("transaction", work).await;
             drop(still);
-            self.saw_step(spot, token.map_err(|error| (error, false))?);
+            self.saw_step(spot, token.map_err(|error| (error.into(), false))?);
             return Ok(());
         }
         self.step(0, 0, spot).await

@@ -97,7 +97,7 @@ fn row(job: &JobView, now: Time, wide: bool) -> Row<'static> {
     let number = |n: u64, width| right(if n > 0 { words::number(n) } else { String::new() }, width);
     let mut cells = vec![
         Cell::from(Span::styled(status, colour)),
-        Cell::from(Span::styled(bar(job.progress, if wide { 10 } else { 8 }), colour)),
+        Cell::from(Span::styled(bar(job.percent(), if wide { 10 } else { 8 }), colour)),
         right(done, if wide { 16 } else { 15 }),
         number(counts.failed, if wide { 7 } else { 6 }).style(failed),
     ];

@@ -35,6 +35,26 @@ async fn migrating_says_what_it_did() {
     assert_eq!(none, Migration { from: 0, to: 0 });
 }
 
+/// Forms of other libraries, which would mean something else here, or nothing.
+#[tokio::test]
+async fn urls_of_other_libraries_are_refused_with_the_right_form() {
+    for (url, form) in [
+        ("sqlite://jobs.db", "write `sqlite:jobs.db` for a path in the working directory"),
+        ("sqlite://jobs.db?mode=rwc", "write `sqlite:jobs.db` for a path in the working directory"),
+        (
+            "sqlite:///tmp/jobs.db",
+            "write one slash for a path from the root, as in `sqlite:/var/lib/jobs.db`",
+        ),
+        ("sqlite::memory:", "the store in memory is `memory:`"),
+        ("sqlite://:memory:", "`sqlite:jobs.db`"),
+        ("sqlite:file:///jobs.db", "this is a URL"),
+    ] {
+        let error = crate::Homing::open(url).await.unwrap_err().to_string();
+        assert!(error.contains(form), "{url}: {error}");
+    }
+    assert!(!std::path::Path::new("/jobs.db").exists());
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_left_alone() {
     let directory = Directory::new();

@@ -1,0 +1,244 @@
+//! The table of `docs/guides/deploying.md`, row by row: a job of the old release is parked, then a worker of the new
+//! one takes over. Each row is one test, of the same name as in the table.
+
+use std::time::Duration;
+
+use homing::{Homing, Status, TaskState, task};
+
+#[task]
+async fn square(n: u64) -> homing::Result<u64> {
+    Ok(n * n)
+}
+
+/// What the body of a release is: its arguments and what stands before, and after, the wait for the signal `go`.
+macro_rules! release {
+    ($name:ident($($parameters:tt)*) { $($before:tt)* } $($after:tt)*) => {
+        mod $name {
+            use super::square;
+            #[allow(unused_imports, reason = "not every release has steps")]
+            use homing::{JoinSet, step, task};
+            #[task(kind = "order")]
+            pub(crate) async fn order($($parameters)*) -> homing::Result<u64> {
+                let _unused = (JoinSet::<u64>::new(), square as fn(u64) -> _);
+                $($before)*
+                homing::signal::<bool>("go").await?;
+                $($after)*
+            }
+        }
+    };
+}
+
+/// What became of the job: its value, or why it stands still.
+#[derive(Debug, PartialEq)]
+enum Became {
+    GoesOn(String),
+    StandsStill(String),
+    Waits,
+}
+
+/// Runs `$old` until it waits, then `$new` until that ends or stands still.
+macro_rules! deploy {
+    ($old:expr => $($new:ident)::+) => {{
+        let homing = Homing::open("memory:").await.unwrap();
+        let old = homing.worker().register(square).register(release::order);
+        let old = old.start().await.unwrap();
+        let job = homing.submit($old).await.unwrap();
+        old.idle().await;
+        assert_eq!(homing.task(job.id()).await.unwrap().state, TaskState::Waiting);
+        old.shutdown(Duration::MAX).await;
+        let new = homing.worker().register(square).register($($new)::+).start().await.unwrap();
+        homing.signal(job.id(), "go", &true).await.unwrap();
+        new.idle().await;
+        let root = homing.task(job.id()).await.unwrap();
+        match root.value {
+            Some(value) => {
+                assert_eq!(job.status().await.unwrap(), Status::Completed);
+                Became::GoesOn(value)
+            }
+            None if root.stalls > 0 => Became::StandsStill(root.reason.unwrap_or_default()),
+            None => Became::Waits,
+        }
+    }};
+}
+
+fn goes_on(value: u64) -> Became {
+    Became::GoesOn(value.to_string())
+}
+
+#[track_caller]
+fn assert_stands_still(became: &Became, told: &str) {
+    match became {
+        Became::StandsStill(reason) => assert!(reason.contains(told), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+// The old release.
+release!(release(n: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child));
+
+release!(with_option(n: u64, note: Option<String>) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + note.map_or(100, |note| note.len() as u64)));
+
+#[tokio::test]
+async fn an_argument_is_added_an_option() {
+    assert_eq!(deploy!(release::order(3) => with_option::order), goes_on(112));
+}
+
+release!(with_default(n: u64, #[serde(default)] rate: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + rate));
+
+#[tokio::test]
+async fn an_argument_is_added_with_serde_default() {
+    assert_eq!(deploy!(release::order(3) => with_default::order), goes_on(12));
+}
+
+release!(with_another(n: u64, rate: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + rate));
+
+#[tokio::test]
+async fn an_argument_is_added() {
+    assert_stands_still(
+        &deploy!(release::order(3) => with_another::order),
+        "the argument `rate` does not decode",
+    );
+}
+
+release!(renamed_argument(number: u64) {
+    let before = step("before", || async { Ok(number) }).await?;
+    let child = homing::spawn(square(number)).await?.await?;
+} Ok(before + child));
+
+#[tokio::test]
+async fn an_argument_is_renamed() {
+    let became = deploy!(release::order(3) => renamed_argument::order);
+    assert_stands_still(&became, "the argument `number` does not decode");
+}
+
+release!(steps_added(n: u64) {
+    let first = step("first", || async { Ok(1) }).await?;
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + first + step("last", || async { Ok(1) }).await?));
+
+#[tokio::test]
+async fn a_step_is_added() {
+    assert_eq!(deploy!(release::order(3) => steps_added::order), goes_on(14));
+}
+
+release!(step_removed(n: u64) {
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(child));
+
+#[tokio::test]
+async fn a_step_is_removed() {
+    let became = deploy!(release::order(3) => step_removed::order);
+    assert_stands_still(
+        &became,
+        "at `step:before#1`: the body returned without coming to what is recorded",
+    );
+}
+
+release!(step_of_another_type(n: u64) {
+    let before: String = step("before", || async { Ok(n.to_string()) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before.len() as u64 + child));
+
+#[tokio::test]
+async fn a_step_returns_another_type() {
+    let became = deploy!(release::order(3) => step_of_another_type::order);
+    assert_stands_still(&became, "at `step:before#1`: the step's result does not decode");
+    assert_stands_still(&became, "give the new one another name");
+}
+
+release!(set_added(n: u64) {
+    let mut set = JoinSet::named("more");
+    set.spawn(square(1)).await?;
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + set.join_all().await?[0]));
+
+#[tokio::test]
+async fn a_set_is_added() {
+    assert_eq!(deploy!(release::order(3) => set_added::order), goes_on(13));
+}
+
+release!(other_child(n: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n + 1)).await?.await?;
+} Ok(before + child));
+
+#[tokio::test]
+async fn a_child_gets_other_arguments() {
+    let became = deploy!(release::order(3) => other_child::order);
+    assert_stands_still(
+        &became,
+        "at `spawn:square[0]`: expected square({\"n\":3}), got square({\"n\":4})",
+    );
+}
+
+release!(spawn_inserted(n: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let inserted = homing::spawn(square(0)).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + inserted.await?));
+
+#[tokio::test]
+async fn a_spawn_of_a_kind_is_put_before_another() {
+    assert_stands_still(
+        &deploy!(release::order(3) => spawn_inserted::order),
+        "at `spawn:square[0]`: expected",
+    );
+}
+
+release!(spawn_inserted_at(n: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+    let inserted = homing::spawn(square(0).at("inserted")).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+} Ok(before + child + inserted.await?));
+
+#[tokio::test]
+async fn a_spawn_with_a_place_of_its_own_is_put_before_another() {
+    assert_eq!(deploy!(release::order(3) => spawn_inserted_at::order), goes_on(12));
+}
+
+release!(spawn_removed(n: u64) {
+    let before = step("before", || async { Ok(n) }).await?;
+} Ok(before));
+
+#[tokio::test]
+async fn a_spawn_is_removed() {
+    let became = deploy!(release::order(3) => spawn_removed::order);
+    assert_stands_still(&became, "the body returned without spawning them, expected 1");
+}
+
+#[task(kind = "order")]
+async fn purchase(n: u64) -> homing::Result<u64> {
+    let before = homing::step("before", || async { Ok(n) }).await?;
+    let child = homing::spawn(square(n)).await?.await?;
+    homing::signal::<bool>("go").await?;
+    Ok(before + child)
+}
+
+#[tokio::test]
+async fn the_function_is_renamed_with_its_kind_kept() {
+    assert_eq!(deploy!(release::order(3) => purchase), goes_on(12));
+}
+
+#[task]
+async fn bought(n: u64) -> homing::Result<u64> {
+    Ok(n)
+}
+
+#[tokio::test]
+async fn the_function_is_renamed() {
+    assert_eq!(deploy!(release::order(3) => bought), Became::Waits);
+}
