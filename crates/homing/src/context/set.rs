@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::deliveries::{Deliveries, Next};
+use super::takers::Takers;
 use super::{Context, Halt};
 use crate::call::Draft;
 use crate::error::{Invalid, Misuse};
@@ -37,6 +38,8 @@ pub(crate) struct SetState {
     pub(crate) settled: bool,
     /// Every child had ended by then.
     pub(crate) ended: bool,
+    /// Which branches were given ends.
+    takers: Takers,
     /// Aborts said, each by its number: of one child, or of all with a lower number.
     pub(super) aborts: Vec<(u64, Option<Local>, u32)>,
 }
@@ -77,6 +80,22 @@ impl Context {
     /// Reads or changes a set's state.
     pub(crate) fn with_set<T>(&self, set: Local, how: impl FnOnce(&mut SetState) -> T) -> T {
         how(self.lock().sets.entry(set).or_default())
+    }
+
+    /// The current branch is about to be given ends of a set: the next in order, or a handle's. Ends the
+    /// task where a replay could give them otherwise.
+    pub(crate) async fn take_ends(&self, set: Local, in_order: bool) {
+        let misuse = {
+            let mut inner = self.lock();
+            let branch = inner.branches.prefix().to_owned();
+            let state = inner.sets.entry(set).or_default();
+            // The body's own branch runs beside no other.
+            let alone = branch.is_empty() || state.takers.take(&branch, in_order);
+            (!alone).then(|| Misuse::SetInBranches { set: state.place.clone() })
+        };
+        if let Some(misuse) = misuse {
+            self.halt::<()>(Halt::Misuse(misuse)).await;
+        }
     }
 
     /// The sets opened so far, in no particular order.

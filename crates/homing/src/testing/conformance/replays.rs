@@ -192,3 +192,49 @@ pub async fn policies_take_any_number(lab: Lab) {
     }
     lab.close([worker]).await;
 }
+
+/// Awaits a set and handles of its children in branches, at once or one after the other.
+#[task]
+async fn branching(way: String) -> Result<u64> {
+    let mut set = JoinSet::named("pages");
+    let (first, second) = (set.spawn(leaf(1)).await?, set.spawn(leaf(2)).await?);
+    match &*way {
+        "next" => {
+            let (next, one) =
+                crate::join!(async { set.join_next().await.transpose() }, async { first.await });
+            Ok(next?.unwrap_or(0) + one?)
+        }
+        "all" => {
+            let (all, one) = crate::join!(async { set.join_all().await }, async { first.await });
+            Ok(all?.iter().sum::<u64>() + one?)
+        }
+        "handles" => {
+            let (first, second) = crate::join!(async { first.await }, async { second.await });
+            Ok(first? + second?)
+        }
+        _ => {
+            let (first, _) = crate::join!(async { first.await }, async { crate::now().await });
+            let (_, next) = crate::join!(async { crate::now().await }, async {
+                set.join_next().await.transpose()
+            });
+            Ok(first? + next?.unwrap_or(0))
+        }
+    }
+}
+
+/// A set that is awaited in one branch and whose child is awaited by its handle in another, beside it, could be
+/// given its ends in another order by a replay: that ends the task and says so. Handles alone, and one after
+/// the other, have no order to be lost.
+pub async fn g07_a_set_is_waited_for_in_one_branch(lab: Lab) {
+    let worker = lab.worker().register(branching).register(leaf).start().await.unwrap();
+    for way in ["next", "all"] {
+        let job = lab.homing.submit(branching(way.to_owned())).await.unwrap();
+        let error = lab.turning(job.outcome()).await.unwrap_err().to_string();
+        assert!(error.contains("the outcomes of `set:pages` are taken in two branches"), "{error}");
+    }
+    for way in ["handles", "one after the other"] {
+        let job = lab.homing.submit(branching(way.to_owned())).await.unwrap();
+        assert_eq!(lab.turning(job.outcome()).await.unwrap(), 3, "{way}");
+    }
+    lab.close([worker]).await;
+}
