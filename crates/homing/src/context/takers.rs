@@ -17,8 +17,8 @@ impl Takers {
     /// A branch takes an outcome: the next in order, or that of a handle. `false` if a branch beside it does
     /// so too, and one of them in order.
     pub(super) fn take(&mut self, branch: &str, in_order: bool) -> bool {
-        let alone = !self.in_order.iter().any(|other| beside(other, branch))
-            && !(in_order && self.by_handle.iter().any(|other| beside(other, branch)));
+        let by_handle = self.by_handle.iter().filter(|_| in_order);
+        let alone = !self.in_order.iter().chain(by_handle).any(|other| beside(other, branch));
         let takers = if in_order { &mut self.in_order } else { &mut self.by_handle };
         if !takers.contains(branch) {
             takers.insert(branch.to_owned());

@@ -9,7 +9,7 @@ use super::ledger::{Observation, Spot};
 use super::plan::{Ending, Wait};
 use crate::error::JoinError;
 use crate::waiting::race;
-use crate::{Result, TaskId};
+use crate::{JobId, Result, TaskId};
 
 impl Scope<'_> {
     /// What a wait is about, if there is such a thing.
@@ -116,7 +116,7 @@ impl Scope<'_> {
         let wrong = self.run.wrong.load(Ordering::SeqCst);
         let child = match (target.handle, target.job) {
             (Some(handle), _) => Some(self.handles[handle].2),
-            (None, job) => job.map(|job| job.root()),
+            (None, job) => job.map(JobId::root),
         };
         // The family of single children, where it is about a job: that has none.
         let family = match (target.set, target.handle, target.job) {
