@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Lab;
 use super::waits::{children_when, gated, leaf};
 use crate::testing::Probe;
-use crate::{FailurePolicy, JoinSet, Result, State, TaskState, step, task};
+use crate::{FailurePolicy, JoinError, JoinSet, Result, State, TaskState, step, task};
 
 /// Fails the first attempt once it has said everything, and goes another way in the second.
 #[task(backoff = "1s..1s", retries = 9)]
@@ -235,6 +235,31 @@ pub async fn g07_a_set_is_waited_for_in_one_branch(lab: Lab) {
     for way in ["handles", "one after the other"] {
         let job = lab.homing.submit(branching(way.to_owned())).await.unwrap();
         assert_eq!(lab.turning(job.outcome()).await.unwrap(), 3, "{way}");
+    }
+    lab.close([worker]).await;
+}
+
+/// Is told that its child was aborted, and then of a loss whose verb aborts the whole set.
+#[task(retries = 0)]
+async fn aborting_twice() -> Result<u64> {
+    let mut set = JoinSet::new();
+    let child = set.spawn(gated(9)).await?;
+    child.abort();
+    assert!(matches!(child.await, Err(JoinError::Aborted { .. })));
+    Ok(set.join_first().await?)
+}
+
+/// A retry reopens what the body aborted after the loss, and not what it was told of as aborted before: that
+/// answer stays, and would find its child open.
+pub async fn job_retry_leaves_what_the_body_knew_as_aborted(lab: Lab) {
+    let worker = lab.worker().register(aborting_twice).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(aborting_twice()).await.unwrap();
+    for retries in 0..2 {
+        let error = lab.turning(job.outcome()).await.unwrap_err().to_string();
+        assert!(error.contains("0 of 1 children succeeded"), "{error}");
+        if retries == 0 {
+            assert_eq!(job.retry().await.unwrap().reopened, 1);
+        }
     }
     lab.close([worker]).await;
 }

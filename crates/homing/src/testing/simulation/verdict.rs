@@ -247,7 +247,8 @@ impl Ends<'_> {
             }
             TaskState::Failed => {
                 for run in returned.into_iter().flatten() {
-                    if self.broken(run)?.is_some() {
+                    // Children of a run whose last words were refused never were.
+                    if matches!(self.broken(run), Ok(Some(_))) {
                         return Ok(());
                     }
                 }
