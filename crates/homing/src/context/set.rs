@@ -133,6 +133,14 @@ impl Context {
             let text = format!("expected a wait for {old} children, got one for {new}");
             self.drift::<()>(place, &text).await;
         }
+        // A child that is new in this run made all that are recorded known. Those that are left were not
+        // spawned, though the number may be right.
+        let left_out =
+            self.with_set(set, |state| if state.all_known { state.known.len() } else { 0 });
+        if left_out > 0 {
+            let text = format!("expected a wait for {left_out} more children, which are recorded");
+            self.drift::<()>(place, &text).await;
+        }
     }
 
     /// Children in the store that this run has not found again.
