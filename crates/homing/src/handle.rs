@@ -190,6 +190,7 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
+        context.take_ends(self.set, false).await;
         context.with_set(self.set, |state| state.ends.give_one(&child));
         decode(context, &child, || moment)
     }

@@ -59,6 +59,7 @@ impl Parameter {
     }
 
     /// May be left out: it has a default.
+    #[must_use]
     pub fn optional(self) -> Self {
         Self { required: false, ..self }
     }

@@ -103,7 +103,7 @@ fn simulate(opener: &dyn Opener, usual: u64) {
 
 #[test]
 fn memory() {
-    simulate(&InMemory, 3_000);
+    simulate(&InMemory, 2_000);
 }
 
 #[test]

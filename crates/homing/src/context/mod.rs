@@ -31,6 +31,7 @@ mod log;
 mod losses;
 mod replayed;
 mod set;
+mod takers;
 mod waiting;
 
 pub(crate) use branch::InBranch;

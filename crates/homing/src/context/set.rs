@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::deliveries::{Deliveries, Next};
+use super::takers::Takers;
 use super::{Context, Halt};
 use crate::call::Draft;
 use crate::error::{Invalid, Misuse};
@@ -37,6 +38,8 @@ pub(crate) struct SetState {
     pub(crate) settled: bool,
     /// Every child had ended by then.
     pub(crate) ended: bool,
+    /// Which branches were given ends.
+    takers: Takers,
     /// Aborts said, each by its number: of one child, or of all with a lower number.
     pub(super) aborts: Vec<(u64, Option<Local>, u32)>,
 }
@@ -79,6 +82,22 @@ impl Context {
         how(self.lock().sets.entry(set).or_default())
     }
 
+    /// The current branch is about to be given ends of a set: the next in order, or a handle's. Ends the
+    /// task where a replay could give them otherwise.
+    pub(crate) async fn take_ends(&self, set: Local, in_order: bool) {
+        let misuse = {
+            let mut inner = self.lock();
+            let branch = inner.branches.prefix().to_owned();
+            let state = inner.sets.entry(set).or_default();
+            // The body's own branch runs beside no other.
+            let alone = branch.is_empty() || state.takers.take(&branch, in_order);
+            (!alone).then(|| Misuse::SetInBranches { set: state.place.clone() })
+        };
+        if let Some(misuse) = misuse {
+            self.halt::<()>(Halt::Misuse(misuse)).await;
+        }
+    }
+
     /// The sets opened so far, in no particular order.
     pub(crate) fn sets(&self) -> Vec<Local> {
         self.lock().sets.keys().copied().collect()
@@ -112,6 +131,14 @@ impl Context {
         let (old, new) = (counts.spawned, self.with_set(set, |state| u64::from(state.issued)));
         if old > new {
             let text = format!("expected a wait for {old} children, got one for {new}");
+            self.drift::<()>(place, &text).await;
+        }
+        // A child that is new in this run made all that are recorded known. Those that are left were not
+        // spawned, though the number may be right.
+        let left_out =
+            self.with_set(set, |state| if state.all_known { state.known.len() } else { 0 });
+        if left_out > 0 {
+            let text = format!("expected a wait for {left_out} more children, which are recorded");
             self.drift::<()>(place, &text).await;
         }
     }

@@ -74,6 +74,14 @@ pub enum Misuse {
         /// The wait, or the set.
         wait: String,
     },
+    /// Outcomes of one set are taken in two branches that run beside each other, one of them in their order.
+    #[error(
+        "the outcomes of `{set}` are taken in two branches at once, where a replay could give them in another order: await its handles in the branch that waits for the set, or before or after the `join!`"
+    )]
+    SetInBranches {
+        /// The set.
+        set: String,
+    },
     /// A place that was given twice.
     #[error(
         "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` or to a detached call in the body"

@@ -129,6 +129,7 @@ impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
         if self.set.is_empty() {
             return None;
         }
+        context.take_ends(set, true).await;
         context.next_end(set, true).await;
         match context.with_set(set, |state| state.ends.give_next()) {
             Some(child) => Some(Ok(child)),
@@ -199,6 +200,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (set, None)).await);
         }
+        context.take_ends(set, true).await;
         let (spawned, before, succeeded) = context.with_set(set, |state| {
             (u64::from(state.issued), state.ends.lost(), state.ends.succeeded())
         });
@@ -270,6 +272,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (set, None)).await);
         }
+        context.take_ends(set, true).await;
         let mut children = Vec::new();
         let keep = |child| {
             children.push(child);
@@ -320,6 +323,7 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (set, None)).await);
         }
+        context.take_ends(set, true).await;
         let spawned = self.set.issued(context);
         let (mut values, mut lost, mut borne) = (Vec::new(), None, Vec::new());
         let keep = |child: Child| {

@@ -72,9 +72,11 @@ impl Fallen {
                 && (cause.only.is_empty() || cause.only.iter().any(only))
         };
         let aborted = |cause: &Cause| {
-            cause.aborted.iter().any(|(set, child, below)| {
+            let by = |(set, child, below): &(Local, Option<Local>, u32)| {
                 *set == self.set && child.map_or(self.number < *below, |child| child == self.local)
-            })
+            };
+            // One that the body had been told of by then was aborted before.
+            !cause.given.contains(&self.local) && cause.aborted.iter().any(by)
         };
         match (self.state, self.by) {
             (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {

@@ -147,7 +147,9 @@ impl Data {
                 cause.is_some_and(lost)
             }
             (State::Cancelled, Some(CancelledBy::Abort | CancelledBy::Policy)) => {
-                cause.is_some_and(|cause| cause.aborted.iter().any(aborted))
+                // One that the body had been told of by then was aborted before.
+                let untold = |cause: &&Cause| !cause.given.contains(&child.local);
+                cause.filter(untold).is_some_and(|cause| cause.aborted.iter().any(aborted))
             }
             (State::Cancelled, Some(CancelledBy::Parent) | None) => true,
             (State::Pending | State::Running | State::Waiting | State::Succeeded, _) => false,

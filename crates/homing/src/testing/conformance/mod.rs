@@ -301,7 +301,9 @@ macro_rules! __conformance {
                     g12_what_the_store_cannot_hold_fails_its_task;
                 replays: g10_a_replay_is_compared_with_the_whole_record,
                     g07_handles_and_join_next_share_the_ends,
-                    g09_the_closing_join_knows_what_was_given, policies_take_any_number;
+                    g09_the_closing_join_knows_what_was_given, policies_take_any_number,
+                    g07_a_set_is_waited_for_in_one_branch,
+                    job_retry_leaves_what_the_body_knew_as_aborted;
                 people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,

@@ -8,10 +8,12 @@ use super::family::Told;
 use super::plan::Wait;
 use crate::error::JoinError;
 use crate::handle::Joined;
-use crate::join_set::{JoinAll, JoinNext, JoinSettled, JoinSome};
+use crate::id::JobId;
+use crate::job_wait::JobEnd;
+use crate::join_set::{JoinAll, JoinNext, JoinNextWithId, JoinSettled, JoinSome};
 use crate::verbs::{Signal, Sleep};
 use crate::waiting::{Arm, Selectable, Waiting, Winner};
-use crate::{JoinSet, Misuse};
+use crate::{JoinSet, Misuse, TaskId};
 
 /// A wait, and the set or handle it is about.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,7 @@ pub(super) struct Target {
     pub(super) wait: Wait,
     pub(super) set: Option<usize>,
     pub(super) handle: Option<usize>,
+    pub(super) job: Option<JobId>,
 }
 
 impl Target {
@@ -26,30 +29,33 @@ impl Target {
     pub(super) fn verb(self) -> (&'static str, usize) {
         match self.wait {
             Wait::Handle(_) | Wait::Taken(_) => ("await", 1),
-            Wait::Next(_) => ("join_next", 1),
+            Wait::Next(_) | Wait::NextId(_) => ("join_next", 1),
             Wait::All(_) => ("join_all", 0),
             Wait::Settled(_) => ("join_settled", 0),
             Wait::First(_) => ("join_first", 1),
             Wait::Some(_, count) => ("join_some", count),
             Wait::Signal(_) => ("signal", 0),
             Wait::Sleep(_) => ("sleep", 0),
+            Wait::Job(_) => ("job", 1),
         }
     }
 }
 
-/// What a wait told, and the error if it was one.
-pub(super) type Answered = (Told, Option<JoinError>);
+/// What a wait told, the error if it was one, and the id that it told beside it.
+pub(super) type Answered = (Told, Option<JoinError>, Option<TaskId>);
 
 /// A wait of any kind.
 pub(super) enum Armed<'s> {
     Handle(Waiting<'static, Joined<Out>>),
     Next(Waiting<'s, JoinNext<'s, Out>>),
+    NextId(Waiting<'s, JoinNextWithId<'s, Out>>),
     All(Waiting<'s, JoinAll<'s, Out>>),
     Settled(Waiting<'s, JoinSettled<'s, Out>>),
     First(Waiting<'s, JoinSome<'s, Out, Out>>),
     Some(Waiting<'s, JoinSome<'s, Out, Vec<Out>>>),
     Signal(Waiting<'static, Signal<u64>>),
     Sleep(Waiting<'static, Sleep>),
+    Job(Waiting<'static, JobEnd<Out>>),
 }
 
 impl<'s> Armed<'s> {
@@ -67,12 +73,14 @@ impl<'s> Armed<'s> {
         match Self::two(scope, target, None, timeout).0 {
             Self::Handle(wait) => one(wait.await),
             Self::Next(wait) => next(wait.await),
+            Self::NextId(wait) => next_id(wait.await),
             Self::All(wait) => all(wait.await),
             Self::Settled(wait) => settled(wait.await),
             Self::First(wait) => one(wait.await),
             Self::Some(wait) => all(wait.await),
             Self::Signal(wait) => signal(wait.await),
             Self::Sleep(wait) => slept(wait.await),
+            Self::Job(wait) => one(wait.await),
         }
     }
 
@@ -92,13 +100,13 @@ impl<'s> Armed<'s> {
         let mut sets: Vec<Option<&'s mut JoinSet<Out>>> =
             scope.sets.iter_mut().map(|(set, _)| Some(set)).collect();
         let mut set = |target: Target| target.set.and_then(|set| sets[set].take());
-        let a = Self::new(first.wait, own, set(first), timeout);
-        let b = second.map(|second| Self::new(second.wait, others.flatten(), set(second), None));
+        let a = Self::new(first, own, set(first), timeout);
+        let b = second.map(|second| Self::new(second, others.flatten(), set(second), None));
         (a, b)
     }
 
     fn new(
-        wait: Wait,
+        target: Target,
         handle: Option<Waiting<'static, Joined<Out>>>,
         set: Option<&'s mut JoinSet<Out>>,
         timeout: Option<u64>,
@@ -113,8 +121,10 @@ impl<'s> Armed<'s> {
                 }
             }};
         }
-        match (wait, handle, set) {
+        match (target.wait, handle, set) {
             (_, Some(handle), _) => Self::Handle(timed!(handle)),
+            (Wait::Job(_), ..) if let Some(job) = target.job => Self::Job(timed!(crate::job(job))),
+            (Wait::NextId(_), _, Some(set)) => Self::NextId(timed!(set.join_next_with_id())),
             (Wait::Next(_), _, Some(set)) => Self::Next(timed!(set.join_next())),
             (Wait::All(_), _, Some(set)) => Self::All(timed!(set.join_all())),
             (Wait::Settled(_), _, Some(set)) => Self::Settled(timed!(set.join_settled())),
@@ -133,12 +143,14 @@ impl<'s> Armed<'s> {
         match self {
             Self::Handle(wait) => wait,
             Self::Next(wait) => wait,
+            Self::NextId(wait) => wait,
             Self::All(wait) => wait,
             Self::Settled(wait) => wait,
             Self::First(wait) => wait,
             Self::Some(wait) => wait,
             Self::Signal(wait) => wait,
             Self::Sleep(wait) => wait,
+            Self::Job(wait) => wait,
         }
     }
 
@@ -147,51 +159,60 @@ impl<'s> Armed<'s> {
         match self {
             Self::Handle(wait) => one(winner.settle(wait).await),
             Self::Next(wait) => next(winner.settle(wait).await),
+            Self::NextId(wait) => next_id(winner.settle(wait).await),
             Self::All(wait) => all(winner.settle(wait).await),
             Self::Settled(wait) => settled(winner.settle(wait).await),
             Self::First(wait) => one(winner.settle(wait).await),
             Self::Some(wait) => all(winner.settle(wait).await),
             Self::Signal(wait) => signal(winner.settle(wait).await),
             Self::Sleep(wait) => slept(winner.settle(wait).await),
+            Self::Job(wait) => one(winner.settle(wait).await),
         }
     }
 }
 
 fn one(result: Result<Out, JoinError>) -> Answered {
-    (Told::of(&result), result.err())
+    (Told::of(&result), result.err(), None)
 }
 
 fn next(result: Option<Result<Out, JoinError>>) -> Answered {
-    result.map_or((Told::Nothing, None), one)
+    result.map_or((Told::Nothing, None, None), one)
+}
+
+fn next_id(result: Option<Result<(TaskId, Out), JoinError>>) -> Answered {
+    match result {
+        Some(Ok((id, out))) => (Told::of(&Ok(out)), None, Some(id)),
+        other => next(other.map(|result| result.map(|(_, out)| out))),
+    }
 }
 
 fn all(result: Result<Vec<Out>, JoinError>) -> Answered {
     match result {
         Ok(all) => {
             let all = all.into_iter().map(|out| Told::Value(out.task, out.token));
-            (Told::Many(all.collect()), None)
+            (Told::Many(all.collect()), None, None)
         }
-        Err(error) => (Told::error(&error), Some(error)),
+        Err(error) => (Told::error(&error), Some(error), None),
     }
 }
 
 fn settled(result: Result<Vec<Result<Out, JoinError>>, JoinError>) -> Answered {
     match result {
-        Ok(all) => (Told::Many(all.iter().map(Told::of).collect()), None),
-        Err(error) => (Told::error(&error), Some(error)),
+        Ok(all) => (Told::Many(all.iter().map(Told::of).collect()), None, None),
+        Err(error) => (Told::error(&error), Some(error), None),
     }
 }
 
 fn signal(result: Result<u64, JoinError>) -> Answered {
     match result {
-        Ok(value) => (Told::Signal(value), None),
-        Err(error) => (Told::error(&error), Some(error)),
+        Ok(value) => (Told::Signal(value), None, None),
+        Err(error) => (Told::error(&error), Some(error), None),
     }
 }
 
 fn slept(result: Result<(), Misuse>) -> Answered {
     match result {
-        Ok(()) => (Told::Slept, None),
-        Err(misuse) => (Told::Strange(misuse.to_string()), None),
+        Ok(()) => (Told::Slept, None, None),
+        Err(misuse) => (Told::Strange(misuse.to_string()), None, None),
     }
 }

@@ -3,7 +3,7 @@
 //! It keeps a naive model of each set beside the set itself and holds every answer against it. It decides
 //! nothing by chance: all runs of one body do the same, given the same answers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::line::{Gate, Line, PANIC};
 use super::plan::{Failing, Program, Statement};
 use super::{Out, sim};
 use crate::waiting::Boxed;
-use crate::{Error, JoinHandle, JoinSet, Result, TaskId};
+use crate::{Error, JobId, JoinHandle, JoinSet, Result, TaskId};
 
 /// Where a body runs: its worker's line to the store, and the ledger of all.
 #[derive(Debug, Clone)]
@@ -35,6 +35,7 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
         task,
         number,
         sum: AtomicU64::new(0),
+        wrong: AtomicBool::new(false),
         open: Mutex::default(),
         lines: Mutex::default(),
     };
@@ -51,7 +52,9 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
             let open = take(&run.open);
             let lines =
                 std::mem::take(&mut *run.lines.lock().unwrap_or_else(PoisonError::into_inner));
-            ledger.book().returned.entry(task).or_default().push(Returned { token, open, lines });
+            let wrong = run.wrong.load(Ordering::SeqCst);
+            let returned = Returned { token, open, lines, wrong };
+            ledger.book().returned.entry(task).or_default().push(returned);
             ledger.note(|| format!("run {number} of {task} returns {token}"));
             Ok(Out { task, token, sum: run.sum.load(Ordering::SeqCst) })
         }
@@ -59,6 +62,8 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
             ledger.note(|| format!("run {number} of {task} fails: {error}"));
             if last {
                 ledger.book().failed.insert(task, error.to_string());
+            } else {
+                ledger.strikes(task);
             }
             Err(error)
         }
@@ -69,9 +74,11 @@ pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
 pub(super) struct Run {
     pub(super) site: Site,
     pub(super) task: TaskId,
-    number: u64,
+    pub(super) number: u64,
     /// Of all that it saw: the same in every run.
     sum: AtomicU64,
+    /// It has left out a child that the store has.
+    pub(super) wrong: AtomicBool,
     open: Mutex<Vec<Family>>,
     lines: Mutex<Vec<String>>,
 }
@@ -88,12 +95,15 @@ pub(super) struct Scope<'r> {
     pub(super) families: Vec<Family>,
     pub(super) sets: Vec<(JoinSet<Out>, usize)>,
     pub(super) handles: Vec<(Option<JoinHandle<Out>>, usize, TaskId)>,
+    /// Jobs it has detached.
+    pub(super) jobs: Vec<JobId>,
 }
 
 impl<'r> Scope<'r> {
     fn new(run: &'r Run, prefix: String, main: bool) -> Self {
         let families = vec![Family::default()];
-        Self { run, prefix, main, families, sets: Vec::new(), handles: Vec::new() }
+        let (sets, handles, jobs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { run, prefix, main, families, sets, handles, jobs }
     }
 
     pub(super) fn ledger(&self) -> &'r Ledger {
@@ -116,7 +126,10 @@ impl<'r> Scope<'r> {
         }
         self.run.sum.fetch_add(hash, Ordering::SeqCst);
         self.ledger().note(|| format!("run {} sees {} at {}", self.run.number, what, spot.1));
-        self.ledger().saw_answer(spot, what);
+        // What a run sees after it has gone another way is compared with nothing.
+        if !self.run.wrong.load(Ordering::SeqCst) {
+            self.ledger().saw_answer(spot, what);
+        }
     }
 
     fn all<'a>(&'a mut self, body: &'a [Statement]) -> Boxed<'a, Result<(), Stopped>> {
@@ -150,7 +163,13 @@ impl<'r> Scope<'r> {
                 self.sets.push((set.policy(*policy), self.families.len()));
                 self.families.push(Family::new(*policy));
             }
-            Statement::Spawn { set, at, child } => self.spawn(*set, *at, child, &spot).await?,
+            Statement::Spawn { set, at, limits, child } => {
+                self.spawn(*set, (*at, *limits), child, &spot).await?;
+            }
+            Statement::Fewer { set, child } => self.fewer(*set, child, &spot).await?,
+            Statement::Canvas { set, shape, calls } => {
+                self.canvas(*set, *shape, calls, &spot).await?;
+            }
             Statement::Wait(wait, ending) => {
                 if let Some(target) = self.target(*wait) {
                     self.wait(target, *ending, spot).await?;
@@ -185,6 +204,9 @@ impl<'r> Scope<'r> {
     async fn plain(&mut self, statement: &Statement, spot: Spot) -> Result<(), Stopped> {
         match statement {
             Statement::Step { fails, takes } => self.step(*fails, *takes, &spot).await?,
+            Statement::Replace(child) => self.replace(child, &spot).await?,
+            Statement::Tell(n) => self.tell(*n, &spot).await?,
+            Statement::Overdue(takes) => self.overdue(*takes, &spot).await?,
             Statement::Blocking => self.blocking(&spot).await?,
             Statement::Transaction => self.transaction(&spot).await?,
             Statement::Now => {
@@ -201,6 +223,7 @@ impl<'r> Scope<'r> {
                 if key.is_none() && before != job {
                     self.ledger().fault(format!("{spot:?} detached {before} and {job}"));
                 }
+                self.jobs.push(job);
             }
             Statement::Log => {
                 let line = format!("{} at {}", self.run.task, spot.1);
@@ -225,34 +248,11 @@ impl<'r> Scope<'r> {
                 Err((Error::msg("try again later").retry_after(Duration::from_millis(70)), false))
             }
             // As `panic!`, but without a word on standard error for each of thousands.
-            Failing::Panic => std::panic::resume_unwind(Box::new(PANIC)),
-        }
-    }
-
-    async fn spawn(
-        &mut self,
-        set: Option<usize>,
-        at: bool,
-        child: &Program,
-        spot: &Spot,
-    ) -> Result<(), Stopped> {
-        let mut call = sim(child.clone());
-        if at {
-            call = call.at(spot.1.clone());
-        }
-        let set = set.filter(|_| !self.sets.is_empty()).map(|n| n % self.sets.len());
-        let (handle, family) = match set {
-            Some(n) => {
-                let (set, family) = &mut self.sets[n];
-                (set.spawn(call).await.map_err(misuse)?, *family)
+            Failing::Panic => {
+                self.ledger().strikes(self.run.task);
+                std::panic::resume_unwind(Box::new(PANIC))
             }
-            None => (crate::spawn(call).await.map_err(misuse)?, 0),
-        };
-        let child = handle.id();
-        self.saw(spot, &format!("the child {child}"));
-        self.families[family].children.push(child);
-        self.handles.push((Some(handle), family, child));
-        Ok(())
+        }
     }
 
     async fn step(&self, fails: u32, takes: u64, spot: &Spot) -> Result<(), Stopped> {
@@ -303,7 +303,7 @@ impl<'r> Scope<'r> {
         self.step(0, 0, spot).await
     }
 
-    fn saw_step(&self, spot: &Spot, token: u64) {
+    pub(super) fn saw_step(&self, spot: &Spot, token: u64) {
         self.ledger().saw_step(spot, token);
         self.saw(spot, &format!("the step's {token}"));
     }
@@ -351,23 +351,23 @@ impl TimeStandsStill {
     }
 }
 
-fn misuse(misuse: crate::Misuse) -> Stopped {
+pub(super) fn misuse(misuse: crate::Misuse) -> Stopped {
     (misuse.into(), true)
 }
 
-fn pick<T>(of: &[T], n: usize) -> Option<&T> {
+pub(super) fn pick<T>(of: &[T], n: usize) -> Option<&T> {
     (!of.is_empty()).then(|| &of[n % of.len()])
 }
 
 /// Stands still while the worker is frozen.
-async fn gate(site: &Site) {
+pub(super) async fn gate(site: &Site) {
     let mut gate = site.line.gate.subscribe();
     // The line lives as long as its worker's bodies.
     let _ = gate.wait_for(|gate| *gate != Gate::Frozen).await;
 }
 
 /// A step's work runs: never under the task's own claim once its result was seen.
-fn ran(site: &Site, number: u64, spot: &Spot) {
+pub(super) fn ran(site: &Site, number: u64, spot: &Spot) {
     site.ledger.note(|| format!("run {number} runs the step {}", spot.1));
     if site.ledger.was_seen(spot) && site.line.holds(spot.0) {
         site.ledger.fault(format!(

@@ -84,6 +84,30 @@ impl Told {
         }
     }
 
+    /// The same, its tasks by other ids.
+    pub(super) fn renamed(self, name: &impl Fn(TaskId) -> TaskId) -> Self {
+        match self {
+            Self::Value(child, token) => Self::Value(name(child), token),
+            Self::Failed(child) => Self::Failed(name(child)),
+            Self::Aborted(child) => Self::Aborted(name(child)),
+            Self::Many(all) => Self::Many(all.into_iter().map(|one| one.renamed(name)).collect()),
+            Self::Nothing
+            | Self::TimedOut
+            | Self::TooFew
+            | Self::Slept
+            | Self::Signal(_)
+            | Self::Strange(_) => self,
+        }
+    }
+
+    /// Every child in it.
+    pub(super) fn children(&self) -> Vec<TaskId> {
+        match self {
+            Self::Many(all) => all.iter().flat_map(Self::children).collect(),
+            one => one.child().into_iter().collect(),
+        }
+    }
+
     /// Every value in it.
     pub(super) fn values(&self) -> Vec<(TaskId, u64)> {
         match self {

@@ -8,11 +8,24 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Family, Told};
+use super::plan::Limits;
 use crate::clock::{Clock, Time};
 use crate::id::{JobId, TaskId};
 
 /// Lines of the trace that are kept.
 const TRACE: usize = 300;
+
+/// Above every value that the world sends.
+const SAID: u64 = 1 << 32;
+
+/// What has become of a task by a retry of its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stays as it had ended: with a value, or as a loss that was borne before.
+    Ended,
+    Open,
+    Gone,
+}
 
 /// A place in a task's body.
 pub(super) type Spot = (TaskId, String);
@@ -36,6 +49,8 @@ pub(super) struct Returned {
     pub(super) open: Vec<Family>,
     /// Lines the run said.
     pub(super) lines: Vec<String>,
+    /// The run had left out a child that the store has.
+    pub(super) wrong: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +75,23 @@ pub(super) struct Book {
     /// Signals that somebody waits for, and those that were sent.
     pub(super) wanted: BTreeSet<(TaskId, u8)>,
     pub(super) signals: BTreeMap<u64, Spot>,
-    /// Jobs that a worker spoke of.
-    pub(super) jobs: BTreeSet<JobId>,
+    /// What parents have sent to their children, and which of all signals' values were ever told.
+    pub(super) said: BTreeMap<Spot, (TaskId, u64)>,
+    pub(super) heard: BTreeSet<u64>,
+    /// What calls said of time and retries, and how often bodies have failed so far, but not for good.
+    pub(super) limits: BTreeMap<TaskId, Limits>,
+    pub(super) strikes: BTreeMap<TaskId, u32>,
+    /// Children that are combinators, those with something that follows by their labels, and the jobs that
+    /// have followed a success or a failure.
+    pub(super) canvas: BTreeSet<TaskId>,
+    pub(super) links: BTreeMap<String, TaskId>,
+    pub(super) went: BTreeMap<String, BTreeSet<TaskId>>,
+    pub(super) fell: BTreeMap<String, BTreeSet<TaskId>>,
+    /// Children that only the first run spawns, and tasks that have left one out which the store has.
+    pub(super) left_out: BTreeMap<Spot, TaskId>,
+    pub(super) drifting: BTreeSet<TaskId>,
+    /// Jobs that were retried.
+    pub(super) retried: BTreeSet<JobId>,
     pub(super) detached: BTreeMap<Spot, JobId>,
     /// Tasks of which the store refused a unit as unfit.
     pub(super) unfit: BTreeSet<TaskId>,
@@ -143,6 +173,42 @@ impl Ledger {
         }
     }
 
+    /// A body has failed, but not for good.
+    pub(super) fn strikes(&self, task: TaskId) {
+        *self.book().strikes.entry(task).or_default() += 1;
+    }
+
+    /// The value that a parent sends to a child at a place: the same in every run.
+    pub(super) fn says(&self, spot: &Spot, child: TaskId) -> u64 {
+        let fresh = (child, SAID + self.token());
+        self.book().said.entry(spot.clone()).or_insert(fresh).1
+    }
+
+    /// A job is open again. What its tasks saw that are not done is forgotten, because a part of it was taken
+    /// back; what those are that are gone, too.
+    pub(super) fn reopened(&self, job: JobId, fate: impl Fn(TaskId) -> Fate) {
+        let mut book = self.book();
+        book.retried.insert(job);
+        let fates: BTreeMap<TaskId, Fate> = book
+            .begun
+            .iter()
+            .filter(|task| task.job == job)
+            .map(|task| (*task, fate(*task)))
+            .collect();
+        let is = |task: &TaskId, wanted| fates.get(task) == Some(&wanted);
+        let undone = |task: &TaskId| is(task, Fate::Open) || is(task, Fate::Gone);
+        book.begun.retain(|task| !is(task, Fate::Gone));
+        book.values.retain(|task, _| !undone(task));
+        book.seen.retain(|spot, _| !undone(&spot.0));
+        book.answers.retain(|spot, _| !undone(&spot.0));
+        book.observations.retain(|spot, _| !undone(&spot.0));
+        book.detached.retain(|spot, _| !undone(&spot.0));
+        book.signals.retain(|_, spot| !undone(&spot.0));
+        // A value that was recorded stays: the body does not run again, its closing join does.
+        book.returned.retain(|task, _| !is(task, Fate::Gone));
+        book.failed.retain(|task, _| !undone(task));
+    }
+
     /// A wait was answered: alike in every run.
     pub(super) fn saw_answer(&self, spot: &Spot, answer: &str) {
         let before =
@@ -170,6 +236,7 @@ impl Ledger {
 
     /// A signal's value answered a wait: one wait only.
     pub(super) fn saw_signal(&self, spot: &Spot, value: u64) {
+        self.book().heard.insert(value);
         let before = self.book().signals.entry(value).or_insert_with(|| spot.clone()).clone();
         if before != *spot {
             self.fault(format!("the signal {value} answered {before:?} and {spot:?}"));

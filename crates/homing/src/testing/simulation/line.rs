@@ -138,6 +138,16 @@ impl Line {
         view.is_some_and(|view| view.worker.is_some() && view.worker == own)
     }
 
+    /// Whether the store has a task.
+    pub(super) fn knows(&self, task: TaskId) -> bool {
+        now(self.inner.task(task)).ok().flatten().is_some()
+    }
+
+    /// A task's parent.
+    pub(super) fn parent(&self, task: TaskId) -> Option<TaskId> {
+        now(self.inner.task(task)).ok().flatten()?.parent
+    }
+
     /// Throws the dice: true so many times of a thousand, and never once it is calm.
     fn happens(&self, rate: u64) -> bool {
         rate > 0 && !self.calm.load(Ordering::SeqCst) && self.state().random.below(1_000) < rate
@@ -256,22 +266,28 @@ impl Line {
         decided
     }
 
-    /// Looks at what a worker says: a body of a simulation never drifts.
+    /// Looks at what a worker says: a body of a simulation drifts only where its program makes it.
     fn look(&self, unit: &Unit) {
         self.ledger.note(|| {
             let names: Vec<String> = unit.events.iter().map(name).collect();
             format!("{} says {} of {}", unit.token.worker, names.join(", "), unit.task)
         });
         for event in &unit.events {
-            if let Event::Detach(job) = event {
-                self.ledger.book().jobs.insert(job.id);
-            }
             let strange = match event {
-                Event::Stall { reason, .. } => !reason.contains(MADE_UP),
+                Event::Stall { reason, .. } => {
+                    let drifts = self.ledger.book().drifting.contains(&unit.task);
+                    !reason.contains(MADE_UP) && !drifts
+                }
                 Event::Retry { failure, .. } | Event::End(End::Failed { failure, .. }) => {
                     match failure.reason {
                         Reason::Error => false,
+                        // A combinator passes on what was below it.
+                        _ if failure.id != unit.task => false,
                         Reason::Panic => failure.message != PANIC,
+                        Reason::Timeout => {
+                            let limits = self.ledger.book().limits.get(&unit.task).copied();
+                            limits.is_none_or(|limits| limits.timeout.is_none())
+                        }
                         _ => true,
                     }
                 }

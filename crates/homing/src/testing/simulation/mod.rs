@@ -2,7 +2,7 @@
 //! jumps, over a store that by seed refuses, delays, loses and lies.
 //!
 //! `plan` is what a case says, `generate` makes one from a seed, `body` and `waits` do what a program says
-//! with the verbs a user has, `family` is the naive model it holds them against. `line` stands between each
+//! with the verbs a user has (`verbs`: those beside waits), `family` is the naive model it holds them against. `line` stands between each
 //! worker and the store, `world` kills, freezes and replaces workers. `ledger` keeps what bodies saw
 //! outside the store, `verdict` judges it at the end, and `shrink` makes a failing case small.
 //!
@@ -17,7 +17,7 @@ use crate::clock::{Clock, SimulatedClock};
 use crate::id::TaskId;
 use crate::store::Store;
 use crate::waiting::Boxed;
-use crate::{OpenError, Result, State, task};
+use crate::{Failure, OpenError, Result, State, task};
 
 mod arm;
 mod body;
@@ -27,6 +27,7 @@ mod ledger;
 mod line;
 mod plan;
 mod shrink;
+mod verbs;
 mod verdict;
 mod waits;
 mod world;
@@ -46,10 +47,42 @@ pub struct Out {
     sum: u64,
 }
 
-/// The one kind there is.
+/// The kind of nearly all tasks.
 #[task(kind = "sim", retries = 1_000, backoff = "50ms")]
 async fn sim(program: Program, State(site): State<Site>) -> Result<Out> {
     body::run(&program, site).await
+}
+
+/// What follows another in a chain.
+#[task(kind = "sim_after", retries = 1_000, backoff = "50ms")]
+async fn after(before: Out, program: Program, State(site): State<Site>) -> Result<Out> {
+    site.ledger.saw_value(before.task, before.token);
+    body::run(&program, site).await
+}
+
+/// What follows a group.
+#[task(kind = "sim_total", retries = 1_000, backoff = "50ms")]
+async fn total(of: Vec<Out>, program: Program, State(site): State<Site>) -> Result<Out> {
+    for out in of {
+        site.ledger.saw_value(out.task, out.token);
+    }
+    body::run(&program, site).await
+}
+
+/// What follows a success.
+#[task(kind = "sim_went", retries = 1_000, backoff = "50ms")]
+async fn went(out: Out, label: String, State(site): State<Site>) -> Result<()> {
+    site.ledger.saw_value(out.task, out.token);
+    site.ledger.book().went.entry(label).or_default().insert(crate::id());
+    Ok(())
+}
+
+/// What follows a failure.
+#[task(kind = "sim_fell", retries = 1_000, backoff = "50ms")]
+async fn fell(failure: Failure, label: String, State(site): State<Site>) -> Result<()> {
+    site.ledger.note(|| format!("what follows {label} is told: {failure}"));
+    site.ledger.book().fell.entry(label).or_default().insert(crate::id());
+    Ok(())
 }
 
 /// Opens fresh stores.

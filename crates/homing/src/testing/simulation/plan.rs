@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::FailurePolicy;
 
+/// Longer than every other pause of a program, in milliseconds.
+pub(super) const LONGEST: u64 = 3_000;
+
 /// The body of one task.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Program {
@@ -32,9 +35,33 @@ pub(super) enum Statement {
         set: Option<usize>,
         /// Whether it has a place of its own.
         at: bool,
+        /// What its call says of time and retries.
+        limits: Limits,
         /// What it does.
         child: Program,
     },
+    /// Spawns a child in the first run only: a body that drifts.
+    Fewer {
+        /// Into which set.
+        set: usize,
+        /// What it does.
+        child: Program,
+    },
+    /// Spawns a combinator of calls.
+    Canvas {
+        /// Into which set; none is `homing::spawn`.
+        set: Option<usize>,
+        /// Which combinator.
+        shape: Shape,
+        /// What its calls do; it has at least one.
+        calls: Vec<Program>,
+    },
+    /// `homing::replace`: a child whose value or failure is passed on.
+    Replace(Program),
+    /// Sends the child of a handle the signal that only parents send.
+    Tell(usize),
+    /// A step that minds its soft timeout, for so many milliseconds.
+    Overdue(u64),
     /// Waits for one thing.
     Wait(Wait, Ending),
     /// Waits for the first of two things.
@@ -80,6 +107,36 @@ pub(super) enum Statement {
     },
 }
 
+/// What a call says of time and retries: milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Limits {
+    /// The longest life.
+    pub(super) deadline: Option<u64>,
+    /// The longest time until it starts.
+    pub(super) expires: Option<u64>,
+    /// The longest stretch. Only together with few retries, or it would go on for ever.
+    pub(super) timeout: Option<u64>,
+    /// After how much of a stretch the body is told.
+    pub(super) soft_timeout: Option<u64>,
+    /// Retries in a row.
+    pub(super) retries: Option<u32>,
+    /// Its priority.
+    pub(super) priority: Option<i16>,
+}
+
+/// A combinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Shape {
+    /// One call after the other, each given the value before.
+    Chain,
+    /// A group, and a call that is given its values.
+    Chord,
+    /// The same as a chain of a group and a call.
+    Group,
+    /// A call with what follows its success and its failure.
+    Link,
+}
+
 /// How a body fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Failing {
@@ -102,6 +159,8 @@ pub(super) enum Wait {
     Taken(usize),
     /// `join_next`.
     Next(usize),
+    /// `join_next_with_id`.
+    NextId(usize),
     /// `join_all`.
     All(usize),
     /// `join_settled`.
@@ -114,6 +173,8 @@ pub(super) enum Wait {
     Signal(u8),
     /// A sleep of so many milliseconds.
     Sleep(u64),
+    /// The end of a job that the body has detached.
+    Job(usize),
 }
 
 /// How a wait may end beside its answer.
@@ -136,6 +197,8 @@ pub(super) struct Case {
     pub(super) workers: Vec<Crew>,
     /// What happens to workers and jobs, one after the other.
     pub(super) script: Vec<Incident>,
+    /// What happens after the jobs that fell have been retried; none: they are not.
+    pub(super) again: Option<Vec<Incident>>,
     /// What the store does to the workers' verbs.
     pub(super) faults: Faults,
 }

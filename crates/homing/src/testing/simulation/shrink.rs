@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Opener;
 use super::ledger::Ledger;
-use super::plan::{Case, Faults, Program, Statement};
+use super::plan::{Case, Ending, Faults, Limits, Program, Statement};
 
 /// Runs that are spent on one case.
 const RUNS: usize = 600;
@@ -57,6 +57,14 @@ fn candidates(case: &Case) -> Vec<Case> {
             case.script.remove(n);
         }));
     }
+    if let Some(again) = &case.again {
+        all.push(without(case, |case| case.again = None));
+        for n in 0..again.len() {
+            all.push(without(case, |case| {
+                case.again.as_mut().map(|again| again.remove(n));
+            }));
+        }
+    }
     if case.faults != Faults::default() {
         all.push(without(case, |case| case.faults = Faults::default()));
     }
@@ -106,39 +114,58 @@ fn programs(program: &Program) -> Vec<Program> {
     all
 }
 
+/// Every list of programs that is this one without one, or with a smaller one. One is left.
+fn calls_less(calls: &[Program]) -> Vec<Vec<Program>> {
+    let mut all = Vec::new();
+    for (n, call) in calls.iter().enumerate() {
+        if calls.len() > 1 {
+            let mut fewer = calls.to_vec();
+            fewer.remove(n);
+            all.push(fewer);
+        }
+        for smaller in programs(call) {
+            let mut less = calls.to_vec();
+            less[n] = smaller;
+            all.push(less);
+        }
+    }
+    all
+}
+
 fn statements(statement: &Statement) -> Vec<Statement> {
     match statement {
-        Statement::Spawn { set, at, child } => {
-            let spawn = |at, child| Statement::Spawn { set: *set, at, child };
+        Statement::Spawn { set, at, limits, child } => {
+            let spawn = |at, limits, child| Statement::Spawn { set: *set, at, limits, child };
             let mut all: Vec<_> =
-                programs(child).into_iter().map(|child| spawn(*at, child)).collect();
+                programs(child).into_iter().map(|child| spawn(*at, *limits, child)).collect();
             if *at {
-                all.push(spawn(false, child.clone()));
+                all.push(spawn(false, *limits, child.clone()));
+            }
+            if *limits != Limits::default() {
+                all.push(spawn(*at, Limits::default(), child.clone()));
             }
             all
         }
+        Statement::Fewer { set, child } => {
+            let fewer = |child| Statement::Fewer { set: *set, child };
+            programs(child).into_iter().map(fewer).collect()
+        }
+        Statement::Canvas { set, shape, calls } => {
+            let less = calls_less(calls).into_iter();
+            less.map(|calls| Statement::Canvas { set: *set, shape: *shape, calls }).collect()
+        }
+        Statement::Replace(child) => programs(child).into_iter().map(Statement::Replace).collect(),
         Statement::Detach { key, child } => {
             let detach = |child| Statement::Detach { key: *key, child };
             programs(child).into_iter().map(detach).collect()
         }
         Statement::Branches(branches) => {
-            let mut all = Vec::new();
-            for (n, branch) in branches.iter().enumerate() {
-                let mut fewer = branches.clone();
-                fewer.remove(n);
-                all.push(Statement::Branches(fewer));
-                for smaller in programs(branch) {
-                    let mut less = branches.clone();
-                    less[n] = smaller;
-                    all.push(Statement::Branches(less));
-                }
-            }
-            all
+            calls_less(branches).into_iter().map(Statement::Branches).collect()
         }
         Statement::Wait(wait, ending) => {
             let mut all = Vec::new();
             if ending.timeout.is_some() {
-                all.push(Statement::Wait(*wait, super::plan::Ending { timeout: None, ..*ending }));
+                all.push(Statement::Wait(*wait, Ending { timeout: None, ..*ending }));
             }
             all
         }

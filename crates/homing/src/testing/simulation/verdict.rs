@@ -3,16 +3,18 @@
 //! Everything has ended, so every child's end, its order and its value are known for good. From these
 //! the model tells what each wait had to answer, and how each task had to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Out;
 use super::family::{Family, Told};
 use super::ledger::{Book, Ledger, Observation, Returned, Spot};
 use super::line::now;
-use crate::TaskState;
+use crate::clock::Time;
+use crate::error::{Failure, Reason};
 use crate::id::{JobId, TaskId};
 use crate::join_set::FailurePolicy;
 use crate::store::{CancelledBy, Store};
+use crate::{TaskState, TaskView};
 
 /// How a task ended.
 #[derive(Debug, Clone)]
@@ -55,6 +57,9 @@ pub(super) fn judge(store: &dyn Store, ledger: &Ledger) {
                 seen.verb, seen.told, seen.family
             ));
         }
+    }
+    if let Err(text) = ends.links(&ledger.book()) {
+        ledger.fault(text);
     }
     let begun = ledger.book().begun.clone();
     for task in &begun {
@@ -102,7 +107,9 @@ impl Ends<'_> {
         }
         let value: Option<Out> =
             view.value.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let token = value.filter(|out| out.task == task).map(|out| out.token);
+        // A combinator's value is that of a task below it.
+        let own = |out: &Out| out.task == task || is_combinator(&view);
+        let token = value.filter(own).map(|out| out.token);
         if token.is_some() != (view.state == TaskState::Succeeded) {
             return Err(format!("{task} is {} with the value {:?}", view.state, view.value));
         }
@@ -155,7 +162,7 @@ impl Ends<'_> {
     fn observation(&mut self, seen: &Observation) -> Judged {
         let family = &seen.family;
         match seen.verb {
-            "await" => {
+            "await" | "job" => {
                 let child = seen.child.ok_or("a handle without a child")?;
                 same(&self.of(child)?.told(child), &seen.told)
             }
@@ -224,6 +231,9 @@ impl Ends<'_> {
             TaskState::Succeeded => {
                 let run = returned.into_iter().flatten().find(|run| Some(run.token) == end.token);
                 let run = run.ok_or(format!("its value {:?} was returned by no run", end.token))?;
+                if run.wrong {
+                    return Err("it succeeded though it has left out a child".to_owned());
+                }
                 if book.failed.contains_key(&task) {
                     return Err(format!("it succeeded though {:?}", book.failed.get(&task)));
                 }
@@ -237,12 +247,18 @@ impl Ends<'_> {
             }
             TaskState::Failed => {
                 for run in returned.into_iter().flatten() {
-                    if self.broken(run)?.is_some() {
+                    // Children of a run whose last words were refused never were.
+                    if matches!(self.broken(run), Ok(Some(_))) {
                         return Ok(());
                     }
                 }
                 let view = now(self.store.task(task)).ok().flatten();
-                Err(format!("it failed for no reason: {:?}", view.and_then(|view| view.failure)))
+                let view = view.ok_or("it is not in the store")?;
+                let failure = view.failure.clone().ok_or("it failed without a failure")?;
+                if is_due(task, &view, &failure, book) {
+                    return Ok(());
+                }
+                Err(format!("it failed for no reason: {failure:?}"))
             }
             _ => self.cancelled(task, &end, book),
         }
@@ -252,13 +268,42 @@ impl Ends<'_> {
         let parent = end.parent.map(|parent| self.of(parent)).transpose()?;
         let right = match end.by {
             Some(CancelledBy::Abort) => book.aborted.contains(&task),
-            Some(CancelledBy::Policy) => book.given_up.contains(&task),
+            Some(CancelledBy::Policy) => {
+                book.given_up.contains(&task) || self.is_below_combinator(end)
+            }
             Some(CancelledBy::Parent) => {
                 parent.is_some_and(|parent| parent.state != TaskState::Succeeded)
             }
             Some(CancelledBy::User) | None => book.cancelled.contains(&task),
         };
         if right { Ok(()) } else { Err(format!("it was cancelled by {:?}, for no reason", end.by)) }
+    }
+
+    /// Whether its parent is a combinator, which gives up the rest of a group by itself.
+    fn is_below_combinator(&self, end: &Ended) -> bool {
+        let view = end.parent.and_then(|parent| now(self.store.task(parent)).ok().flatten());
+        view.is_some_and(|view| is_combinator(&view))
+    }
+
+    /// Each call with something that follows it is followed by one job, that of its end. A retry of the job
+    /// leaves what has followed before.
+    fn links(&mut self, book: &Book) -> Judged {
+        for (label, link) in &book.links {
+            // Its unit may have been refused, and a retry may have taken it away.
+            if !now(self.store.task(*link)).is_ok_and(|view| view.is_some()) {
+                continue;
+            }
+            let count = |of: &BTreeMap<String, _>| of.get(label).map_or(0, BTreeSet::len);
+            let (went, fell) = (count(&book.went), count(&book.fell));
+            let succeeded = self.of(*link)?.state == TaskState::Succeeded;
+            let exact = (went, fell) == (usize::from(succeeded), usize::from(!succeeded));
+            let enough = if succeeded { went >= 1 } else { fell >= 1 };
+            if !(exact || enough && book.retried.contains(&link.job)) {
+                let text = "success and failure were followed";
+                return Err(format!("{label}, succeeded {succeeded}: {text} {went} and {fell}"));
+            }
+        }
+        Ok(())
     }
 
     /// The child whose loss a set left open does not bear.
@@ -282,6 +327,30 @@ impl Ends<'_> {
         let log = now(self.store.log(task.job, 0, 10_000)).map_err(|error| error.to_string())?;
         let missing = run.lines.iter().find(|line| !log.iter().any(|own| own.message == **line));
         missing.map_or(Ok(()), |line| Err(format!("the line `{line}` is not in the log")))
+    }
+}
+
+fn is_combinator(view: &TaskView) -> bool {
+    view.kind.starts_with("homing.")
+}
+
+/// Whether a task's time was up, or its retries.
+fn is_due(task: TaskId, view: &TaskView, failure: &Failure, book: &Book) -> bool {
+    let limits = book.limits.get(&task).copied().unwrap_or_default();
+    let ended = view.ended.unwrap_or(view.created);
+    let past = |end: Option<Time>| end.is_some_and(|end| ended >= end);
+    let strikes = book.strikes.get(&task).copied().unwrap_or(0);
+    match failure.reason {
+        Reason::Deadline => limits.deadline.is_some() && past(view.deadline),
+        Reason::Expired => {
+            limits.expires.is_some() && past(view.expires) && !book.begun.contains(&task)
+        }
+        Reason::Timeout => limits.timeout.is_some(),
+        // Its stretches that were too long are failures that no body has told of.
+        Reason::Error | Reason::Panic => limits
+            .retries
+            .is_some_and(|retries| strikes > retries || (limits.timeout.is_some() && strikes > 0)),
+        _ => false,
     }
 }
 

@@ -1,13 +1,15 @@
 //! The waits of a program: what each is about, what it told, and what the model says of that.
 
+use std::sync::atomic::Ordering;
+
 use super::arm::{Armed, Target};
-use super::body::{Scope, Stopped};
+use super::body::{Scope, Stopped, pick};
 use super::family::{Family, Told};
 use super::ledger::{Observation, Spot};
 use super::plan::{Ending, Wait};
-use crate::Result;
 use crate::error::JoinError;
 use crate::waiting::race;
+use crate::{JobId, Result, TaskId};
 
 impl Scope<'_> {
     /// What a wait is about, if there is such a thing.
@@ -19,12 +21,19 @@ impl Scope<'_> {
         };
         Some(match wait {
             Wait::Handle(n) | Wait::Taken(n) => {
-                Target { wait, set: None, handle: Some(handle(n)?) }
+                Target { wait, set: None, handle: Some(handle(n)?), job: None }
             }
-            Wait::Next(n) | Wait::All(n) | Wait::Settled(n) | Wait::First(n) | Wait::Some(n, _) => {
-                Target { wait, set: Some(set(n)?), handle: None }
+            Wait::Job(n) => {
+                let job = *pick(&self.jobs, n)?;
+                Target { wait, set: None, handle: None, job: Some(job) }
             }
-            Wait::Signal(_) | Wait::Sleep(_) => Target { wait, set: None, handle: None },
+            Wait::Next(n)
+            | Wait::NextId(n)
+            | Wait::All(n)
+            | Wait::Settled(n)
+            | Wait::First(n)
+            | Wait::Some(n, _) => Target { wait, set: Some(set(n)?), handle: None, job: None },
+            Wait::Signal(_) | Wait::Sleep(_) => Target { wait, set: None, handle: None, job: None },
         })
     }
 
@@ -41,8 +50,8 @@ impl Scope<'_> {
         spot: Spot,
     ) -> Result<(), Stopped> {
         self.announce(target.wait);
-        let (told, error) = Armed::alone(self, target, ending.timeout).await;
-        self.answered(target, &told, &spot, 0);
+        let (told, error, id) = Armed::alone(self, target, ending.timeout).await;
+        self.answered(target, (told, id), &spot, 0);
         stop(error, ending)
     }
 
@@ -74,16 +83,29 @@ impl Scope<'_> {
             Some(b) if index == 1 => b,
             _ => a,
         };
-        let (told, error) = won.settle(winner).await;
+        let (told, error, id) = won.settle(winner).await;
         let target = if index == 0 { first } else { targets[1] };
-        self.answered(target, &told, &spot, index);
+        self.answered(target, (told, id), &spot, index);
         stop(error, ending)
     }
 
     /// Holds an answer against the model, and changes the model.
-    fn answered(&mut self, target: Target, told: &Told, spot: &Spot, index: usize) {
+    fn answered(
+        &mut self,
+        target: Target,
+        (told, id): (Told, Option<TaskId>),
+        spot: &Spot,
+        index: usize,
+    ) {
         for (child, token) in told.values() {
             self.ledger().saw_value(child, token);
+        }
+        let told = &match target.job {
+            Some(_) => told,
+            None => told.renamed(&|task| self.own(task)),
+        };
+        if id.is_some() && id != told.child() {
+            self.ledger().fault(format!("{spot:?} is told of {id:?} and {told:?}"));
         }
         self.saw(spot, &format!("arm {index}: {told:?}"));
         match told {
@@ -91,12 +113,26 @@ impl Scope<'_> {
             Told::Signal(value) => self.ledger().saw_signal(spot, *value),
             _ => {}
         }
-        let family = match (target.set, target.handle) {
-            (Some(set), _) => self.sets[set].1,
-            (_, Some(handle)) => self.handles[handle].1,
-            (None, None) => return,
+        let wrong = self.run.wrong.load(Ordering::SeqCst);
+        let child = match (target.handle, target.job) {
+            (Some(handle), _) => Some(self.handles[handle].2),
+            (None, job) => job.map(JobId::root),
         };
-        let child = target.handle.map(|handle| self.handles[handle].2);
+        // The family of single children, where it is about a job: that has none.
+        let family = match (target.set, target.handle, target.job) {
+            (Some(set), ..) => self.sets[set].1,
+            (_, Some(handle), _) => self.handles[handle].1,
+            (None, None, Some(_)) => 0,
+            (None, None, None) => return,
+        };
+        if wrong && target.set.is_some() {
+            let own = &self.families[family].children;
+            let others: Vec<_> =
+                told.children().into_iter().filter(|child| !own.contains(child)).collect();
+            if !others.is_empty() {
+                self.ledger().fault(format!("{spot:?} is told of {others:?}, whom it left out"));
+            }
+        }
         if *told != Told::TimedOut {
             let (verb, count) = target.verb();
             let seen = Observation {
@@ -106,7 +142,9 @@ impl Scope<'_> {
                 child,
                 told: told.clone(),
             };
-            self.ledger().book().observations.entry(spot.clone()).or_insert(seen);
+            if !wrong {
+                self.ledger().book().observations.entry(spot.clone()).or_insert(seen);
+            }
             self.take(target, family, told, spot);
         }
         if matches!(target.wait, Wait::Taken(_))
@@ -124,7 +162,7 @@ impl Scope<'_> {
                     model.give(child);
                 }
             }
-            Wait::Next(_) => {
+            Wait::Next(_) | Wait::NextId(_) => {
                 let right = match told.child() {
                     Some(child) => model.give(child),
                     None => model.left().next().is_none(),
@@ -149,7 +187,7 @@ impl Scope<'_> {
                     self.families.push(fresh);
                 }
             }
-            Wait::Signal(_) | Wait::Sleep(_) => {}
+            Wait::Signal(_) | Wait::Sleep(_) | Wait::Job(_) => {}
         }
     }
 }

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::body::Site;
-use super::ledger::Ledger;
+use super::ledger::{Fate, Ledger};
 use super::line::{Gate, Line, now};
-use super::plan::{Case, Faults, What};
-use super::{sim, verdict};
+use super::plan::{Case, Faults, Incident, What};
+use super::{after, fell, sim, total, verdict, went};
 use crate::clock::Clock;
 use crate::error::StartError;
 use crate::id::JobId;
-use crate::store::Store;
+use crate::store::read::JobFilter;
+use crate::store::{Retry, Store};
 use crate::testing::random::Random;
 use crate::{Homing, TaskState, Worker};
 
@@ -23,6 +24,10 @@ use crate::{Homing, TaskState, Worker};
 const LEASE: Duration = Duration::from_secs(2);
 /// How long everything may take once it is calm.
 const PATIENCE: Duration = Duration::from_mins(20);
+
+/// After how long of calm a task that has drifted is cancelled: that of a body gone another way would be
+/// done by then, if nothing held it back.
+const DRIFTED: Duration = Duration::from_secs(20);
 
 /// A worker's place, and who has it.
 struct Post {
@@ -67,11 +72,14 @@ pub(super) async fn run(case: &Case, store: Arc<dyn Store>, clock: Clock) -> Arc
         world.hire(n).await;
     }
     world.submit().await;
-    world.play().await;
-    world.calm_down().await;
-    if world.settles().await {
-        verdict::judge(&*world.store, &ledger);
-        world.check();
+    world.play(&case.script).await;
+    if world.ends().await
+        && let Some(script) = &case.again
+        && world.retry()
+    {
+        world.calm.store(false, Ordering::SeqCst);
+        world.play(script).await;
+        world.ends().await;
     }
     world.close().await;
     ledger
@@ -97,7 +105,9 @@ impl World<'_> {
             let (ledger, alive) = (Arc::clone(&self.ledger), Arc::new(()));
             let site = Site { line: Arc::clone(&line), ledger, alive: Arc::clone(&alive) };
             let builder = Homing::over(Arc::clone(&line) as Arc<dyn Store>).worker();
-            let builder = builder.register(sim).state(site).name(format!("worker {n}"));
+            let builder = builder.register(sim).register(after).register(total);
+            let builder = builder.register(went).register(fell);
+            let builder = builder.state(site).name(format!("worker {n}"));
             let builder = builder.concurrency(crew.slots).resident(crew.resident);
             match builder.lease(LEASE).max_crashes(1_000).start().await {
                 Ok(worker) => {
@@ -127,8 +137,44 @@ impl World<'_> {
         }
     }
 
-    async fn play(&mut self) {
-        for incident in &self.case.script {
+    /// It becomes calm, all comes to its end, and the end is judged. `true` if it is right.
+    async fn ends(&mut self) -> bool {
+        self.calm_down().await;
+        if self.settles().await {
+            verdict::judge(&*self.store, &self.ledger);
+            self.check();
+        }
+        self.ledger.is_clean()
+    }
+
+    /// Retries the jobs that fell. `false` if there are none.
+    fn retry(&self) -> bool {
+        let mut some = false;
+        for job in &self.jobs {
+            let root = now(self.store.task(job.root())).ok().flatten();
+            if root.is_none_or(|root| root.state == TaskState::Succeeded) {
+                continue;
+            }
+            match now(self.store.retry(*job, false)) {
+                Ok(Retry::Done(retried)) => {
+                    some = true;
+                    self.ledger.note(|| format!("{job} is retried: {retried:?}"));
+                    self.ledger.reopened(*job, |task| {
+                        match now(self.store.task(task)).ok().flatten() {
+                            Some(view) if view.state.is_ended() => Fate::Ended,
+                            Some(_) => Fate::Open,
+                            None => Fate::Gone,
+                        }
+                    });
+                }
+                other => self.ledger.fault(format!("the job {job} is not retried: {other:?}")),
+            }
+        }
+        some
+    }
+
+    async fn play(&mut self, script: &[Incident]) {
+        for incident in script {
             self.pause(incident.after).await;
             let what = incident.what;
             self.ledger.note(|| format!("incident: {what:?}"));
@@ -199,6 +245,9 @@ impl World<'_> {
         for (task, name) in wanted {
             // One more now and then, which must be kept for the next wait.
             let calm = self.calm.load(Ordering::SeqCst);
+            if name == 2 && (!calm || self.is_spoken_to(task)) {
+                continue;
+            }
             if !calm && (!self.sent.insert((task, name)) || self.random.one_in(3)) {
                 continue;
             }
@@ -206,6 +255,13 @@ impl World<'_> {
             let _ =
                 now(self.store.signal(task, format!("signal {name}"), self.signals.to_string()));
         }
+    }
+
+    /// Whether the parent of a task has sent it something that it has not heard.
+    fn is_spoken_to(&self, task: crate::TaskId) -> bool {
+        let book = self.ledger.book();
+        let mut said = book.said.values();
+        said.any(|(child, value)| *child == task && !book.heard.contains(value))
     }
 
     /// The faults are over: everybody works, and departures come to their ends.
@@ -222,16 +278,28 @@ impl World<'_> {
         }
     }
 
+    /// Jobs of which something is open, whoever started them.
     fn open_jobs(&self) -> Vec<JobId> {
-        let detached: Vec<JobId> = self.ledger.book().jobs.iter().copied().collect();
-        let all = self.jobs.iter().copied().chain(detached);
-        all.filter(|job| {
-            let view = now(self.store.job(*job)).ok().flatten();
-            view.is_some_and(|view| {
-                view.counts.pending + view.counts.running + view.counts.waiting > 0
-            })
-        })
-        .collect()
+        let all = now(self.store.jobs(JobFilter::default())).unwrap_or_default();
+        let open = all
+            .into_iter()
+            .filter(|job| job.counts.pending + job.counts.running + job.counts.waiting > 0);
+        open.map(|job| job.id).collect()
+    }
+
+    /// Cancels the jobs of tasks that stand still because they have drifted, as they should.
+    fn end_drifts(&self, open: &[JobId]) {
+        let drifting = self.ledger.book().drifting.clone();
+        for job in open {
+            if drifting.iter().any(|task| task.job == *job) {
+                let mut book = self.ledger.book();
+                let own = book.begun.iter().copied().filter(|task| task.job == *job);
+                let own: Vec<_> = own.collect();
+                book.cancelled.extend(own);
+                drop(book);
+                let _ = now(self.store.cancel(job.root(), None));
+            }
+        }
     }
 
     /// Waits until nothing is open. `false` if that does not come, or a fault was found before.
@@ -250,6 +318,9 @@ impl World<'_> {
             if waited >= PATIENCE {
                 self.stuck(&open);
                 return false;
+            }
+            if waited >= DRIFTED {
+                self.end_drifts(&open);
             }
             tokio::time::sleep(turn).await;
             waited += turn;
