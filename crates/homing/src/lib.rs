@@ -158,6 +158,12 @@ pub struct Canvas;
 
 /// The guide's programs are compiled.
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/operating.md")]
+#[derive(Debug)]
+pub struct Operating;
+
+/// The guide's programs are compiled.
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/guides/deploying.md")]
 #[derive(Debug)]
 pub struct Deploying;
