@@ -7,7 +7,8 @@ use std::pin::Pin;
 use homing::WorkerBuilder;
 
 type Built = Result<WorkerBuilder, Box<dyn Error + Send + Sync>>;
-type Builder = Box<dyn FnOnce(WorkerBuilder) -> Pin<Box<dyn Future<Output = Built> + Send>> + Send>;
+pub(crate) type Builder =
+    Box<dyn FnOnce(WorkerBuilder) -> Pin<Box<dyn Future<Output = Built> + Send>> + Send>;
 
 /// A program that has the commands of `homing`.
 #[must_use = "an app does nothing until it is run"]

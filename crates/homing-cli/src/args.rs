@@ -100,6 +100,8 @@ pub(crate) enum Command {
     Check,
     /// Run the tasks of this program until Ctrl-C or SIGTERM; a second one ends it at once
     Worker(WorkerArgs),
+    /// Replay the open tasks with this program's own, dry, and say which would stand still or fail
+    Verify(VerifyArgs),
     /// Look at the store itself, or bring it up to date
     Store(StoreArgs),
     /// Print completions for a shell
@@ -344,6 +346,13 @@ pub(crate) struct WorkerArgs {
     /// How long tasks may run on after the first signal, before they are handed back
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) patience: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Only tasks of this kind are told of; may be repeated
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

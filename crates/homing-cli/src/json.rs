@@ -37,6 +37,8 @@ pub(crate) enum Object<'a> {
     Submitted { id: JobId, kind: &'a str },
     /// A verb was done. `changed` is false if there was nothing to do.
     Done { verb: &'static str, target: String, changed: bool },
+    /// A task was replayed.
+    Verified(&'a homing::Verified),
     /// A job was retried, or would be, or not.
     Retried(Box<Retried<'a>>),
     /// Jobs were removed.

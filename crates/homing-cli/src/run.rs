@@ -52,6 +52,7 @@ pub(crate) fn command(app: &App) -> clap::Command {
     }
     if app.worker.is_none() {
         command = command.mut_subcommand("worker", |worker| worker.hide(true));
+        command = command.mut_subcommand("verify", |verify| verify.hide(true));
     }
     command
 }
@@ -65,6 +66,15 @@ async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
         Command::Completions(args) => commands::documents::completions(command(app), &out, &args)?,
         Command::Man(args) => commands::documents::man(command(app), &out, &args)?,
         Command::Worker(args) => commands::worker::run(app, &url()?, args).await?,
+        Command::Verify(args) => {
+            let url = url()?;
+            let build = commands::worker::builder(app)?;
+            let homing = commands::store::open(&url).await?;
+            let cx = Context { homing, url, json, out };
+            let exit = commands::verify::run(&cx, build, &args).await?;
+            cx.out.flush()?;
+            return Ok(exit);
+        }
         Command::Store(args) => commands::store::run(&url()?, json, &out, args.command).await?,
         other => {
             let url = url()?;
@@ -99,8 +109,12 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         Command::Check => commands::upkeep::check(cx).await,
         Command::Watch(args) => watch::run(cx, args).await,
         Command::Top(args) => top::run(cx, args).await,
-        Command::Completions(_) | Command::Man(_) | Command::Worker(_) | Command::Store(_) => {
-            Ok(Exit::Done) // these need no open store, and have been run
+        Command::Completions(_)
+        | Command::Man(_)
+        | Command::Worker(_)
+        | Command::Verify(_)
+        | Command::Store(_) => {
+            Ok(Exit::Done) // these have been run
         }
     }
 }

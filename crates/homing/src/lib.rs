@@ -134,7 +134,7 @@ pub use verbs::{
     Detach, Signal, Sleep, cancelled, detach, id, now, progress, signal, sleep, try_id,
 };
 pub use waiting::Waiting;
-pub use worker::{Worker, WorkerBuilder};
+pub use worker::{Verdict, Verified, Worker, WorkerBuilder};
 
 /// For the macros of this crate.
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use homing::{Homing, Status, TaskState, task};
+use homing::{Homing, Status, TaskState, Verdict, task};
 
 #[task]
 async fn square(n: u64) -> homing::Result<u64> {
@@ -32,11 +32,13 @@ macro_rules! release {
 #[derive(Debug, PartialEq)]
 enum Became {
     GoesOn(String),
-    StandsStill(String),
+    /// And whether `verify` said so before.
+    StandsStill(String, bool),
     Waits,
 }
 
-/// Runs `$old` until it waits, then `$new` until that ends or stands still.
+/// Runs `$old` until it waits, then `$new` until that ends or stands still. What `verify` says of `$new` before
+/// that changes nothing, and is never more than what comes.
 macro_rules! deploy {
     ($old:expr => $($new:ident)::+) => {{
         let homing = Homing::open("memory:").await.unwrap();
@@ -46,17 +48,33 @@ macro_rules! deploy {
         old.idle().await;
         assert_eq!(homing.task(job.id()).await.unwrap().state, TaskState::Waiting);
         old.shutdown(Duration::MAX).await;
+        let before = homing.task(job.id()).await.unwrap();
+        let mut verdicts = Vec::new();
+        let dry = homing.worker().register(square).register($($new)::+);
+        let replayed = dry.verify(|one| verdicts.push(one.verdict)).await.unwrap();
+        assert_eq!(replayed, verdicts.len() as u64);
+        assert_eq!(homing.task(job.id()).await.unwrap(), before);
+        assert_eq!(homing.workers().await.unwrap(), []);
         let new = homing.worker().register(square).register($($new)::+).start().await.unwrap();
         homing.signal(job.id(), "go", &true).await.unwrap();
         new.idle().await;
         let root = homing.task(job.id()).await.unwrap();
         match root.value {
             Some(value) => {
+                assert_eq!(verdicts, [Verdict::GoesOn]);
                 assert_eq!(job.status().await.unwrap(), Status::Completed);
                 Became::GoesOn(value)
             }
-            None if root.stalls > 0 => Became::StandsStill(root.reason.unwrap_or_default()),
-            None => Became::Waits,
+            None if root.stalls > 0 => {
+                let reason = root.reason.unwrap_or_default();
+                let foreseen = verdicts == [Verdict::StandsStill { reason: reason.clone() }];
+                assert!(foreseen || verdicts == [Verdict::GoesOn], "{verdicts:?}, {reason}");
+                Became::StandsStill(reason, foreseen)
+            }
+            None => {
+                assert_eq!(verdicts, [], "no task of a kind that this release has");
+                Became::Waits
+            }
         }
     }};
 }
@@ -68,7 +86,11 @@ fn goes_on(value: u64) -> Became {
 #[track_caller]
 fn assert_stands_still(became: &Became, told: &str) {
     match became {
-        Became::StandsStill(reason) => assert!(reason.contains(told), "{reason}"),
+        Became::StandsStill(reason, foreseen) => {
+            assert!(reason.contains(told), "{reason}");
+            // A replay ends at the wait: what the body does not come to any more shows when it returns.
+            assert_eq!(*foreseen, !told.contains("the body returned"), "{reason}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -241,4 +263,54 @@ async fn bought(n: u64) -> homing::Result<u64> {
 #[tokio::test]
 async fn the_function_is_renamed() {
     assert_eq!(deploy!(release::order(3) => bought), Became::Waits);
+}
+
+/// The work of a step that is not recorded is not done by `verify`, and errors and panics are told.
+#[tokio::test]
+async fn verify_does_nothing() {
+    mod old {
+        #[homing::task(kind = "careful")]
+        pub(crate) async fn careful(how: u64) -> homing::Result<u64> {
+            Ok(how)
+        }
+    }
+    mod new {
+        #[homing::task(kind = "careful")]
+        pub(crate) async fn careful(how: u64) -> homing::Result<u64> {
+            match how {
+                0 => Ok(homing::step("work", || async { panic!("it is not done") }).await?),
+                1 => Ok(homing::step_blocking("work", || panic!("it is not done")).await?),
+                2 => panic!("it panics"),
+                3 => Err(homing::Error::msg("it fails")),
+                4 => std::future::pending().await,
+                _ => Ok(how),
+            }
+        }
+    }
+    let homing = Homing::open("memory:").await.unwrap();
+    for how in 0..6 {
+        homing.submit(old::careful(how)).title(how.to_string()).await.unwrap();
+    }
+    let mut told = Vec::new();
+    let dry = homing.worker().register(new::careful);
+    tokio::time::pause(); // for the body that waits for ever
+    dry.verify(|one| told.push(one)).await.unwrap();
+    tokio::time::resume();
+    let mut verdicts: Vec<(String, Verdict)> = Vec::new();
+    for one in told {
+        let title = homing.job::<u64>(one.task.job).view().await.unwrap().title.unwrap();
+        assert_eq!(one.kind, "careful");
+        verdicts.push((title, one.verdict));
+    }
+    verdicts.sort_by(|a, b| a.0.cmp(&b.0));
+    let fails = |message: &str| Verdict::Fails { message: message.to_owned() };
+    let wanted = [
+        Verdict::GoesOn,
+        Verdict::GoesOn,
+        fails("it panics"),
+        fails("it fails"),
+        Verdict::Undecided,
+        Verdict::GoesOn,
+    ];
+    assert_eq!(verdicts.into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(), wanted);
 }

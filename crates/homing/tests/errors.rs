@@ -103,7 +103,7 @@ async fn a_child_that_failed_and_what_is_fatal_are_final_in_every_body() {
         failures.push(failure(&homing, by_eyre(direct)).await);
         for (message, attempt) in failures.drain(..) {
             let told =
-                if direct { "failed in attempt 1: fails" } else { "No such file or directory" };
+                if direct { "fails (task fails " } else { "No such file or directory" };
             assert!(message.contains(told), "{message}");
             assert_eq!(attempt, 1, "{message}");
         }

@@ -10,6 +10,7 @@ pub(crate) mod store;
 pub(crate) mod submit;
 pub(crate) mod tree;
 pub(crate) mod upkeep;
+pub(crate) mod verify;
 pub(crate) mod why;
 pub(crate) mod worker;
 pub(crate) mod workers;

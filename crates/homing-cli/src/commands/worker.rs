@@ -8,6 +8,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::app::Builder;
 use crate::args::WorkerArgs;
 use crate::output::say;
 use crate::{App, Error, Exit, Result};
@@ -15,10 +16,7 @@ use crate::{App, Error, Exit, Result};
 /// Works until Ctrl-C or SIGTERM. What has not ended when the patience is over is handed back to the store. A
 /// second signal ends the process at once, as a crash would: others resume its tasks.
 pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Exit> {
-    let Some(build) = app.worker.take() else {
-        let message = format!("`{}` has no tasks to run", app.name);
-        return Err(Error::usage(message, "workers are part of your program: see homing_cli::App"));
-    };
+    let build = builder(app)?;
     show_warnings();
     let homing = Homing::open(url).await?;
     let mut worker = build(homing.worker()).await.map_err(Error::Build)?;
@@ -45,6 +43,15 @@ pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Ex
             std::process::exit(Exit::Interrupted.code().into());
         }
     }
+}
+
+/// What makes the program's worker.
+pub(crate) fn builder(app: &mut App) -> Result<Builder> {
+    let name = app.name;
+    app.worker.take().ok_or_else(|| {
+        let message = format!("`{name}` has no tasks to run");
+        Error::usage(message, "workers are part of your program: see homing_cli::App")
+    })
 }
 
 /// Writes warnings and errors to standard error, unless the program has a subscriber of its own. `RUST_LOG`

@@ -342,6 +342,10 @@ async fn every_type_of_the_schema_is_printed_by_some_command() {
         world.json(&command);
     }
     world.json(&["check"]);
+    let verify = world.own(&["verify", "--json"]).output().unwrap();
+    for line in String::from_utf8(verify.stdout).unwrap().lines() {
+        schema::check(&serde_json::from_str(line).unwrap());
+    }
     assert_eq!(schema::seen(), schema::known());
 }
 

@@ -112,15 +112,7 @@ async fn completions_and_man_pages_are_made_for_the_program() {
 #[tokio::test]
 async fn a_program_of_ones_own_has_every_command() {
     let world = World::idle().await;
-    let mut program = std::env::current_exe().unwrap();
-    program.pop();
-    program.pop();
-    program.push("examples/my_app");
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(&program);
-        command.args(arguments).env("HOMING_STORE", world.store());
-        command
-    };
+    let run = |arguments: &[&str]| world.own(arguments);
     let mut worker = run(&["worker", "--name", "own"]).stderr(Stdio::null()).spawn().unwrap();
     world.until(async || !world.homing.workers().await.unwrap().is_empty()).await;
     let output = run(&["submit", "import", r#"{"pages": 3}"#]).output().unwrap();
@@ -132,4 +124,21 @@ async fn a_program_of_ones_own_has_every_command() {
     assert!(kill.unwrap().success());
     assert_eq!(worker.wait().unwrap().code(), Some(0));
     assert!(world.homing.workers().await.unwrap().is_empty(), "it has left");
+
+    // What another release has submitted, this one would not understand: nothing is changed by the look.
+    let old = world.homing.submit_named("import", &serde_json::json!({"sites": 3})).force();
+    let old = old.await.unwrap();
+    let verified = run(&["verify"]).output().unwrap();
+    let (out, err) =
+        (String::from_utf8(verified.stdout).unwrap(), String::from_utf8(verified.stderr).unwrap());
+    assert_eq!(verified.status.code(), Some(1), "{out}{err}");
+    let told = format!(
+        "import {} would stand still: the argument `pages` does not decode",
+        old.id().root()
+    );
+    assert!(out.starts_with(&told), "{out}");
+    assert_eq!(err, "open tasks replayed: 1; would not go on: 1\n");
+    assert_eq!(world.homing.task(old.id()).await.unwrap().stalls, 0);
+    let other = run(&["verify", "--kind", "write_page"]).output().unwrap();
+    assert_eq!((other.status.code(), other.stdout.len()), (Some(0), 0));
 }

@@ -120,6 +120,17 @@ impl World {
         }
     }
 
+    /// The example's program of one's own, with this store.
+    pub(crate) fn own(&self, arguments: &[&str]) -> std::process::Command {
+        let mut program = std::env::current_exe().unwrap();
+        program.pop();
+        program.pop();
+        program.push("examples/my_app");
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).env("HOMING_STORE", self.store());
+        command
+    }
+
     /// Runs the binary for programs: each line is an object of the schema.
     pub(crate) fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let ran = self.run(&[&["--json"], arguments].concat());

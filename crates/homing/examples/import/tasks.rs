@@ -60,8 +60,7 @@ pub(crate) async fn import(page_size: u16, State(feed): State<Feed>) -> homing::
     let mut pages = JoinSet::new();
     let mut next = Some(FIRST.to_owned());
     while let Some(cursor) = next.take() {
-        let page = step("fetch", || feed.page(&cursor, page_size)).await;
-        let page = page.inspect_err(|error| log!(Warn, "page {cursor}: {error}; once more"))?;
+        let page = step("fetch", || feed.page(&cursor, page_size)).await?;
         next.clone_from(&page.next);
         // The cursor names the child; its number would do as well, but this can be read.
         pages.spawn(write_page(page).at(cursor)).await?;

@@ -90,6 +90,8 @@ pub struct Context {
     pub(crate) queue: String,
     pub(crate) priority: i16,
     pub(crate) cancelled: CancellationToken,
+    /// Whether the body is only replayed: nothing it says is stored.
+    rehearsal: bool,
     store: Arc<dyn Store>,
     slot: Mutex<Option<Arc<crate::worker::Slot>>>,
     inner: Mutex<Inner>,
@@ -101,6 +103,8 @@ pub(crate) enum Halt {
     Misuse(Misuse),
     Drift(String),
     Store(Error),
+    /// A rehearsal has come to what is not recorded: the work of a step.
+    Rehearsed,
     /// The task is no longer this worker's: nothing more is said.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "bodies commit there"))]
     Lost,
@@ -196,10 +200,16 @@ impl Context {
             queue: claimed.queue.clone(),
             priority: claimed.priority,
             cancelled: CancellationToken::new(),
+            rehearsal: false,
             store,
             slot: Mutex::default(),
             inner: Mutex::new(inner),
         }
+    }
+
+    /// For a body that is only replayed: the work of no step is done.
+    pub(crate) fn rehearsing(claimed: &Claimed, store: Arc<dyn Store>) -> Self {
+        Self { rehearsal: true, ..Self::new(claimed, store) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -524,6 +534,9 @@ impl Context {
 
     /// Polls a step's plain work, and marks for as long as that takes that what is begun is begun by it.
     pub(crate) async fn work<T>(&self, work: impl Future<Output = T>) -> T {
+        if self.rehearsal {
+            return self.halt(Halt::Rehearsed).await;
+        }
         let _executing = self.executing();
         let mut work = std::pin::pin!(work);
         poll_fn(|cx| {

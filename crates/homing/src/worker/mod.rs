@@ -33,12 +33,14 @@ mod outcome;
 mod resident;
 mod retention;
 mod unserved;
+mod verify;
 mod waker;
 
 use identity::Identity;
 use mailbox::{Mail, Mailbox};
 use outbox::Outbox;
 use resident::Residents;
+pub use verify::{Verdict, Verified};
 
 /// A worker to be; see [`Homing::worker`](crate::Homing::worker).
 #[must_use = "a worker does nothing until it is started"]

@@ -66,7 +66,7 @@ impl Shared {
             }
             Halt::Drift(reason) => self.stall(claimed, reason),
             Halt::Store(error) => self.stall(claimed, &error.to_string()),
-            Halt::Lost => Event::HandBack,
+            Halt::Lost | Halt::Rehearsed => Event::HandBack,
         }
     }
 

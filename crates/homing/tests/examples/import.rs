@@ -134,7 +134,7 @@ async fn a_failed_job_is_tried_again() {
     let dead = ["--store", &store, "--latency", "1ms", "--fail-rate", "1"];
     let (code, error) = place.failure(&dead);
     assert_eq!(code, Some(1));
-    assert!(error.contains("error: task nightly"), "{error}");
+    assert!(error.contains("error: the feed") && error.contains("(task nightly "), "{error}");
     assert_eq!(place.last_line(&arguments(&["--store", &store])), LAST);
     let homing = Homing::open(&store).await.unwrap();
     assert_eq!(newest(&homing).await.status, Status::Completed);

@@ -174,7 +174,7 @@ pub async fn g10_an_undecodable_value_stands_still(lab: Lab) {
     let reason = view.reason.unwrap();
     assert!(reason.contains("`step:value#1`: the step's result does not decode"), "{reason}");
     let arguments = serde_json::json!({"n": "seven"});
-    let wrong = lab.homing.submit_named("typed_arguments", &arguments).await.unwrap();
+    let wrong = lab.homing.submit_named("typed_arguments", &arguments).force().await.unwrap();
     let view = lab.observe(wrong.id(), "standing still", |view| view.reason.is_some()).await;
     assert_eq!((view.state, view.attempt), (TaskState::Pending, 1));
     assert!(view.reason.unwrap().contains("the argument `n` does not decode"));
