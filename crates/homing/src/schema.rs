@@ -177,6 +177,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         deserialize_identifier: {},
         deserialize_bool: {"type": "boolean"},
         deserialize_i128: {"type": "integer"},
+        deserialize_u64: {"type": "integer", "minimum": 0},
         deserialize_u128: {"type": "integer", "minimum": 0},
         deserialize_f32: {"type": "number"},
         deserialize_f64: {"type": "number"},
@@ -197,7 +198,6 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         deserialize_u8: u8,
         deserialize_u16: u16,
         deserialize_u32: u32,
-        deserialize_u64: u64,
     );
 
     fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Asked> {

@@ -52,7 +52,7 @@ pub struct Parameter {
 
 impl Parameter {
     /// An argument of the type `T`. One that takes `null` may be left out.
-    pub fn of<T: DeserializeOwned>(name: &str) -> Self {
+    pub fn of<T: Argument>(name: &str) -> Self {
         let schema = crate::schema::of::<T>();
         let required = !crate::schema::takes_null(&schema);
         Self { name: name.to_owned(), schema, required }

@@ -102,8 +102,7 @@ async fn a_child_that_failed_and_what_is_fatal_are_final_in_every_body() {
         #[cfg(feature = "eyre")]
         failures.push(failure(&homing, by_eyre(direct)).await);
         for (message, attempt) in failures.drain(..) {
-            let told =
-                if direct { "fails (task fails " } else { "No such file or directory" };
+            let told = if direct { "fails (task fails " } else { "No such file or directory" };
             assert!(message.contains(told), "{message}");
             assert_eq!(attempt, 1, "{message}");
         }
