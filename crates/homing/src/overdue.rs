@@ -30,7 +30,7 @@ use crate::error::Misuse;
 ///         let overdue = homing::overdue()?;
 ///         Ok(overdue.run_until_cancelled(fetch()).await)
 ///     });
-///     rows.await
+///     Ok(rows.await?)
 /// }
 ///
 /// # #[tokio::main]
