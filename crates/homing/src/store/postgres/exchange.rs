@@ -358,7 +358,8 @@ impl Talk<'_, '_> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
         let mut wanted = Wanted::by(self.units, &self.session.shared.held);
         wanted.watched(self.session);
-        let mut steps = vec![Step::begin(), worker::share(*worker)];
+        let mut steps =
+            vec![Step::begin(), worker::share(self.session.shared.schema.name(), *worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let killed = self.session.shared.killed();

@@ -102,7 +102,7 @@ impl Shared {
             let answers = session
                 .run(vec![
                     Step::begin(),
-                    Step::new(worker::TRY_ALONE, values![worker::lock(worker)]),
+                    Step::new(worker::TRY_ALONE, values![worker::lock(self.schema.name(), worker)]),
                     Step::new(STILL_DEAD, values),
                     dissolve::held(worker),
                     Step::new(HELD, values![worker]),

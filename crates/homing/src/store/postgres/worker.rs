@@ -74,19 +74,18 @@ impl Spoken {
     }
 }
 
-/// The number of a worker's lock. Two workers with the same would only wait for each other.
-pub(super) fn lock(worker: WorkerId) -> i64 {
-    let [high, low] = [0, 8].map(|at| {
-        let mut half = [0; 8];
-        half.copy_from_slice(&worker.as_bytes()[at..at + 8]);
-        i64::from_be_bytes(half)
-    });
-    high.rotate_left(17) ^ low
+/// The number of a worker's lock. Advisory locks belong to the whole database, so the schema is part of it: a copy
+/// of a schema has the same workers. Two with the same number would only wait for each other.
+pub(super) fn lock(schema: &str, worker: WorkerId) -> i64 {
+    let digest = crate::id::digest(&[schema.as_bytes(), worker.as_bytes()]);
+    let mut number = [0; 8];
+    number.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(number)
 }
 
 /// Keeps the worker from being given up until the end of the transaction.
-pub(super) fn share<'e>(worker: WorkerId) -> Step<'e> {
-    Step::new(SHARE, values![lock(worker)])
+pub(super) fn share<'e>(schema: &str, worker: WorkerId) -> Step<'e> {
+    Step::new(SHARE, values![lock(schema, worker)])
 }
 
 impl Shared {
@@ -137,7 +136,7 @@ impl Shared {
             session
                 .run(vec![
                     Step::begin(),
-                    Step::new(ALONE, values![lock(worker)]),
+                    Step::new(ALONE, values![lock(self.schema.name(), worker)]),
                     Step::new(FORGET, values![worker]),
                     Step::new(FORGET_NOTICES, values![worker]),
                     dissolve::held(worker),
