@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
-use crate::clock::Time;
+use crate::clock::Clock;
 use crate::error::Failure;
 use crate::id::{TaskId, WorkerId};
 use crate::store::{Claimed, End, Event};
@@ -31,14 +31,14 @@ pub(crate) fn span(claimed: &Claimed) -> Span {
 }
 
 /// A stretch has ended, and the store has recorded how.
-pub(crate) fn ended(id: TaskId, kind: &str, attempt: u32, event: &Event, now: Time) {
+pub(crate) fn ended(id: TaskId, kind: &str, attempt: u32, event: &Event, clock: &Clock) {
     match event {
         Event::End(End::Succeeded(_)) => {
             tracing::debug!(target: target!(), %id, kind, attempt, "the task succeeded");
         }
         Event::End(End::Failed { failure, .. }) => failed(failure),
         Event::Retry { failure, due } => {
-            let (error, retry_in) = (failure.told(), due.since(now));
+            let (error, retry_in) = (failure.told(), due.since(clock.now()));
             let reason = failure.reason.name();
             tracing::warn!(
                 target: target!(), %id, kind, attempt, reason, error, ?retry_in,
@@ -46,7 +46,7 @@ pub(crate) fn ended(id: TaskId, kind: &str, attempt: u32, event: &Event, now: Ti
             );
         }
         Event::Stall { reason, due } => {
-            stands_still(id, Some((kind, attempt)), reason, due.since(now));
+            stands_still(id, Some((kind, attempt)), reason, due.since(clock.now()));
         }
         Event::HandBack => {
             tracing::debug!(target: target!(), %id, kind, attempt, "the task was handed back");

@@ -63,10 +63,7 @@ impl Homing {
         };
         let waits = view.as_ref().map(waits).unwrap_or_default();
         let awaited: Vec<_> = waits.iter().filter(|(name, _)| *name == signal).collect();
-        let value: Value = crate::encode::parse(&text).unwrap_or_default();
-        let misfits: Option<Vec<String>> =
-            awaited.iter().map(|(_, schema)| schema::misfit((*schema)?, &value)).collect();
-        if let Some(reason) = misfits.and_then(|misfits| misfits.into_iter().next()) {
+        if let Some(reason) = refusal(&awaited, &text) {
             let field = format!("the value of the signal `{signal}`");
             return Err(Invalid::Mismatch { field, reason }.into());
         }
@@ -96,4 +93,17 @@ fn waits(view: &TaskView) -> Vec<(&str, Option<&Value>)> {
         }
     }
     signals
+}
+
+/// Why none of the waits takes a value; `None` if one may, or there is none.
+fn refusal(awaited: &[&(&str, Option<&Value>)], value: &str) -> Option<String> {
+    if awaited.is_empty() {
+        return None;
+    }
+    let value: Value = crate::encode::parse(value).ok()?;
+    let mut misfits = Vec::new();
+    for (_, schema) in awaited {
+        misfits.push(schema::misfit((*schema)?, &value)?);
+    }
+    misfits.into_iter().next()
 }

@@ -296,7 +296,8 @@ impl Driver {
         // a unit that was refused.
         let alone = self.refused || matches!(event, Event::Stall { .. } | Event::HandBack);
         let last = self.shared.with_line(self.claimed.attempt, event);
-        let (events, renew) = if alone { (last, false) } else { self.context.take_last(last) };
+        let (events, renew) =
+            if alone { (last.collect(), false) } else { self.context.take_last(last) };
         self.put(events, renew);
     }
 

@@ -413,9 +413,8 @@ impl Shared {
 
     /// The end of a stretch was committed: the program's log is told.
     fn told_of(&self, posting: &Posting, event: &Event) {
-        let now = self.store.clock().now();
-        let Posting { kind, attempt, .. } = posting;
-        posting.span.in_scope(|| events::ended(posting.unit.task, kind, *attempt, event, now));
+        let (clock, Posting { kind, attempt, .. }) = (self.store.clock(), posting);
+        posting.span.in_scope(|| events::ended(posting.unit.task, kind, *attempt, event, clock));
     }
 
     /// A park was committed: the body holds no token any more.
@@ -451,7 +450,7 @@ impl Shared {
                 self.stall_event(posting.stalls, &reason)
             }
         };
-        let events = self.with_line(posting.attempt, event);
+        let events = self.with_line(posting.attempt, event).collect();
         self.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,

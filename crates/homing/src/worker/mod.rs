@@ -412,6 +412,22 @@ struct Shared {
     idle: watch::Sender<(u64, Option<Time>)>,
 }
 
+/// What some work brings that a worker does beside its tasks; `None` if the worker begins to leave before.
+async fn while_running<T>(
+    phase: &mut watch::Receiver<Phase>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        // The sender is in `Shared`: without it there is no worker either.
+        left = phase.wait_for(|phase| *phase != Phase::Running) => {
+            drop(left);
+            None
+        }
+        done = work => Some(done),
+    }
+}
+
 impl Shared {
     fn told(&self, first: bool) -> Heartbeat {
         let free = self.free.load(Ordering::SeqCst);

@@ -28,11 +28,8 @@ impl Shared {
 
     fn failed(&self, claimed: &Claimed, context: &Context, error: &Error) -> Event {
         let join = error.find::<JoinError>();
-        if let Some(undecodable) = error.find::<Undecodable>() {
-            return self.stall(claimed, &undecodable.to_string());
-        }
-        if let Some(undecodable @ JoinError::Undecodable { .. }) = join {
-            return self.stall(claimed, &undecodable.to_string());
+        if let Some(reason) = undecodable(error) {
+            return self.stall(claimed, &reason);
         }
         if let Some(JoinError::Failed { failure, moment }) = join
             && crate::combine::passes_failures_on(&claimed.kind)
@@ -95,18 +92,26 @@ impl Shared {
 
     /// What a unit ends with: the event, and before it the line of the job's log that keeps why an attempt
     /// failed or a task stands still. One transaction takes both.
-    pub(super) fn with_line(&self, attempt: u32, event: Event) -> Vec<Event> {
-        let (level, stall, message) = match &event {
-            Event::Retry { failure, .. } => (Level::Warn, None, failed_text(failure)),
-            Event::End(End::Failed { failure, .. }) => (Level::Error, None, failed_text(failure)),
-            Event::Stall { reason, .. } => {
-                (Level::Warn, Some(reason.as_str()), format!("it stands still: {reason}"))
+    pub(super) fn with_line(
+        &self,
+        attempt: u32,
+        event: Event,
+    ) -> impl Iterator<Item = Event> + use<> {
+        let told = match &event {
+            Event::Retry { failure, .. } => Some((Level::Warn, None, failed_text(failure))),
+            Event::End(End::Failed { failure, .. }) => {
+                Some((Level::Error, None, failed_text(failure)))
             }
-            _ => return vec![event],
+            Event::Stall { reason, .. } => {
+                Some((Level::Warn, Some(reason.as_str()), format!("it stands still: {reason}")))
+            }
+            _ => None,
         };
-        let (key, time) = (attempt_key(attempt, stall), self.store.clock().now());
-        let message = bounded(&message);
-        vec![Event::Log(LogLine { key, time, level, message }), event]
+        let line = told.map(|(level, stall, message)| {
+            let (key, time) = (attempt_key(attempt, stall), self.store.clock().now());
+            Event::Log(LogLine { key, time, level, message: bounded(&message) })
+        });
+        line.into_iter().chain([event])
     }
 
     #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
@@ -149,4 +154,15 @@ impl Shared {
 fn failed_text(failure: &Failure) -> String {
     let verb = if failure.reason == Reason::Panic { "panicked" } else { "failed" };
     format!("attempt {} {verb}: {}", failure.attempt, failure.told())
+}
+
+/// What does not decode, if that is why a body failed: then the task stands still.
+pub(super) fn undecodable(error: &Error) -> Option<String> {
+    if let Some(undecodable) = error.find::<Undecodable>() {
+        return Some(undecodable.to_string());
+    }
+    match error.find::<JoinError>() {
+        Some(undecodable @ JoinError::Undecodable { .. }) => Some(undecodable.to_string()),
+        _ => None,
+    }
 }

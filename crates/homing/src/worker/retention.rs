@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Phase, Shared};
+use super::{Shared, while_running};
 use crate::limits;
 use crate::retention;
 
@@ -28,13 +28,8 @@ pub(super) fn start(shared: &Arc<Shared>) {
                 drop(store);
                 clock.until(next).await;
             };
-            tokio::select! {
-                biased;
-                left = phase.wait_for(|phase| !matches!(phase, Phase::Running)) => {
-                    drop(left);
-                    return;
-                }
-                () = pass => {}
+            if while_running(&mut phase, pass).await.is_none() {
+                return;
             }
         }
     });

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Phase, Shared};
+use super::{Shared, while_running};
 use crate::events;
 use crate::store::read::WorkerView;
 
@@ -25,15 +25,7 @@ pub(super) fn start(shared: &Arc<Shared>) {
     let mut next = clock.now().after(FIRST);
     tokio::spawn(async move {
         let mut told = Told::default();
-        loop {
-            tokio::select! {
-                biased;
-                ends = phase.wait_for(|phase| *phase != Phase::Running) => {
-                    drop(ends);
-                    return;
-                }
-                () = clock.until(next) => {}
-            }
+        while while_running(&mut phase, clock.until(next)).await.is_some() {
             let Some(shared) = weak.upgrade() else { return };
             look(&shared, &mut told).await;
             next = clock.now().after(EVERY);

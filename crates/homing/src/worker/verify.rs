@@ -12,14 +12,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::WorkerBuilder;
+use super::outcome::undecodable;
 use crate::context::{self, Context, Halt, Needs};
-use crate::error::{Error, JoinError, StartError, discard, panic_text, shown};
+use crate::error::{Error, StartError, discard, panic_text, shown};
 use crate::id::{TaskId, Token, WorkerId};
 use crate::limits;
 use crate::state::State;
 use crate::store::read::{JobFilter, Status, TaskView};
 use crate::store::{self, Claimed, Event, Policy, Store};
-use crate::task::{Definition, Input, States, Undecodable};
+use crate::task::{Definition, Input, States};
 
 /// How long the replay of one task may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -228,12 +229,7 @@ fn verdict(end: End) -> Verdict {
             Verdict::GoesOn
         }
         End::Returned(Err(error)) => {
-            let undecodable = error.find::<Undecodable>().map(ToString::to_string);
-            let value = match error.find::<JoinError>() {
-                Some(undecodable @ JoinError::Undecodable { .. }) => Some(undecodable.to_string()),
-                _ => None,
-            };
-            let verdict = match undecodable.or(value) {
+            let verdict = match undecodable(&error) {
                 Some(reason) => Verdict::StandsStill { reason },
                 None => Verdict::Fails { message: shown(&error) },
             };

@@ -127,8 +127,13 @@ pub async fn job_retry_forgets_a_bad_signal(lab: Lab) {
 }
 
 #[task]
-async fn ordered(page: u8, tags: Vec<String>, note: Option<String>) -> Result<usize> {
-    Ok(usize::from(page) + tags.len() + note.map_or(0, |note| note.len()))
+async fn ordered(
+    page: u8,
+    tags: Vec<String>,
+    note: Option<String>,
+    #[serde(default)] rate: u64,
+) -> Result<usize> {
+    Ok(usize::from(page) + tags.len() + note.map_or(0, |note| note.len()) + rate as usize)
 }
 
 /// By name, an argument that is missing or of another type is refused, unless it is forced.
@@ -155,6 +160,10 @@ pub async fn g13_named_arguments_have_types(lab: Lab) {
         (
             json!({"page": 1, "tags": [], "note": 2}),
             "the argument `note` of `ordered` is refused: expected string or null, got 2",
+        ),
+        (
+            json!({"page": 1, "tags": [], "rate": null}),
+            "the argument `rate` of `ordered` is refused: expected integer, got null",
         ),
     ] {
         assert_eq!(mismatch(&submit(arguments).await.unwrap_err()), said);

@@ -37,8 +37,7 @@ async fn a_park_sees_what_was_committed_before_its_locks() {
         // The parent's exchange waits for its worker's lock, which is the first it asks for.
         let mut holder = pool(&url).get().await.unwrap();
         let held = holder.transaction().await.unwrap();
-        let schema = url.split("schema=").nth(1).and_then(|rest| rest.split('&').next());
-        let lock = worker::lock(schema.unwrap(), parent.worker);
+        let lock = worker::lock(options(&url).unwrap().schema.name(), parent.worker);
         held.execute("SELECT pg_advisory_xact_lock($1)", &[&lock]).await.unwrap();
         let arms = vec![Condition::Child { set: set(task), child: child.task.local }];
         let wait = Wait { place: "child".to_owned(), seq: 1, arms, members: 1 };
