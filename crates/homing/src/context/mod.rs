@@ -19,9 +19,7 @@ use crate::clock::Time;
 use crate::error::Misuse;
 use crate::id::{Local, TaskId, Token};
 use crate::replay::{Look, Recall, drift_reason, undecodable_reason};
-#[cfg(feature = "postgres")]
-use crate::store::Unit;
-use crate::store::{Claimed, Entry, Error, Event, Signalled, Store};
+use crate::store::{Claimed, Entry, Error, Event, Store};
 use crate::wait::{Answer, Wait};
 
 mod branch;
@@ -30,6 +28,7 @@ mod deliveries;
 mod log;
 mod losses;
 mod replayed;
+mod saying;
 mod set;
 mod takers;
 mod waiting;
@@ -427,73 +426,6 @@ impl Context {
         inner.branches.shrink();
     }
 
-    /// Remembers something at a place, from the next commit on.
-    pub(crate) fn record(&self, place: &str, entry: Entry) {
-        let mut inner = self.lock();
-        inner.next_seq += 1;
-        let seq = inner.next_seq;
-        inner.recall.is_past();
-        inner.renews();
-        inner.push(Event::Record { seq, place: place.to_owned(), entry });
-    }
-
-    /// Sends a value to another task of the job from the next commit on, and remembers that.
-    pub(crate) async fn record_signal(&self, signal: Signalled) {
-        {
-            let mut inner = self.lock();
-            inner.next_seq += 1;
-            let seq = inner.next_seq;
-            inner.recall.is_past();
-            inner.renews();
-            inner.push(Event::Signal(Box::new(Signalled { seq, ..signal })));
-        }
-        self.hold_back().await;
-    }
-
-    /// What is to be remembered at a place by a commit that the worker has no part in. Everything said
-    /// before must be committed.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn record_elsewhere(&self, place: &str, entry: Entry) -> Option<Unit> {
-        let mut inner = self.lock();
-        inner.next_seq += 1;
-        let record = Event::Record { seq: inner.next_seq, place: place.to_owned(), entry };
-        let (token, renew) = (inner.token?, inner.renewable);
-        Some(Unit { task: self.task, token, renew, events: vec![record] })
-    }
-
-    /// That commit has happened.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn recorded_elsewhere(&self) {
-        let mut inner = self.lock();
-        inner.recall.is_past();
-        (inner.renewable, inner.failures) = (false, 0);
-    }
-
-    /// Marks that a transaction of the body's own is open.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn transacting(&self) -> Counted<'_> {
-        Counted::new(self, |inner| &mut inner.transactions)
-    }
-
-    /// The store, for what the worker has no part in.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
-    /// Sends an event with the next commit.
-    pub(crate) fn send(&self, event: Event) {
-        let mut inner = self.lock();
-        // How far the task was a moment ago is of no interest: a body may tell it a million times.
-        if matches!(event, Event::Progress { .. })
-            && let Some(last @ Event::Progress { .. }) = inner.events.last_mut()
-        {
-            *last = event;
-            return;
-        }
-        inner.push(event);
-    }
-
     /// The place of the next occurrence of a name in the current branch.
     pub(crate) fn place(&self, name: &str) -> String {
         let mut inner = self.lock();
@@ -555,31 +487,6 @@ impl Context {
 }
 
 impl Inner {
-    fn push(&mut self, event: Event) {
-        self.bytes += event.size();
-        // A signal may be as large, and the same backpressure bounds both.
-        self.spawns += usize::from(matches!(event, Event::Spawn(_) | Event::Signal(_)));
-        self.events.push(event);
-    }
-
-    /// Something new is about to be recorded: the budget of retries and crashes begins anew.
-    fn renews(&mut self) {
-        self.failures = 0;
-        if std::mem::take(&mut self.renewable) {
-            self.renew = true;
-        }
-    }
-
-    fn unflushed(&self) -> usize {
-        self.spawns + self.in_flight.iter().map(|(_, spawns, _)| spawns).sum::<usize>()
-    }
-
-    /// Whether no more than this many spawns and bytes are on their way.
-    fn is_flushed_to(&self, spawns: usize, bytes: usize) -> bool {
-        let in_flight: usize = self.in_flight.iter().map(|(.., bytes)| bytes).sum();
-        self.unflushed() <= spawns && self.bytes + in_flight <= bytes
-    }
-
     fn is_replaying(&self) -> bool {
         self.recall.is_replaying() || self.found_again < self.spawned_before
     }

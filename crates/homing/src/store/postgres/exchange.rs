@@ -15,7 +15,7 @@ use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
 use super::task::Task;
-use super::worker;
+use super::worker::{KNOWN, NOTICES, TOLD};
 use super::{Shared, bundle};
 use crate::clock::Time;
 use crate::id::{TaskId, Token};
@@ -36,11 +36,6 @@ const LOOK: &str = concat!(
     " OR id = ANY ($3::uuid[])),
     ARRAY(SELECT queue FROM homing.paused)"
 );
-
-const NOTICES: &str =
-    "SELECT job, local, claim, told FROM homing.notices WHERE worker = $1 ORDER BY number";
-const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
-const TOLD: &str = "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
 
 /// From how many units on they are applied beside the claim, over a connection of their own. With fewer
 /// one transaction is the faster.
@@ -358,8 +353,7 @@ impl Talk<'_, '_> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
         let mut wanted = Wanted::by(self.units, &self.session.shared.held);
         wanted.watched(self.session);
-        let mut steps =
-            vec![Step::begin(), worker::share(self.session.shared.schema.name(), *worker)];
+        let mut steps = vec![Step::begin(), self.session.shared.share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let killed = self.session.shared.killed();

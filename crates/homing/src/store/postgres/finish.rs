@@ -1,8 +1,9 @@
 //! The end of a task, and the wake-up of its parent in the same transaction.
 
+use super::ended::Ended;
 use super::fault::{Fault, Result};
 use super::scene::{Cascade, Known, Scene};
-use super::task::{Ended, Task};
+use super::task::Task;
 use crate::clock::Time;
 use crate::combine::fallen;
 use crate::error::{Failure, Reason};

@@ -44,6 +44,7 @@ mod cancel;
 mod claim;
 mod columns;
 mod connect;
+mod ended;
 mod engine;
 mod exchange;
 mod fault;

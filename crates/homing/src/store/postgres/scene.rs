@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::bundle::{self, Bundle, Partings};
+use super::ended::Ended;
 use super::front::Ready;
-use super::task::{Ended, Newborn, Task};
+use super::task::{Newborn, Task};
 use crate::clock::Time;
 use crate::events::Swept;
 use crate::id::{JobId, Local, Map, TaskId, Token};

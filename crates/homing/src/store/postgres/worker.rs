@@ -42,6 +42,12 @@ pub(super) const TRY_ALONE: &str = "SELECT pg_try_advisory_xact_lock($1)";
 pub(super) const FORGET: &str = "DELETE FROM homing.workers WHERE id = $1";
 pub(super) const FORGET_NOTICES: &str = "DELETE FROM homing.notices WHERE worker = $1";
 
+pub(super) const NOTICES: &str =
+    "SELECT job, local, claim, told FROM homing.notices WHERE worker = $1 ORDER BY number";
+pub(super) const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
+pub(super) const TOLD: &str =
+    "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
+
 /// In the order in which everybody locks rows.
 const LOCK: &str = "SELECT FROM homing.open WHERE state = 1 AND worker = $1
   ORDER BY depth, job, local FOR UPDATE";
@@ -83,12 +89,12 @@ pub(super) fn lock(schema: &str, worker: WorkerId) -> i64 {
     i64::from_be_bytes(number)
 }
 
-/// Keeps the worker from being given up until the end of the transaction.
-pub(super) fn share<'e>(schema: &str, worker: WorkerId) -> Step<'e> {
-    Step::new(SHARE, values![lock(schema, worker)])
-}
-
 impl Shared {
+    /// Keeps a worker from being given up until the end of the transaction.
+    pub(super) fn share<'e>(&self, worker: WorkerId) -> Step<'e> {
+        Step::new(SHARE, values![lock(self.schema.name(), worker)])
+    }
+
     pub(super) async fn heartbeat(&self, told: &Heartbeat) -> Result<bool> {
         self.transaction(async |session| {
             let values = || {

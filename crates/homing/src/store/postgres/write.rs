@@ -5,7 +5,7 @@ use super::fault::Result;
 use super::log;
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::{Counted, Effects, Scene};
-use super::task;
+use super::{ended, task};
 use crate::id::{JobId, Local, TaskId, WorkerId};
 use crate::store::{Entry, NewJob};
 use crate::wait::SetCounts;
@@ -87,14 +87,14 @@ impl Scene<'_> {
             steps.push(task::begun(&begun, token, self.now));
         }
         if !self.ended.is_empty() {
-            let own_row = |ended: &&task::Ended| {
+            let own_row = |ended: &&ended::Ended| {
                 self.rows.get(&ended.task.id).is_some_and(|known| known.bundle.is_none())
             };
             let closed: Vec<_> = self.ended.iter().filter(own_row).collect();
             if !closed.is_empty() {
-                steps.push(task::close(&closed));
+                steps.push(ended::close(&closed));
             }
-            steps.push(task::end(&self.ended, self.now));
+            steps.push(ended::end(&self.ended, self.now));
         }
         self.write_counts(&mut steps);
         self.write_records(&mut steps);

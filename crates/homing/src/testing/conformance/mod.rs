@@ -24,6 +24,8 @@ pub mod crashes;
 pub mod doors;
 pub mod drift;
 pub mod input;
+pub mod job_waits;
+pub mod jobs;
 pub mod links;
 pub mod misuse;
 pub mod odd;
@@ -235,10 +237,11 @@ macro_rules! __conformance {
                     g02_a_frozen_worker_records_nothing, g02_outcomes_are_recorded_once,
                     job_record_keeps_title_progress_log_and_counts, a_replay_repeats_no_log_line, branches_lose_no_log_line,
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
-                    now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids, a_held_key_returns_the_open_job,
-                    an_id_is_idempotent, prune_spares_open_jobs, trees_are_paged, one_job_is_removed,
-                    tags_are_read_and_handed_down, many_submissions_lose_no_handle,
+                    now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids,
                     zero_bytes_are_shown, g12_pages_are_bounded_in_bytes;
+                jobs: a_held_key_returns_the_open_job, an_id_is_idempotent, prune_spares_open_jobs,
+                    trees_are_paged, one_job_is_removed, tags_are_read_and_handed_down,
+                    many_submissions_lose_no_handle;
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
@@ -272,12 +275,14 @@ macro_rules! __conformance {
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
                     sleep_parks, chains_groups_and_chords, combinators_keep_options;
                 bodies: info_tells_of_the_task, a_child_is_signalled_once,
-                    a_lost_reply_sends_no_signal_twice, a_parent_is_signalled, a_late_signal_is_nothing,
-                    another_signal_is_drift, a_signal_too_soon_says_what_to_write, a_job_is_waited_for,
-                    a_detached_job_is_waited_for, how_a_job_ended_is_remembered,
-                    waits_for_jobs_say_what_to_write, job_waits_weave, a_retried_task_asks_again,
-                    every_end_of_a_job_wakes, many_jobs_wait_for_each_other, a_soft_timeout_is_caught,
+                    a_lost_reply_sends_no_signal_twice, a_parent_is_signalled,
+                    a_late_signal_is_nothing, another_signal_is_drift,
+                    a_signal_too_soon_says_what_to_write, a_soft_timeout_is_caught,
                     ids_travel_and_handles_are_kept, join_next_tells_the_child;
+                job_waits: a_job_is_waited_for, a_detached_job_is_waited_for,
+                    how_a_job_ended_is_remembered, waits_for_jobs_say_what_to_write,
+                    job_waits_weave, a_retried_task_asks_again, every_end_of_a_job_wakes,
+                    many_jobs_wait_for_each_other;
                 canvas: canvas_partials_carry_arguments_and_options, canvas_combinators_compose,
                     canvas_groups_of_unlike_calls, canvas_failures_are_passed_on,
                     canvas_calls_are_values, canvas_named_calls_are_checked,
