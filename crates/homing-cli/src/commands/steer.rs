@@ -103,7 +103,7 @@ pub(crate) async fn signal(cx: &Context, args: &SignalArgs) -> Result<Exit> {
             let name = words::printed(&args.name);
             let instead = match waits_for.as_slice() {
                 [] => String::new(),
-                names => format!("; it waits for {}", words::printed(&names.join(", "))),
+                names => format!("; now it waits for `{}`", words::printed(&names.join("`, `"))),
             };
             say(format_args!("the value is kept until the task waits for `{name}`{instead}"));
             return Ok(Exit::Done);

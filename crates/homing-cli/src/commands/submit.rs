@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use homing::SubmitError;
+use homing::{Invalid, SubmitError};
 
 use crate::args::SubmitArgs;
 use crate::{Context, Error, Exit, Result, json};
@@ -57,10 +57,13 @@ fn parse(text: &str) -> Result<serde_json::Value> {
 
 fn told(error: SubmitError) -> Error {
     match error {
-        SubmitError::UnknownKind { .. } => Error::usage(
-            error.to_string(),
-            "`kinds` lists them with their arguments; --force submits it nevertheless",
-        ),
+        SubmitError::UnknownKind { .. }
+        | SubmitError::Invalid(Invalid::Argument { .. } | Invalid::Mismatch { .. }) => {
+            Error::usage(
+                error.to_string(),
+                "`kinds` lists them with their arguments; --force submits it nevertheless",
+            )
+        }
         error => error.into(),
     }
 }

@@ -24,8 +24,15 @@ async fn a_job_is_submitted_by_name_and_checked() {
     assert_said!(world.run(&["submit", "hello", r#"{"nam": "Ada"}"#]), @r"
     --- stderr
     error: there is no argument `nam`: `hello` takes name
+    hint: `kinds` lists them with their arguments; --force submits it nevertheless
     --- exit 2
     ");
+    assert_said!(world.run(&["submit", "import", r#"{"pages": "nine"}"#]), @r#"
+    --- stderr
+    error: the argument `pages` of `import` is refused: expected integer, got "nine"
+    hint: `kinds` lists them with their arguments; --force submits it nevertheless
+    --- exit 2
+    "#);
     assert_said!(world.run(&["submit", "hello", "{name: Ada}"]), @r#"
     --- stderr
     error: the arguments are not JSON: key must be a string at line 1 column 2
@@ -136,6 +143,18 @@ async fn a_signal_wakes_the_task_that_waits_for_it() {
     hint: quote a text twice: '"approved"'
     --- exit 2
     "#);
+    world.reaches(job.id(), TaskState::Waiting).await;
+    assert_said!(world.run(&["signal", &id, "approve", "true"]), @r"
+    --- stderr
+    error: the value of the signal `approve` is refused: expected string, got true
+    --- exit 2
+    ");
+    assert_said!(world.run(&["signal", &id, "aprove", "\"yes\""]), @r"
+    signalled [id]
+    --- stderr
+    the value is kept until the task waits for `aprove`; now it waits for `approve`
+    --- exit 0
+    ");
     assert_eq!(world.json(&["signal", &id, "approve", "\"yes\""])[0]["changed"], true);
     assert_eq!(job.outcome().await.unwrap(), "yes");
 }
