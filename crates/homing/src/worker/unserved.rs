@@ -46,7 +46,9 @@ async fn look(shared: &Shared, told: &mut Told) {
         return;
     }
     let Ok(mut workers) = shared.store.workers().await else { return };
-    workers.retain(|worker| worker.alive);
+    // This one lives, however late its heartbeat may be.
+    let own = shared.identity.worker();
+    workers.retain(|worker| worker.alive || worker.id == own);
     for (queue, kind) in pending {
         let serves = |worker: &&WorkerView| worker.queues.contains(&queue);
         if !workers.iter().any(|worker| serves(&worker)) {

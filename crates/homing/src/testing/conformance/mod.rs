@@ -88,7 +88,8 @@ impl Lab {
         self.resident > 0
     }
 
-    /// Turns the clock, in steps that let heartbeats follow.
+    /// Turns the clock, in steps that let heartbeats follow: also many short turns cost no living worker its
+    /// lease, however slow the store is.
     pub async fn advance(&self, by: Duration) {
         let step = Duration::from_secs(4);
         let mut left = by;
@@ -96,9 +97,7 @@ impl Lab {
             let now = left.min(step);
             self.clock.advance(now);
             left -= now;
-            if by > step {
-                self.settle().await;
-            }
+            self.settle().await;
         }
     }
 
@@ -117,7 +116,6 @@ impl Lab {
         }
     }
 
-    /// Lets heartbeats that fell due reach the store.
     /// Waits until every worker that lives has said so lately: the next turn would cost it its lease.
     ///
     /// # Panics
