@@ -7,7 +7,7 @@ use super::by_hand::ByHand;
 use super::waits::{children_when, gated, leaf};
 use super::workers::Staged;
 use crate::testing::Probe;
-use crate::{JoinSet, Reason, Result, State, TaskState, limits, step, step_blocking, task};
+use crate::{JoinSet, Reason, Result, State, TaskState, step, step_blocking, task};
 
 #[task]
 async fn careful(State(probe): State<Probe>) -> Result<u64> {
@@ -239,8 +239,7 @@ pub async fn a_given_up_worker_starts_afresh(lab: Lab) {
     let job = lab.homing.submit(slow()).await.unwrap();
     lab.probe.hits("slow", 1).await;
     let old = worker.id();
-    lab.store().kill(old);
-    while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
+    lab.give_up(old).await;
     lab.turning(lab.probe.hits("slow", 2)).await;
     assert_ne!(worker.id(), old);
     lab.probe.open("slow");

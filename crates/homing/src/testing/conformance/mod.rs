@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock};
 use crate::error::OpenError;
-use crate::id::TaskId;
+use crate::id::{TaskId, WorkerId};
 use crate::store::Store;
 use crate::store::read::{TaskView, WorkerView};
 use crate::testing::Probe;
@@ -133,6 +133,24 @@ impl Lab {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         panic!("a worker's heartbeat does not come");
+    }
+
+    /// Has the store give a living worker up. One sweep is not enough: it passes over a worker whose exchange is
+    /// under way.
+    ///
+    /// # Panics
+    /// After 15 seconds.
+    pub async fn give_up(&self, worker: WorkerId) {
+        for _ in 0..7_000 {
+            self.store().kill(worker);
+            while self.store().sweep(crate::limits::MAX_CRASHES).await.unwrap_or(false) {}
+            let known = self.homing.workers().await;
+            if known.is_ok_and(|known| known.iter().all(|view| view.id != worker)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("the store does not give {worker} up");
     }
 
     /// Waits until a task is in a state.

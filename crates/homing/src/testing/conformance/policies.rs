@@ -20,8 +20,12 @@ pub async fn fail_fast_aborts_and_fails(lab: Lab) {
     let job = lab.homing.submit(fast()).await.unwrap();
     let error = job.outcome().await.unwrap_err();
     assert!(error.to_string().contains("no 1"), "{error}");
-    for child in children(&lab, job.id()).await {
-        assert!(child.state.is_ended() && child.state != TaskState::Succeeded);
+    let children = children(&lab, job.id()).await;
+    assert_eq!(children.len(), 3);
+    for child in children {
+        // The end goes down the tree in transactions of its own.
+        let child = lab.observe(child.id, "ended", |view| view.state.is_ended()).await;
+        assert_ne!(child.state, TaskState::Succeeded);
     }
     lab.close([worker]).await;
 }

@@ -209,8 +209,7 @@ pub async fn a_late_answer_about_an_old_id_is_no_news(lab: Lab) {
     lab.homing.submit(leaf(0)).await.unwrap();
     lab.probe.hits("exchange", held + 1).await;
     staged.script.next("heartbeat", [Turn::Passes, Turn::Late("answer")]);
-    lab.store().kill(old);
-    while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
+    lab.give_up(old).await;
     let beats = lab.probe.count("heartbeat");
     lab.clock.advance(limits::LEASE / 3);
     lab.probe.hits("heartbeat", beats + 1).await;
@@ -238,8 +237,7 @@ pub async fn an_id_is_announced_before_it_is_renewed(lab: Lab) {
     let job = lab.homing.submit(slow()).await.unwrap();
     lab.probe.hits("slow", 1).await;
     staged.script.next("heartbeat", [Turn::Passes, Turn::Waits("announcement")]);
-    lab.store().kill(old);
-    while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
+    lab.give_up(old).await;
     let beats = lab.probe.count("heartbeat");
     lab.clock.advance(limits::LEASE / 3);
     lab.probe.hits("heartbeat", beats + 2).await;
