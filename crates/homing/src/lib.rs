@@ -47,76 +47,59 @@
 
 extern crate self as homing;
 
-mod branches;
-mod call;
+mod body;
 mod client;
 mod clock;
-mod closing;
-mod combine;
-mod context;
-mod encode;
+mod core;
 mod error;
-mod events;
-mod handle;
-mod id;
-mod info;
-mod job_wait;
-mod join_set;
 pub mod limits;
-pub mod log;
-mod names;
-mod overdue;
 mod point;
-mod replay;
-mod retention;
-mod schema;
-mod state;
-mod step;
 #[doc(hidden)]
 pub mod store;
-mod tags;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod trace;
-#[cfg(feature = "postgres")]
-mod transaction;
-mod verbs;
-#[doc(hidden)]
-pub mod wait;
-mod waiting;
 mod worker;
 
+pub use crate::core::log;
+#[doc(hidden)]
+pub use crate::core::wait;
 pub use homing_macros::task;
 
-pub use branches::join_all;
-pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
+pub use crate::core::id::{InvalidId, JobId, TaskId, WorkerId};
+pub use crate::core::policy::FailurePolicy;
+pub use crate::core::state::{Backoff, State as TaskState};
+pub use crate::core::time::Time;
+pub use body::branches::join_all;
+pub use body::combine::{
+    Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,
+    run,
+};
+pub use body::handle::{JoinHandle, Joined, spawn};
+pub use body::info::{Info, Parent, info, parent};
+pub use body::job_wait::{JobEnd, job};
+pub use body::join_set::{JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome};
+pub use body::overdue::overdue;
+pub use body::step::{step, step_blocking};
+pub use body::tags::tags;
+pub use body::trace::{LogLayer, log_layer};
+#[cfg(feature = "postgres")]
+pub use body::transaction::transaction;
+pub use body::verbs::{
+    Detach, Signal, Sleep, cancelled, detach, id, now, progress, signal, sleep, try_id,
+};
+pub use body::waiting::Waiting;
 pub use client::{
     Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled, Submission,
     Submit, SubmitAllError, SubmitNamed, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;
-pub use clock::{Clock, ManualClock, Time};
-pub use combine::{
-    Chain, ChainBuilder, Chord, ChordSet, Group, Link, Members, Run, chain, chord, group, replace,
-    run,
-};
+pub use clock::{Clock, ManualClock};
 pub use error::{
     Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError,
     Result, Retry, RetryError, RetryResult, StartError, StepError, SubmitError, TimedOut,
 };
-pub use handle::{JoinHandle, Joined, spawn};
-pub use id::{InvalidId, JobId, TaskId, WorkerId};
-pub use info::{Info, Parent, info, parent};
-pub use job_wait::{JobEnd, job};
-pub use join_set::{
-    FailurePolicy, JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome,
-};
-pub use overdue::overdue;
-pub use retention::Retention;
-pub use state::{Backoff, State as TaskState};
-pub use step::{step, step_blocking};
 pub use store::Error as StoreError;
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
@@ -124,24 +107,18 @@ pub use store::read::{
     Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
     TaskView, WorkerView,
 };
+pub use store::retention::Retention;
 pub use store::{Migration, Retried};
-pub use tags::tags;
 pub use task::State;
-pub use trace::{LogLayer, log_layer};
-#[cfg(feature = "postgres")]
-pub use transaction::transaction;
-pub use verbs::{
-    Detach, Signal, Sleep, cancelled, detach, id, now, progress, signal, sleep, try_id,
-};
-pub use waiting::Waiting;
+pub use task::call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use worker::{Verdict, Verified, Worker, WorkerBuilder};
 
 /// For the macros of this crate.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::branches::{Group, poll_branch, take_branch};
-    pub use crate::verbs::say;
-    pub use crate::waiting::{Arm, Selectable, Winner, race};
+    pub use crate::body::branches::{Group, poll_branch, take_branch};
+    pub use crate::body::verbs::say;
+    pub use crate::body::waiting::{Arm, Selectable, Winner, race};
 }
 
 /// The README's example is compiled and run.

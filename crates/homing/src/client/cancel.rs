@@ -3,11 +3,11 @@
 use std::future::IntoFuture;
 
 use super::Homing;
+use crate::core::id::TaskId;
 use crate::error::bounded;
-use crate::events;
-use crate::id::TaskId;
 use crate::store;
-use crate::waiting::Boxed;
+use crate::store::events;
+use futures_util::future::BoxFuture;
 
 /// A cancellation to be; see [`Homing::cancel`]. It happens when it is awaited.
 #[must_use = "nothing is cancelled until it is awaited"]
@@ -75,7 +75,7 @@ impl Cancel<'_> {
 
 impl<'h> IntoFuture for Cancel<'h> {
     type Output = Result<bool, store::Error>;
-    type IntoFuture = Boxed<'h, Self::Output>;
+    type IntoFuture = BoxFuture<'h, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {

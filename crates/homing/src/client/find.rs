@@ -5,7 +5,7 @@
 use std::str::FromStr;
 
 use super::Homing;
-use crate::id::{InvalidId, JobId, Local, TaskId};
+use crate::core::id::{InvalidId, JobId, Local, TaskId};
 use crate::store;
 
 /// Fewest hexadecimal digits of a beginning.

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::outcomes::Fresh;
 use super::{Cancel, Homing, Value};
+use crate::body::context::refuse_inside;
 use crate::client::Signalled;
-use crate::context::refuse_inside;
+use crate::core::id::JobId;
+use crate::core::log::Line;
+use crate::core::state::State;
 use crate::error::{Failure, OutcomeError, Reason, RemoveError, RetryError, SubmitError};
-use crate::id::JobId;
 use crate::limits;
-use crate::log::Line;
-use crate::state::State;
 use crate::store::read::{JobView, Settled, Status};
 use crate::store::{self, Retried, Retry};
 
@@ -148,7 +148,7 @@ impl<T: Value> JobHandle<T> {
         let text = settled.outcome.unwrap_or_else(|| "null".to_owned());
         if settled.state == State::Succeeded {
             let undecodable = |reason| OutcomeError::Undecodable { id: self.id, reason };
-            return crate::encode::parse(&text).map_err(undecodable);
+            return crate::core::encode::parse(&text).map_err(undecodable);
         }
         let failure = serde_json::from_str::<Failure>(&text).unwrap_or_else(|_| {
             Failure::new("?", self.id.root(), 0, Reason::Error, "its failure does not decode")

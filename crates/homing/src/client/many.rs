@@ -6,13 +6,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Homing, JobHandle, Order};
-use crate::call::Call;
-use crate::context::refuse_inside;
+use crate::body::context::refuse_inside;
+use crate::core::id::JobId;
 use crate::error::SubmitError;
-use crate::id::JobId;
 use crate::limits;
 use crate::store::{NewJob, Submitted};
 use crate::task::Kind;
+use crate::task::call::Call;
 
 /// One of many jobs to be submitted: a call, and what only a job has. See [`Homing::submit_all`].
 #[must_use = "nothing is submitted until `submit_all` is awaited"]

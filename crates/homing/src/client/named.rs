@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Homing, JobHandle, Order, order};
-use crate::context::refuse_inside;
+use crate::body::context::refuse_inside;
+use crate::core::schema;
 use crate::error::{Invalid, SubmitError};
-use crate::schema;
 use crate::store::read::KindView;
-use crate::waiting::Boxed;
+use futures_util::future::BoxFuture;
 
 /// A submission by name about to be sent; see [`Homing::submit_named`].
 #[must_use = "nothing is submitted until this is awaited"]
@@ -51,7 +51,7 @@ impl SubmitNamed {
 
     /// Starts no earlier than this long from now.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.order.draft.start = crate::call::Start::After(delay);
+        self.order.draft.start = crate::task::call::Start::After(delay);
         self
     }
 
@@ -71,7 +71,7 @@ impl SubmitNamed {
 
 impl IntoFuture for SubmitNamed {
     type Output = Result<JobHandle<Value>, SubmitError>;
-    type IntoFuture = Boxed<'static, Self::Output>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())

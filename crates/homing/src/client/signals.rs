@@ -4,14 +4,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Homing;
-use crate::call::name;
+use crate::core::id::TaskId;
+use crate::core::schema;
+use crate::core::state::State;
+use crate::core::wait::Condition;
 use crate::error::{Invalid, Misuse, SubmitError};
-use crate::id::TaskId;
-use crate::schema;
-use crate::state::State;
 use crate::store;
 use crate::store::read::TaskView;
-use crate::wait::Condition;
+use crate::task::call::name;
 
 /// What became of a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +52,11 @@ impl Homing {
     ) -> Result<Signalled, SubmitError> {
         name("the signal's name", signal)?;
         let field = "the signal's value";
-        let text = crate::encode::value(field, value)?;
+        let text = crate::core::encode::value(field, value)?;
         let id = task.into();
         // Only to tell a mistake from what is meant: the task may go on meanwhile. A body that signals its own
         // job's tasks is told at once where one is not committed yet.
-        let view = if crate::context::is_of_own_job(id) {
+        let view = if crate::body::context::is_of_own_job(id) {
             None
         } else {
             self.store.task(id).await?.filter(|view| view.state == State::Waiting)
@@ -69,7 +69,7 @@ impl Homing {
         }
         match self.store.signal(id, signal.to_owned(), text).await {
             // In a body: the child may be on its way.
-            Err(store::Error::Unknown { .. }) if crate::context::is_of_own_job(id) => {
+            Err(store::Error::Unknown { .. }) if crate::body::context::is_of_own_job(id) => {
                 Err(Misuse::NotYet { id }.into())
             }
             Ok(true) if awaited.is_empty() => {
@@ -100,7 +100,7 @@ fn refusal(awaited: &[&(&str, Option<&Value>)], value: &str) -> Option<String> {
     if awaited.is_empty() {
         return None;
     }
-    let value: Value = crate::encode::parse(value).ok()?;
+    let value: Value = crate::core::encode::parse(value).ok()?;
     let mut misfits = Vec::new();
     for (_, schema) in awaited {
         misfits.push(schema::misfit((*schema)?, &value)?);

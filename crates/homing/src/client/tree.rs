@@ -1,10 +1,10 @@
 //! Reading a job's tree, page by page, never whole.
 
 use super::Homing;
-use crate::id::{Local, TaskId};
+use crate::core::id::{Local, TaskId};
+use crate::core::log::Line;
+use crate::core::state::State;
 use crate::limits;
-use crate::log::Line;
-use crate::state::State;
 use crate::store;
 use crate::store::read::TaskView;
 

@@ -5,15 +5,15 @@
 //! is bounded: of children the counts are given, and a few that stand for the rest.
 
 use super::Homing;
-use crate::clock::Time;
+use crate::core::id::{Local, TaskId};
+use crate::core::log::Line;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::Condition;
 use crate::error::Failure;
-use crate::id::{Local, TaskId};
 use crate::limits;
-use crate::log::Line;
-use crate::state::State;
 use crate::store;
 use crate::store::read::{ChildCounts, TaskView, WorkerView};
-use crate::wait::Condition;
 
 /// Children that stand for the rest.
 const FEW: usize = 5;
@@ -209,7 +209,7 @@ impl Homing {
                 match condition {
                     Condition::All { of } => conditions.extend(of.iter().rev()),
                     Condition::Signal { name, schema } => {
-                        let takes = schema.as_deref().map(crate::schema::words);
+                        let takes = schema.as_deref().map(crate::core::schema::words);
                         to.push(Because::Signal { place, name: name.clone(), takes });
                     }
                     Condition::Job { job } => {

@@ -1,13 +1,13 @@
 //! Submitting within a transaction of the caller's own: the job is there if and only if that commits.
 
 use super::{Homing, Submit, accepted};
-use crate::call::Call;
+use crate::body::context::refuse_beside_transaction;
 use crate::client::JobHandle;
-use crate::context::refuse_beside_transaction;
 use crate::error::{Misuse, SubmitError};
 use crate::store::Submitted;
 use crate::store::postgres::within::{self, Within};
 use crate::task::Kind;
+use crate::task::call::Call;
 
 impl Homing {
     /// Submits a call within a transaction of the caller's own, open on a connection to the database that

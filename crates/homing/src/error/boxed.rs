@@ -42,9 +42,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::core::id::JobId;
+    use crate::core::state::Directive;
     use crate::error::{Error, JoinError, Retry, StepError};
-    use crate::id::JobId;
-    use crate::state::Directive;
 
     fn aborted() -> JoinError {
         JoinError::Aborted { id: JobId::named("j").root() }

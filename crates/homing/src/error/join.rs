@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Misuse};
-use crate::context::Moment;
-use crate::id::{JobId, TaskId};
+use crate::core::id::{JobId, TaskId};
+use crate::core::record::Moment;
 
 /// What a wait for children may say instead of their values.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! What a store cannot do. Callers branch on the class, by method, never on the text.
 
-use crate::id::TaskId;
+use crate::core::id::TaskId;
 
 /// A verb that failed; nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -122,4 +122,53 @@ impl Error {
                 | Self::ReadOnly { .. }
         )
     }
+}
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL names no store.
+    #[error("`{url}` names no store: use {}", super::known())]
+    UnknownStore {
+        /// The URL, without credentials.
+        url: String,
+    },
+    /// The URL has an option the store does not know.
+    #[error("the store URL has an unknown option `{option}`: known are {known}")]
+    UnknownOption {
+        /// The option.
+        option: String,
+        /// The known ones.
+        known: &'static str,
+    },
+    /// An option's value is not allowed.
+    #[error("the option `{option}` of the store URL is `{value}`: {expected}")]
+    InvalidOption {
+        /// The option.
+        option: String,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The URL of a server cannot be read.
+    #[error("`{url}` is not the URL of a store: {reason}")]
+    InvalidUrl {
+        /// The URL, without credentials.
+        url: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// What an option names cannot be used: a file that is missing, say.
+    #[error("the option `{option}` of the store URL cannot be used: {reason}")]
+    UnusableOption {
+        /// The option.
+        option: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The store itself says no.
+    #[error(transparent)]
+    Store(#[from] Error),
 }

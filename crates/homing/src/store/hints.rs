@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::id::JobId;
-use crate::state::State;
+use crate::core::id::JobId;
+use crate::core::state::State;
 use crate::store::read::Settled;
 
 /// Bytes of an outcome that a hint carries at most: small ones need no look at the store.

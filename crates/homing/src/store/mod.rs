@@ -11,30 +11,33 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use crate::clock::Clock;
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 
-use crate::clock::{Clock, Time};
-use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::state::{Backoff, State};
-use crate::wait::SetCounts;
-
-mod conversation;
 mod error;
+pub(crate) mod events;
+mod exchange;
 mod hints;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod read;
+pub mod retention;
 mod retry;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod url;
 
-pub use conversation::{
-    Abort, CancelledBy, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild, Refusal,
-    Reply, Signalled, Unit,
+pub use crate::core::new_task::{NewJob, NewTask, Policy};
+pub use crate::core::record::Entry;
+pub use crate::core::state::CancelledBy;
+pub use error::{Error, OpenError};
+pub use exchange::{
+    Abort, Claim, Claimed, End, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled, Unit,
 };
-pub use error::Error;
 pub use hints::{Ended, Hints};
 pub use read::Read;
 pub use retry::{Cause, Retried, Retry};
@@ -102,7 +105,7 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
 
     /// For tests: the parking of an open task whose future may go on.
     #[cfg(feature = "testing")]
-    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>>;
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>>;
 
     /// Pushes that say "look now".
     fn hints(&self) -> &Hints;
@@ -121,67 +124,6 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     fn transactions(&self) -> Option<&postgres::Transactions> {
         None
     }
-}
-
-/// A task's options that a call may set and its worker obeys; `None` is the kind's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Policy {
-    /// Retries in a row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retries: Option<u32>,
-    /// Pauses between them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff: Option<Backoff>,
-    /// Attempts in all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_attempts: Option<u32>,
-    /// The longest stretch from claim to park or end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Duration>,
-    /// After how much of a stretch the body is told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub soft_timeout: Option<Duration>,
-}
-
-/// What roots and children have in common when they are born.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewTask {
-    /// The kind.
-    pub kind: String,
-    /// Arguments: a canonical JSON object.
-    pub arguments: String,
-    /// The hash of kind-independent canonical arguments, compared on replay.
-    pub hash: [u8; 16],
-    /// The queue.
-    pub queue: String,
-    /// Higher goes first.
-    pub priority: i16,
-    /// When it may start; `None` is at once.
-    pub due: Option<Time>,
-    /// Fails if it has not started by then.
-    pub expires: Option<Time>,
-    /// Fails if it has not ended by then.
-    pub deadline: Option<Time>,
-    /// What its worker obeys.
-    pub policy: Policy,
-    /// Words to filter by.
-    pub tags: Vec<String>,
-}
-
-/// A job to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewJob {
-    /// Its id.
-    pub id: JobId,
-    /// Its root.
-    pub task: NewTask,
-    /// What people read.
-    pub title: Option<String>,
-    /// Unique among open jobs.
-    pub key: Option<String>,
-    /// The task that detached it.
-    pub origin: Option<TaskId>,
 }
 
 /// What became of a submission.
@@ -208,7 +150,7 @@ pub struct Heartbeat {
     pub name: String,
     /// Kinds it has registered.
     pub kinds: std::sync::Arc<[String]>,
-    /// The kinds' arguments as texts, kind by kind. See [`Parameter`](crate::task::Parameter).
+    /// The kinds' arguments as texts, kind by kind. See [`Parameter`](crate::core::parameter::Parameter).
     pub arguments: std::sync::Arc<[Vec<String>]>,
     /// Queues it serves.
     pub queues: std::sync::Arc<[String]>,

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{JobId, Local, TaskId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::state::State;
 use crate::store::CancelledBy;
 
 /// What a retry takes back of a task that failed by its own body. A task that was ended otherwise (by

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::read::StoreView;
 use super::{Store, memory};
 use crate::clock::Clock;
-use crate::error::OpenError;
+use crate::store::error::OpenError;
 
 /// What [`Homing::migrate`](crate::Homing::migrate) did to a store's schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

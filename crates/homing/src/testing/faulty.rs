@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::id::WorkerId;
+use crate::core::id::WorkerId;
 use crate::store::{Error, Exchange, Heartbeat, Hints, Reply, Store, Verb};
 
 /// Loses the reply of every n-th exchange, and the exchange itself of every n-th after that; and answers

@@ -18,7 +18,7 @@ macro_rules! over {
             fn beat(&self, heartbeat: $crate::store::Heartbeat) -> $crate::store::Verb<'_, bool> {
                 self.inner.heartbeat(heartbeat)
             }
-            fn died(&self, worker: $crate::id::WorkerId) {
+            fn died(&self, worker: $crate::core::id::WorkerId) {
                 self.inner.kill(worker);
             }
             fn heard(&self) -> &$crate::store::Hints {
@@ -48,19 +48,19 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, bool> {
                 Box::pin(self.beat(heartbeat))
             }
-            fn leave(&self, worker: $crate::id::WorkerId) -> $crate::store::Verb<'_, ()> {
+            fn leave(&self, worker: $crate::core::id::WorkerId) -> $crate::store::Verb<'_, ()> {
                 self.pass("leave", move |inner| inner.leave(worker))
             }
             fn cancel(
                 &self,
-                task: $crate::id::TaskId,
+                task: $crate::core::id::TaskId,
                 text: Option<String>,
             ) -> $crate::store::Verb<'_, bool> {
                 self.pass("cancel", move |inner| inner.cancel(task, text))
             }
             fn signal(
                 &self,
-                task: $crate::id::TaskId,
+                task: $crate::core::id::TaskId,
                 name: String,
                 value: String,
             ) -> $crate::store::Verb<'_, bool> {
@@ -68,7 +68,7 @@ macro_rules! over {
             }
             fn retry(
                 &self,
-                job: $crate::id::JobId,
+                job: $crate::core::id::JobId,
                 preview: bool,
             ) -> $crate::store::Verb<'_, $crate::store::Retry> {
                 self.pass("retry", move |inner| inner.retry(job, preview))
@@ -81,26 +81,26 @@ macro_rules! over {
             }
             fn prune(
                 &self,
-                before: $crate::clock::Time,
+                before: $crate::core::time::Time,
             ) -> $crate::store::Verb<'_, $crate::store::Pruned> {
                 self.pass("prune", move |inner| inner.prune(before))
             }
-            fn abandon(&self, worker: $crate::id::WorkerId) {
+            fn abandon(&self, worker: $crate::core::id::WorkerId) {
                 self.inner.abandon(worker);
             }
             fn remove(
                 &self,
-                job: $crate::id::JobId,
+                job: $crate::core::id::JobId,
             ) -> $crate::store::Verb<'_, $crate::store::Removed> {
                 self.pass("remove", move |inner| inner.remove(job))
             }
-            fn kill(&self, worker: $crate::id::WorkerId) {
+            fn kill(&self, worker: $crate::core::id::WorkerId) {
                 self.died(worker);
             }
             fn parking(
                 &self,
-                task: $crate::id::TaskId,
-            ) -> $crate::store::Verb<'_, Option<$crate::id::Token>> {
+                task: $crate::core::id::TaskId,
+            ) -> $crate::store::Verb<'_, Option<$crate::core::id::Token>> {
                 self.pass("parking", move |inner| inner.parking(task))
             }
             fn hints(&self) -> &$crate::store::Hints {
@@ -122,7 +122,7 @@ macro_rules! over {
         impl $crate::store::Read for $name {
             fn record(
                 &self,
-                task: $crate::id::TaskId,
+                task: $crate::core::id::TaskId,
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<(u64, String, $crate::store::Entry)>> {
@@ -130,8 +130,8 @@ macro_rules! over {
             }
             fn children(
                 &self,
-                task: $crate::id::TaskId,
-                set: $crate::id::Local,
+                task: $crate::core::id::TaskId,
+                set: $crate::core::id::Local,
                 from: u32,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::Child>> {
@@ -139,8 +139,8 @@ macro_rules! over {
             }
             fn ends(
                 &self,
-                task: $crate::id::TaskId,
-                set: $crate::id::Local,
+                task: $crate::core::id::TaskId,
+                set: $crate::core::id::Local,
                 after: u64,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::Child>> {
@@ -148,80 +148,80 @@ macro_rules! over {
             }
             fn child(
                 &self,
-                task: $crate::id::TaskId,
-                child: $crate::id::Local,
+                task: $crate::core::id::TaskId,
+                child: $crate::core::id::Local,
             ) -> $crate::store::Verb<'_, Option<$crate::store::Child>> {
                 self.pass("child", move |inner| inner.child(task, child))
             }
             fn set(
                 &self,
-                task: $crate::id::TaskId,
-                set: $crate::id::Local,
-            ) -> $crate::store::Verb<'_, $crate::wait::SetCounts> {
+                task: $crate::core::id::TaskId,
+                set: $crate::core::id::Local,
+            ) -> $crate::store::Verb<'_, $crate::core::wait::SetCounts> {
                 self.pass("set", move |inner| inner.set(task, set))
             }
             fn sets(
                 &self,
-                task: $crate::id::TaskId,
-                after: Option<$crate::id::Local>,
+                task: $crate::core::id::TaskId,
+                after: Option<$crate::core::id::Local>,
                 limit: usize,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::SetRow>> {
                 self.pass("sets", move |inner| inner.sets(task, after, limit))
             }
             fn task(
                 &self,
-                task: $crate::id::TaskId,
+                task: $crate::core::id::TaskId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
                 self.pass("task", move |inner| inner.task(task))
             }
             fn tasks(
                 &self,
-                tasks: Vec<$crate::id::TaskId>,
+                tasks: Vec<$crate::core::id::TaskId>,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::read::TaskView>> {
                 self.pass("tasks", move |inner| inner.tasks(tasks))
             }
             fn overdue(
                 &self,
-                jobs: Vec<$crate::id::JobId>,
-            ) -> $crate::store::Verb<'_, Vec<$crate::id::JobId>> {
+                jobs: Vec<$crate::core::id::JobId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::core::id::JobId>> {
                 self.pass("overdue", move |inner| inner.overdue(jobs))
             }
             fn outcomes(
                 &self,
-                jobs: Vec<$crate::id::JobId>,
-            ) -> $crate::store::Verb<'_, Vec<($crate::id::JobId, $crate::store::read::Settled)>>
+                jobs: Vec<$crate::core::id::JobId>,
+            ) -> $crate::store::Verb<'_, Vec<($crate::core::id::JobId, $crate::store::read::Settled)>>
             {
                 self.pass("outcomes", move |inner| inner.outcomes(jobs))
             }
             fn job(
                 &self,
-                job: $crate::id::JobId,
+                job: $crate::core::id::JobId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::JobView>> {
                 self.pass("job", move |inner| inner.job(job))
             }
-            fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::id::JobId>> {
+            fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::core::id::JobId>> {
                 self.pass("holder", move |inner| inner.holder(key))
             }
             fn jobs_between(
                 &self,
-                from: $crate::id::JobId,
-                to: $crate::id::JobId,
+                from: $crate::core::id::JobId,
+                to: $crate::core::id::JobId,
                 limit: usize,
-            ) -> $crate::store::Verb<'_, Vec<$crate::id::JobId>> {
+            ) -> $crate::store::Verb<'_, Vec<$crate::core::id::JobId>> {
                 self.pass("jobs_between", move |inner| inner.jobs_between(from, to, limit))
             }
             fn tasks_between(
                 &self,
-                job: $crate::id::JobId,
-                from: $crate::id::Local,
-                to: $crate::id::Local,
+                job: $crate::core::id::JobId,
+                from: $crate::core::id::Local,
+                to: $crate::core::id::Local,
                 limit: usize,
-            ) -> $crate::store::Verb<'_, Vec<$crate::id::TaskId>> {
+            ) -> $crate::store::Verb<'_, Vec<$crate::core::id::TaskId>> {
                 self.pass("tasks_between", move |inner| inner.tasks_between(job, from, to, limit))
             }
             fn neighbours(
                 &self,
-                jobs: Vec<$crate::id::JobId>,
+                jobs: Vec<$crate::core::id::JobId>,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::read::Neighbours>> {
                 self.pass("neighbours", move |inner| inner.neighbours(jobs))
             }
@@ -233,28 +233,28 @@ macro_rules! over {
             }
             fn log(
                 &self,
-                job: $crate::id::JobId,
+                job: $crate::core::id::JobId,
                 after: u64,
                 limit: usize,
-            ) -> $crate::store::Verb<'_, Vec<$crate::log::Line>> {
+            ) -> $crate::store::Verb<'_, Vec<$crate::core::log::Line>> {
                 self.pass("log", move |inner| inner.log(job, after, limit))
             }
-            fn last_line(&self, job: $crate::id::JobId) -> $crate::store::Verb<'_, u64> {
+            fn last_line(&self, job: $crate::core::id::JobId) -> $crate::store::Verb<'_, u64> {
                 self.pass("last_line", move |inner| inner.last_line(job))
             }
             fn failed_attempts(
                 &self,
-                task: $crate::id::TaskId,
+                task: $crate::core::id::TaskId,
                 limit: usize,
-            ) -> $crate::store::Verb<'_, Vec<$crate::log::Line>> {
+            ) -> $crate::store::Verb<'_, Vec<$crate::core::log::Line>> {
                 self.pass("failed_attempts", move |inner| inner.failed_attempts(task, limit))
             }
             fn children_in(
                 &self,
-                task: $crate::id::TaskId,
+                task: $crate::core::id::TaskId,
                 state: $crate::TaskState,
                 limit: usize,
-            ) -> $crate::store::Verb<'_, Vec<$crate::id::TaskId>> {
+            ) -> $crate::store::Verb<'_, Vec<$crate::core::id::TaskId>> {
                 self.pass("children_in", move |inner| inner.children_in(task, state, limit))
             }
             fn queues(&self) -> $crate::store::Verb<'_, Vec<$crate::store::read::QueueView>> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Probe;
-use crate::id::WorkerId;
+use crate::core::id::WorkerId;
 use crate::store::{Error, Exchange, Heartbeat, Hints, Reply, Store, Verb};
 
 /// What happens to one call of a verb.

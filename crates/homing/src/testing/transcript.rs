@@ -7,9 +7,9 @@
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::id::{JobId, TaskId};
+use crate::core::id::{JobId, TaskId};
+use crate::core::wait::Answer;
 use crate::store::{Error, Event, Exchange, Reply, Signalled, Store};
-use crate::wait::Answer;
 
 /// A store that writes down what is said of one task.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::outbox::Posting;
 use super::waker::poll_counted;
 use super::{Shared, Slot};
-use crate::context::{self, Context, Halt, Needs};
+use crate::body::context::{self, Context, Halt, Needs};
 use crate::error::{Reason, Result, discard, panic_text};
 use crate::store::{Claimed, Event, Refusal, Unit};
 use crate::task::{Body, Input};
@@ -130,7 +130,7 @@ impl Driver {
         // The body has its arguments from here on; a parked one need not keep them twice.
         let arguments = std::mem::take(&mut self.claimed.arguments);
         let input = Input::new(&arguments, Arc::clone(&self.shared.states));
-        self.body = Some(Box::pin(crate::closing::run(context, move || run(input))));
+        self.body = Some(Box::pin(crate::body::closing::run(context, move || run(input))));
     }
 
     /// A stretch begins with a claim and ends with a park or the end; its timeout with it.
@@ -160,7 +160,7 @@ impl Driver {
             }
             Stop::Unfit(text) => shared.unfit(claimed, &text),
             Stop::Drift(text) => {
-                shared.stall(claimed, &crate::replay::drift_reason("a spawn", &text))
+                shared.stall(claimed, &crate::core::replay::drift_reason("a spawn", &text))
             }
             Stop::HandBack | Stop::Park | Stop::Dropped => Event::HandBack,
         }

@@ -17,12 +17,12 @@ use super::drive::drive;
 use super::mailbox::Mail;
 use super::outbox::Posting;
 use super::{Phase, Shared, Slot};
-use crate::clock::Time;
+use crate::core::id::{TaskId, WorkerId};
+use crate::core::time::Time;
 use crate::error::{Failure, Reason};
-use crate::events;
-use crate::id::{TaskId, WorkerId};
 use crate::limits;
 use crate::point;
+use crate::store::events;
 use crate::store::{Claim, Claimed, End, Event, Exchange, Refusal, Reply, Unit};
 
 /// Talks until the worker is gone.
@@ -446,7 +446,7 @@ impl Shared {
                 Event::End(End::Failed { failure, cause: None })
             }
             Refusal::Drift(text) => {
-                let reason = crate::replay::drift_reason("a spawn", &text);
+                let reason = crate::core::replay::drift_reason("a spawn", &text);
                 self.stall_event(posting.stalls, &reason)
             }
         };

@@ -12,9 +12,9 @@ use super::body::Driver;
 use super::mailbox::Mailbox;
 use super::outbox::Posting;
 use super::{Shared, Slot};
-use crate::events;
-use crate::id::TaskId;
-use crate::state::stall_pause;
+use crate::core::id::TaskId;
+use crate::core::state::stall_pause;
+use crate::store::events;
 use crate::store::{Claimed, Event, Unit};
 
 /// Runs a claimed task until its end, its last park here, or the loss of its token.

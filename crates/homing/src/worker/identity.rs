@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::id::WorkerId;
+use crate::core::id::WorkerId;
 
 /// How far an id has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

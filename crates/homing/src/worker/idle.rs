@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Phase, Worker};
-use crate::clock::Time;
+use crate::core::time::Time;
 
 impl Worker {
     /// Waits until this worker has nothing to do now: every task that it may claim has ended, is parked or is

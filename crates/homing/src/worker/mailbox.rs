@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::task::AtomicWaker;
 
 use super::Slot;
+use crate::core::wait::Answer;
 use crate::store::{Claimed, Refusal};
-use crate::wait::Answer;
 
 /// One piece of news.
 #[derive(Debug)]

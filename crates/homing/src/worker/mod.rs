@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::clock::Time;
+use crate::core::id::{Map, TaskId, Token, WorkerId};
+use crate::core::names::name;
+use crate::core::time::Time;
 use crate::error::{Invalid, StartError};
-use crate::id::{Map, TaskId, Token, WorkerId};
 use crate::limits;
-use crate::names::name;
-use crate::retention::Retention;
+use crate::store::retention::Retention;
 use crate::store::{Heartbeat, Store};
 use crate::task::{Definition, Function, Parameter, States};
 
@@ -112,7 +112,7 @@ impl WorkerBuilder {
             grace: limits::GRACE,
             name: own_name(&host),
         };
-        let definitions = crate::combine::definitions();
+        let definitions = crate::body::combine::definitions();
         Self { store, definitions, states: States::default(), settings }
     }
 
@@ -236,7 +236,7 @@ impl WorkerBuilder {
     }
 
     fn check(&self) -> Result<HashMap<&'static str, Definition>, StartError> {
-        let own = crate::combine::definitions().len();
+        let own = crate::body::combine::definitions().len();
         if self.definitions.len() == own {
             return Err(StartError::NoTask);
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::mailbox::Mailbox;
-use crate::id::{Map, Set, TaskId, Token};
+use crate::core::id::{Map, Set, TaskId, Token};
 use crate::limits;
 use crate::store::{Event, Unit};
 
@@ -168,7 +168,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{JobId, WorkerId};
+    use crate::core::id::{JobId, WorkerId};
     use crate::store::End;
 
     fn task(name: &str) -> TaskId {

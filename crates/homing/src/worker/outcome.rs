@@ -1,11 +1,11 @@
 //! What the end of a stretch means: a value, a retry, a final failure, a standstill.
 
 use super::Shared;
-use crate::context::{Context, Halt};
+use crate::body::context::{Context, Halt};
+use crate::core::log::{Level, attempt_key};
+use crate::core::state::{Budget, Directive, stall_pause};
 use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown};
 use crate::limits;
-use crate::log::{Level, attempt_key};
-use crate::state::{Budget, Directive, stall_pause};
 use crate::store::{Claimed, End, Event, LogLine};
 use crate::task::Undecodable;
 
@@ -32,7 +32,7 @@ impl Shared {
             return self.stall(claimed, &reason);
         }
         if let Some(JoinError::Failed { failure, moment }) = join
-            && crate::combine::passes_failures_on(&claimed.kind)
+            && crate::body::combine::passes_failures_on(&claimed.kind)
         {
             let cause = context.cause(moment.as_deref());
             return Event::End(End::Failed { failure: (**failure).clone(), cause });

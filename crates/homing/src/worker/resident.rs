@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mailbox::{Mail, Mailbox};
-use crate::clock::{Clock, Time};
-use crate::id::{TaskId, Token};
+use crate::clock::Clock;
+use crate::core::id::{TaskId, Token};
+use crate::core::time::Time;
 
 #[derive(Debug)]
 pub(super) struct Residents {

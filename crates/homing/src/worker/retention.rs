@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Shared, while_running};
 use crate::limits;
-use crate::retention;
+use crate::store::retention;
 
 /// Applies the retention now and every [`limits::RETENTION_PASS`], until the worker leaves. Workers that do so side by
 /// side remove what the others have left.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, while_running};
-use crate::events;
+use crate::store::events;
 use crate::store::read::WorkerView;
 
 /// The first look: other workers may be about to start.

@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::WorkerBuilder;
 use super::outcome::undecodable;
-use crate::context::{self, Context, Halt, Needs};
+use crate::body::context::{self, Context, Halt, Needs};
+use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::state::State;
 use crate::error::{Error, StartError, discard, panic_text, shown};
-use crate::id::{TaskId, Token, WorkerId};
 use crate::limits;
-use crate::state::State;
 use crate::store::read::{JobFilter, Status, TaskView};
 use crate::store::{self, Claimed, Event, Policy, Store};
 use crate::task::{Definition, Input, States};
@@ -160,7 +160,7 @@ impl Stage {
         let context = Arc::new(Context::rehearsing(&claimed, Arc::clone(&self.store)));
         let input = Input::new(&view.arguments, Arc::clone(&self.states));
         let run = definition.run;
-        let body = Box::pin(crate::closing::run(Arc::clone(&context), move || run(input)));
+        let body = Box::pin(crate::body::closing::run(Arc::clone(&context), move || run(input)));
         let end = tokio::time::timeout(PATIENCE, play(&context, body)).await;
         Ok(Some(end.map_or(Verdict::Undecided, verdict)))
     }

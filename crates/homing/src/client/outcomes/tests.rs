@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use super::*;
 use crate::clock::Clock;
+use crate::core::state::State;
 use crate::error::Result;
-use crate::state::State;
 use crate::store::memory::Memory;
 use crate::{Homing, task};
 

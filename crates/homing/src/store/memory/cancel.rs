@@ -1,10 +1,10 @@
 //! `cancel` and `signal`: words from outside.
 
 use super::{Data, stored};
-use crate::clock::Time;
-use crate::error::{Failure, Reason};
-use crate::id::TaskId;
-use crate::state::{State, cancelled_text};
+use crate::core::failure::{Failure, Reason};
+use crate::core::id::TaskId;
+use crate::core::state::{State, cancelled_text};
+use crate::core::time::Time;
 use crate::store::CancelledBy;
 
 impl Data {

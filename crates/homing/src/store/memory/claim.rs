@@ -1,12 +1,12 @@
 //! The claim: what a worker is given.
 
 use super::{Data, Task};
-use crate::clock::Time;
-use crate::id::{TaskId, Token, WorkerId};
+use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::Answer;
 use crate::limits;
-use crate::state::State;
 use crate::store::{Claim, Claimed, Reply};
-use crate::wait::Answer;
 
 impl Data {
     /// Tasks whose claim was in a reply that never arrived.

@@ -5,16 +5,16 @@ use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
 use super::{Cascade, Data, Notice, Task, stored};
-use crate::clock::Time;
-use crate::id::{Local, TaskId, Token, WorkerId};
+use crate::core::id::{Local, TaskId, Token, WorkerId};
+use crate::core::log::{Level, Line};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{Answer, Wait};
 use crate::limits;
-use crate::log::{Level, Line};
-use crate::state::State;
 use crate::store::{
     Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled,
     Unit,
 };
-use crate::wait::{Answer, Wait};
 
 impl Data {
     pub(super) fn exchange(&mut self, exchange: Exchange, now: Time) -> Reply {
@@ -83,7 +83,7 @@ impl Data {
         let id = TaskId { job: task.job, local: child.local };
         match self.tasks.get(&id) {
             Some(row) if row.kind != child.task.kind || row.hash != child.task.hash => {
-                Err(Refusal::Drift(crate::replay::drift_text(
+                Err(Refusal::Drift(crate::core::replay::drift_text(
                     &row.kind,
                     &row.arguments,
                     &child.task.kind,
@@ -185,7 +185,7 @@ impl Data {
     }
 
     fn log(&mut self, task: TaskId, line: LogLine) {
-        let tells_of_an_attempt = line.key.starts_with(crate::log::ATTEMPT);
+        let tells_of_an_attempt = line.key.starts_with(crate::core::log::ATTEMPT);
         if !self.log_keys.insert((task, line.key)) {
             return;
         }
@@ -229,7 +229,7 @@ impl Data {
             return Some(answers);
         }
         let mut facts = super::finish::Scene { data: self, task, now };
-        let Ok(jobs) = crate::wait::open_jobs(&waits, &mut facts);
+        let Ok(jobs) = crate::core::wait::open_jobs(&waits, &mut facts);
         self.watchers.extend(jobs.into_iter().map(|job| (job, task)));
         self.change(task, |row| {
             row.state = State::Waiting;
@@ -254,7 +254,7 @@ impl Data {
                 continue;
             }
             let mut facts = super::finish::Scene { data: self, task, now };
-            let Ok(new) = crate::wait::answers(std::slice::from_ref(wait), &mut facts);
+            let Ok(new) = crate::core::wait::answers(std::slice::from_ref(wait), &mut facts);
             for answer in &new {
                 let entry = (answer.place.clone(), Entry::Answer(answer.clone()));
                 self.records.insert((task, answer.seq), entry);

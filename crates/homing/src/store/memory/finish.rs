@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 
 use super::{Cascade, Data, Notice};
-use crate::clock::Time;
-use crate::combine::{LINK, fallen};
-use crate::id::{JobId, Local, TaskId};
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::link::{LINK, fallen};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{self, Facts, SetCounts, Standing};
 use crate::limits;
-use crate::state::State;
 use crate::store::{CancelledBy, Ended};
-use crate::wait::{self, Facts, SetCounts, Standing};
 
 impl Data {
     /// Ends a task that is open. The first terminal write wins.

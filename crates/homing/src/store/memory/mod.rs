@@ -16,14 +16,15 @@ use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
     SetRow, Store, Submitted, Verb,
 };
-use crate::clock::{Clock, Time};
-use crate::error::Failure;
-use crate::events::Swept;
-use crate::id::{JobId, Local, TaskId, Token, WorkerId};
-use crate::log::Line;
-use crate::state::State;
+use crate::clock::Clock;
+use crate::core::failure::Failure;
+use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::core::log::Line;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{SetCounts, Wait};
+use crate::store::events::Swept;
 use crate::store::{CancelledBy, Cause, Ended};
-use crate::wait::{SetCounts, Wait};
 
 mod cancel;
 mod claim;
@@ -285,7 +286,7 @@ impl Store for Memory {
     }
 
     #[cfg(feature = "testing")]
-    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>> {
         self.read(|data, _| {
             data.tasks.get(&task).filter(|row| !row.state.is_ended()).and_then(|row| row.parked)
         })
@@ -429,5 +430,5 @@ impl Read for Memory {
 
 /// A failure as it is stored.
 fn stored(failure: &Failure) -> String {
-    crate::encode::json(failure)
+    crate::core::encode::json(failure)
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::Data;
-use crate::clock::Time;
-use crate::id::{JobId, TaskId};
-use crate::log::Line;
-use crate::state::State;
+use crate::core::id::{JobId, TaskId};
+use crate::core::log::Line;
+use crate::core::parameter::Parameter;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::store::read::{
     self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, Neighbours, PageBytes,
     QueueView, Settled, Status, TaskView, WorkerView,
 };
-use crate::task::Parameter;
-use crate::wait::SetCounts;
 
 impl Data {
     pub(super) fn task_view(&self, id: TaskId) -> Option<TaskView> {
@@ -54,7 +54,7 @@ impl Data {
 
     fn child_counts(&self, task: TaskId) -> ChildCounts {
         let mut counts = ChildCounts::default();
-        let first = (task, crate::id::Local::ROOT);
+        let first = (task, crate::core::id::Local::ROOT);
         for (_, set) in self.sets.range(first..).take_while(|((own, _), _)| *own == task) {
             counts.add(set);
         }
@@ -117,7 +117,7 @@ impl Data {
             tags: root.tags,
             queue: root.queue,
             status: Status::of(root.state, job.errors, self.is_stalled(id)),
-            progress: crate::state::progress(root.state, root.progress, &counts),
+            progress: crate::store::read::progress(root.state, root.progress, &counts),
             told: root.progress.is_some(),
             counts,
             origin: job.origin,
@@ -259,7 +259,7 @@ impl Data {
         false
     }
 
-    fn recount(&self, task: TaskId, set: crate::id::Local, last_end: u64) -> SetCounts {
+    fn recount(&self, task: TaskId, set: crate::core::id::Local, last_end: u64) -> SetCounts {
         let mut counts = SetCounts { last_end, ..SetCounts::default() };
         for (id, _) in self.children_of(task, Some(set)) {
             let row = &self.tasks[&id];

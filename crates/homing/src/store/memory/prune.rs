@@ -1,8 +1,8 @@
 //! `prune`: finished jobs go for good.
 
 use super::Data;
-use crate::clock::Time;
-use crate::id::JobId;
+use crate::core::id::JobId;
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::{Pruned, Removed};
 

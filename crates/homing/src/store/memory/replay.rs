@@ -1,7 +1,7 @@
 //! What replays page through.
 
 use super::{Data, Task};
-use crate::id::{Local, TaskId};
+use crate::core::id::{Local, TaskId};
 use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
 
@@ -14,7 +14,7 @@ impl Data {
     ) -> Vec<(u64, String, Entry)> {
         let mut bytes = PageBytes::default();
         let entries = self.records.range((task, after + 1)..=(task, u64::MAX)).take(limit);
-        let size = |entry: &Entry| crate::encode::json(entry).len();
+        let size = |entry: &Entry| crate::core::encode::json(entry).len();
         let entries = entries.take_while(|(_, (_, entry))| bytes.take(size(entry)));
         entries.map(|((_, seq), (place, entry))| (*seq, place.clone(), entry.clone())).collect()
     }

@@ -1,10 +1,10 @@
 //! `retry`: a failed job goes on, and what failed runs again.
 
 use super::Data;
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId};
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::limits;
-use crate::state::State;
 use crate::store::{CancelledBy, Cause, Entry, Retried, Retry};
 
 /// What a retry has done so far.

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use super::Task;
-use crate::clock::Time;
-use crate::id::{TaskId, Token, WorkerId};
-use crate::state::State;
+use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
@@ -69,7 +69,8 @@ impl Task {
             return None;
         }
         let expires = self.expires.filter(|_| self.started.is_none());
-        let wake = crate::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
+        let wake =
+            crate::core::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
         [expires, self.deadline, wake].into_iter().flatten().min()
     }
 

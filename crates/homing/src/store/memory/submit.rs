@@ -1,9 +1,9 @@
 //! `submit`: jobs come into being.
 
 use super::{Data, Job, Task};
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::{NewJob, NewTask, Submitted};
 
 impl Data {

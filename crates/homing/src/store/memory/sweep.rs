@@ -1,12 +1,12 @@
 //! Upkeep: dead workers, due instants, cancellations on their way down.
 
 use super::{Data, stored};
-use crate::clock::Time;
-use crate::error::{Failure, Reason};
-use crate::events::Swept;
-use crate::id::{TaskId, WorkerId};
+use crate::core::failure::{Failure, Reason};
+use crate::core::id::{TaskId, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::limits;
-use crate::state::State;
+use crate::store::events::Swept;
 
 impl super::Worker {
     /// Whether its lease has run out.
@@ -40,7 +40,8 @@ impl Data {
     }
 
     pub(super) fn held_by(&self, worker: WorkerId) -> Vec<TaskId> {
-        let held = |token: Option<crate::id::Token>| token.is_some_and(|t| t.worker == worker);
+        let held =
+            |token: Option<crate::core::id::Token>| token.is_some_and(|t| t.worker == worker);
         self.tasks.awake().filter(|(_, row)| held(row.token)).map(|(id, _)| *id).collect()
     }
 
@@ -54,7 +55,7 @@ impl Data {
             self.release(task, now.before(limits::RESUMED_AGE), |_| {});
             return;
         }
-        self.fail(task, Reason::Crashed, &crate::state::crashed_text(crashes), now);
+        self.fail(task, Reason::Crashed, &crate::core::state::crashed_text(crashes), now);
     }
 
     /// Acts on every instant that has come.
@@ -82,7 +83,7 @@ impl Data {
         let row = &self.tasks[&task];
         let late = row.deadline.is_some_and(|time| time <= now);
         let reason = if late { Reason::Deadline } else { Reason::Expired };
-        self.fail(task, reason, crate::state::overdue_text(reason), now)
+        self.fail(task, reason, crate::core::state::overdue_text(reason), now)
     }
 
     /// Ends a task for a reason that is none of its body's.

@@ -1,8 +1,8 @@
 //! `heartbeat` and `leave`: workers come and go.
 
 use super::{Data, Worker};
-use crate::clock::Time;
-use crate::id::WorkerId;
+use crate::core::id::WorkerId;
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::Heartbeat;
 

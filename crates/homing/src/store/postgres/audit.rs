@@ -12,11 +12,11 @@ use super::load::JOBS;
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Counted, Scene};
 use super::task::{Task, columns, named};
-use crate::id::{JobId, Local, TaskId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::state::State;
+use crate::core::wait;
 use crate::store::read::Breach;
 use crate::store::{Entry, Policy};
-use crate::wait;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
@@ -135,7 +135,7 @@ struct Audit {
     /// Tasks below ended parents.
     orphans: HashSet<TaskId>,
     cascades: HashSet<TaskId>,
-    timers: HashMap<TaskId, crate::clock::Time>,
+    timers: HashMap<TaskId, crate::core::time::Time>,
     breaches: Vec<Breach>,
 }
 

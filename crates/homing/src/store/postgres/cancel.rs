@@ -5,9 +5,9 @@ use super::fault::Result;
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
-use crate::error::Reason;
-use crate::id::TaskId;
-use crate::state::State;
+use crate::core::failure::Reason;
+use crate::core::id::TaskId;
+use crate::core::state::State;
 use crate::store::CancelledBy;
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
@@ -26,7 +26,7 @@ impl Shared {
     /// `None` if the task is unknown.
     pub(super) async fn cancel(&self, task: TaskId, text: Option<&str>) -> Result<Option<bool>> {
         let by = CancelledBy::User;
-        let text = text.unwrap_or(crate::state::cancelled_text(by));
+        let text = text.unwrap_or(crate::core::state::cancelled_text(by));
         let ended = self.transaction(async |session| {
             let Some(mut scene) = self.with(session, task, true).await? else {
                 session.roll_back().await;

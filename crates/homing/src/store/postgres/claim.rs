@@ -14,10 +14,10 @@ use super::front::Look;
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Known, Scene};
 use super::task::{Task, columns};
-use crate::clock::Time;
-use crate::id::{Map, TaskId, Token, WorkerId};
+use crate::core::id::{Map, TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::limits;
-use crate::state::State;
 use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
 /// The schema's indexes of ready and suspect tasks say so too.
@@ -444,8 +444,13 @@ fn standing(claimed: &Claimed, error: &serde_json::Error, now: Time) -> Arc<Unit
     let Claimed { task, token, stalls, .. } = *claimed;
     let what = format!("its policy does not decode: {error}");
     let reason = crate::store::read::unreadable_text(task, &what);
-    let pause = crate::state::stall_pause(stalls);
-    crate::events::stands_still(task, Some((&claimed.kind, claimed.attempt)), &reason, pause);
+    let pause = crate::core::state::stall_pause(stalls);
+    crate::store::events::stands_still(
+        task,
+        Some((&claimed.kind, claimed.attempt)),
+        &reason,
+        pause,
+    );
     let due = now.after(pause);
     Arc::new(Unit { task, token, renew: false, events: vec![Event::Stall { reason, due }] })
 }

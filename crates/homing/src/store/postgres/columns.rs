@@ -7,11 +7,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use super::fault::Result;
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, Token, WorkerId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::store::CancelledBy;
-use crate::wait::SetCounts;
 
 type Coded<T> = std::result::Result<T, Box<dyn StdError + Sync + Send>>;
 

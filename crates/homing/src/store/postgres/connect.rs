@@ -16,10 +16,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::fault::{Fault, Result};
 use super::options::Options;
 use super::tls::Mode;
-use crate::clock::{ServerClock, Time, monotonic};
-use crate::error::OpenError;
+use crate::clock::{ServerClock, monotonic};
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::Error;
+use crate::store::error::OpenError;
 
 /// Shortest and longest pause between two attempts to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

@@ -2,8 +2,8 @@
 
 use super::pipeline::{Step, arrays, values};
 use super::task::Task;
-use crate::clock::Time;
-use crate::id::Local;
+use crate::core::id::Local;
+use crate::core::time::Time;
 use crate::store::CancelledBy;
 
 /// A task that ends in this transaction.

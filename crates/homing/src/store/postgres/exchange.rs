@@ -17,9 +17,9 @@ use super::scene::{Effects, Scene};
 use super::task::Task;
 use super::worker::{KNOWN, NOTICES, TOLD};
 use super::{Shared, bundle};
-use crate::clock::Time;
-use crate::id::{TaskId, Token};
-use crate::state::State;
+use crate::core::id::{TaskId, Token};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::{Exchange, Refusal, Reply, Unit};
 
 /// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant

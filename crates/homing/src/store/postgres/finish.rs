@@ -4,15 +4,15 @@ use super::ended::Ended;
 use super::fault::{Fault, Result};
 use super::scene::{Cascade, Known, Scene};
 use super::task::Task;
-use crate::clock::Time;
-use crate::combine::fallen;
-use crate::error::{Failure, Reason};
-use crate::events::Swept;
-use crate::id::{JobId, Local, TaskId};
+use crate::core::failure::{Failure, Reason};
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::link::fallen;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{self, Answer, Facts, SetCounts, Standing, Wait};
 use crate::limits;
-use crate::state::State;
+use crate::store::events::Swept;
 use crate::store::{CancelledBy, Entry};
-use crate::wait::{self, Answer, Facts, SetCounts, Standing, Wait};
 
 /// How a task ends.
 pub(super) struct Ending {
@@ -74,7 +74,7 @@ impl Scene<'_> {
         let Some(row) = self.task(id) else { return false };
         let failure = Failure::new(&row.kind, id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
-        let outcome = crate::encode::json(&failure);
+        let outcome = crate::core::encode::json(&failure);
         let ended = self.finish(id, Ending { state, outcome, by, cause: None });
         if ended && by.is_none() {
             self.effects.swept.push(Swept::Failed(failure));
@@ -83,7 +83,7 @@ impl Scene<'_> {
     }
 
     pub(super) fn cancel_as(&mut self, id: TaskId, by: CancelledBy) -> bool {
-        self.fail(id, Reason::Cancelled, crate::state::cancelled_text(by), Some(by))
+        self.fail(id, Reason::Cancelled, crate::core::state::cancelled_text(by), Some(by))
     }
 
     /// Counts the end. Returns its number.

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::task::Task;
-use crate::clock::{Time, monotonic};
-use crate::id::{JobId, Local};
+use crate::clock::monotonic;
+use crate::core::id::{JobId, Local};
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::Claim;
 

@@ -14,10 +14,10 @@ use super::fault::{Fault, Result};
 use super::pipeline::{self, Session, Step, arrays, values};
 use super::scene::{Counted, Scene, Sibling};
 use super::task::{Task, columns, named};
-use crate::id::{JobId, Local, TaskId, Token};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId, Token};
+use crate::core::state::State;
+use crate::core::wait::{self, Standing, Wait};
 use crate::store::{Event, NewChild, NewJob, Unit};
-use crate::wait::{self, Standing, Wait};
 
 /// What is to be locked and read.
 #[derive(Debug, Default)]

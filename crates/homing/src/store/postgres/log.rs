@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use super::pipeline::{Step, arrays, values};
 use super::scene::{Said, Scene};
-use crate::id::{JobId, TaskId};
+use crate::core::id::{JobId, TaskId};
+use crate::core::log::Level;
 use crate::limits;
-use crate::log::Level;
 use crate::store::LogLine;
 
 /// The key of the line that counts the dropped; no key of a body's line begins like this.

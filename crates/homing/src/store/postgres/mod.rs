@@ -29,14 +29,15 @@ use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
     Retry, SetRow, Store, Submitted, Verb,
 };
-use crate::clock::{Clock, ServerClock, Time};
-use crate::error::OpenError;
-use crate::events::Swept;
-use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::log::Line;
+use crate::clock::{Clock, ServerClock};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::log::Line;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::point::{self, Moment};
-use crate::state::State;
-use crate::wait::SetCounts;
+use crate::store::error::OpenError;
+use crate::store::events::Swept;
 
 mod audit;
 mod bundle;
@@ -354,7 +355,7 @@ impl Store for Postgres {
     }
 
     #[cfg(feature = "testing")]
-    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>> {
         const PARKING: &str =
             "SELECT parked_worker, parked_claim FROM homing.open WHERE job = $1 AND local = $2";
         self.verb(move |s| async move {

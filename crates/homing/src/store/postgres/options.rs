@@ -12,8 +12,8 @@ use tokio_postgres::config::Host;
 use super::passwords;
 use super::schema::Schema;
 use super::tls::{Mode, Tls};
-use crate::error::OpenError;
 use crate::limits;
+use crate::store::error::OpenError;
 use crate::store::url::Url;
 
 const KNOWN: &str = "homing's `schema=homing`, `pool=8`, `pool_timeout=10s`, `listen=on|off`, \

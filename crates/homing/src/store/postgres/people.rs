@@ -11,16 +11,16 @@ use super::columns::{above, count, limit, progress, small, task_id};
 use super::fault::Result;
 use super::pipeline::{arrays, values};
 use super::task::decode;
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId};
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::log::{ATTEMPT, Level, Line};
+use crate::core::parameter::Parameter;
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::limits;
-use crate::log::{ATTEMPT, Level, Line};
-use crate::state::State;
 use crate::store::read::{
     self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
     WorkerView,
 };
-use crate::task::Parameter;
 
 /// Each by its key, in the order asked for.
 const TASKS: &str = concat!(
@@ -440,7 +440,7 @@ fn job_view(row: &Row) -> Result<JobView> {
         tags: row.try_get(4)?,
         queue: row.try_get(5)?,
         status: Status::of(root, row.try_get(7)?, row.try_get(22)?),
-        progress: crate::state::progress(root, told, &counts),
+        progress: crate::store::read::progress(root, told, &counts),
         told: told.is_some(),
         counts,
         origin: match origin {

@@ -16,7 +16,7 @@ use tokio_postgres::{IsolationLevel, Row, Statement};
 
 use super::Shared;
 use super::fault::Result;
-use crate::id::TaskId;
+use crate::core::id::TaskId;
 
 /// Begins a transaction that writes. [`PLANS`] follows it. The isolation is named, because a role's or a
 /// server's default may be another: under REPEATABLE READ what is read once the locks are held would be as

@@ -8,8 +8,8 @@ use super::bundle::dissolve;
 use super::columns::limit;
 use super::fault::Result;
 use super::pipeline::{Session, Step, values};
-use crate::clock::Time;
-use crate::id::JobId;
+use crate::core::id::JobId;
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::{Pruned, Removed};
 

@@ -7,10 +7,10 @@ use super::bundle::{bundled_state, in_bundle};
 use super::columns::{Hash, above, count, limit, maybe, set_counts};
 use super::fault::{Fault, Result};
 use super::pipeline::values;
-use crate::id::{Local, TaskId};
+use crate::core::id::{Local, TaskId};
+use crate::core::wait::SetCounts;
 use crate::limits::PAGE_BYTES;
 use crate::store::{Child, Entry, SetRow};
-use crate::wait::SetCounts;
 
 /// A page ends with the row that fills it. The sizes of values are known without reading them.
 const RECORD: &str = "SELECT seq, place, entry FROM (

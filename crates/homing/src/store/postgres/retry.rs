@@ -16,9 +16,9 @@ use super::pipeline::{Session, Step, arrays, values};
 use super::scene::Effects;
 use super::submit::OVERDUE;
 use super::task::ids;
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::retry::Fallen;
 use crate::store::{CancelledBy, Cause, Retried, Retry};
 

@@ -10,12 +10,12 @@ use super::bundle::{self, Bundle, Partings};
 use super::ended::Ended;
 use super::front::Ready;
 use super::task::{Newborn, Task};
-use crate::clock::Time;
-use crate::events::Swept;
-use crate::id::{JobId, Local, Map, TaskId, Token};
-use crate::state::State;
+use crate::core::id::{JobId, Local, Map, TaskId, Token};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{SetCounts, Standing};
+use crate::store::events::Swept;
 use crate::store::{CancelledBy, Entry, NewJob};
-use crate::wait::{SetCounts, Standing};
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
@@ -93,7 +93,7 @@ pub(super) struct Said<'e> {
     pub(super) task: TaskId,
     pub(super) key: &'e str,
     /// What is written; `None` if the line is only counted.
-    pub(super) line: Option<(Time, crate::log::Level, String)>,
+    pub(super) line: Option<(Time, crate::core::log::Level, String)>,
 }
 
 /// The child's side of a call that is held against a row: another kind or other arguments.
@@ -147,7 +147,7 @@ pub(super) struct Scene<'e> {
     pub(super) keys: Vec<(&'e str, JobId)>,
     pub(super) ended: Vec<Ended>,
     pub(super) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
-    pub(super) answers: Vec<(TaskId, crate::wait::Answer)>,
+    pub(super) answers: Vec<(TaskId, crate::core::wait::Answer)>,
     /// Signals that are sent here.
     pub(super) sent: Vec<(TaskId, i64, &'e str, &'e str)>,
     pub(super) taken: Vec<(TaskId, i64)>,
@@ -192,8 +192,8 @@ impl Scene<'_> {
         let now = self.now;
         let Some(row) = self.change(id) else { return };
         let reason = crate::store::read::unreadable_text(id, what);
-        let pause = crate::state::stall_pause(row.stalls);
-        crate::events::stands_still(id, Some((&row.kind, row.attempt)), &reason, pause);
+        let pause = crate::core::state::stall_pause(row.stalls);
+        crate::store::events::stands_still(id, Some((&row.kind, row.attempt)), &reason, pause);
         row.reason = Some(reason);
         row.release(now.after(pause));
         row.stalls = row.stalls.saturating_add(1);

@@ -8,7 +8,7 @@ use super::fault::Result;
 use super::load::Wanted;
 use super::pipeline::{Step, add, arrays, values};
 use super::scene::Scene;
-use crate::id::JobId;
+use crate::core::id::JobId;
 use crate::store::{NewJob, Submitted};
 
 /// What is known of the jobs that ids belong to.

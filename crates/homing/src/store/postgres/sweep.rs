@@ -11,11 +11,11 @@ use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Cascade, Scene};
 use super::{Shared, worker};
-use crate::error::Reason;
-use crate::events::Swept;
-use crate::id::{JobId, TaskId, WorkerId};
+use crate::core::failure::Reason;
+use crate::core::id::{JobId, TaskId, WorkerId};
+use crate::core::state::State;
 use crate::limits;
-use crate::state::State;
+use crate::store::events::Swept;
 
 /// Instants acted on by one transaction.
 const RING: usize = 1000;
@@ -313,7 +313,7 @@ impl Scene<'_> {
         if crashes < max_crashes {
             return;
         }
-        self.fail(id, Reason::Crashed, &crate::state::crashed_text(crashes), None);
+        self.fail(id, Reason::Crashed, &crate::core::state::crashed_text(crashes), None);
     }
 
     fn ring_for(&mut self, id: TaskId) -> Result<()> {
@@ -335,7 +335,7 @@ impl Scene<'_> {
             return false;
         }
         let reason = if late { Reason::Deadline } else { Reason::Expired };
-        self.fail(id, reason, crate::state::overdue_text(reason), None)
+        self.fail(id, reason, crate::core::state::overdue_text(reason), None)
     }
 }
 

@@ -5,12 +5,12 @@ use tokio_postgres::Row;
 use super::columns::{Hash, count, progress, small, task_id, token};
 use super::fault::{Fault, Result};
 use super::pipeline::{Step, arrays, values};
-use crate::clock::Time;
-use crate::combine::LINK;
-use crate::id::{JobId, Local, Map, TaskId, Token, WorkerId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
+use crate::core::link::LINK;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{Condition, Wait};
 use crate::store::{NewJob, NewTask, Policy};
-use crate::wait::{Condition, Wait};
 
 /// What moves of an open task.
 #[derive(Debug, Clone)]
@@ -168,7 +168,8 @@ impl Task {
             return None;
         }
         let expires = self.expires.filter(|_| self.started.is_none());
-        let wake = crate::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
+        let wake =
+            crate::core::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
         [expires, self.deadline, wake].into_iter().flatten().min()
     }
 
@@ -205,7 +206,8 @@ impl Task {
     fn waits_as_text(&self) -> Option<String> {
         // What cannot be read stays as it is, for whoever mends it.
         let unreadable = self.unreadable.as_ref().map(|unreadable| unreadable.0.clone());
-        unreadable.or_else(|| (!self.waits.is_empty()).then(|| crate::encode::json(&self.waits)))
+        unreadable
+            .or_else(|| (!self.waits.is_empty()).then(|| crate::core::encode::json(&self.waits)))
     }
 }
 
@@ -330,7 +332,7 @@ pub(super) fn bear<'e>(
 }
 
 fn policy(policy: &Policy) -> Option<String> {
-    (*policy != Policy::default()).then(|| crate::encode::json(policy))
+    (*policy != Policy::default()).then(|| crate::core::encode::json(policy))
 }
 
 /// Words as the text of an array, which is how lists of lists travel.

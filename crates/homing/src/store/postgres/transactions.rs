@@ -114,7 +114,7 @@ impl Transactions {
         let record = tx.prepare_cached(&self.schema.render(RECORD)).await?;
         for event in events {
             if let Event::Record { seq, place, entry } = event {
-                let (seq, entry) = (*seq as i64, crate::encode::json(entry));
+                let (seq, entry) = (*seq as i64, crate::core::encode::json(entry));
                 tx.execute(&record, &[&task.job, &task.local, &seq, place, &entry]).await?;
             }
         }

@@ -5,11 +5,11 @@ use super::fault::{Fault, Result};
 use super::finish::{Ending, View};
 use super::scene::{Cascade, Known, Scene};
 use super::task::{Birth, Newborn, Task};
-use crate::id::TaskId;
+use crate::core::id::TaskId;
+use crate::core::state::State;
+use crate::core::wait::{self, Answer, Wait};
 use crate::limits;
-use crate::state::State;
 use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit};
-use crate::wait::{self, Answer, Wait};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
 type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
@@ -66,7 +66,7 @@ impl<'e> Scene<'e> {
             return None;
         }
         let arguments = old.arguments.as_deref().unwrap_or_default();
-        let text = crate::replay::drift_text(&old.kind, arguments, &new.kind, &new.arguments);
+        let text = crate::core::replay::drift_text(&old.kind, arguments, &new.kind, &new.arguments);
         Some(Refusal::Drift(text))
     }
 
@@ -124,8 +124,8 @@ impl<'e> Scene<'e> {
         let (state, outcome, cause) = match end {
             End::Succeeded(value) => (State::Succeeded, value.clone(), None),
             End::Failed { failure, cause } => {
-                let cause = cause.as_ref().map(crate::encode::json);
-                (State::Failed, crate::encode::json(failure), cause)
+                let cause = cause.as_ref().map(crate::core::encode::json);
+                (State::Failed, crate::core::encode::json(failure), cause)
             }
         };
         self.finish(task, Ending { state, outcome, by: None, cause });

@@ -11,7 +11,7 @@ use super::bundle::dissolve;
 use super::fault::Result;
 use super::pipeline::{Step, values};
 use super::task::words;
-use crate::id::{Map, WorkerId};
+use crate::core::id::{Map, WorkerId};
 use crate::limits;
 use crate::store::{Exchange, Heartbeat};
 
@@ -83,7 +83,7 @@ impl Spoken {
 /// The number of a worker's lock. Advisory locks belong to the whole database, so the schema is part of it: a copy
 /// of a schema has the same workers. Two with the same number would only wait for each other.
 pub(super) fn lock(schema: &str, worker: WorkerId) -> i64 {
-    let digest = crate::id::digest(&[schema.as_bytes(), worker.as_bytes()]);
+    let digest = crate::core::id::digest(&[schema.as_bytes(), worker.as_bytes()]);
     let mut number = [0; 8];
     number.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(number)

@@ -6,9 +6,9 @@ use super::log;
 use super::pipeline::{Session, Step, arrays, values};
 use super::scene::{Counted, Effects, Scene};
 use super::{ended, task};
-use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::wait::SetCounts;
 use crate::store::{Entry, NewJob};
-use crate::wait::SetCounts;
 
 const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
     cancelled, aborted, last_end)
@@ -170,7 +170,7 @@ impl Scene<'_> {
             steps.push(Step::new(
                 RECORD,
                 arrays!(self.entries, (task, seq, place, entry) =>
-                    task.job, task.local, *seq as i64, *place, crate::encode::json(*entry)),
+                    task.job, task.local, *seq as i64, *place, crate::core::encode::json(*entry)),
             ));
         }
         if !self.answers.is_empty() {
@@ -178,7 +178,7 @@ impl Scene<'_> {
                 ANSWER,
                 arrays!(self.answers, (task, answer) =>
                     task.job, task.local, answer.seq as i64, answer.place.as_str(),
-                    crate::encode::json(&Entry::Answer(answer.clone()))),
+                    crate::core::encode::json(&Entry::Answer(answer.clone()))),
             ));
         }
     }

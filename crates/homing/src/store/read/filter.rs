@@ -1,10 +1,10 @@
 //! Which jobs a list has: what a filter asks, in the terms of every store.
 
 use super::{JobView, Status};
-use crate::clock::Time;
-use crate::id::JobId;
+use crate::core::id::JobId;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-use crate::state::State;
+use crate::core::state::State;
+use crate::core::time::Time;
 
 /// Which jobs to list. The list is read from the newest on until the page is full, and no index knows of
 /// status, kind, title, tag or queue: a filter that few jobs match reads past the others. `since` bounds that.

@@ -7,12 +7,12 @@ use super::columns::{count, maybe_text, task_id, text};
 use super::fault::Result;
 use super::finish::{Scene, decode};
 use super::tx::{Tx, set_counts};
-use crate::clock::Time;
-use crate::id::{Local, TaskId};
-use crate::state::State;
+use crate::core::id::{Local, TaskId};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{self, SetCounts};
 use crate::store::read::Breach;
 use crate::store::{CancelledBy, Entry, Policy};
-use crate::wait::{self, SetCounts};
 
 /// What the audit looks at of an open task.
 struct Open {

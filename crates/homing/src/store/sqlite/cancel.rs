@@ -5,11 +5,11 @@ use rusqlite::params;
 use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
-use crate::error::{Failure, Reason};
-use crate::events::Swept;
-use crate::id::TaskId;
-use crate::state::{State, cancelled_text};
+use crate::core::failure::{Failure, Reason};
+use crate::core::id::TaskId;
+use crate::core::state::{State, cancelled_text};
 use crate::store::CancelledBy;
+use crate::store::events::Swept;
 
 impl Tx<'_> {
     /// `None` if the task is unknown.
@@ -39,7 +39,7 @@ impl Tx<'_> {
     ) -> Result<bool> {
         let failure = Failure::new(&row.kind, row.id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
-        let ended = self.finish(row, state, &crate::encode::json(&failure), by)?;
+        let ended = self.finish(row, state, &crate::core::encode::json(&failure), by)?;
         if ended && by.is_none() {
             self.effects.swept.push(Swept::Failed(failure));
         }

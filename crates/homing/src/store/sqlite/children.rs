@@ -8,8 +8,8 @@ use rusqlite::{Row, params};
 use super::columns::limit;
 use super::fault::Result;
 use super::tx::Tx;
-use crate::id::{Local, TaskId};
-use crate::state::State;
+use crate::core::id::{Local, TaskId};
+use crate::core::state::State;
 
 /// Children looked at at once.
 pub(super) const STATES: usize = 1000;

@@ -12,8 +12,8 @@ use super::columns::{count, task_id, token};
 use super::fault::{Fault, Result};
 use super::finish::decode;
 use super::tx::Tx;
-use crate::clock::Time;
-use crate::id::{TaskId, Token, WorkerId};
+use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::{Claim, Claimed, Policy, Reply};
 

@@ -3,9 +3,9 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex};
 
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, Token, WorkerId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::CancelledBy;
 
 fn blob(bytes: &[u8; 16]) -> ToSqlOutput<'_> {

@@ -7,14 +7,14 @@ use super::fault::{Fault, Result};
 use super::finish::Scene;
 use super::task::{Birth, Task};
 use super::tx::Tx;
-use crate::clock::Time;
-use crate::id::{TaskId, Token, WorkerId};
+use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{Answer, Wait};
 use crate::limits;
-use crate::state::State;
 use crate::store::{
     Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled, Unit,
 };
-use crate::wait::{Answer, Wait};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
 type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
@@ -112,7 +112,7 @@ impl Tx<'_> {
             return Ok(None);
         }
         let arguments = row.get_ref(2)?.as_str().unwrap_or_default();
-        let text = crate::replay::drift_text(kind, arguments, &new.kind, &new.arguments);
+        let text = crate::core::replay::drift_text(kind, arguments, &new.kind, &new.arguments);
         Ok(Some(Refusal::Drift(text)))
     }
 
@@ -165,8 +165,8 @@ impl Tx<'_> {
         match end {
             End::Succeeded(value) => self.finish(row, State::Succeeded, value, None)?,
             End::Failed { failure, cause } => {
-                row.cause = cause.as_ref().map(crate::encode::json);
-                self.finish(row, State::Failed, &crate::encode::json(failure), None)?
+                row.cause = cause.as_ref().map(crate::core::encode::json);
+                self.finish(row, State::Failed, &crate::core::encode::json(failure), None)?
             }
         };
         Ok(())
@@ -190,7 +190,7 @@ impl Tx<'_> {
         let mut write = self.sql(
             "INSERT OR IGNORE INTO records (job, task, seq, place, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        let entry = crate::encode::json(entry);
+        let entry = crate::core::encode::json(entry);
         Ok(write.execute(params![task.job, task.local, seq as i64, place, entry])? == 1)
     }
 
@@ -230,13 +230,13 @@ impl Tx<'_> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
-        let jobs = crate::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
+        let jobs = crate::core::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
         self.watch(row.id, &jobs)?;
         row.state = State::Waiting;
         // It came as far as its record goes, so it fits.
         row.stalls = 0;
-        row.waits = Some(crate::encode::json(&waits));
-        row.wake = crate::wait::earliest(waits);
+        row.waits = Some(crate::core::encode::json(&waits));
+        row.wake = crate::core::wait::earliest(waits);
         row.parked = row.token.take();
         row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
         Ok(None)
@@ -252,8 +252,8 @@ impl Tx<'_> {
                 continue;
             }
             let scene = &mut Scene { tx: self, task };
-            for answer in crate::wait::answers(std::slice::from_ref(wait), scene)? {
-                let entry = crate::encode::json(&Entry::Answer(answer.clone()));
+            for answer in crate::core::wait::answers(std::slice::from_ref(wait), scene)? {
+                let entry = crate::core::encode::json(&Entry::Answer(answer.clone()));
                 self.sql(
                     "INSERT OR REPLACE INTO records (job, task, seq, place, entry)
                      VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::columns::limit;
 use super::fault::Result;
 use super::tx::Tx;
-use crate::id::{JobId, Local, TaskId};
+use crate::core::id::{JobId, Local, TaskId};
 use crate::store::read::Neighbours;
 
 /// The key begins with the job: from each job to the next, past however many tasks it has.

@@ -6,13 +6,13 @@ use super::columns::{maybe_text, task_id};
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
-use crate::clock::Time;
-use crate::combine::{LINK, fallen};
-use crate::id::{JobId, Local, TaskId, Token};
+use crate::core::id::{JobId, Local, TaskId, Token};
+use crate::core::link::{LINK, fallen};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::{self, Facts, SetCounts, Standing, Wait};
 use crate::limits;
-use crate::state::State;
 use crate::store::{CancelledBy, End, Ended, Event, Unit};
-use crate::wait::{self, Facts, SetCounts, Standing, Wait};
 
 const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
   ended = ?7, \"end\" = ?8, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
@@ -242,8 +242,8 @@ impl Tx<'_> {
         let mut read = self.sql("SELECT stalls FROM tasks WHERE job = ?1 AND local = ?2")?;
         let stalls: u32 = read.query_row(params![job, local], |row| row.get(0)).unwrap_or_default();
         let reason = crate::store::read::unreadable_text(task, &fault.to_string());
-        let pause = crate::state::stall_pause(stalls);
-        crate::events::stands_still(task, None, &reason, pause);
+        let pause = crate::core::state::stall_pause(stalls);
+        crate::store::events::stands_still(task, None, &reason, pause);
         let due = self.now.after(pause);
         self.sql(
             "UPDATE tasks SET state = 0, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::files;
-use crate::id::WorkerId;
+use crate::core::id::WorkerId;
 
 /// The locks that this store object holds for its workers.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use super::columns::{count, limit, text};
 use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
-use crate::id::TaskId;
+use crate::core::id::TaskId;
+use crate::core::log::{ATTEMPT, Level, Line};
 use crate::limits;
-use crate::log::{ATTEMPT, Level, Line};
 use crate::store::LogLine;
 
 /// The key of the line that counts the dropped; no key of a body's line begins like this.

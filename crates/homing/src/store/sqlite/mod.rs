@@ -25,12 +25,13 @@ use super::{
     Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
     Retry, SetRow, Store, Submitted, Verb,
 };
-use crate::clock::{Clock, Time, monotonic};
-use crate::error::OpenError;
-use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::log::Line;
-use crate::state::State;
-use crate::wait::SetCounts;
+use crate::clock::{Clock, monotonic};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::log::Line;
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::core::wait::SetCounts;
+use crate::store::error::OpenError;
 
 mod audit;
 mod cancel;
@@ -293,7 +294,7 @@ impl Store for Sqlite {
     }
 
     #[cfg(feature = "testing")]
-    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::id::Token>> {
+    fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>> {
         self.read(move |tx| {
             let row = task::Task::read(tx.db, task)?;
             Ok(row.filter(|row| !row.state.is_ended()).and_then(|row| row.parked))

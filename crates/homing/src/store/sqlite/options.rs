@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::OpenError;
+use crate::store::error::OpenError;
 use crate::store::url::Url;
 
 const KNOWN: &str = "`synchronous=full|normal`, `busy_timeout=5s`, `create=true|false`, `cache_mib=64`, \

@@ -11,15 +11,15 @@ use super::columns::{above, count, limit, maybe_text, text};
 use super::fault::Result;
 use super::finish::decode;
 use super::tx::Tx;
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::log::{Level, Line};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::log::{Level, Line};
+use crate::core::parameter::Parameter;
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::read::{
     ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
     TaskView, WorkerView, failure, unreadable_text, words,
 };
-use crate::task::Parameter;
 
 const TASK: &str =
     "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
@@ -250,7 +250,7 @@ impl Tx<'_> {
             tags: tags.map(words).unwrap_or_default(),
             queue: root.queue,
             status: Status::of(root.state, row.get(5)?, row.get(6)?),
-            progress: crate::state::progress(root.state, root.progress, &counts),
+            progress: crate::store::read::progress(root.state, root.progress, &counts),
             told: root.progress.is_some(),
             counts,
             origin: match origin {

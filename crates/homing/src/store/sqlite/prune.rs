@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, params};
 use super::columns::limit;
 use super::fault::Result;
 use super::tx::Tx;
-use crate::clock::Time;
-use crate::id::{JobId, Local};
+use crate::core::id::{JobId, Local};
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::{Pruned, Removed};
 

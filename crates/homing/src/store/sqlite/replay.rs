@@ -6,7 +6,7 @@ use super::children::{numbered, placed};
 use super::columns::{above, count, limit, maybe_text, text};
 use super::fault::{Fault, Result};
 use super::tx::{Tx, set_counts};
-use crate::id::{Local, TaskId};
+use crate::core::id::{Local, TaskId};
 use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
 

@@ -6,8 +6,8 @@ use super::children::{numbered, placed};
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
-use crate::id::{JobId, Local, TaskId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId};
+use crate::core::state::State;
 use crate::store::retry::Fallen;
 use crate::store::{CancelledBy, Cause, Retried, Retry};
 
@@ -140,8 +140,8 @@ impl Tx<'_> {
     /// sent again, unless the body does not take its value.
     fn take_back(&mut self, task: TaskId, cause: &Cause, done: &mut Done) -> Result<()> {
         let since = cause.since.map_or(i64::MAX, super::columns::above);
-        let places = crate::encode::json(&cause.places);
-        let bad = crate::encode::json(&cause.bad_signals);
+        let places = crate::core::encode::json(&cause.places);
+        let bad = crate::core::encode::json(&cause.bad_signals);
         let sent =
             self.sql(SIGNALLED)?.execute(params![task.job, task.local, since, places, bad])?;
         if sent > 0 {

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fault::Result;
 use super::tx::Tx;
-use crate::id::JobId;
+use crate::core::id::JobId;
 use crate::store::{NewJob, Submitted};
 
 const JOB: &str =
@@ -70,5 +70,5 @@ impl Tx<'_> {
 
 /// Tags as they are stored.
 pub(super) fn words(tags: &[String]) -> Option<String> {
-    (!tags.is_empty()).then(|| crate::encode::json(&tags))
+    (!tags.is_empty()).then(|| crate::core::encode::json(&tags))
 }

@@ -7,11 +7,11 @@ use super::columns::{limit, task_id};
 use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
-use crate::error::Reason;
-use crate::events::Swept;
-use crate::id::{Local, TaskId, WorkerId};
+use crate::core::failure::Reason;
+use crate::core::id::{Local, TaskId, WorkerId};
 use crate::limits;
 use crate::store::CancelledBy;
+use crate::store::events::Swept;
 
 pub(super) const RUNG: &str = "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
   ORDER BY timer LIMIT ?2";
@@ -94,7 +94,7 @@ impl Tx<'_> {
             self.release(&mut row, self.now.before(limits::RESUMED_AGE));
             return row.write(self.db);
         }
-        let text = crate::state::crashed_text(row.crashes);
+        let text = crate::core::state::crashed_text(row.crashes);
         self.fail(&mut row, Reason::Crashed, &text, None)?;
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Tx<'_> {
             return Ok(false);
         }
         let reason = if late { Reason::Deadline } else { Reason::Expired };
-        self.fail(&mut row, reason, crate::state::overdue_text(reason), None)
+        self.fail(&mut row, reason, crate::core::state::overdue_text(reason), None)
     }
 
     pub(super) fn add_cascade(

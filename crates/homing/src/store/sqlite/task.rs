@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::columns::{count, maybe_text, text, token};
 use super::fault::{Fault, Result};
 use super::tx::Tx;
-use crate::clock::Time;
-use crate::id::{Local, TaskId, Token, WorkerId};
-use crate::state::State;
+use crate::core::id::{Local, TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::{CancelledBy, NewTask, Policy};
 
 /// What verbs read and write of a task's row.
@@ -191,7 +191,8 @@ impl Tx<'_> {
             return Ok(inserted == 1);
         }
         let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
-        let policy = (new.policy != Policy::default()).then(|| crate::encode::json(&new.policy));
+        let policy =
+            (new.policy != Policy::default()).then(|| crate::core::encode::json(&new.policy));
         let inserted = self.kept(INSERT)?.execute(params![
             id.job,
             id.local,

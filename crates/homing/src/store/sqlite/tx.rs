@@ -11,11 +11,11 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use super::Shared;
 use super::columns::count;
 use super::fault::Result;
-use crate::clock::Time;
-use crate::events::Swept;
-use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::store::Ended;
-use crate::wait::SetCounts;
+use crate::store::events::Swept;
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
-use crate::id::WorkerId;
+use crate::core::id::WorkerId;
 use crate::limits;
 use crate::store::Heartbeat;
 
@@ -20,8 +20,8 @@ impl Tx<'_> {
         let values = params![
             told.worker,
             told.name,
-            crate::encode::json(&told.kinds),
-            crate::encode::json(&told.queues),
+            crate::core::encode::json(&told.kinds),
+            crate::core::encode::json(&told.queues),
             told.slots,
             told.running,
             told.resident,
@@ -45,7 +45,7 @@ impl Tx<'_> {
         let mut learn =
             self.sql("INSERT OR REPLACE INTO kinds (name, arguments) VALUES (?1, ?2)")?;
         for (kind, arguments) in told.kinds.iter().zip(told.arguments.iter()) {
-            learn.execute([kind, &crate::encode::json(arguments)])?;
+            learn.execute([kind, &crate::core::encode::json(arguments)])?;
         }
         Ok(true)
     }

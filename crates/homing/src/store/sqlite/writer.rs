@@ -16,9 +16,9 @@ use super::fault::{Fault, Result};
 use super::tx::{Effects, Tx};
 use super::{LOOK_FOR_DEAD, Shared, migrate};
 use crate::clock::monotonic;
-use crate::events::Swept;
 use crate::point::{self, Moment};
 use crate::store::Error;
+use crate::store::events::Swept;
 
 /// Requests in one transaction at most: a bound on what a rollback makes to do again.
 const TOGETHER: usize = 64;

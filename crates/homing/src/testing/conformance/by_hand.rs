@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Lab;
-use crate::id::{Token, WorkerId};
+use crate::core::id::{Token, WorkerId};
 use crate::limits;
 use crate::store::{Claim, End, Event, Exchange, Heartbeat, Unit};
 

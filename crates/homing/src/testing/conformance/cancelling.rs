@@ -6,7 +6,7 @@ use super::Lab;
 use super::by_hand::{ByHand, ending};
 use super::children;
 use super::waits::{children_when, failing, gated, leaf};
-use crate::id::{Local, TaskId};
+use crate::core::id::{Local, TaskId};
 use crate::store::{Event, NewChild, NewTask, Policy, Refusal, Unit};
 use crate::testing::Probe;
 use crate::{JoinSet, Reason, Result, State, Status, TaskState, step, task};

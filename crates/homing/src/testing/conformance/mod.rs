@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock};
+use crate::core::id::{TaskId, WorkerId};
 use crate::error::OpenError;
-use crate::id::{TaskId, WorkerId};
 use crate::store::Store;
 use crate::store::read::{TaskView, WorkerView};
 use crate::testing::Probe;
-use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
+use futures_util::future::BoxFuture;
 
 pub mod bodies;
 mod by_hand;
@@ -46,7 +46,7 @@ pub mod workers;
 /// Opens fresh stores of one kind.
 pub trait Factory: Send + Sync {
     /// An empty store that reads this clock.
-    fn open(&self, clock: Clock) -> Boxed<'_, Result<Arc<dyn Store>, OpenError>>;
+    fn open(&self, clock: Clock) -> BoxFuture<'_, Result<Arc<dyn Store>, OpenError>>;
 }
 
 /// A store on the bench.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::waits::{failing, gated, leaf};
 use super::{Lab, children};
-use crate::clock::Time;
+use crate::core::time::Time;
 use crate::testing::Probe;
 use crate::{
     Because, JoinSet, Reason, Result, Retention, State, TaskState, Why, limits, log, task,

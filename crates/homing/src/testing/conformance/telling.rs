@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::waits::{failing, gated, leaf};
 use super::{Lab, children};
-use crate::log::{Level, Line};
+use crate::core::log::{Level, Line};
 use crate::testing::{Probe, capture};
 use crate::{Error, FindError, JobFilter, Result, State, Status, TaskState, limits, step, task};
 

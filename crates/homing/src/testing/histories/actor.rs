@@ -3,7 +3,7 @@
 //! It knows what a real worker knows, and errs as one does: it resends, freezes and speaks of tasks it
 //! has lost.
 
-use crate::id::{TaskId, Token, WorkerId};
+use crate::core::id::{TaskId, Token, WorkerId};
 use crate::store::{Claimed, Event, Exchange, Reply};
 
 /// A worker as a history plays it.

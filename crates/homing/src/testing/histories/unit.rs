@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::actor::Held;
 use super::{History, SETS, SIGNALS, Step};
+use crate::core::id::{Local, TaskId};
+use crate::core::log::Level;
+use crate::core::wait::{Condition, Wait};
 use crate::error::{Failure, Reason};
-use crate::id::{Local, TaskId};
-use crate::log::Level;
 use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Signalled, Unit};
 use crate::testing::random::Random;
-use crate::wait::{Condition, Wait};
 
 impl History {
     pub(super) async fn unit(&mut self, held: &Held) -> Step<Option<Unit>> {

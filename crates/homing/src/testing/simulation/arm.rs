@@ -6,13 +6,13 @@ use super::Out;
 use super::body::Scope;
 use super::family::Told;
 use super::plan::Wait;
+use crate::body::handle::Joined;
+use crate::body::job_wait::JobEnd;
+use crate::body::join_set::{JoinAll, JoinNext, JoinNextWithId, JoinSettled, JoinSome};
+use crate::body::verbs::{Signal, Sleep};
+use crate::body::waiting::{Arm, Selectable, Waiting, Winner};
+use crate::core::id::JobId;
 use crate::error::JoinError;
-use crate::handle::Joined;
-use crate::id::JobId;
-use crate::job_wait::JobEnd;
-use crate::join_set::{JoinAll, JoinNext, JoinNextWithId, JoinSettled, JoinSome};
-use crate::verbs::{Signal, Sleep};
-use crate::waiting::{Arm, Selectable, Waiting, Winner};
 use crate::{JoinSet, Misuse, TaskId};
 
 /// A wait, and the set or handle it is about.

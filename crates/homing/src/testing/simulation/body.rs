@@ -12,8 +12,8 @@ use super::ledger::{Ledger, Returned, Spot};
 use super::line::{Gate, Line, PANIC};
 use super::plan::{Failing, Program, Statement};
 use super::{Out, sim};
-use crate::waiting::Boxed;
 use crate::{Error, JobId, JoinHandle, JoinSet, Result, TaskId};
+use futures_util::future::BoxFuture;
 
 /// Where a body runs: its worker's line to the store, and the ledger of all.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ impl<'r> Scope<'r> {
         }
     }
 
-    fn all<'a>(&'a mut self, body: &'a [Statement]) -> Boxed<'a, Result<(), Stopped>> {
+    fn all<'a>(&'a mut self, body: &'a [Statement]) -> BoxFuture<'a, Result<(), Stopped>> {
         Box::pin(async move {
             for (n, statement) in body.iter().enumerate() {
                 if self.main {

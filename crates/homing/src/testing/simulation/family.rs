@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::Out;
+use crate::core::id::TaskId;
+use crate::core::policy::FailurePolicy;
 use crate::error::JoinError;
-use crate::id::TaskId;
-use crate::join_set::FailurePolicy;
 
 /// A set as a body should see it.
 #[derive(Debug, Clone, Default)]

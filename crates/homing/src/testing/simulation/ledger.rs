@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::family::{Family, Told};
 use super::plan::Limits;
-use crate::clock::{Clock, Time};
-use crate::id::{JobId, TaskId};
+use crate::clock::Clock;
+use crate::core::id::{JobId, TaskId};
+use crate::core::time::Time;
 
 /// Lines of the trace that are kept.
 const TRACE: usize = 300;

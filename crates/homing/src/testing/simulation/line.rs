@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::ledger::Ledger;
 use super::plan::Faults;
+use crate::core::id::{TaskId, WorkerId};
 use crate::error::Reason;
-use crate::id::{TaskId, WorkerId};
 use crate::store::{
     End, Error, Event, Exchange, Heartbeat, Hints, Refusal, Reply, Store, Unit, Verb,
 };

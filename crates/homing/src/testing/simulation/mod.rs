@@ -14,10 +14,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, SimulatedClock};
-use crate::id::TaskId;
+use crate::core::id::TaskId;
 use crate::store::Store;
-use crate::waiting::Boxed;
 use crate::{Failure, OpenError, Result, State, task};
+use futures_util::future::BoxFuture;
 
 mod arm;
 mod body;
@@ -90,7 +90,7 @@ pub trait Opener {
     /// Pauses the time of the runtime that calls: `tokio::time::pause`.
     fn pause(&self);
     /// An empty store that reads this clock.
-    fn open(&self, clock: Clock) -> Boxed<'_, Result<Arc<dyn Store>, OpenError>>;
+    fn open(&self, clock: Clock) -> BoxFuture<'_, Result<Arc<dyn Store>, OpenError>>;
 }
 
 /// A run that failed: its seed, what was wrong, the smallest case that fails alike, and its end.

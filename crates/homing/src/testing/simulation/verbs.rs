@@ -11,8 +11,8 @@ use super::body::{Scope, Stopped, gate, misuse, pick, ran};
 use super::ledger::Spot;
 use super::plan::{Ending, LONGEST, Limits, Program, Shape, Statement, Wait};
 use super::{Out, after, fell, sim, total, went};
-use crate::call::Call;
 use crate::task::Kind;
+use crate::task::call::Call;
 use crate::{Error, TaskId};
 
 /// How much later than its soft timeout a body may be told of it, in milliseconds: one turn of a timer.

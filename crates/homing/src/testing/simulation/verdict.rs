@@ -9,10 +9,10 @@ use super::Out;
 use super::family::{Family, Told};
 use super::ledger::{Book, Ledger, Observation, Returned, Spot};
 use super::line::now;
-use crate::clock::Time;
+use crate::core::id::{JobId, TaskId};
+use crate::core::policy::FailurePolicy;
+use crate::core::time::Time;
 use crate::error::{Failure, Reason};
-use crate::id::{JobId, TaskId};
-use crate::join_set::FailurePolicy;
 use crate::store::{CancelledBy, Store};
 use crate::{TaskState, TaskView};
 

@@ -7,8 +7,8 @@ use super::body::{Scope, Stopped, pick};
 use super::family::{Family, Told};
 use super::ledger::{Observation, Spot};
 use super::plan::{Ending, Wait};
+use crate::body::waiting::race;
 use crate::error::JoinError;
-use crate::waiting::race;
 use crate::{JobId, Result, TaskId};
 
 impl Scope<'_> {

@@ -7,7 +7,7 @@ use super::super::fault::Result;
 use super::super::front::{Level, Ready};
 use super::super::pipeline::{Step, arrays, values};
 use super::members;
-use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
 
 /// Gives the tasks of bundles, those that are told, rows of their own. Says what there is to claim of them:
 /// whoever came by meanwhile has passed over it.

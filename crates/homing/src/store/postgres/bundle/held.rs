@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::id::{Map, Set, TaskId, WorkerId};
+use crate::core::id::{Map, Set, TaskId, WorkerId};
 use crate::store::{Event, Unit};
 
 /// Tasks that this process has claimed in bundles and that have done nothing but record since, by their

@@ -3,12 +3,12 @@
 use super::super::bundle::dissolve;
 use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
-use crate::id::TaskId;
-use crate::state::State;
+use crate::core::id::TaskId;
+use crate::core::state::State;
+use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::Postgres;
 use crate::store::read::Read;
 use crate::store::{Claimed, Entry, Event, Refusal, Store, Submitted, Unit};
-use crate::wait::{Condition, Wait};
 
 /// Submits so many jobs, in one page.
 async fn submit(store: &Postgres, jobs: std::ops::Range<u32>) {
@@ -240,7 +240,7 @@ async fn a_pruned_job_may_come_again() {
     let first = claimed.remove(0);
     let pruned = first.task.job;
     peer.say(vec![unit(&first, vec![done()])], 0).await;
-    assert_eq!(store.prune(crate::clock::Time::NEVER).await.unwrap().jobs, 1);
+    assert_eq!(store.prune(crate::core::time::Time::NEVER).await.unwrap().jobs, 1);
     // In the page are the same first one and nine others that come after it.
     let mut jobs: Vec<_> = (10..1000).map(|n| new_job(&n.to_string())).collect();
     jobs.retain(|job| job.id > pruned);

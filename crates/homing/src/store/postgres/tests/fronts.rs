@@ -7,9 +7,9 @@ use super::super::front::{Found, Fronts, Level, List, Place, Ready, place};
 use super::super::task::Task;
 use super::talk::{Talk, done, new_job, new_task, set, spawn, store, unit};
 use super::*;
-use crate::clock::Time;
-use crate::id::{JobId, Local, TaskId, WorkerId};
-use crate::state::State;
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
 use crate::store::read::Read;
 use crate::store::{Abort, Claim, Event, Refusal, Store};
 

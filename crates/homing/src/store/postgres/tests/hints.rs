@@ -1,7 +1,7 @@
 //! Hints between processes: heard, coalesced, and not needed.
 
 use super::*;
-use crate::id::JobId;
+use crate::core::id::JobId;
 use crate::store::Ended;
 
 fn wake(url: &str) -> Wake {

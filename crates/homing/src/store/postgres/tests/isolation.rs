@@ -4,12 +4,12 @@
 
 use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
-use crate::state::State;
+use crate::core::state::State;
+use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::pipeline::{Session, Step};
 use crate::store::postgres::worker;
 use crate::store::read::Read;
 use crate::store::{Event, Store};
-use crate::wait::{Condition, Wait};
 
 const ISOLATIONS: [&str; 2] = ["repeatable%5C%20read", "serializable"];
 

@@ -6,12 +6,12 @@
 use super::server::FORGETFUL;
 use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
-use crate::id::TaskId;
-use crate::state::State;
+use crate::core::id::TaskId;
+use crate::core::state::State;
+use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::Postgres;
 use crate::store::read::Read;
 use crate::store::{End, Entry, Event, Refusal, Store};
-use crate::wait::{Condition, Wait};
 
 fn forgetful() -> Server {
     let mut server = Server::with(FORGETFUL, "");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::store::postgres::Postgres;
 use crate::store::url::Url;
 use crate::store::{

@@ -2,14 +2,14 @@
 
 use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
-use crate::state::State;
+use crate::core::state::State;
+use crate::core::wait::{Condition, Wait};
 use crate::store::read::Read;
 use crate::store::{Entry, Event, Refusal, Store};
-use crate::wait::{Condition, Wait};
 
 const CHILDREN: u32 = 400;
 
-fn for_all(task: crate::id::TaskId) -> Event {
+fn for_all(task: crate::core::id::TaskId) -> Event {
     let (set, ended) = (set(task), Some(u64::from(CHILDREN)));
     let arms = vec![Condition::Set { set, ended, lost: None, succeeded: None }];
     let wait = Wait { place: "all".to_owned(), seq: 1, arms, members: 0 };
@@ -97,7 +97,7 @@ async fn rows_are_locked_in_one_order() {
     });
     parents.say(units.collect(), 0).await;
     let (mut x, mut y) = (Talk::begin(&store, &["x"]).await, Talk::begin(&store, &["y"]).await);
-    let of = async |peer: &mut Talk<'_>, first: crate::id::TaskId| {
+    let of = async |peer: &mut Talk<'_>, first: crate::core::id::TaskId| {
         let mut claimed = peer.say(Vec::new(), 2).await.claimed;
         claimed.sort_by_key(|child| child.task.job != first.job);
         assert_eq!(claimed.len(), 2);

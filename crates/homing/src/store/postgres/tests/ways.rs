@@ -88,7 +88,7 @@ async fn the_servers_clock_counts() {
     let clock = ServerClock::unread();
     let read = crate::clock::Clock::Server(clock.clone());
     // A machine that is ten years behind.
-    let past = crate::clock::Time(1_451_606_400_000_000);
+    let past = crate::core::time::Time(1_451_606_400_000_000);
     let now = crate::clock::monotonic();
     clock.read(now, now, past);
     let behind = read.now();

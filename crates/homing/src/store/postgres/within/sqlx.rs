@@ -15,7 +15,7 @@ use tokio_postgres::types::{self, Type};
 use super::{Carry, Rows, Values, told};
 use crate::store::Error;
 use crate::store::postgres::fault::{Fault, Result};
-use crate::waiting::Boxed;
+use futures_util::future::BoxFuture;
 
 /// A value as its bytes, and its type.
 struct Bound {
@@ -46,7 +46,11 @@ impl sqlx::Type<Postgres> for Bound {
 }
 
 impl Carry for &mut PgConnection {
-    fn carry<'a>(&'a mut self, text: String, values: Values<'a>) -> Boxed<'a, Result<Rows, Error>> {
+    fn carry<'a>(
+        &'a mut self,
+        text: String,
+        values: Values<'a>,
+    ) -> BoxFuture<'a, Result<Rows, Error>> {
         Box::pin(async move { run(self, text, values).await.map_err(|fault| told(&fault)) })
     }
 }

@@ -1,0 +1,204 @@
+//! What a body was told of children that brought no value, and what it did from then on: what a job's retry
+//! takes back, should the task fail for good.
+//!
+//! Every wait that tells the body of a loss or of a timeout makes a [`Moment`] first, and the error carries
+//! it. If the task fails by that error, a retry goes back to that moment; if it fails by an error of the
+//! body's own, to the first such moment of the run. A replay comes to the same moments.
+
+use super::{Context, Inner};
+use crate::core::id::Local;
+use crate::core::record::Moment;
+use crate::error::JoinError;
+use crate::store::Cause;
+
+/// Lost children that one cause lists at most: with more told of, a retry goes back to the first of them.
+const GIVEN: usize = 1000;
+/// Aborts kept of one set: more are taken for one of the whole set.
+const ABORTS: usize = 100;
+
+/// What is kept of a run.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// Children whose losses the body was told of or has borne, in order; at most one more than [`GIVEN`].
+    given: Vec<Local>,
+    /// The first moment that the body was told of.
+    first: Option<Moment>,
+    /// Sets that were spawned into since then, run by run.
+    spawned: Vec<(Local, u32)>,
+    total: u64,
+    /// Aborts said so far.
+    aborts: u64,
+    /// Where signals brought values that the body does not take.
+    bad_signals: Vec<String>,
+}
+
+impl Losses {
+    fn give(&mut self, child: Local) {
+        if self.given.len() <= GIVEN {
+            self.given.push(child);
+        }
+    }
+
+    /// The sets that were spawned into after the first `before` spawns, and how often.
+    fn spawned_after(&self, before: u64) -> Vec<(Local, u32)> {
+        let (mut skipped, mut grown): (u64, Vec<(Local, u32)>) = (0, Vec::new());
+        for (set, count) in &self.spawned {
+            let skip = (before - skipped).min(u64::from(*count));
+            skipped += skip;
+            let count = count - skip as u32;
+            match grown.iter_mut().find(|(own, _)| own == set) {
+                _ if count == 0 => {}
+                Some((_, more)) => *more += count,
+                None => grown.push((*set, count)),
+            }
+        }
+        grown
+    }
+}
+
+impl Context {
+    /// The moment before a wait says what it has come to.
+    pub(crate) fn moment(&self, place: &str) -> Moment {
+        let inner = self.lock();
+        let beside = inner.waits.iter().map(|(wait, _)| wait.place.clone());
+        Moment {
+            places: std::iter::once(answered(place).to_owned()).chain(beside).collect(),
+            since: Some(inner.position()),
+            given: inner.losses.given.len(),
+            spawned: inner.losses.total,
+            aborts: inner.losses.aborts,
+            closing: Vec::new(),
+        }
+    }
+
+    /// The body is told of a loss: of this child, or of a wait that came to nothing.
+    pub(crate) fn tell_loss(&self, moment: &Moment, child: Option<Local>) {
+        let losses = &mut self.lock().losses;
+        losses.first.get_or_insert_with(|| moment.clone());
+        if let Some(child) = child {
+            losses.give(child);
+        }
+    }
+
+    /// The body is told that a signal brought no value it takes. A job's retry takes the answer back and does
+    /// not send the value again.
+    pub(crate) fn bad_signal(&self, place: &str, name: String, reason: String) -> JoinError {
+        let moment = self.moment(place);
+        self.tell_loss(&moment, None);
+        let bad = &mut self.lock().losses.bad_signals;
+        if bad.len() < GIVEN {
+            bad.push(answered(place).to_owned());
+        }
+        JoinError::Signal { name, reason, moment: Box::new(moment) }
+    }
+
+    /// A wait has borne the losses of these children, or told the body that it had aborted them itself.
+    pub(crate) fn bear_losses(&self, children: impl IntoIterator<Item = Local>) {
+        let losses = &mut self.lock().losses;
+        children.into_iter().for_each(|child| losses.give(child));
+    }
+
+    /// The body has spawned a child or found it again.
+    pub(super) fn note_spawn(&self, set: Local) {
+        let losses = &mut self.lock().losses;
+        if losses.first.is_none() {
+            return;
+        }
+        losses.total += 1;
+        match losses.spawned.last_mut() {
+            Some((last, count)) if *last == set => *count += 1,
+            _ => losses.spawned.push((set, 1)),
+        }
+    }
+
+    /// The body aborts children of a set with lower numbers, or one of them.
+    pub(crate) fn note_abort(&self, set: Local, child: Option<Local>, below: u32) {
+        let mut inner = self.lock();
+        inner.losses.aborts += 1;
+        let number = inner.losses.aborts;
+        let aborts = &mut inner.sets.entry(set).or_default().aborts;
+        if aborts.len() >= ABORTS {
+            aborts.clear();
+            aborts.push((number, None, below));
+        } else {
+            aborts.push((number, child, below));
+        }
+    }
+
+    /// What a job's retry takes back if the task fails now: by an error that told of a moment, or by one
+    /// of the body's own. `None`: too much was told for a list.
+    pub(crate) fn cause(&self, moment: Option<&Moment>) -> Option<Box<Cause>> {
+        let inner = self.lock();
+        if let Some(Moment { places, closing, .. }) =
+            moment.filter(|moment| !moment.closing.is_empty())
+        {
+            let (places, only) = (places.clone(), closing.clone());
+            return Some(Box::new(Cause { places, only, ..Cause::default() }));
+        }
+        let losses = &inner.losses;
+        let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());
+        let Some(moment) = told else {
+            let given = losses.given.clone();
+            return (given.len() <= GIVEN).then(|| Box::new(Cause { given, ..Cause::default() }));
+        };
+        let given = losses.given.get(..moment.given).filter(|given| given.len() <= GIVEN)?;
+        let issued = |set: Local| inner.sets.get(&set).map_or(0, |state| state.issued);
+        let grown = losses.spawned_after(moment.spawned).into_iter();
+        let aborted = inner.sets.iter().flat_map(|(set, state)| {
+            let since = state.aborts.iter().filter(|(number, ..)| *number > moment.aborts);
+            since.map(|(_, child, below)| (*set, *child, *below))
+        });
+        Some(Box::new(Cause {
+            places: moment.places.clone(),
+            since: moment.since,
+            grown: grown.map(|(set, count)| (set, issued(set).saturating_sub(count))).collect(),
+            only: Vec::new(),
+            given: given.to_vec(),
+            aborted: aborted.collect(),
+            bad_signals: losses.bad_signals.clone(),
+        }))
+    }
+}
+
+impl Inner {
+    /// The number of the next entry that the body comes to, or writes.
+    fn position(&self) -> u64 {
+        self.recall.next().unwrap_or(self.next_seq + 1)
+    }
+}
+
+/// The place at which the answer of a wait is recorded: of an arm of `select!` that of the whole.
+fn answered(place: &str) -> &str {
+    let arm = |(whole, arm): &(&str, &str)| {
+        let name = whole.rsplit('/').next().unwrap_or(whole);
+        name.starts_with("select!#") && arm.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    place.rsplit_once('/').filter(arm).map_or(place, |(whole, _)| whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arm_is_answered_where_the_whole_is() {
+        assert_eq!(answered("select!#2/1"), "select!#2");
+        assert_eq!(answered("join!#1:0/select!#2/11"), "join!#1:0/select!#2");
+        assert_eq!(answered("set#1.join_all#1"), "set#1.join_all#1");
+        assert_eq!(answered("set:pages/7"), "set:pages/7");
+    }
+
+    #[test]
+    fn spawns_are_counted_from_a_moment_on() {
+        let set = |n| Local([n; 16]);
+        let losses = Losses {
+            spawned: vec![(set(1), 3), (set(2), 1), (set(1), 2)],
+            total: 6,
+            ..Losses::default()
+        };
+        assert_eq!(losses.spawned_after(0), [(set(1), 5), (set(2), 1)]);
+        assert_eq!(losses.spawned_after(2), [(set(1), 3), (set(2), 1)]);
+        assert_eq!(losses.spawned_after(4), [(set(1), 2)]);
+        assert_eq!(losses.spawned_after(6), []);
+    }
+}

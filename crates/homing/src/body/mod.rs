@@ -1,0 +1,18 @@
+//! What a body may say: the verbs, and what they mean.
+
+pub(crate) mod branches;
+pub(crate) mod closing;
+pub(crate) mod combine;
+pub(crate) mod context;
+pub(crate) mod handle;
+pub(crate) mod info;
+pub(crate) mod job_wait;
+pub(crate) mod join_set;
+pub(crate) mod overdue;
+pub(crate) mod step;
+pub(crate) mod tags;
+pub(crate) mod trace;
+#[cfg(feature = "postgres")]
+pub(crate) mod transaction;
+pub(crate) mod verbs;
+pub(crate) mod waiting;

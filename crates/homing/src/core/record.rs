@@ -1,0 +1,103 @@
+//! What a task remembers: the entries of its record, as they are stored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::id::Local;
+use crate::core::policy::FailurePolicy;
+use crate::core::time::Time;
+use crate::core::wait::{Answer, Condition};
+
+/// What a task remembers at a place. Children are not entries: their rows are the record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Entry {
+    /// A step's result, as JSON.
+    Step(String),
+    /// The time that `now` told.
+    Now(Time),
+    /// The instant a wait's timeout ends, fixed when it was first parked.
+    Deadline(Time),
+    /// How a wait was answered.
+    Answer(Answer),
+    /// That a job was detached here, and the hash of its call.
+    Detached([u8; 16]),
+    /// That a value was sent to another task here, and the hash of it.
+    Signalled([u8; 16]),
+    /// What the body returned; the closing join is still to come.
+    Returned {
+        /// The value, as JSON.
+        value: String,
+        /// The sets it waits for.
+        open: Vec<OpenSet>,
+    },
+}
+
+/// One set in the closing join, as it is remembered with the body's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[doc(hidden)]
+pub struct OpenSet {
+    pub(crate) set: Local,
+    pub(crate) place: String,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) spawned: u64,
+    /// Whether a wait has dealt with the whole set: then losses no longer matter.
+    pub(crate) settled: bool,
+    /// Losses that were given out, the end number up to which every end was given out, and the losses
+    /// beyond it that were given out by handles, in order.
+    pub(crate) lost: u64,
+    pub(crate) watermark: u64,
+    pub(crate) passed: Vec<u64>,
+}
+
+impl OpenSet {
+    /// Whether its losses no longer matter.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Which of its ends were given before: all up to a number, and those beyond.
+    pub(crate) fn given(&self) -> (Local, u64, Vec<u64>) {
+        (self.set, self.watermark, self.passed.clone())
+    }
+
+    pub(crate) fn ended(&self) -> Condition {
+        let (set, ended) = (self.set, Some(self.spawned));
+        Condition::Set { set, ended, lost: None, succeeded: None }
+    }
+
+    /// Losses at which the policy is broken.
+    pub(crate) fn threshold(&self) -> u64 {
+        self.policy.breaking(self.spawned, self.lost)
+    }
+
+    pub(crate) fn broken(&self) -> Condition {
+        let (set, lost) = (self.set, Some(self.threshold()));
+        Condition::Set { set, ended: None, lost, succeeded: None }
+    }
+}
+
+/// The moment before a wait told its body of a loss.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[doc(hidden)]
+pub struct Moment {
+    /// The wait's place, and those of the waits that were open beside it.
+    pub(crate) places: Vec<String>,
+    /// The number that the next entry of the record had.
+    pub(crate) since: Option<u64>,
+    /// How many losses had been told, how many children spawned since the first, how many aborts said.
+    pub(crate) given: usize,
+    pub(crate) spawned: u64,
+    pub(crate) aborts: u64,
+    /// Of the closing join: its sets, up to which end all were given, and the ends beyond that were.
+    pub(crate) closing: Vec<(Local, u64, Vec<u64>)>,
+}
+
+impl Moment {
+    /// The closing join's: what the body returned goes, and the join's answer below it.
+    pub(crate) fn closing(place: &str, open: &[OpenSet]) -> Self {
+        let breakable = open.iter().filter(|set| !set.is_settled());
+        let closing = breakable.map(OpenSet::given).collect();
+        Self { places: vec![place.to_owned()], closing, ..Self::default() }
+    }
+}

@@ -1,0 +1,281 @@
+//! What a worker and the store say to each other.
+
+use std::sync::Arc;
+
+use super::{Cause, NewJob, NewTask, Policy};
+use crate::core::failure::Failure;
+use crate::core::id::{Local, TaskId, Token, WorkerId};
+use crate::core::record::Entry;
+use crate::core::time::Time;
+use crate::core::wait::{Answer, Wait};
+
+/// One batch of a worker's conversation with the store, applied in one transaction; in several where
+/// PostgreSQL has upkeep to do between the units and the claim.
+///
+/// Units come first, then upkeep, then the claim, so that a worker is given what its own events made
+/// ready. A unit that is refused changes nothing and harms no other unit.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// Who speaks.
+    pub worker: WorkerId,
+    /// This exchange's number: the claim part of the tokens it mints. Grows by one; a resent exchange
+    /// keeps its number.
+    pub number: u64,
+    /// The number of the last exchange whose reply arrived. Tasks claimed under later ones are handed
+    /// out again, and cancellations told by later ones told again.
+    pub acknowledged: u64,
+    /// What happened, each task's events in program order.
+    /// Shared, so that an exchange kept for resending copies none of them.
+    pub units: Vec<Arc<Unit>>,
+    /// What the worker can take.
+    pub claim: Claim,
+}
+
+/// What a worker can take.
+#[derive(Debug, Clone, Default)]
+pub struct Claim {
+    /// How many tasks; zero claims nothing.
+    pub tasks: usize,
+    /// Queues it serves.
+    pub queues: Arc<[String]>,
+    /// Kinds it has registered.
+    pub kinds: Arc<[String]>,
+    /// Whether it may take a suspect: one that has crashed its worker twice in a row.
+    pub suspect: bool,
+    /// Crashes in a row after which a task fails.
+    pub max_crashes: u32,
+}
+
+/// One task's events since its last unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// The task.
+    pub task: TaskId,
+    /// The claim under which it runs.
+    pub token: Token,
+    /// Whether the task recorded something new and has failures or crashes to forget.
+    pub renew: bool,
+    /// What happened, in program order.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened in a body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Something to remember.
+    Record {
+        /// Its number in the task's record.
+        seq: u64,
+        /// Its place.
+        place: String,
+        /// What.
+        entry: Entry,
+    },
+    /// A child. Found again if it exists.
+    Spawn(Box<NewChild>),
+    /// A job of its own. Found again if it exists.
+    Detach(Box<NewJob>),
+    /// A value for a child's or the parent's `signal` wait.
+    Signal(Box<Signalled>),
+    /// Children to cancel.
+    Abort(Abort),
+    /// A line for the job's log.
+    Log(LogLine),
+    /// How far the task is.
+    Progress {
+        /// Done so far.
+        done: u64,
+        /// Of this many.
+        total: u64,
+    },
+    /// Nothing to do until one of these is answered. Last in its unit.
+    Park {
+        /// The open waits, one per branch.
+        waits: Vec<Wait>,
+        /// Whether the worker keeps the future.
+        resident: bool,
+    },
+    /// The body is done. Last in its unit.
+    End(End),
+    /// A failure that will be retried. Last in its unit.
+    Retry {
+        /// The failure.
+        failure: Failure,
+        /// When to try again.
+        due: Time,
+    },
+    /// A replay that does not fit its record: spends nothing, tried again later. Last in its unit.
+    Stall {
+        /// What did not fit.
+        reason: String,
+        /// When to try again.
+        due: Time,
+    },
+    /// The worker gives the task back, untouched. Last in its unit.
+    HandBack,
+}
+
+impl Event {
+    /// The bytes it adds to an exchange, near enough.
+    pub(crate) fn size(&self) -> usize {
+        64 + match self {
+            Self::Record {
+                entry: Entry::Step(text) | Entry::Returned { value: text, .. }, ..
+            } => text.len(),
+            Self::Spawn(child) => 128 + child.task.arguments.len(),
+            Self::Detach(job) => 128 + job.task.arguments.len(),
+            Self::Signal(signal) => 128 + signal.value.len(),
+            Self::Log(line) => line.message.len(),
+            Self::End(End::Succeeded(value)) => value.len(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the body is done with when this is said: it is the last it says under its token.
+    pub fn ends_the_stretch(&self) -> bool {
+        matches!(self, Self::End(_) | Self::Retry { .. } | Self::Stall { .. } | Self::HandBack)
+    }
+}
+
+/// A value that a body sends to a task of its own job. Sent once: a unit that is told again finds the
+/// entry that was recorded with it. A task that has ended takes none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signalled {
+    /// The number of its entry in the sender's record.
+    pub seq: u64,
+    /// Its place in the sender's body.
+    pub place: String,
+    /// The entry: the hash of what is sent and to whom, compared on replay.
+    pub entry: Entry,
+    /// Who is to have it.
+    pub to: Local,
+    /// The signal's name.
+    pub name: String,
+    /// The value, as JSON.
+    pub value: String,
+}
+
+/// How a task ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// With a value, as JSON.
+    Succeeded(String),
+    /// With an error.
+    Failed {
+        /// The error.
+        failure: Failure,
+        /// What a job's retry takes back; boxed, because few tasks fail.
+        cause: Option<Box<Cause>>,
+    },
+}
+
+/// A child to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChild {
+    /// Its key within the job.
+    pub local: Local,
+    /// Its set.
+    pub set: Local,
+    /// Its number in the set, in spawn order.
+    pub number: u32,
+    /// What it is to do.
+    pub task: NewTask,
+}
+
+/// Which children to cancel, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abort {
+    /// The set.
+    pub set: Local,
+    /// Only this child.
+    pub child: Option<Local>,
+    /// Only children with a lower number: those spawned before the abort.
+    pub below: u32,
+    /// Whether a failure policy did it, not the body's own word.
+    pub policy: bool,
+}
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its identity within the task: a line that exists is not written again.
+    pub key: String,
+    /// When it was said.
+    pub time: Time,
+    /// How important it is.
+    pub level: crate::core::log::Level,
+    /// What was said.
+    pub message: String,
+}
+
+/// What an exchange brings back.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    /// Units that changed nothing.
+    pub refused: Vec<(TaskId, Refusal)>,
+    /// Parks whose waits were satisfied already: the task runs on under its token, with these answers.
+    pub ready: Vec<(TaskId, Vec<Answer>)>,
+    /// Tasks claimed, under the exchange's token.
+    pub claimed: Vec<Claimed>,
+    /// Tasks of this worker that were ended by somebody else; said again until an exchange acknowledges
+    /// a reply that said so.
+    pub cancelled: Vec<(TaskId, Token)>,
+    /// When the next thing falls due that this worker could act on, if nothing happens before.
+    pub next_due: Option<Time>,
+    /// Whether there is more upkeep to do now.
+    pub more: bool,
+    /// Whether tasks were left that could have been claimed.
+    pub left: bool,
+}
+
+/// Why a unit was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The token is not the task's: it was reclaimed, ended or cancelled.
+    Lost,
+    /// The store cannot hold what the unit carries; the text says why.
+    Unfit(String),
+    /// A child exists at the place with another kind or other arguments.
+    Drift(String),
+}
+
+/// A task handed to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The task.
+    pub task: TaskId,
+    /// Its parent's key within the job; a root has none.
+    pub parent: Option<Local>,
+    /// How many ancestors it has.
+    pub depth: u32,
+    /// The claim.
+    pub token: Token,
+    /// Its kind.
+    pub kind: String,
+    /// Its arguments, as JSON.
+    pub arguments: String,
+    /// Inherited by its children.
+    pub queue: String,
+    /// Inherited by its children.
+    pub priority: i16,
+    /// What its worker obeys.
+    pub policy: Policy,
+    /// 1-based.
+    pub attempt: u32,
+    /// Failures in a row so far.
+    pub failures: u32,
+    /// Crashes in a row so far.
+    pub crashes: u32,
+    /// Drift stops in a row so far.
+    pub stalls: u32,
+    /// Entries in its record, answers below included.
+    pub records: u64,
+    /// Children spawned so far.
+    pub spawned: u64,
+    /// Answers recorded by this claim.
+    pub answers: Vec<Answer>,
+    /// The token under which this worker last parked its future, if nobody has recorded anything since:
+    /// that future, and no other, may go on. `None` after the task has been claimed by another worker, and
+    /// after it was released without a park (a retry, a stall, a hand-back, a crash).
+    pub parked: Option<Token>,
+}

@@ -1,0 +1,433 @@
+//! Bundles: tasks that were born together, in one row instead of a row of each in `open`.
+//!
+//! A wide fan-out has nothing to say of its tasks one by one before they end: they are pending together,
+//! and mostly run on one worker together. So they are one row until one of them does more than run:
+//! - a bundle that is claimed whole is one write; one of which a part is claimed is dissolved;
+//! - a member of a claimed bundle that ends, or does anything that its row has to tell, leaves it;
+//! - whoever comes from outside, to cancel or to signal or because the worker is dead, dissolves it first.
+//!
+//! Who needs both locks a bundle before rows of tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio_postgres::Row;
+
+use super::claim::Candidates;
+use super::columns::{limit, small, task_id, token};
+use super::fault::Result;
+use super::front::{self, Level, Place};
+use super::pipeline::{Step, arrays, values};
+use super::scene::{Known, Scene};
+use super::task::Task;
+use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
+use crate::core::state::State;
+use crate::core::time::Time;
+use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
+
+pub(super) mod dissolve;
+mod held;
+
+pub(super) use held::{Held, stays};
+
+/// As many bundles are looked at in any case; see `ready!`.
+pub(super) const SEEN: usize = 8;
+
+/// The columns that [`Bundle::of`] reads, of a table called `b`.
+macro_rules! bundle {
+    () => {
+        "b.job, b.local, b.parent, b.\"set\", b.depth, b.priority, b.due, b.worker, b.claim, b.started, \
+         b.queue, b.kind, b.gone, b.members"
+    };
+}
+
+/// Whether a task of a table called `t` is in a bundle called `b`.
+macro_rules! in_bundle {
+    () => {
+        "t.bundle IS NOT NULL
+      AND b.job = CASE WHEN t.parent IS NULL THEN t.bundle ELSE t.job END
+      AND b.local = CASE WHEN t.parent IS NULL THEN t.local ELSE t.bundle END
+      AND get_bit(b.gone, array_position(b.members,
+        CASE WHEN t.parent IS NULL THEN t.job ELSE t.local END) - 1) = 0"
+    };
+}
+
+/// The state of whoever is in a bundle called `b`.
+macro_rules! bundled_state {
+    () => {
+        "CASE WHEN b.job IS NOT NULL THEN (b.worker IS NOT NULL)::integer::smallint END"
+    };
+}
+
+/// The members that bundles called `b` still have, as a table of their ids called `m`.
+macro_rules! members {
+    () => {
+        "CROSS JOIN LATERAL (
+      SELECT CASE WHEN b.parent IS NULL THEN u.id ELSE b.job END AS job,
+        CASE WHEN b.parent IS NULL THEN b.local ELSE u.id END AS local
+      FROM unnest(b.members) WITH ORDINALITY AS u (id, turn)
+      WHERE get_bit(b.gone, (u.turn - 1)::integer) = 0) AS m"
+    };
+}
+
+pub(super) use {bundle, bundled_state, in_bundle, members};
+
+/// For the caller of a transaction: waits for whoever is dissolving a task's bundle.
+pub(super) const WAIT: &str = concat!(
+    "SELECT FROM homing.tasks AS t JOIN homing.bundles AS b ON ",
+    in_bundle!(),
+    " WHERE t.job = $1 AND t.local = $2 FOR UPDATE OF b"
+);
+
+/// Locks the bundles that were claimed under tokens.
+const HELD: &str = concat!(
+    "SELECT ",
+    bundle!(),
+    " FROM unnest($1::uuid[], $2::bigint[]) AS c (worker, claim) JOIN homing.bundles AS b
+    ON b.worker = c.worker AND b.claim = c.claim
+  ORDER BY b.job, b.local FOR UPDATE OF b"
+);
+
+/// Those whose claims' replies never arrived.
+const AGAIN: &str = concat!(
+    "SELECT ",
+    bundle!(),
+    " FROM homing.bundles AS b WHERE b.worker = $1 AND b.claim > $2 ORDER BY b.job, b.local"
+);
+
+pub(super) fn held<'e>(tokens: &[Token]) -> Step<'e> {
+    Step::new(HELD, arrays!(tokens, token => token.worker, token.claim as i64))
+}
+
+pub(super) fn again<'e>(worker: WorkerId, acknowledged: u64) -> Step<'e> {
+    Step::new(AGAIN, values![worker, acknowledged as i64])
+}
+
+/// The ready bundles of levels, as many as have the members that are asked for.
+macro_rules! ready {
+    ($levels:expr) => {
+        concat!(
+            "WITH RECURSIVE ",
+            $levels,
+            " SELECT ",
+            bundle!(),
+            " FROM (
+      SELECT o.job, o.local, l.priority, o.due, sum(o.here) OVER (
+        ORDER BY l.priority DESC, o.due, o.job, o.local ROWS UNBOUNDED PRECEDING) - o.here AS before
+      FROM levels AS l CROSS JOIN LATERAL (
+        SELECT b.job, b.local, b.due, b.here FROM homing.bundles AS b
+        WHERE b.worker IS NULL AND b.queue = l.queue AND b.kind = l.kind AND b.priority = l.priority
+          AND (b.due, b.job, b.local) >= (l.start, l.start_job, l.start_local) AND b.due <= ",
+            super::now!(),
+            " ORDER BY b.due, b.job, b.local LIMIT $5::bigint / 16 + 8) AS o) AS o
+    JOIN homing.bundles AS b USING (job, local)
+  WHERE o.before < $5 AND b.worker IS NULL AND $2::uuid IS NOT NULL
+  ORDER BY o.priority DESC, o.due, o.job, o.local FOR UPDATE OF b SKIP LOCKED"
+        )
+    };
+}
+
+/// The levels there are ready bundles of.
+macro_rules! levels {
+    ($queues:literal, $kinds:literal) => {
+        super::claim::levels!($queues, $kinds, "homing.bundles AS o WHERE o.worker IS NULL")
+    };
+}
+
+/// As [`levels`], where it is known which there may be and where each begins.
+macro_rules! known {
+    () => {
+        "levels AS (
+      SELECT l.* FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
+        AS l (queue, kind, priority, start, start_job, start_local)
+      WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
+        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue))"
+    };
+}
+
+pub(super) use {known, levels};
+
+const READY: &str = ready!(levels!("$3", "$4"));
+const READY_KNOWN: &str = ready!(known!());
+
+/// What a look at everything learns beside.
+const LEVELS: &str =
+    concat!("WITH RECURSIVE ", levels!("$1", "$2"), " SELECT queue, kind, priority FROM levels");
+
+impl<'c> Candidates<'c> {
+    /// Bundles that the worker may claim.
+    pub(super) fn bundles(&self) -> Step<'c> {
+        self.looking([READY, READY_KNOWN], Box::new(limit(self.claim.tasks)))
+    }
+
+    /// As [`levels`](Self::levels), of bundles.
+    pub(super) fn bundled_levels(&self) -> Option<Step<'c>> {
+        self.levels_by(LEVELS)
+    }
+}
+
+/// A bundle that is locked.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    level: Level,
+    due: Time,
+    /// Whose all members are; `None`: pending.
+    token: Option<Token>,
+    members: Vec<TaskId>,
+    gone: Vec<u8>,
+}
+
+impl Bundle {
+    /// Reads a row: the bundle, and what its members have in common as a task.
+    fn of(row: &Row) -> Result<(Self, Task)> {
+        let key = task_id(row, 0)?;
+        let parent: Option<Local> = row.try_get(2)?;
+        let (due, token) = (row.try_get(6)?, token(row, 7)?);
+        let (queue, kind): (String, String) = (row.try_get(10)?, row.try_get(11)?);
+        let members = if parent.is_some() {
+            let locals = row.try_get::<_, Vec<Local>>(13)?.into_iter();
+            locals.map(|local| TaskId { job: key.job, local }).collect()
+        } else {
+            row.try_get::<_, Vec<JobId>>(13)?.into_iter().map(JobId::root).collect()
+        };
+        let task = Task {
+            parent,
+            set: row.try_get(3)?,
+            depth: small(row, 4)?,
+            state: if token.is_some() { State::Running } else { State::Pending },
+            priority: row.try_get(5)?,
+            due,
+            token,
+            started: row.try_get(9)?,
+            ..Task::blank(key, queue, kind)
+        };
+        let gone = row.try_get(12)?;
+        Ok((Self { level: Level::of(&task), due, token, members, gone }, task))
+    }
+
+    /// The members that are here, with their turns.
+    fn here(&self) -> impl Iterator<Item = (usize, TaskId)> {
+        let members = self.members.iter().copied().enumerate();
+        members.filter(|(turn, _)| {
+            self.gone.get(turn / 8).is_none_or(|byte| byte & 1 << (turn % 8) == 0)
+        })
+    }
+
+    /// Where the members that are pending stand: with the first of them.
+    fn place(&self) -> Option<Place> {
+        self.members.first().map(|first| (self.due, first.job, first.local))
+    }
+}
+
+/// What is written of the bundles that were locked, beside the rows of those who leave.
+#[derive(Debug, Default)]
+pub(super) struct Partings {
+    /// Members that get rows of their own, unless they have ended.
+    pub(super) leaving: BTreeSet<TaskId>,
+    claimed: Vec<(TaskId, Token)>,
+    left: Vec<(TaskId, Vec<u8>, i32)>,
+    emptied: Vec<TaskId>,
+}
+
+impl Scene<'_> {
+    /// Adds the members of a bundle. Returns its key.
+    pub(super) fn add_bundle(&mut self, row: &Row) -> Result<TaskId> {
+        let (bundle, task) = Bundle::of(row)?;
+        let key = task.id;
+        for (_, id) in bundle.here() {
+            self.rows.entry(id).or_insert_with(|| Known {
+                bundle: Some(key),
+                ..Known::of(Task { id, ..task.clone() })
+            });
+        }
+        self.bundles.entry(key).or_insert(bundle);
+        Ok(key)
+    }
+
+    fn known_of<'s>(&'s self, bundle: &'s Bundle) -> impl Iterator<Item = (usize, &'s Known)> {
+        bundle.here().filter_map(|(turn, id)| Some((turn, self.rows.get(&id)?)))
+    }
+
+    /// Takes back what was chosen of bundles that do not fit whole, if enough else was chosen: to dissolve
+    /// them costs more than to wait for the next exchange. Returns whether anything was.
+    pub(super) fn spare_bundles(&self, chosen: &mut Vec<TaskId>) -> bool {
+        let mut parts: Map<TaskId, usize> = Map::default();
+        for task in chosen.iter() {
+            if let Some(key) = self.rows.get(task).and_then(|known| known.bundle) {
+                *parts.entry(key).or_default() += 1;
+            }
+        }
+        parts.retain(|key, part| {
+            self.bundles.get(key).is_some_and(|bundle| bundle.here().count() > *part)
+        });
+        let spared: usize = parts.values().sum();
+        if spared == 0 || chosen.len() - spared < MOST {
+            return false;
+        }
+        chosen.retain(|task| {
+            let bundle = self.rows.get(task).and_then(|known| known.bundle);
+            bundle.is_none_or(|key| !parts.contains_key(&key))
+        });
+        true
+    }
+
+    /// Bundles by their places in the order of claims, and whether each was taken.
+    pub(super) fn found_bundles(&self, keys: &[TaskId]) -> Vec<(Level, Place, bool)> {
+        let bundles = keys.iter().filter_map(|key| self.bundles.get(key));
+        let found = bundles.filter_map(|bundle| {
+            let taken = self.known_of(bundle).all(|(_, row)| row.task.state != State::Pending);
+            Some((bundle.level.clone(), bundle.place()?, taken))
+        });
+        found.collect()
+    }
+
+    /// The members that a bundle still has.
+    pub(super) fn members(&self, key: TaskId) -> impl Iterator<Item = TaskId> {
+        self.bundles.get(&key).into_iter().flat_map(|bundle| bundle.here().map(|(_, id)| id))
+    }
+
+    /// How many members bundles have.
+    pub(super) fn members_of(&self, keys: &[TaskId]) -> usize {
+        keys.iter()
+            .filter_map(|key| self.bundles.get(key))
+            .map(|bundle| bundle.here().count())
+            .sum()
+    }
+
+    /// The members of bundles that are claimed whole.
+    pub(super) fn claimed_in(&self, partings: &Partings) -> Vec<TaskId> {
+        partings.claimed.iter().flat_map(|(key, _)| self.members(*key)).collect()
+    }
+
+    /// What was done to the bundles.
+    pub(super) fn partings(&self) -> Partings {
+        let mut partings = Partings::default();
+        for (key, bundle) in &self.bundles {
+            let moved = || self.known_of(bundle).filter(|(_, known)| known.moved);
+            if moved().next().is_none() {
+                continue;
+            }
+            if bundle.token.is_none() {
+                let token = moved().next().and_then(|(_, known)| known.task.token);
+                let whole = self.known_of(bundle).all(|(_, known)| known.begun);
+                if let Some(token) = token.filter(|_| whole) {
+                    partings.claimed.push((*key, token));
+                } else {
+                    partings.leaving.extend(bundle.here().map(|(_, id)| id));
+                    partings.emptied.push(*key);
+                }
+                continue;
+            }
+            let mut gone = bundle.gone.clone();
+            for (turn, known) in moved() {
+                if let Some(byte) = gone.get_mut(turn / 8) {
+                    *byte |= 1 << (turn % 8);
+                }
+                partings.leaving.insert(known.task.id);
+            }
+            match bundle.here().count() - moved().count() {
+                0 => partings.emptied.push(*key),
+                left => partings.left.push((*key, gone, left as i32)),
+            }
+        }
+        partings
+    }
+
+    /// The newborn tasks that become bundles: those of which nothing is to be said but what they have in
+    /// common.
+    pub(super) fn bundled<'s>(&self, newborns: &[&'s Task]) -> Vec<Vec<&'s Task>> {
+        let mut alike: BTreeMap<_, Vec<&Task>> = BTreeMap::new();
+        if self.bundle_from == 0 {
+            return Vec::new();
+        }
+        // A link's end asks for its arguments, which a row has.
+        let joins = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
+        for task in newborns.iter().copied().filter(joins) {
+            let Task { parent, set, queue, kind, priority, .. } = task;
+            let family = parent.map(|parent| (task.id.job, parent, *set));
+            alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);
+        }
+        let mut bundles = Vec::new();
+        for mut tasks in alike.into_values() {
+            tasks.sort_unstable_by_key(|task| task.id);
+            let parts = tasks.chunks(MOST).filter(|part| part.len() >= self.bundle_from);
+            bundles.extend(parts.map(<[_]>::to_vec));
+        }
+        bundles
+    }
+}
+
+const CLAIM: &str =
+    "UPDATE homing.bundles AS b SET worker = c.worker, claim = c.claim, started = $5
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS c (job, local, worker, claim)
+  WHERE b.job = c.job AND b.local = c.local";
+
+const LEAVE: &str = "UPDATE homing.bundles AS b SET gone = l.gone, here = l.here
+  FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::integer[]) AS l (job, local, gone, here)
+  WHERE b.job = l.job AND b.local = l.local";
+
+const EMPTY: &str = "DELETE FROM homing.bundles AS b
+  USING unnest($1::uuid[], $2::uuid[]) AS e (job, local)
+  WHERE b.job = e.job AND b.local = e.local";
+
+impl Partings {
+    /// The statements that write this.
+    pub(super) fn steps(&self, now: Time, steps: &mut Vec<Step<'_>>) {
+        if !self.claimed.is_empty() {
+            let values = arrays!(self.claimed, (key, token) =>
+                key.job, key.local, token.worker, token.claim as i64);
+            steps.push(Step::new(CLAIM, values).with(values![now]));
+        }
+        if !self.left.is_empty() {
+            let values = arrays!(self.left, (key, gone, here) =>
+                key.job, key.local, gone.clone(), *here);
+            steps.push(Step::new(LEAVE, values));
+        }
+        if !self.emptied.is_empty() {
+            steps.push(Step::new(EMPTY, arrays!(self.emptied, key => key.job, key.local)));
+        }
+    }
+}
+
+const BEAR: &str = "INSERT INTO homing.bundles (job, local, parent, \"set\", depth, priority, here, due, queue,
+    kind, gone, members)
+  SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.here, n.due, n.queue, n.kind, n.gone,
+    ($13::uuid[])[n.first:n.first + n.here - 1]
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
+    $7::integer[], $8::bigint[], $9::text[], $10::text[], $11::bytea[], $12::integer[])
+    AS n (job, local, parent, \"set\", depth, priority, here, due, queue, kind, gone, first)";
+
+/// Writes newborn bundles.
+pub(super) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Step<'s> {
+    // The members of all in one list, and where in it each begins.
+    let (mut members, mut firsts) = (Vec::new(), Vec::new());
+    for tasks in bundles {
+        firsts.extend(tasks.first().map(|first| (*first, members.len() as i32 + 1, tasks.len())));
+        members.extend(tasks.iter().map(|task| name(task)));
+    }
+    let values = arrays!(firsts, (t, first, here) =>
+        t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, *here as i32, t.due,
+        t.queue.as_str(), t.kind.as_str(), vec![0_u8; here.div_ceil(8)], *first);
+    Step::new(BEAR, values).with(values![members])
+}
+
+/// What a member is called among the others: a child by its local, a root by its job.
+fn name(task: &Task) -> Local {
+    if task.id.is_root() { Local(*task.id.job.as_bytes()) } else { task.id.local }
+}
+
+/// Which tasks are born in which bundles, as their rows say it.
+pub(super) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, Local> {
+    let mut births = Map::default();
+    for tasks in bundles {
+        let Some(first) = tasks.first() else { continue };
+        births.extend(tasks.iter().map(|task| (task.id, name(first))));
+    }
+    births
+}
+
+/// Of a row that is left to be claimed: where it is found, in its bundle or, if it has left that, by itself.
+pub(super) fn place(scene: &Scene<'_>, known: &Known) -> Place {
+    let own = front::place(&known.task);
+    let bundle = known.bundle.and_then(|key| scene.bundles.get(&key));
+    bundle.and_then(Bundle::place).map_or(own, |place| place.min(own))
+}

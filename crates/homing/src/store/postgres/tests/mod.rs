@@ -1,0 +1,46 @@
+//! What only this store has: its options, its connections, its hints, its migrations.
+
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+use std::time::Duration;
+
+use self::server::{Server, Stop, common_schema, with_option};
+use super::connect::{Connector, Pool};
+use super::listen::{Said, Wake};
+use super::migrate;
+use super::options::Options;
+use crate::clock::ServerClock;
+use crate::store::Error;
+use crate::store::error::OpenError;
+use crate::store::url::Url;
+
+#[path = "../../../../tests/shared/bouncer.rs"]
+mod bouncer;
+#[path = "../../../../tests/shared/server.rs"]
+mod server;
+
+mod bundles;
+mod encryption;
+mod fronts;
+mod hints;
+mod isolation;
+mod migrations;
+mod plans;
+mod relaxed;
+mod talk;
+mod together;
+mod urls;
+mod ways;
+
+fn options(url: &str) -> Result<Options, OpenError> {
+    Options::of(&Url::parse(url)?)
+}
+
+fn connector(options: &Options) -> Connector {
+    Connector::new(options, ServerClock::unread()).unwrap()
+}
+
+fn pool(url: &str) -> Pool {
+    let options = options(url).unwrap();
+    Pool::new(&options, connector(&options)).unwrap()
+}

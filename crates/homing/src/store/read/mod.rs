@@ -1,0 +1,487 @@
+//! Reading: what replays page through, and what people watch. Nothing here writes.
+//!
+//! Every list is paged by key, so that a page costs the same wherever it stands.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Child, SetRow, Verb};
+use crate::core::failure::{Failure, Reason};
+use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::core::log::Line;
+use crate::core::parameter::Parameter;
+use crate::core::state::State;
+use crate::core::time::{Time, rfc3339};
+use crate::core::wait::{SetCounts, Wait};
+use crate::store::Entry;
+
+mod filter;
+
+pub use filter::JobFilter;
+
+/// The ids of jobs next to one: lower, higher.
+pub type Neighbours = (Option<JobId>, Option<JobId>);
+
+/// A store's reading verbs.
+pub trait Read: Send + Sync {
+    /// Entries of a task's record with numbers above `after`, in order, at most `limit` and no more than
+    /// a page may hold.
+    fn record(&self, task: TaskId, after: u64, limit: usize)
+    -> Verb<'_, Vec<(u64, String, Entry)>>;
+    /// Numbered and placed children of a set by number, from `from`, at most `limit`: what a replay compares
+    /// its calls with, and their states. How they ended is left out.
+    fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>>;
+    /// Children of a set by end number, above `after`, with their outcomes, at most `limit` and no more than
+    /// a page may hold.
+    fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>>;
+    /// One child.
+    fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>>;
+    /// The counts of one set.
+    fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts>;
+    /// The sets of a task with keys above `after`, at most `limit`.
+    fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>>;
+
+    /// One task, or `None`.
+    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
+    /// As [`task`](Self::task), of many; unknown ones are left out.
+    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>>;
+    /// Those of the jobs whose roots are open and past their expiries or deadlines.
+    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>>;
+    /// State and outcome of the roots of jobs; unknown ones are left out. Once the outcomes reach
+    /// [`limits::PAGE_BYTES`](crate::limits::PAGE_BYTES), those of further jobs are absent and are to be asked
+    /// for again.
+    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>>;
+    /// The open job that holds a key.
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
+    /// One job's record, or `None`.
+    fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
+    /// Jobs with ids from one to another, both included, in order, at most `limit`: a look into the key for
+    /// each, however many tasks they have.
+    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>>;
+    /// Tasks of a job with keys from one to another, both included, in order, at most `limit`.
+    fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Verb<'_, Vec<TaskId>>;
+    /// For each id the next lower and the next higher one that jobs have.
+    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>>;
+    /// Jobs, newest first.
+    fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>>;
+    /// Lines of a job's log with numbers above `after`, at most `limit`.
+    fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
+    /// The number of the last line of a job's log; 0 if there is none.
+    fn last_line(&self, job: JobId) -> Verb<'_, u64>;
+    /// The last `limit` lines of a task that tell why its attempts failed or why it stands still, in order.
+    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>>;
+    /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
+    /// store's choice: the one that costs least.
+    fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>>;
+    /// Queues that hold pending tasks or are paused.
+    fn queues(&self) -> Verb<'_, Vec<QueueView>>;
+    /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.
+    /// A look into an index for each pair.
+    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>>;
+    /// Workers that have not left.
+    fn workers(&self) -> Verb<'_, Vec<WorkerView>>;
+    /// Kinds that a worker has ever registered.
+    fn kinds(&self) -> Verb<'_, Vec<KindView>>;
+    /// Every breach of an invariant that a scan of open tasks finds. Always empty, or a defect.
+    fn audit(&self) -> Verb<'_, Vec<Breach>>;
+}
+
+/// Whether a page has as many rows or bytes as a page may have, so that there may be more.
+pub(crate) fn is_full(rows: usize, bytes: usize) -> bool {
+    rows >= crate::limits::PAGE || bytes >= crate::limits::PAGE_BYTES
+}
+
+/// The bytes of the outcomes on a page.
+pub(crate) fn bytes_of(page: &[Child]) -> usize {
+    page.iter().filter_map(|child| child.outcome.as_ref()).map(String::len).sum()
+}
+
+/// Counts the bytes of a page that is being filled.
+#[derive(Debug, Default)]
+pub(crate) struct PageBytes(usize);
+
+impl PageBytes {
+    /// Adds a row. Whether there was room for it: the page then ends before the row.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let room = self.0 < crate::limits::PAGE_BYTES;
+        self.0 += bytes;
+        room
+    }
+}
+
+/// What people and bodies are told of a task of which a stored value does not decode.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn unreadable_text(task: TaskId, what: &str) -> String {
+    format!(
+        "what is stored of task {task} cannot be read: {what}; it stands still, and goes on once the row \
+         is mended or a version that can read it takes over"
+    )
+}
+
+/// A stored failure; one that does not decode is shown as such.
+pub(crate) fn failure(text: &str, kind: &str, task: TaskId, attempt: u32) -> Failure {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        let message = format!("its stored failure does not decode: {error}");
+        Failure::new(kind, task, attempt, Reason::Error, &message)
+    })
+}
+
+/// A stored list of words; one that does not decode is shown as it stands.
+#[cfg(feature = "sqlite")]
+pub(crate) fn words(text: String) -> Vec<String> {
+    serde_json::from_str(&text).unwrap_or_else(|_| vec![text])
+}
+
+/// Where a job's root stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The root's state.
+    pub state: State,
+    /// The value or failure as JSON, once ended.
+    pub outcome: Option<String>,
+}
+
+/// A task as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// Its parent; a root has none.
+    pub parent: Option<TaskId>,
+    /// Its set and number in it; a root has none.
+    #[serde(skip)]
+    pub set: Option<(Local, u32)>,
+    /// Its kind.
+    pub kind: String,
+    /// Its arguments, as JSON.
+    pub arguments: String,
+    /// Its queue.
+    pub queue: String,
+    /// Higher goes first.
+    pub priority: i16,
+    /// Its state.
+    pub state: State,
+    /// The attempt it is at, 1-based.
+    pub attempt: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Worker deaths in a row.
+    pub crashes: u32,
+    /// Stops by drift in a row.
+    pub stalls: u32,
+    /// When it may start or go on.
+    #[serde(serialize_with = "rfc3339")]
+    pub due: Time,
+    /// Fails if it has not started by then.
+    #[serde(serialize_with = "rfc3339")]
+    pub expires: Option<Time>,
+    /// Fails if it has not ended by then.
+    #[serde(serialize_with = "rfc3339")]
+    pub deadline: Option<Time>,
+    /// When it was spawned.
+    #[serde(serialize_with = "rfc3339")]
+    pub created: Time,
+    /// When it was first claimed.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: Option<Time>,
+    /// When it ended.
+    #[serde(serialize_with = "rfc3339")]
+    pub ended: Option<Time>,
+    /// The worker that holds it.
+    pub worker: Option<WorkerId>,
+    /// What it waits for while it is parked.
+    pub waits: Vec<Wait>,
+    /// Why it stands still or was tried again: the last failure or drift.
+    pub reason: Option<String>,
+    /// Its value as JSON, once succeeded.
+    pub value: Option<String>,
+    /// Its failure, once failed or cancelled.
+    pub failure: Option<Failure>,
+    /// What `progress` last told.
+    pub progress: Option<(u64, u64)>,
+    /// Its own tags; every task of a job has the root's besides.
+    pub tags: Vec<String>,
+    /// Its children, counted.
+    pub children: ChildCounts,
+}
+
+/// How many children a task has, and how they ended. Kept by the store, not counted on reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ChildCounts {
+    /// Ever spawned.
+    pub spawned: u64,
+    /// Ended with a value.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Ended from outside, by the parent or by others.
+    pub cancelled: u64,
+}
+
+impl ChildCounts {
+    /// Those that have ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+
+    /// Those that have not.
+    pub fn open(&self) -> u64 {
+        self.spawned.saturating_sub(self.ended())
+    }
+
+    pub(crate) fn add(&mut self, set: &SetCounts) {
+        self.spawned += set.spawned;
+        self.succeeded += set.succeeded;
+        self.failed += set.failed;
+        self.cancelled += set.cancelled + set.aborted;
+    }
+}
+
+/// The status of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The root has not ended, and no task of the job stands still.
+    InProgress,
+    /// The root has not ended, and a task of the job stands still: what its code does, or a value that is
+    /// stored, does not fit its record. It is tried again from time to time, and goes on by itself once a
+    /// worker runs code that fits; see [`Because::Drift`](crate::Because::Drift).
+    Stalled,
+    /// The root succeeded, and so did everything below it.
+    Completed,
+    /// The root succeeded, a descendant failed.
+    CompletedWithErrors,
+    /// The root failed.
+    Failed,
+    /// The root was cancelled.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 6] = [
+        Self::InProgress,
+        Self::Stalled,
+        Self::Completed,
+        Self::CompletedWithErrors,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The status that follows from the root's state, whether a descendant failed and whether a task
+    /// stands still.
+    pub fn of(root: State, errors: bool, stalled: bool) -> Self {
+        match root {
+            State::Pending | State::Running | State::Waiting if stalled => Self::Stalled,
+            State::Pending | State::Running | State::Waiting => Self::InProgress,
+            State::Succeeded if errors => Self::CompletedWithErrors,
+            State::Succeeded => Self::Completed,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+
+    /// Whether the job has ended.
+    pub fn is_ended(self) -> bool {
+        !matches!(self, Self::InProgress | Self::Stalled)
+    }
+
+    /// The words for the status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InProgress => "in progress",
+            Self::Stalled => "stalled",
+            Self::Completed => "completed",
+            Self::CompletedWithErrors => "completed with errors",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How many of a job's tasks are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Could be claimed, now or later.
+    pub pending: u64,
+    /// Held by a worker.
+    pub running: u64,
+    /// Parked.
+    pub waiting: u64,
+    /// Ended with a value.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Ended from outside.
+    pub cancelled: u64,
+}
+
+impl Counts {
+    /// All tasks ever spawned.
+    pub fn spawned(&self) -> u64 {
+        self.pending + self.running + self.waiting + self.ended()
+    }
+
+    /// Tasks that have ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+}
+
+/// A job's progress in percent: what the root's body told, or ended tasks over spawned ones. Of a job that
+/// failed or was cancelled only those that succeeded count: all of its tasks have ended, and that is no progress.
+pub(crate) fn progress(root: State, told: Option<(u64, u64)>, counts: &Counts) -> f64 {
+    if root == State::Succeeded {
+        return 100.0;
+    }
+    let done = if root.is_ended() { counts.succeeded } else { counts.ended() };
+    let (done, total) = told.unwrap_or((done, counts.spawned()));
+    if total == 0 { 0.0 } else { (done as f64 / total as f64 * 100.0).clamp(0.0, 100.0) }
+}
+
+/// A job as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// The root's kind.
+    pub kind: String,
+    /// What its submitter called it.
+    pub title: Option<String>,
+    /// Its unique key.
+    pub key: Option<String>,
+    /// Words to filter by.
+    pub tags: Vec<String>,
+    /// The root's queue.
+    pub queue: String,
+    /// Where it stands.
+    pub status: Status,
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones; of a job that failed or was
+    /// cancelled, how far it came.
+    pub progress: f64,
+    /// Whether the root's body told how much there is to do (`homing::progress`).
+    pub told: bool,
+    /// Its tasks by state.
+    pub counts: Counts,
+    /// The task that detached it.
+    pub origin: Option<TaskId>,
+    /// When it was submitted.
+    #[serde(serialize_with = "rfc3339")]
+    pub created: Time,
+    /// When its root was first claimed.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: Option<Time>,
+    /// When its root ended.
+    #[serde(serialize_with = "rfc3339")]
+    pub ended: Option<Time>,
+    /// Why the root failed.
+    pub failure: Option<Failure>,
+}
+
+impl JobView {
+    /// The progress, unless nobody knows how much there is to do: a job that is still open may find more, and
+    /// the share of what it has found so far would only mislead. [`counts`](Self::counts) say what there is.
+    pub fn percent(&self) -> Option<f64> {
+        (self.told || self.status.is_ended()).then_some(self.progress)
+    }
+}
+
+/// A queue as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct QueueView {
+    /// Its name.
+    pub name: String,
+    /// Tasks that could be claimed now.
+    pub ready: u64,
+    /// Tasks due later.
+    pub scheduled: u64,
+    /// Since when the oldest ready task could have been claimed.
+    #[serde(serialize_with = "rfc3339")]
+    pub oldest: Option<Time>,
+    /// How many of all these stand still: see [`Status::Stalled`].
+    pub stalled: u64,
+    /// Whether claims are stopped.
+    pub paused: bool,
+}
+
+/// A worker as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WorkerView {
+    /// Its id.
+    pub id: WorkerId,
+    /// Host and process.
+    pub name: String,
+    /// Kinds it has registered.
+    pub kinds: Vec<String>,
+    /// Queues it serves.
+    pub queues: Vec<String>,
+    /// Slots in all.
+    pub slots: u32,
+    /// Tasks it holds now.
+    pub running: u32,
+    /// Parked futures it kept at the last heartbeat.
+    pub resident: u32,
+    /// Tasks it had brought to their ends at the last heartbeat, since it started. Between two
+    /// heartbeats the difference is its throughput.
+    pub ended: u64,
+    /// When it was first heard of.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: Time,
+    /// When it was last heard of.
+    #[serde(serialize_with = "rfc3339")]
+    pub heartbeat: Time,
+    /// Whether it lives, as far as the store can tell. Whoever next asks the store for work gives the
+    /// tasks of a dead one to others.
+    pub alive: bool,
+}
+
+/// A kind as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KindView {
+    /// Its name.
+    pub name: String,
+    /// Its arguments, as the last worker to start has them.
+    pub arguments: Vec<Parameter>,
+}
+
+/// A store as people see it, before it is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoreView {
+    /// Its URL, without a password.
+    pub url: String,
+    /// The version of its schema; `None` if there is no store yet.
+    pub version: Option<i64>,
+    /// The version that this program works with; 0 for a store without a schema.
+    pub known: i64,
+    /// What it takes on the disk, in bytes, where that is known.
+    pub bytes: Option<u64>,
+}
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Breach {
+    /// The task it concerns.
+    pub task: TaskId,
+    /// What is wrong with it.
+    pub what: String,
+}
