@@ -69,7 +69,7 @@ impl Factory for OnPostgres {
             let homing = homing::Homing::open_with(&url, clock).await?;
             if self.by_job {
                 let schema = self.url.split("schema=").nth(1).unwrap_or_default();
-                let sql = include_str!("../src/store/postgres/by_job.sql");
+                let sql = include_str!("../src/store/postgres/link/by_job.sql");
                 let sql =
                     sql.replace("= homing;", &format!("= {schema};")).replace(":= 8;", ":= 3;");
                 server::psql(&url, &sql);

@@ -7,7 +7,7 @@ use crate::core::invalid::Invalid;
 /// How many losses of a set its parent bears.
 ///
 /// A child is lost when it failed for good or was cancelled by somebody else than its parent. The
-/// policy governs [`JoinSet::join_all`] and the closing join; the other waits hand out outcomes.
+/// policy governs [`JoinSet::join_all`](crate::JoinSet::join_all) and the closing join; the other waits hand out outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -3,18 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Shared;
-use super::bundle::{bundle, in_bundle};
 use super::cancel::CLOCK;
-use super::columns::{count, set_counts, small, task_id};
-use super::fault::Result;
 use super::finish::View;
-use super::load::JOBS;
-use super::pipeline::{Step, arrays, values};
-use super::scene::{Counted, Scene};
-use super::task::{Task, columns, named};
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::bundle::{bundle, in_bundle};
+use crate::store::postgres::transaction::columns::{count, set_counts, small, task_id};
+use crate::store::postgres::transaction::load::JOBS;
+use crate::store::postgres::transaction::scene::{Counted, Scene};
+use crate::store::postgres::transaction::task::{Task, columns, named};
 use crate::store::read::Breach;
 use crate::store::{Entry, Policy};
 
@@ -197,7 +197,7 @@ impl Audit {
     }
 
     /// The children that waits name.
-    fn named(&self) -> Vec<super::pipeline::Value<'static>> {
+    fn named(&self) -> Vec<crate::store::postgres::link::pipeline::Value<'static>> {
         let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
         let named: Vec<TaskId> = rows
             .flat_map(|row| {

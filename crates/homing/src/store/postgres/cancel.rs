@@ -1,14 +1,14 @@
 //! `cancel`, `signal` and `pause`: words from outside.
 
 use super::Shared;
-use super::fault::Result;
-use super::load::Wanted;
-use super::pipeline::{Session, Step, add, values};
-use super::scene::{Effects, Scene};
 use crate::core::failure::Reason;
 use crate::core::id::TaskId;
 use crate::core::state::State;
 use crate::store::CancelledBy;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Session, Step, add, values};
+use crate::store::postgres::transaction::load::Wanted;
+use crate::store::postgres::transaction::scene::{Effects, Scene};
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
 

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::columns::{count, task_id};
-use super::fault::Result;
-use super::front::Look;
-use super::pipeline::{Step, arrays, values};
-use super::scene::{Known, Scene};
-use super::task::{Task, columns};
 use crate::core::id::{Map, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::postgres::hints::front::Look;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::columns::{count, task_id};
+use crate::store::postgres::transaction::scene::{Known, Scene};
+use crate::store::postgres::transaction::task::{Task, columns};
 use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
 /// The schema's indexes of ready and suspect tasks say so too.
@@ -190,8 +190,10 @@ macro_rules! next {
     };
 }
 
-pub(super) const NEXT: &str = next!(levels!("$3", "$4"), super::bundle::levels!("$3", "$4"));
-pub(super) const NEXT_KNOWN: &str = next!(known!(), super::bundle::known!());
+pub(super) const NEXT: &str =
+    next!(levels!("$3", "$4"), crate::store::postgres::transaction::bundle::levels!("$3", "$4"));
+pub(super) const NEXT_KNOWN: &str =
+    next!(known!(), crate::store::postgres::transaction::bundle::known!());
 
 pub(super) const AGAIN: &str = concat!(
     "SELECT ",
@@ -227,7 +229,11 @@ pub(super) struct Candidates<'c> {
 }
 
 impl<'c> Candidates<'c> {
-    fn step(&self, sql: &'static str, last: super::pipeline::Value<'c>) -> Step<'c> {
+    fn step(
+        &self,
+        sql: &'static str,
+        last: crate::store::postgres::link::pipeline::Value<'c>,
+    ) -> Step<'c> {
         let [queues, kinds] = self.lanes();
         let mut values = values![self.now, self.worker, queues, kinds];
         values.push(last);
@@ -238,7 +244,7 @@ impl<'c> Candidates<'c> {
     pub(super) fn looking(
         &self,
         [everywhere, known]: [&'static str; 2],
-        last: super::pipeline::Value<'c>,
+        last: crate::store::postgres::link::pipeline::Value<'c>,
     ) -> Step<'c> {
         let Some(levels) = &self.look.levels else { return self.step(everywhere, last) };
         let levels = arrays!(levels, (level, (due, job, local)) =>
@@ -267,7 +273,10 @@ impl<'c> Candidates<'c> {
     }
 
     pub(super) fn ready(&self) -> Step<'c> {
-        self.looking([READY, READY_KNOWN], Box::new(super::columns::limit(self.limit())))
+        self.looking(
+            [READY, READY_KNOWN],
+            Box::new(crate::store::postgres::transaction::columns::limit(self.limit())),
+        )
     }
 
     pub(super) fn suspect(&self) -> Step<'c> {

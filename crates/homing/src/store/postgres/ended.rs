@@ -1,10 +1,10 @@
 //! How tasks ended: rows that are written once.
 
-use super::pipeline::{Step, arrays, values};
-use super::task::Task;
 use crate::core::id::Local;
 use crate::core::time::Time;
 use crate::store::CancelledBy;
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::task::Task;
 
 /// A task that ends in this transaction.
 #[derive(Debug, Clone)]

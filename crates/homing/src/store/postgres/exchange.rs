@@ -8,18 +8,19 @@
 use std::sync::Arc;
 
 use super::claim::{self, Candidates};
-use super::columns::{count, maybe, task_id};
-use super::fault::{Fault, Result};
-use super::front::{self, Found, Level, List, Look};
-use super::load::Wanted;
-use super::pipeline::{Session, Step, add, values};
-use super::scene::{Effects, Scene};
-use super::task::Task;
 use super::worker::{KNOWN, NOTICES, TOLD};
-use super::{Shared, bundle};
 use crate::core::id::{TaskId, Token};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::store::postgres::Shared;
+use crate::store::postgres::hints::front::{self, Found, Level, List, Look};
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::pipeline::{Session, Step, add, values};
+use crate::store::postgres::transaction::bundle;
+use crate::store::postgres::transaction::columns::{count, maybe, task_id};
+use crate::store::postgres::transaction::load::Wanted;
+use crate::store::postgres::transaction::scene::{Effects, Scene};
+use crate::store::postgres::transaction::task::Task;
 use crate::store::{Exchange, Refusal, Reply, Unit};
 
 /// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant

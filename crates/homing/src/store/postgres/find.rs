@@ -1,10 +1,10 @@
 //! Ids by their beginnings: ranges of the key of tasks.
 
 use super::Shared;
-use super::columns::limit;
-use super::fault::Result;
-use super::pipeline::values;
 use crate::core::id::{JobId, Local, TaskId};
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::values;
+use crate::store::postgres::transaction::columns::limit;
 use crate::store::read::Neighbours;
 
 /// The key begins with the job: from each job to the next, past however many tasks it has.

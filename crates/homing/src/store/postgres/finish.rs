@@ -1,9 +1,6 @@
 //! The end of a task, and the wake-up of its parent in the same transaction.
 
 use super::ended::Ended;
-use super::fault::{Fault, Result};
-use super::scene::{Cascade, Known, Scene};
-use super::task::Task;
 use crate::core::failure::{Failure, Reason};
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::link::fallen;
@@ -12,6 +9,9 @@ use crate::core::time::Time;
 use crate::core::wait::{self, Answer, Facts, SetCounts, Standing, Wait};
 use crate::limits;
 use crate::store::events::Swept;
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::transaction::scene::{Cascade, Known, Scene};
+use crate::store::postgres::transaction::task::Task;
 use crate::store::{CancelledBy, Entry};
 
 /// How a task ends.
@@ -117,7 +117,7 @@ impl Scene<'_> {
     /// if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
         for (parent, set) in std::mem::take(&mut self.touched) {
-            let concerned = |row: &super::task::Task| {
+            let concerned = |row: &crate::store::postgres::transaction::task::Task| {
                 row.state == State::Waiting
                     && (row.unreadable.is_some() || wait::concerns(&row.waits, set))
             };

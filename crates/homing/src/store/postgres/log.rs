@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::pipeline::{Step, arrays, values};
-use super::scene::{Said, Scene};
 use crate::core::id::{JobId, TaskId};
 use crate::core::log::Level;
 use crate::limits;
 use crate::store::LogLine;
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::scene::{Said, Scene};
 
 /// The key of the line that counts the dropped; no key of a body's line begins like this.
 const DROPPED: &str = "\u{1}";

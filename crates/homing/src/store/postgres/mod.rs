@@ -8,14 +8,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use self::bundle::Held;
-use self::connect::{Connector, Pool};
-use self::engine::Engine;
-use self::listen::{Said, Wake};
-use self::options::Options;
-use self::pipeline::{Session, Value};
-use self::scene::Effects;
-use self::schema::Schema;
+use self::hints::listen::{Said, Wake};
+use self::link::connect::{Connector, Pool};
+use self::link::engine::Engine;
+use self::link::options::Options;
+use self::link::pipeline::{Session, Value};
+use self::link::schema::Schema;
+use self::link::{fault, migrate};
+use self::transaction::bundle::Held;
+use self::transaction::columns;
+use self::transaction::scene::Effects;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
 pub use self::within::Within;
@@ -40,42 +42,27 @@ use crate::store::error::OpenError;
 use crate::store::events::Swept;
 
 mod audit;
-mod bundle;
 mod cancel;
 mod claim;
-mod columns;
-mod connect;
 mod ended;
-mod engine;
 mod exchange;
-mod fault;
 mod find;
 mod finish;
-mod front;
-mod listen;
-mod load;
+mod hints;
+mod link;
 mod log;
-mod migrate;
-mod options;
-mod passwords;
 mod people;
-mod pipeline;
 mod prune;
 mod replay;
 mod retry;
-mod scene;
-mod schema;
 mod submit;
 mod sweep;
-mod task;
 #[cfg(test)]
 mod tests;
-mod tls;
+mod transaction;
 mod transactions;
-mod units;
 pub(crate) mod within;
 mod worker;
-mod write;
 
 /// How often a transaction that loses to another is run again.
 const TRIES: u32 = 20;
@@ -360,7 +347,8 @@ impl Store for Postgres {
             "SELECT parked_worker, parked_claim FROM homing.open WHERE job = $1 AND local = $2";
         self.verb(move |s| async move {
             let read = async |s: &Shared| {
-                let rows = s.read(PARKING, pipeline::values![task.job, task.local]).await?;
+                let rows =
+                    s.read(PARKING, self::link::pipeline::values![task.job, task.local]).await?;
                 rows.first().map_or(Ok(None), |row| columns::token(row, 0))
             };
             s.verb("parking", read).await

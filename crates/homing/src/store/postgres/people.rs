@@ -6,17 +6,17 @@
 use tokio_postgres::Row;
 
 use super::Shared;
-use super::bundle::{bundled_state, in_bundle, members};
-use super::columns::{above, count, limit, progress, small, task_id};
-use super::fault::Result;
-use super::pipeline::{arrays, values};
-use super::task::decode;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::log::{ATTEMPT, Level, Line};
 use crate::core::parameter::Parameter;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{arrays, values};
+use crate::store::postgres::transaction::bundle::{bundled_state, in_bundle, members};
+use crate::store::postgres::transaction::columns::{above, count, limit, progress, small, task_id};
+use crate::store::postgres::transaction::task::decode;
 use crate::store::read::{
     self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
     WorkerView,

@@ -4,13 +4,13 @@
 //! then the job is still there, with its counts, and its id is not free.
 
 use super::Shared;
-use super::bundle::dissolve;
-use super::columns::limit;
-use super::fault::Result;
-use super::pipeline::{Session, Step, values};
 use crate::core::id::JobId;
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Session, Step, values};
+use crate::store::postgres::transaction::bundle::dissolve;
+use crate::store::postgres::transaction::columns::limit;
 use crate::store::{Pruned, Removed};
 
 pub(super) const OLD: &str = "SELECT e.job FROM homing.ended AS e

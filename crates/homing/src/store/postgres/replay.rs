@@ -3,13 +3,13 @@
 use tokio_postgres::Row;
 
 use super::Shared;
-use super::bundle::{bundled_state, in_bundle};
-use super::columns::{Hash, above, count, limit, maybe, set_counts};
-use super::fault::{Fault, Result};
-use super::pipeline::values;
 use crate::core::id::{Local, TaskId};
 use crate::core::wait::SetCounts;
 use crate::limits::PAGE_BYTES;
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::pipeline::values;
+use crate::store::postgres::transaction::bundle::{bundled_state, in_bundle};
+use crate::store::postgres::transaction::columns::{Hash, above, count, limit, maybe, set_counts};
 use crate::store::{Child, Entry, SetRow};
 
 /// A page ends with the row that fills it. The sizes of values are known without reading them.

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use super::Shared;
 use super::cancel::CLOCK;
-use super::columns::{count, task_id};
-use super::fault::{Fault, Result};
-use super::load::HOLDERS;
-use super::pipeline::{Session, Step, arrays, values};
-use super::scene::Effects;
 use super::submit::OVERDUE;
-use super::task::ids;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::pipeline::{Session, Step, arrays, values};
+use crate::store::postgres::transaction::columns::{count, task_id};
+use crate::store::postgres::transaction::load::HOLDERS;
+use crate::store::postgres::transaction::scene::Effects;
+use crate::store::postgres::transaction::task::ids;
 use crate::store::retry::Fallen;
 use crate::store::{CancelledBy, Cause, Retried, Retry};
 

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Shared;
 use super::cancel::CLOCK;
-use super::fault::Result;
-use super::load::Wanted;
-use super::pipeline::{Step, add, arrays, values};
-use super::scene::Scene;
 use crate::core::id::JobId;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Step, add, arrays, values};
+use crate::store::postgres::transaction::load::Wanted;
+use crate::store::postgres::transaction::scene::Scene;
 use crate::store::{NewJob, Submitted};
 
 /// What is known of the jobs that ids belong to.
@@ -62,7 +62,7 @@ impl Shared {
             let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
             let known = look.swap(true, Ordering::Relaxed).then(|| {
                 let known = arrays!(jobs, job =>
-                    job.id, job.task.kind.as_str(), super::columns::Hash(job.task.hash));
+                    job.id, job.task.kind.as_str(), crate::store::postgres::transaction::columns::Hash(job.task.hash));
                 add(&mut steps, Step::new(KNOWN, known))
             });
             let answers = session.run(steps).await?;

@@ -2,20 +2,20 @@
 //!
 //! Each is a transaction of its own, bounded, and done by one process at a time: the others go on without.
 
-use super::bundle::dissolve;
 use super::cancel::CLOCK;
-use super::columns::{limit, task_id};
-use super::fault::Result;
-use super::front::Ready;
-use super::load::Wanted;
-use super::pipeline::{Session, Step, add, values};
-use super::scene::{Cascade, Scene};
 use super::{Shared, worker};
 use crate::core::failure::Reason;
 use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::state::State;
 use crate::limits;
 use crate::store::events::Swept;
+use crate::store::postgres::hints::front::Ready;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Session, Step, add, values};
+use crate::store::postgres::transaction::bundle::dissolve;
+use crate::store::postgres::transaction::columns::{limit, task_id};
+use crate::store::postgres::transaction::load::Wanted;
+use crate::store::postgres::transaction::scene::{Cascade, Scene};
 
 /// Instants acted on by one transaction.
 const RING: usize = 1000;
@@ -225,7 +225,7 @@ impl Shared {
         &self,
         session: &Session<'_>,
         left: usize,
-    ) -> Result<Option<(usize, bool, super::scene::Effects)>> {
+    ) -> Result<Option<(usize, bool, crate::store::postgres::transaction::scene::Effects)>> {
         let answers = session
             .run(vec![
                 Step::begin(),
@@ -297,7 +297,9 @@ impl Scene<'_> {
     /// Takes a task back from a dead worker.
     fn crash(&mut self, id: TaskId, worker: WorkerId, max_crashes: u32) {
         let now = self.now;
-        let held = |row: &super::task::Task| row.token.is_some_and(|token| token.worker == worker);
+        let held = |row: &crate::store::postgres::transaction::task::Task| {
+            row.token.is_some_and(|token| token.worker == worker)
+        };
         if !self.task(id).is_some_and(held) {
             return;
         }

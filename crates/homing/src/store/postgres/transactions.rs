@@ -9,13 +9,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use tokio_postgres::types::ToSql;
 
-use super::bundle::{self, dissolve};
-use super::connect::{Connector, Pool};
-use super::fault::{Fault, Result};
-use super::options::Options;
-use super::pipeline;
-use super::schema::Schema;
 use crate::point::{self, Moment};
+use crate::store::postgres::link::connect::{Connector, Pool};
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::options::Options;
+use crate::store::postgres::link::pipeline;
+use crate::store::postgres::link::schema::Schema;
+use crate::store::postgres::transaction::bundle::{self, dissolve};
 use crate::store::{Error, Event, Unit};
 
 /// The way to transactions of callers.

@@ -7,12 +7,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Shared;
-use super::bundle::dissolve;
-use super::fault::Result;
-use super::pipeline::{Step, values};
-use super::task::words;
 use crate::core::id::{Map, WorkerId};
 use crate::limits;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Step, values};
+use crate::store::postgres::transaction::bundle::dissolve;
+use crate::store::postgres::transaction::task::words;
 use crate::store::{Exchange, Heartbeat};
 
 const RENEW: &str = concat!(
@@ -157,7 +157,7 @@ impl Shared {
         self.revive(worker);
         self.held.leave(worker);
         self.spoken.leave(worker);
-        self.tell(super::scene::Effects::ready());
+        self.tell(crate::store::postgres::transaction::scene::Effects::ready());
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! Bundles: one row for many, and nothing of one of them is lost.
 
-use super::super::bundle::dissolve;
 use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::id::TaskId;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::Postgres;
+use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::read::Read;
 use crate::store::{Claimed, Entry, Event, Refusal, Store, Submitted, Unit};
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::front::{Found, Fronts, Level, List, Place, Ready, place};
-use super::super::task::Task;
 use super::talk::{Talk, done, new_job, new_task, set, spawn, store, unit};
 use super::*;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::store::postgres::hints::front::{Found, Fronts, Level, List, Place, Ready, place};
+use crate::store::postgres::transaction::task::Task;
 use crate::store::read::Read;
 use crate::store::{Abort, Claim, Event, Refusal, Store};
 

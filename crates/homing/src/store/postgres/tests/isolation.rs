@@ -6,7 +6,7 @@ use super::talk::{Talk, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
-use crate::store::postgres::pipeline::{Session, Step};
+use crate::store::postgres::link::pipeline::{Session, Step};
 use crate::store::postgres::worker;
 use crate::store::read::Read;
 use crate::store::{Event, Store};

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use self::server::{Server, Stop, common_schema, with_option};
-use super::connect::{Connector, Pool};
-use super::listen::{Said, Wake};
-use super::migrate;
-use super::options::Options;
 use crate::clock::ServerClock;
 use crate::store::Error;
 use crate::store::error::OpenError;
+use crate::store::postgres::hints::listen::{Said, Wake};
+use crate::store::postgres::link::connect::{Connector, Pool};
+use crate::store::postgres::link::migrate;
+use crate::store::postgres::link::options::Options;
 use crate::store::url::Url;
 
 #[path = "../../../../tests/shared/bouncer.rs"]

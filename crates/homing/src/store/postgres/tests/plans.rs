@@ -1,8 +1,13 @@
 //! Hot statements use the index they were written for, on empty tables and on full ones.
 
-use super::super::{claim, pipeline, prune, replay, schema::Schema, sweep};
 use super::talk::store;
 use super::*;
+use crate::store::postgres::claim;
+use crate::store::postgres::link::pipeline;
+use crate::store::postgres::link::schema::Schema;
+use crate::store::postgres::prune;
+use crate::store::postgres::replay;
+use crate::store::postgres::sweep;
 
 /// Finished and waiting work, and little that is ready, as in a store that has run for long.
 const FULL: &str = "

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::fault::Fault;
 use super::*;
+use crate::store::postgres::link::fault::Fault;
 
 /// The backend that answers. The end of a connection may be heard of only when it is used: then the fault
 /// must say so.

@@ -6,13 +6,13 @@
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
-use super::columns::Hash;
-use super::fault::{Fault, Result};
-use super::scene::Scene;
-use super::schema::Schema;
 use super::transactions::Transactions;
 use crate::clock::Clock;
 use crate::core::id::JobId;
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::schema::Schema;
+use crate::store::postgres::transaction::columns::Hash;
+use crate::store::postgres::transaction::scene::Scene;
 use crate::store::{Error, NewJob, Submitted};
 use futures_util::future::BoxFuture;
 

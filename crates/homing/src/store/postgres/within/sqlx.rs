@@ -14,7 +14,7 @@ use tokio_postgres::types::{self, Type};
 
 use super::{Carry, Rows, Values, told};
 use crate::store::Error;
-use crate::store::postgres::fault::{Fault, Result};
+use crate::store::postgres::link::fault::{Fault, Result};
 use futures_util::future::BoxFuture;
 
 /// A value as its bytes, and its type.

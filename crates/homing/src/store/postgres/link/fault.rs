@@ -13,7 +13,7 @@ use crate::store::Error;
 
 /// Why a transaction was given up.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(in crate::store::postgres) enum Fault {
     /// The server, or the way to it, said no.
     Database(tokio_postgres::Error),
     /// Every connection of the pool was in use for as long as the caller may wait.
@@ -35,7 +35,7 @@ pub(super) enum Fault {
     Other(String),
 }
 
-pub(super) type Result<T, E = Fault> = std::result::Result<T, E>;
+pub(in crate::store::postgres) type Result<T, E = Fault> = std::result::Result<T, E>;
 
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -90,7 +90,7 @@ impl std::fmt::Display for Fault {
 
 impl Fault {
     /// The server's code, if the server spoke.
-    pub(super) fn code(&self) -> Option<&SqlState> {
+    pub(in crate::store::postgres) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
             #[cfg(feature = "sqlx")]
@@ -101,7 +101,7 @@ impl Fault {
 
     /// Whether the connection broke or could not be made, so that nobody knows whether a commit that was
     /// on its way has happened.
-    pub(super) fn is_of_the_connection(&self) -> bool {
+    pub(in crate::store::postgres) fn is_of_the_connection(&self) -> bool {
         if let Self::Database(error) = self
             && (error.is_closed() || error.source().is_some_and(<dyn StdError>::is::<io::Error>))
         {
@@ -121,7 +121,7 @@ impl Fault {
 
     /// Whether the transaction lost to another and is to be run again whole, at once. Whoever inserts has
     /// looked before: a row that is there all the same was inserted meanwhile.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub(in crate::store::postgres) fn is_conflict(&self) -> bool {
         matches!(self, Self::Stale)
             || matches!(
                 self.code(),
@@ -155,7 +155,7 @@ impl Fault {
     }
 
     /// Whether the same may work a moment later.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(in crate::store::postgres) fn is_busy(&self) -> bool {
         matches!(self, Self::Exhausted)
             || (self.is_of_the_connection() && !self.is_untrusted())
             || self.is_conflict()
@@ -173,7 +173,7 @@ impl Fault {
     }
 
     /// Whether the fault lies in the data of one request, so that a smaller part of it may pass.
-    pub(super) fn is_of_the_data(&self) -> bool {
+    pub(in crate::store::postgres) fn is_of_the_data(&self) -> bool {
         !self.is_conflict()
             && self.code().is_some_and(|code| {
                 // Data exceptions, broken constraints, limits such as the size of an index entry.
@@ -182,12 +182,12 @@ impl Fault {
     }
 
     /// Whether the role may not do what was asked.
-    pub(super) fn is_forbidden(&self) -> bool {
+    pub(in crate::store::postgres) fn is_forbidden(&self) -> bool {
         matches!(self.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE))
     }
 
     /// Whether the server takes no writes.
-    pub(super) fn is_read_only(&self) -> bool {
+    pub(in crate::store::postgres) fn is_read_only(&self) -> bool {
         matches!(self.code(), Some(&SqlState::READ_ONLY_SQL_TRANSACTION))
     }
 
@@ -200,7 +200,7 @@ impl Fault {
     }
 
     /// What the caller is told. `store` names the database, without credentials.
-    pub(super) fn told(&self, store: &str) -> Error {
+    pub(in crate::store::postgres) fn told(&self, store: &str) -> Error {
         let (store, reason) = (store.to_owned(), self.to_string());
         match self.code() {
             Some(&SqlState::DISK_FULL) => Error::Full { reason },

@@ -13,24 +13,25 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::{Fault, Result};
-use super::options::Options;
-use super::tls::Mode;
 use crate::clock::{ServerClock, monotonic};
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::Error;
 use crate::store::error::OpenError;
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::options::Options;
+use crate::store::postgres::link::tls::Mode;
 
 /// Shortest and longest pause between two attempts to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// The protocol's side of a connection: drives it, and brings notifications.
-pub(super) type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub(in crate::store::postgres) type Wire =
+    Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Makes connections.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(in crate::store::postgres) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
     mode: SslMode,
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Connector {
 }
 
 impl Connector {
-    pub(super) fn new(
+    pub(in crate::store::postgres) fn new(
         options: &Options,
         clock: ServerClock,
     ) -> std::result::Result<Self, OpenError> {
@@ -68,7 +69,9 @@ impl Connector {
     }
 
     /// One connection, not driven yet, within the time it may take.
-    pub(super) async fn connect(&self) -> Result<(tokio_postgres::Client, Wire)> {
+    pub(in crate::store::postgres) async fn connect(
+        &self,
+    ) -> Result<(tokio_postgres::Client, Wire)> {
         let connecting = tokio::time::timeout(self.timeout, self.try_modes());
         Ok(connecting.await.map_err(|_| Fault::Unreachable)??)
     }
@@ -86,7 +89,7 @@ impl Connector {
     }
 
     /// Sets what every session of ours has, and reads the server's clock.
-    pub(super) async fn greet(
+    pub(in crate::store::postgres) async fn greet(
         &self,
         client: &tokio_postgres::Client,
     ) -> std::result::Result<(), tokio_postgres::Error> {
@@ -100,7 +103,7 @@ impl Connector {
     }
 
     /// Reads the server's clock.
-    pub(super) async fn look_at_clock(
+    pub(in crate::store::postgres) async fn look_at_clock(
         &self,
         client: &tokio_postgres::Client,
     ) -> std::result::Result<(), tokio_postgres::Error> {
@@ -164,19 +167,22 @@ impl deadpool_postgres::Connect for Make {
 
 /// The connections of one open store.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(in crate::store::postgres) struct Pool {
     connections: deadpool_postgres::Pool,
     timeouts: Timeouts,
     location: String,
 }
 
 impl Pool {
-    pub(super) fn new(options: &Options, connector: Connector) -> std::result::Result<Self, Error> {
+    pub(in crate::store::postgres) fn new(
+        options: &Options,
+        connector: Connector,
+    ) -> std::result::Result<Self, Error> {
         Self::recycling(options, connector, RecyclingMethod::Fast)
     }
 
     /// Connections that are tried before they are lent, for callers who cannot be asked to try again.
-    pub(super) fn verified(
+    pub(in crate::store::postgres) fn verified(
         options: &Options,
         connector: Connector,
     ) -> std::result::Result<Self, Error> {
@@ -204,12 +210,12 @@ impl Pool {
     }
 
     /// A connection, within the time a verb may wait for one.
-    pub(super) async fn get(&self) -> std::result::Result<Client, Error> {
+    pub(in crate::store::postgres) async fn get(&self) -> std::result::Result<Client, Error> {
         self.lend().await.map_err(|fault| fault.told(&self.location))
     }
 
     /// The same, with the fault itself.
-    pub(super) async fn lend(&self) -> Result<Client> {
+    pub(in crate::store::postgres) async fn lend(&self) -> Result<Client> {
         let patience = self.timeouts.wait.unwrap_or_default();
         let begun = monotonic();
         let mut pause = PAUSE.0;
@@ -231,7 +237,7 @@ impl Pool {
     }
 
     /// Where the store is, for messages: no credentials.
-    pub(super) fn location(&self) -> &str {
+    pub(in crate::store::postgres) fn location(&self) -> &str {
         &self.location
     }
 }

@@ -2,12 +2,12 @@
 
 use tokio_postgres::Row;
 
-use super::super::columns::{limit, task_id};
-use super::super::fault::Result;
-use super::super::front::{Level, Ready};
-use super::super::pipeline::{Step, arrays, values};
 use super::members;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
+use crate::store::postgres::hints::front::{Level, Ready};
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::columns::{limit, task_id};
 
 /// Gives the tasks of bundles, those that are told, rows of their own. Says what there is to claim of them:
 /// whoever came by meanwhile has passed over it.
@@ -32,7 +32,7 @@ macro_rules! dissolve {
 }
 
 /// Those that tasks are in: the text for a caller's own connection, too.
-pub(in super::super) const NAMED: &str = dissolve!(
+pub(in crate::store::postgres) const NAMED: &str = dissolve!(
     "JOIN (SELECT DISTINCT CASE WHEN t.parent IS NULL THEN t.bundle ELSE t.job END AS job,
           CASE WHEN t.parent IS NULL THEN t.local ELSE t.bundle END AS local
         FROM unnest($1::uuid[], $2::uuid[]) AS n (job, local) JOIN homing.tasks AS t USING (job, local)
@@ -55,24 +55,28 @@ const ROOTS: &str = dissolve!(
       ORDER BY b.job, b.local"
 );
 
-pub(in super::super) fn named<'e>(tasks: &[TaskId]) -> Step<'e> {
+pub(in crate::store::postgres) fn named<'e>(tasks: &[TaskId]) -> Step<'e> {
     Step::new(NAMED, arrays!(tasks, task => task.job, task.local))
 }
 
-pub(in super::super) fn held<'e>(worker: WorkerId) -> Step<'e> {
+pub(in crate::store::postgres) fn held<'e>(worker: WorkerId) -> Step<'e> {
     Step::new(HELD, values![worker])
 }
 
-pub(in super::super) fn below<'e>(task: TaskId, set: Option<Local>, most: usize) -> Step<'e> {
+pub(in crate::store::postgres) fn below<'e>(
+    task: TaskId,
+    set: Option<Local>,
+    most: usize,
+) -> Step<'e> {
     Step::new(BELOW, values![task.job, task.local, set, limit(most)])
 }
 
-pub(in super::super) fn roots<'e>(jobs: &[JobId]) -> Step<'e> {
+pub(in crate::store::postgres) fn roots<'e>(jobs: &[JobId]) -> Step<'e> {
     Step::new(ROOTS, values![jobs.to_vec()])
 }
 
 /// What there is to claim of dissolved bundles.
-pub(in super::super) fn claimable(rows: &[Row]) -> Result<Ready> {
+pub(in crate::store::postgres) fn claimable(rows: &[Row]) -> Result<Ready> {
     let mut ready = Ready::default();
     for row in rows {
         if row.try_get(6)? {

@@ -6,12 +6,12 @@ use bytes::{BufMut, BytesMut};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
-use super::fault::Result;
 use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::SetCounts;
 use crate::store::CancelledBy;
+use crate::store::postgres::link::fault::Result;
 
 type Coded<T> = std::result::Result<T, Box<dyn StdError + Sync + Send>>;
 
@@ -43,7 +43,7 @@ sixteen_bytes!(Local, id => &id.0, Local);
 
 /// The hash of a call's arguments, which is no UUID and as long as one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hash(pub(super) [u8; 16]);
+pub(in crate::store::postgres) struct Hash(pub(in crate::store::postgres) [u8; 16]);
 
 sixteen_bytes!(Hash, hash => &hash.0, Hash);
 
@@ -89,39 +89,39 @@ code!(State);
 code!(CancelledBy);
 
 /// A counter in a column of type `bigint`.
-pub(super) fn count(row: &Row, column: usize) -> Result<u64> {
+pub(in crate::store::postgres) fn count(row: &Row, column: usize) -> Result<u64> {
     Ok(row.try_get::<_, i64>(column)? as u64)
 }
 
 /// A counter in a column of type `integer`.
-pub(super) fn small(row: &Row, column: usize) -> Result<u32> {
+pub(in crate::store::postgres) fn small(row: &Row, column: usize) -> Result<u32> {
     Ok(row.try_get::<_, i32>(column)? as u32)
 }
 
 /// A counter in a column of type `bigint` that may be absent.
-pub(super) fn maybe(row: &Row, column: usize) -> Result<Option<u64>> {
+pub(in crate::store::postgres) fn maybe(row: &Row, column: usize) -> Result<Option<u64>> {
     Ok(row.try_get::<_, Option<i64>>(column)?.map(|number| number as u64))
 }
 
 /// A task's id in two columns, the second after the first.
-pub(super) fn task_id(row: &Row, column: usize) -> Result<TaskId> {
+pub(in crate::store::postgres) fn task_id(row: &Row, column: usize) -> Result<TaskId> {
     Ok(TaskId { job: row.try_get(column)?, local: row.try_get(column + 1)? })
 }
 
 /// A token in two columns: the worker and, after it, the claim.
-pub(super) fn token(row: &Row, column: usize) -> Result<Option<Token>> {
+pub(in crate::store::postgres) fn token(row: &Row, column: usize) -> Result<Option<Token>> {
     let Some(worker) = row.try_get(column)? else { return Ok(None) };
     Ok(Some(Token { worker, claim: count(row, column + 1)? }))
 }
 
 /// What a body told of its progress, in two columns.
-pub(super) fn progress(row: &Row, column: usize) -> Result<Option<(u64, u64)>> {
+pub(in crate::store::postgres) fn progress(row: &Row, column: usize) -> Result<Option<(u64, u64)>> {
     let Some(done) = maybe(row, column)? else { return Ok(None) };
     Ok(Some((done, count(row, column + 1)?)))
 }
 
 /// Counts in six columns, from `first` on.
-pub(super) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
+pub(in crate::store::postgres) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
     Ok(SetCounts {
         spawned: count(row, first)?,
         succeeded: count(row, first + 1)?,
@@ -133,11 +133,11 @@ pub(super) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
 }
 
 /// A number of rows as `LIMIT` takes it.
-pub(super) fn limit(rows: usize) -> i64 {
+pub(in crate::store::postgres) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// A lower bound that is not part of the range.
-pub(super) fn above(number: u64) -> i64 {
+pub(in crate::store::postgres) fn above(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

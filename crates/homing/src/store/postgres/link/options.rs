@@ -9,11 +9,11 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::passwords;
-use super::schema::Schema;
-use super::tls::{Mode, Tls};
 use crate::limits;
 use crate::store::error::OpenError;
+use crate::store::postgres::link::passwords;
+use crate::store::postgres::link::schema::Schema;
+use crate::store::postgres::link::tls::{Mode, Tls};
 use crate::store::url::Url;
 
 const KNOWN: &str = "homing's `schema=homing`, `pool=8`, `pool_timeout=10s`, `listen=on|off`, \
@@ -47,33 +47,33 @@ const DRIVER: &[(&str, &str)] = &[
 
 /// What a `postgres:` URL asks for.
 #[derive(Debug, Clone)]
-pub(super) struct Options {
+pub(in crate::store::postgres) struct Options {
     /// How the driver connects. Its `Debug` hides the password.
-    pub(super) config: Config,
+    pub(in crate::store::postgres) config: Config,
     /// How the connection is encrypted, and whom it trusts.
-    pub(super) tls: Tls,
+    pub(in crate::store::postgres) tls: Tls,
     /// Where the tables are.
-    pub(super) schema: Schema,
+    pub(in crate::store::postgres) schema: Schema,
     /// Connections at most, the listening one aside.
-    pub(super) pool: usize,
+    pub(in crate::store::postgres) pool: usize,
     /// How long a verb waits for a connection, attempts to connect included.
-    pub(super) pool_timeout: Duration,
+    pub(in crate::store::postgres) pool_timeout: Duration,
     /// How long one attempt to connect may take.
-    pub(super) connect_timeout: Duration,
+    pub(in crate::store::postgres) connect_timeout: Duration,
     /// Whether to hear of other processes by `LISTEN`.
-    pub(super) listen: bool,
+    pub(in crate::store::postgres) listen: bool,
     /// How often to look for their work where `LISTEN` does not help.
-    pub(super) poll: Duration,
+    pub(in crate::store::postgres) poll: Duration,
     /// From how many tasks on that are born together they are one row; 0: never.
-    pub(super) bundle: usize,
+    pub(in crate::store::postgres) bundle: usize,
     /// Whether an older schema is brought up to date when the store is opened.
-    pub(super) migrate: bool,
+    pub(in crate::store::postgres) migrate: bool,
     /// For messages: hosts, database and schema, no credentials.
-    pub(super) location: String,
+    pub(in crate::store::postgres) location: String,
 }
 
 impl Options {
-    pub(super) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
+    pub(in crate::store::postgres) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
         let mut options = Self {
             config: base(url)?,
             tls: Tls::default(),

@@ -1,13 +1,14 @@
 //! Writing: everything a scene has come to, a statement per table and not per task.
 
-use super::bundle::{self, Partings};
-use super::fault::Result;
-use super::log;
-use super::pipeline::{Session, Step, arrays, values};
-use super::scene::{Counted, Effects, Scene};
-use super::{ended, task};
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::wait::SetCounts;
+use crate::store::postgres::ended;
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Session, Step, arrays, values};
+use crate::store::postgres::log;
+use crate::store::postgres::transaction::bundle::{self, Partings};
+use crate::store::postgres::transaction::scene::{Counted, Effects, Scene};
+use crate::store::postgres::transaction::task;
 use crate::store::{Entry, NewJob};
 
 const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
@@ -63,7 +64,7 @@ const NOTICE: &str = "INSERT INTO homing.notices (job, number, worker, local, cl
 impl Scene<'_> {
     /// The statements that write all this. Notices for `told` are given in the reply to the exchange of
     /// that number.
-    pub(super) fn steps(
+    pub(in crate::store::postgres) fn steps(
         &self,
         partings: &Partings,
         told: Option<(WorkerId, u64)>,
@@ -216,7 +217,7 @@ impl Scene<'_> {
     }
 
     /// Writes everything and commits, in one round trip. Returns what is to be said of it.
-    pub(super) async fn commit(self, session: &Session<'_>) -> Result<Effects> {
+    pub(in crate::store::postgres) async fn commit(self, session: &Session<'_>) -> Result<Effects> {
         let mut steps = self.steps(&self.partings(), None);
         steps.push(Step::plain("COMMIT"));
         session.run(steps).await?;

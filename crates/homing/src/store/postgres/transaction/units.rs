@@ -1,14 +1,14 @@
 //! What a unit's events do to the scene, in the order in which the body said them.
 
-use super::bundle;
-use super::fault::{Fault, Result};
-use super::finish::{Ending, View};
-use super::scene::{Cascade, Known, Scene};
-use super::task::{Birth, Newborn, Task};
 use crate::core::id::TaskId;
 use crate::core::state::State;
 use crate::core::wait::{self, Answer, Wait};
 use crate::limits;
+use crate::store::postgres::finish::{Ending, View};
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::transaction::bundle;
+use crate::store::postgres::transaction::scene::{Cascade, Known, Scene};
+use crate::store::postgres::transaction::task::{Birth, Newborn, Task};
 use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
@@ -16,7 +16,7 @@ type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
 
 impl<'e> Scene<'e> {
     /// Applies a unit whole or, with a refusal, not at all. Whatever may refuse it is looked at first.
-    pub(super) fn apply(&mut self, unit: &'e Unit) -> Result<Applied> {
+    pub(in crate::store::postgres) fn apply(&mut self, unit: &'e Unit) -> Result<Applied> {
         let holds = |row: &Task| row.state == State::Running && row.token == Some(unit.token);
         if !self.task(unit.task).is_some_and(holds) {
             return Ok(Err(Refusal::Lost));
@@ -146,7 +146,7 @@ impl<'e> Scene<'e> {
     }
 
     /// Whether a job to be is new.
-    pub(super) fn submit(&mut self, job: &'e NewJob) -> bool {
+    pub(in crate::store::postgres) fn submit(&mut self, job: &'e NewJob) -> bool {
         if !self.roots.insert(job.id) {
             return false;
         }

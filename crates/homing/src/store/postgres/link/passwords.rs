@@ -8,7 +8,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 /// The password for the first host of a configuration.
-pub(super) fn find(config: &Config, file: Option<&str>) -> Option<String> {
+pub(in crate::store::postgres) fn find(config: &Config, file: Option<&str>) -> Option<String> {
     if let Some(password) = variable("PGPASSWORD") {
         return Some(password);
     }

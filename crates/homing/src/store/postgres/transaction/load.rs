@@ -8,25 +8,25 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::Row;
 
-use super::bundle::{self, Held, dissolve};
-use super::columns::{Hash, count, set_counts, task_id};
-use super::fault::{Fault, Result};
-use super::pipeline::{self, Session, Step, arrays, values};
-use super::scene::{Counted, Scene, Sibling};
-use super::task::{Task, columns, named};
 use crate::core::id::{JobId, Local, TaskId, Token};
 use crate::core::state::State;
 use crate::core::wait::{self, Standing, Wait};
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::pipeline::{self, Session, Step, arrays, values};
+use crate::store::postgres::transaction::bundle::{self, Held, dissolve};
+use crate::store::postgres::transaction::columns::{Hash, count, set_counts, task_id};
+use crate::store::postgres::transaction::scene::{Counted, Scene, Sibling};
+use crate::store::postgres::transaction::task::{Task, columns, named};
 use crate::store::{Event, NewChild, NewJob, Unit};
 
 /// What is to be locked and read.
 #[derive(Debug, Default)]
-pub(super) struct Wanted<'e> {
+pub(in crate::store::postgres) struct Wanted<'e> {
     /// Tasks, and whether each may end.
-    pub(super) tasks: Vec<(TaskId, bool)>,
+    pub(in crate::store::postgres) tasks: Vec<(TaskId, bool)>,
     /// Tasks that are in bundles as far as is known, which are locked by their tokens: no row of theirs is
     /// looked for.
-    pub(super) bundled: Vec<TaskId>,
+    pub(in crate::store::postgres) bundled: Vec<TaskId>,
     /// Whether one of them is a child and may end.
     child_ends: bool,
     /// Under which claims their own worker speaks of them: their bundles are locked as such.
@@ -39,7 +39,7 @@ pub(super) struct Wanted<'e> {
     /// Tasks that may fall, and everything below them with them.
     falling: Vec<TaskId>,
     /// Children that units abort one by one.
-    pub(super) aborted: usize,
+    pub(in crate::store::postgres) aborted: usize,
     spawns: Vec<(TaskId, &'e NewChild)>,
     detached: Vec<&'e NewJob>,
     /// Jobs that waits name.
@@ -57,7 +57,7 @@ pub(super) struct Wanted<'e> {
 
 impl<'e> Wanted<'e> {
     /// What units need.
-    pub(super) fn by(units: &[&'e Unit], held: &Held) -> Self {
+    pub(in crate::store::postgres) fn by(units: &[&'e Unit], held: &Held) -> Self {
         let mut wanted = Self::default();
         let mut bundled = held.of(units);
         for unit in units {
@@ -120,7 +120,7 @@ impl<'e> Wanted<'e> {
     }
 
     /// Also locks those that wait for jobs which may end, as far as they are known.
-    pub(super) fn watched(&mut self, session: &Session<'_>) {
+    pub(in crate::store::postgres) fn watched(&mut self, session: &Session<'_>) {
         for waiter in session.watchers() {
             self.tasks.push((waiter, false));
             self.waiters.push(waiter);
@@ -128,7 +128,7 @@ impl<'e> Wanted<'e> {
     }
 
     /// What the answer to waits depends on.
-    pub(super) fn waiting(&mut self, task: TaskId, waits: &[Wait]) {
+    pub(in crate::store::postgres) fn waiting(&mut self, task: TaskId, waits: &[Wait]) {
         let (sets, children) = named(waits);
         self.sets.extend(sets.into_iter().map(|set| (task, set)));
         self.children.extend(children.into_iter().map(|local| TaskId { job: task.job, local }));
@@ -137,7 +137,7 @@ impl<'e> Wanted<'e> {
     }
 
     /// Tasks that somebody else than their body may end.
-    pub(super) fn ending(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+    pub(in crate::store::postgres) fn ending(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
         for task in tasks {
             self.tasks.push((task, true));
             self.falling.push(task);
@@ -147,19 +147,19 @@ impl<'e> Wanted<'e> {
     }
 
     /// A task that somebody else than its body speaks of.
-    pub(super) fn other(&mut self, task: TaskId) {
+    pub(in crate::store::postgres) fn other(&mut self, task: TaskId) {
         self.tasks.push((task, false));
         self.others.push(task);
     }
 
     /// Jobs to be, with nothing else. Whether their ids are free is asked elsewhere.
-    pub(super) fn submitting(jobs: &'e [NewJob]) -> Self {
+    pub(in crate::store::postgres) fn submitting(jobs: &'e [NewJob]) -> Self {
         let held = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
         Self { held, ..Self::default() }
     }
 
     /// The statements, as many as are needed.
-    pub(super) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
+    pub(in crate::store::postgres) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
         let mut whats = Vec::new();
         if !self.others.is_empty() {
             whats.push((pipeline::add(steps, dissolve::named(&self.others)), What::Dissolved));
@@ -209,14 +209,18 @@ impl<'e> Wanted<'e> {
         Whats(whats)
     }
 
-    fn keys(&self) -> Vec<super::pipeline::Value<'e>> {
+    fn keys(&self) -> Vec<crate::store::postgres::link::pipeline::Value<'e>> {
         let mut values = arrays!(self.tasks, (task, ends) => task.job, task.local, *ends);
         values.extend(arrays!(self.tokens, token => token.worker, token.claim as i64));
         values
     }
 
     /// Locks and reads in a round trip of its own.
-    pub(super) async fn load(&self, session: &Session<'_>, scene: &mut Scene<'_>) -> Result<()> {
+    pub(in crate::store::postgres) async fn load(
+        &self,
+        session: &Session<'_>,
+        scene: &mut Scene<'_>,
+    ) -> Result<()> {
         let mut steps = Vec::new();
         let whats = self.steps(&mut steps);
         let answers = session.run(steps).await?;
@@ -225,7 +229,11 @@ impl<'e> Wanted<'e> {
 
     /// After what was wanted has been absorbed: what the waits depend on that somebody else may satisfy.
     /// Their rows are locked, so it will not change.
-    pub(super) async fn follow(&self, session: &Session<'_>, scene: &mut Scene<'_>) -> Result<()> {
+    pub(in crate::store::postgres) async fn follow(
+        &self,
+        session: &Session<'_>,
+        scene: &mut Scene<'_>,
+    ) -> Result<()> {
         session.know_watchers(scene)?;
         let mut wanted = Wanted::default();
         let waiting = |row: &&Task| row.state == State::Waiting;
@@ -247,7 +255,7 @@ impl<'e> Wanted<'e> {
 
 impl Scene<'_> {
     /// Reads how a job stands.
-    pub(super) fn add_standing(&mut self, row: &Row) -> Result<()> {
+    pub(in crate::store::postgres) fn add_standing(&mut self, row: &Row) -> Result<()> {
         let standing = match (row.try_get(1)?, row.try_get::<_, Option<State>>(2)?) {
             (false, _) => Standing::Unknown,
             (true, None) => Standing::Open,
@@ -377,7 +385,8 @@ const ROOTS: &str = "SELECT job FROM homing.tasks
   WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'";
 
 /// After the locks: a root that is open in here is locked, or it came later.
-pub(super) const JOBS: &str = "SELECT j.job, t.job IS NOT NULL, e.state, e.outcome
+pub(in crate::store::postgres) const JOBS: &str =
+    "SELECT j.job, t.job IS NOT NULL, e.state, e.outcome
   FROM unnest($1::uuid[]) AS j (job)
     LEFT JOIN LATERAL (SELECT t.job FROM homing.tasks AS t WHERE t.job = j.job
       AND t.local = '00000000-0000-0000-0000-000000000000' OFFSET 0) AS t ON true
@@ -390,7 +399,8 @@ const WATCHERS: &str = "SELECT w.waiter_job, w.waiter, w.job FROM homing.watcher
 
 const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, $1::bigint)";
 
-pub(super) const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
+pub(in crate::store::postgres) const HOLDERS: &str =
+    "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
 
 const SAID: &str = "WITH w AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
@@ -402,11 +412,15 @@ const SAID: &str = "WITH w AS MATERIALIZED (
         WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
 
 /// What the statements of a round trip read, and where their answers are.
-pub(super) struct Whats(Vec<(usize, What)>);
+pub(in crate::store::postgres) struct Whats(Vec<(usize, What)>);
 
 impl Whats {
     /// Puts all that was read into the scene.
-    pub(super) fn absorb(&self, answers: &[Vec<Row>], scene: &mut Scene<'_>) -> Result<()> {
+    pub(in crate::store::postgres) fn absorb(
+        &self,
+        answers: &[Vec<Row>],
+        scene: &mut Scene<'_>,
+    ) -> Result<()> {
         self.0.iter().try_for_each(|(at, what)| what.absorb(&answers[*at], scene))
     }
 }

@@ -12,25 +12,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
-use super::claim::Candidates;
-use super::columns::{limit, small, task_id, token};
-use super::fault::Result;
-use super::front::{self, Level, Place};
-use super::pipeline::{Step, arrays, values};
-use super::scene::{Known, Scene};
-use super::task::Task;
 use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
+use crate::store::postgres::claim::Candidates;
+use crate::store::postgres::hints::front::{self, Level, Place};
+use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::columns::{limit, small, task_id, token};
+use crate::store::postgres::transaction::scene::{Known, Scene};
+use crate::store::postgres::transaction::task::Task;
 
-pub(super) mod dissolve;
+pub(in crate::store::postgres) mod dissolve;
 mod held;
 
-pub(super) use held::{Held, stays};
+pub(in crate::store::postgres) use held::{Held, stays};
 
 /// As many bundles are looked at in any case; see `ready!`.
-pub(super) const SEEN: usize = 8;
+pub(in crate::store::postgres) const SEEN: usize = 8;
 
 /// The columns that [`Bundle::of`] reads, of a table called `b`.
 macro_rules! bundle {
@@ -69,10 +69,10 @@ macro_rules! members {
     };
 }
 
-pub(super) use {bundle, bundled_state, in_bundle, members};
+pub(in crate::store::postgres) use {bundle, bundled_state, in_bundle, members};
 
 /// For the caller of a transaction: waits for whoever is dissolving a task's bundle.
-pub(super) const WAIT: &str = concat!(
+pub(in crate::store::postgres) const WAIT: &str = concat!(
     "SELECT FROM homing.tasks AS t JOIN homing.bundles AS b ON ",
     in_bundle!(),
     " WHERE t.job = $1 AND t.local = $2 FOR UPDATE OF b"
@@ -94,11 +94,11 @@ const AGAIN: &str = concat!(
     " FROM homing.bundles AS b WHERE b.worker = $1 AND b.claim > $2 ORDER BY b.job, b.local"
 );
 
-pub(super) fn held<'e>(tokens: &[Token]) -> Step<'e> {
+pub(in crate::store::postgres) fn held<'e>(tokens: &[Token]) -> Step<'e> {
     Step::new(HELD, arrays!(tokens, token => token.worker, token.claim as i64))
 }
 
-pub(super) fn again<'e>(worker: WorkerId, acknowledged: u64) -> Step<'e> {
+pub(in crate::store::postgres) fn again<'e>(worker: WorkerId, acknowledged: u64) -> Step<'e> {
     Step::new(AGAIN, values![worker, acknowledged as i64])
 }
 
@@ -117,7 +117,7 @@ macro_rules! ready {
         SELECT b.job, b.local, b.due, b.here FROM homing.bundles AS b
         WHERE b.worker IS NULL AND b.queue = l.queue AND b.kind = l.kind AND b.priority = l.priority
           AND (b.due, b.job, b.local) >= (l.start, l.start_job, l.start_local) AND b.due <= ",
-            super::now!(),
+            crate::store::postgres::now!(),
             " ORDER BY b.due, b.job, b.local LIMIT $5::bigint / 16 + 8) AS o) AS o
     JOIN homing.bundles AS b USING (job, local)
   WHERE o.before < $5 AND b.worker IS NULL AND $2::uuid IS NOT NULL
@@ -129,7 +129,11 @@ macro_rules! ready {
 /// The levels there are ready bundles of.
 macro_rules! levels {
     ($queues:literal, $kinds:literal) => {
-        super::claim::levels!($queues, $kinds, "homing.bundles AS o WHERE o.worker IS NULL")
+        crate::store::postgres::claim::levels!(
+            $queues,
+            $kinds,
+            "homing.bundles AS o WHERE o.worker IS NULL"
+        )
     };
 }
 
@@ -144,7 +148,7 @@ macro_rules! known {
     };
 }
 
-pub(super) use {known, levels};
+pub(in crate::store::postgres) use {known, levels};
 
 const READY: &str = ready!(levels!("$3", "$4"));
 const READY_KNOWN: &str = ready!(known!());
@@ -155,19 +159,19 @@ const LEVELS: &str =
 
 impl<'c> Candidates<'c> {
     /// Bundles that the worker may claim.
-    pub(super) fn bundles(&self) -> Step<'c> {
+    pub(in crate::store::postgres) fn bundles(&self) -> Step<'c> {
         self.looking([READY, READY_KNOWN], Box::new(limit(self.claim.tasks)))
     }
 
     /// As [`levels`](Self::levels), of bundles.
-    pub(super) fn bundled_levels(&self) -> Option<Step<'c>> {
+    pub(in crate::store::postgres) fn bundled_levels(&self) -> Option<Step<'c>> {
         self.levels_by(LEVELS)
     }
 }
 
 /// A bundle that is locked.
 #[derive(Debug)]
-pub(super) struct Bundle {
+pub(in crate::store::postgres) struct Bundle {
     level: Level,
     due: Time,
     /// Whose all members are; `None`: pending.
@@ -220,9 +224,9 @@ impl Bundle {
 
 /// What is written of the bundles that were locked, beside the rows of those who leave.
 #[derive(Debug, Default)]
-pub(super) struct Partings {
+pub(in crate::store::postgres) struct Partings {
     /// Members that get rows of their own, unless they have ended.
-    pub(super) leaving: BTreeSet<TaskId>,
+    pub(in crate::store::postgres) leaving: BTreeSet<TaskId>,
     claimed: Vec<(TaskId, Token)>,
     left: Vec<(TaskId, Vec<u8>, i32)>,
     emptied: Vec<TaskId>,
@@ -230,7 +234,7 @@ pub(super) struct Partings {
 
 impl Scene<'_> {
     /// Adds the members of a bundle. Returns its key.
-    pub(super) fn add_bundle(&mut self, row: &Row) -> Result<TaskId> {
+    pub(in crate::store::postgres) fn add_bundle(&mut self, row: &Row) -> Result<TaskId> {
         let (bundle, task) = Bundle::of(row)?;
         let key = task.id;
         for (_, id) in bundle.here() {
@@ -249,7 +253,7 @@ impl Scene<'_> {
 
     /// Takes back what was chosen of bundles that do not fit whole, if enough else was chosen: to dissolve
     /// them costs more than to wait for the next exchange. Returns whether anything was.
-    pub(super) fn spare_bundles(&self, chosen: &mut Vec<TaskId>) -> bool {
+    pub(in crate::store::postgres) fn spare_bundles(&self, chosen: &mut Vec<TaskId>) -> bool {
         let mut parts: Map<TaskId, usize> = Map::default();
         for task in chosen.iter() {
             if let Some(key) = self.rows.get(task).and_then(|known| known.bundle) {
@@ -271,7 +275,10 @@ impl Scene<'_> {
     }
 
     /// Bundles by their places in the order of claims, and whether each was taken.
-    pub(super) fn found_bundles(&self, keys: &[TaskId]) -> Vec<(Level, Place, bool)> {
+    pub(in crate::store::postgres) fn found_bundles(
+        &self,
+        keys: &[TaskId],
+    ) -> Vec<(Level, Place, bool)> {
         let bundles = keys.iter().filter_map(|key| self.bundles.get(key));
         let found = bundles.filter_map(|bundle| {
             let taken = self.known_of(bundle).all(|(_, row)| row.task.state != State::Pending);
@@ -281,12 +288,12 @@ impl Scene<'_> {
     }
 
     /// The members that a bundle still has.
-    pub(super) fn members(&self, key: TaskId) -> impl Iterator<Item = TaskId> {
+    pub(in crate::store::postgres) fn members(&self, key: TaskId) -> impl Iterator<Item = TaskId> {
         self.bundles.get(&key).into_iter().flat_map(|bundle| bundle.here().map(|(_, id)| id))
     }
 
     /// How many members bundles have.
-    pub(super) fn members_of(&self, keys: &[TaskId]) -> usize {
+    pub(in crate::store::postgres) fn members_of(&self, keys: &[TaskId]) -> usize {
         keys.iter()
             .filter_map(|key| self.bundles.get(key))
             .map(|bundle| bundle.here().count())
@@ -294,12 +301,12 @@ impl Scene<'_> {
     }
 
     /// The members of bundles that are claimed whole.
-    pub(super) fn claimed_in(&self, partings: &Partings) -> Vec<TaskId> {
+    pub(in crate::store::postgres) fn claimed_in(&self, partings: &Partings) -> Vec<TaskId> {
         partings.claimed.iter().flat_map(|(key, _)| self.members(*key)).collect()
     }
 
     /// What was done to the bundles.
-    pub(super) fn partings(&self) -> Partings {
+    pub(in crate::store::postgres) fn partings(&self) -> Partings {
         let mut partings = Partings::default();
         for (key, bundle) in &self.bundles {
             let moved = || self.known_of(bundle).filter(|(_, known)| known.moved);
@@ -334,7 +341,10 @@ impl Scene<'_> {
 
     /// The newborn tasks that become bundles: those of which nothing is to be said but what they have in
     /// common.
-    pub(super) fn bundled<'s>(&self, newborns: &[&'s Task]) -> Vec<Vec<&'s Task>> {
+    pub(in crate::store::postgres) fn bundled<'s>(
+        &self,
+        newborns: &[&'s Task],
+    ) -> Vec<Vec<&'s Task>> {
         let mut alike: BTreeMap<_, Vec<&Task>> = BTreeMap::new();
         if self.bundle_from == 0 {
             return Vec::new();
@@ -371,7 +381,7 @@ const EMPTY: &str = "DELETE FROM homing.bundles AS b
 
 impl Partings {
     /// The statements that write this.
-    pub(super) fn steps(&self, now: Time, steps: &mut Vec<Step<'_>>) {
+    pub(in crate::store::postgres) fn steps(&self, now: Time, steps: &mut Vec<Step<'_>>) {
         if !self.claimed.is_empty() {
             let values = arrays!(self.claimed, (key, token) =>
                 key.job, key.local, token.worker, token.claim as i64);
@@ -397,7 +407,7 @@ const BEAR: &str = "INSERT INTO homing.bundles (job, local, parent, \"set\", dep
     AS n (job, local, parent, \"set\", depth, priority, here, due, queue, kind, gone, first)";
 
 /// Writes newborn bundles.
-pub(super) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Step<'s> {
+pub(in crate::store::postgres) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Step<'s> {
     // The members of all in one list, and where in it each begins.
     let (mut members, mut firsts) = (Vec::new(), Vec::new());
     for tasks in bundles {
@@ -416,7 +426,7 @@ fn name(task: &Task) -> Local {
 }
 
 /// Which tasks are born in which bundles, as their rows say it.
-pub(super) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, Local> {
+pub(in crate::store::postgres) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, Local> {
     let mut births = Map::default();
     for tasks in bundles {
         let Some(first) = tasks.first() else { continue };
@@ -426,7 +436,7 @@ pub(super) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, Local> {
 }
 
 /// Of a row that is left to be claimed: where it is found, in its bundle or, if it has left that, by itself.
-pub(super) fn place(scene: &Scene<'_>, known: &Known) -> Place {
+pub(in crate::store::postgres) fn place(scene: &Scene<'_>, known: &Known) -> Place {
     let own = front::place(&known.task);
     let bundle = known.bundle.and_then(|key| scene.bundles.get(&key));
     bundle.and_then(Bundle::place).map_or(own, |place| place.min(own))

@@ -8,20 +8,20 @@ use crate::store::{Event, Unit};
 /// Tasks that this process has claimed in bundles and that have done nothing but record since, by their
 /// workers: their rows need not be looked for. Whoever else takes one of them away tells its worker.
 #[derive(Debug, Default)]
-pub(in super::super) struct Held(Mutex<Map<WorkerId, Set<TaskId>>>);
+pub(in crate::store::postgres) struct Held(Mutex<Map<WorkerId, Set<TaskId>>>);
 
 impl Held {
     fn known(&self) -> MutexGuard<'_, Map<WorkerId, Set<TaskId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in super::super) fn add(&self, worker: WorkerId, tasks: Vec<TaskId>) {
+    pub(in crate::store::postgres) fn add(&self, worker: WorkerId, tasks: Vec<TaskId>) {
         if !tasks.is_empty() {
             self.known().entry(worker).or_default().extend(tasks);
         }
     }
 
-    pub(in super::super) fn forget(
+    pub(in crate::store::postgres) fn forget(
         &self,
         worker: WorkerId,
         tasks: impl IntoIterator<Item = TaskId>,
@@ -35,13 +35,13 @@ impl Held {
         }
     }
 
-    pub(in super::super) fn leave(&self, worker: WorkerId) {
+    pub(in crate::store::postgres) fn leave(&self, worker: WorkerId) {
         self.known().remove(&worker);
     }
 
     /// Those of units that are in bundles, as far as is known. Of a task that goes on to do more than to
     /// record it is no longer so.
-    pub(in super::super) fn of(&self, units: &[&Unit]) -> Set<TaskId> {
+    pub(in crate::store::postgres) fn of(&self, units: &[&Unit]) -> Set<TaskId> {
         let mut known = self.known();
         let mut of = Set::default();
         for unit in units {
@@ -61,6 +61,6 @@ impl Held {
 }
 
 /// Whether a unit leaves its task in its bundle, or in no row at all.
-pub(in super::super) fn stays(unit: &Unit) -> bool {
+pub(in crate::store::postgres) fn stays(unit: &Unit) -> bool {
     unit.events.iter().all(|event| matches!(event, Event::Record { .. } | Event::End(_)))
 }

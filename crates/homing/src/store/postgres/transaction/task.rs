@@ -2,52 +2,52 @@
 
 use tokio_postgres::Row;
 
-use super::columns::{Hash, count, progress, small, task_id, token};
-use super::fault::{Fault, Result};
-use super::pipeline::{Step, arrays, values};
 use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::core::link::LINK;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{Condition, Wait};
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::columns::{Hash, count, progress, small, task_id, token};
 use crate::store::{NewJob, NewTask, Policy};
 
 /// What moves of an open task.
 #[derive(Debug, Clone)]
-pub(super) struct Task {
-    pub(super) id: TaskId,
-    pub(super) parent: Option<Local>,
-    pub(super) set: Option<Local>,
-    pub(super) depth: u32,
-    pub(super) state: State,
-    pub(super) priority: i16,
-    pub(super) attempt: u32,
-    pub(super) failures: u32,
-    pub(super) crashes: u32,
-    pub(super) stalls: u32,
-    pub(super) lines: u32,
-    pub(super) due: Time,
-    pub(super) token: Option<Token>,
-    pub(super) started: Option<Time>,
-    pub(super) expires: Option<Time>,
-    pub(super) deadline: Option<Time>,
-    pub(super) parked: Option<Token>,
-    pub(super) held_until: Option<Time>,
-    pub(super) holder: Option<WorkerId>,
-    pub(super) dropped: u64,
-    pub(super) progress: Option<(u64, u64)>,
-    pub(super) signalled: bool,
-    pub(super) queue: String,
-    pub(super) kind: String,
-    pub(super) key: Option<String>,
-    pub(super) waits: Vec<Wait>,
+pub(in crate::store::postgres) struct Task {
+    pub(in crate::store::postgres) id: TaskId,
+    pub(in crate::store::postgres) parent: Option<Local>,
+    pub(in crate::store::postgres) set: Option<Local>,
+    pub(in crate::store::postgres) depth: u32,
+    pub(in crate::store::postgres) state: State,
+    pub(in crate::store::postgres) priority: i16,
+    pub(in crate::store::postgres) attempt: u32,
+    pub(in crate::store::postgres) failures: u32,
+    pub(in crate::store::postgres) crashes: u32,
+    pub(in crate::store::postgres) stalls: u32,
+    pub(in crate::store::postgres) lines: u32,
+    pub(in crate::store::postgres) due: Time,
+    pub(in crate::store::postgres) token: Option<Token>,
+    pub(in crate::store::postgres) started: Option<Time>,
+    pub(in crate::store::postgres) expires: Option<Time>,
+    pub(in crate::store::postgres) deadline: Option<Time>,
+    pub(in crate::store::postgres) parked: Option<Token>,
+    pub(in crate::store::postgres) held_until: Option<Time>,
+    pub(in crate::store::postgres) holder: Option<WorkerId>,
+    pub(in crate::store::postgres) dropped: u64,
+    pub(in crate::store::postgres) progress: Option<(u64, u64)>,
+    pub(in crate::store::postgres) signalled: bool,
+    pub(in crate::store::postgres) queue: String,
+    pub(in crate::store::postgres) kind: String,
+    pub(in crate::store::postgres) key: Option<String>,
+    pub(in crate::store::postgres) waits: Vec<Wait>,
     /// Waits that do not decode, as they are stored, and what is wrong with them.
-    pub(super) unreadable: Option<Box<(String, String)>>,
-    pub(super) reason: Option<String>,
+    pub(in crate::store::postgres) unreadable: Option<Box<(String, String)>>,
+    pub(in crate::store::postgres) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
-    pub(super) holder_lives: bool,
+    pub(in crate::store::postgres) holder_lives: bool,
     /// The arguments of a link, which say what follows its end.
-    pub(super) link: Option<String>,
+    pub(in crate::store::postgres) link: Option<String>,
 }
 
 /// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
@@ -64,11 +64,11 @@ macro_rules! columns {
     };
 }
 
-pub(super) use columns;
+pub(in crate::store::postgres) use columns;
 
 impl Task {
     /// Reads a row.
-    pub(super) fn of(row: &Row) -> Result<Self> {
+    pub(in crate::store::postgres) fn of(row: &Row) -> Result<Self> {
         let (waits, unreadable) = match decode(row.try_get(29)?) {
             Ok(waits) => (waits, None),
             Err(fault) => (Vec::new(), Some(Box::new((row.try_get(29)?, fault.to_string())))),
@@ -108,7 +108,12 @@ impl Task {
     }
 
     /// The row of a task that is born.
-    pub(super) fn born(id: TaskId, new: &NewTask, birth: Option<Birth>, now: Time) -> Self {
+    pub(in crate::store::postgres) fn born(
+        id: TaskId,
+        new: &NewTask,
+        birth: Option<Birth>,
+        now: Time,
+    ) -> Self {
         Self {
             parent: birth.map(|birth| birth.parent),
             set: birth.map(|birth| birth.set),
@@ -123,7 +128,7 @@ impl Task {
     }
 
     /// A row of which nothing is known but this.
-    pub(super) fn blank(id: TaskId, queue: String, kind: String) -> Self {
+    pub(in crate::store::postgres) fn blank(id: TaskId, queue: String, kind: String) -> Self {
         Self {
             id,
             parent: None,
@@ -158,12 +163,12 @@ impl Task {
         }
     }
 
-    pub(super) fn parent(&self) -> Option<TaskId> {
+    pub(in crate::store::postgres) fn parent(&self) -> Option<TaskId> {
         self.parent.map(|local| TaskId { job: self.id.job, local })
     }
 
     /// The earliest instant at which the task must be looked at without a claim.
-    pub(super) fn timer(&self) -> Option<Time> {
+    pub(in crate::store::postgres) fn timer(&self) -> Option<Time> {
         if self.state.is_ended() {
             return None;
         }
@@ -174,7 +179,7 @@ impl Task {
     }
 
     /// A running task becomes pending.
-    pub(super) fn release(&mut self, due: Time) {
+    pub(in crate::store::postgres) fn release(&mut self, due: Time) {
         self.state = State::Pending;
         self.token = None;
         self.holder = None;
@@ -185,7 +190,7 @@ impl Task {
     }
 
     /// Whether there is nothing to say of a newborn task that few tasks have.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::store::postgres) fn is_plain(&self) -> bool {
         self.state == State::Pending
             && self.key.is_none()
             && self.expires.is_none()
@@ -194,12 +199,12 @@ impl Task {
     }
 
     /// Whether a part of its budgets is used up.
-    pub(super) fn is_worn(&self) -> bool {
+    pub(in crate::store::postgres) fn is_worn(&self) -> bool {
         (self.failures, self.crashes, self.stalls) != (0, 0, 0)
     }
 
     /// What a task recorded is progress: its budgets are whole again.
-    pub(super) fn renew(&mut self) {
+    pub(in crate::store::postgres) fn renew(&mut self) {
         (self.failures, self.crashes, self.stalls) = (0, 0, 0);
     }
 
@@ -212,14 +217,14 @@ impl Task {
 }
 
 /// Waits as they are stored.
-pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
+pub(in crate::store::postgres) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
     let Some(text) = waits else { return Ok(Vec::new()) };
     serde_json::from_str(text)
         .map_err(|error| Fault::Other(format!("its waits do not decode: {error}")))
 }
 
 /// What waits name: sets, and single children.
-pub(super) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Local>) {
+pub(in crate::store::postgres) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Local>) {
     fn add(condition: &Condition, sets: &mut Vec<Local>, children: &mut Vec<Local>) {
         match condition {
             Condition::Set { set, .. } => sets.push(*set),
@@ -247,21 +252,21 @@ fn list(names: &[Local]) -> Option<String> {
 
 /// Where a child stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Birth {
-    pub(super) parent: Local,
-    pub(super) set: Local,
-    pub(super) number: u32,
-    pub(super) depth: u32,
+pub(in crate::store::postgres) struct Birth {
+    pub(in crate::store::postgres) parent: Local,
+    pub(in crate::store::postgres) set: Local,
+    pub(in crate::store::postgres) number: u32,
+    pub(in crate::store::postgres) depth: u32,
 }
 
 /// A task that is born in this transaction.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Newborn<'e> {
-    pub(super) id: TaskId,
-    pub(super) birth: Option<Birth>,
-    pub(super) new: &'e NewTask,
+pub(in crate::store::postgres) struct Newborn<'e> {
+    pub(in crate::store::postgres) id: TaskId,
+    pub(in crate::store::postgres) birth: Option<Birth>,
+    pub(in crate::store::postgres) new: &'e NewTask,
     /// The job of which it is the root.
-    pub(super) job: Option<&'e NewJob>,
+    pub(in crate::store::postgres) job: Option<&'e NewJob>,
 }
 
 impl Newborn<'_> {
@@ -295,7 +300,7 @@ const BEAR: &str =
 
 /// Writes what newborn tasks will always be. The server's work grows with the number of columns, so that
 /// what few tasks have is told only where one has it; here and below.
-pub(super) fn bear<'e>(
+pub(in crate::store::postgres) fn bear<'e>(
     newborns: &[Newborn<'e>],
     bundles: &Map<TaskId, Local>,
     now: Time,
@@ -336,7 +341,7 @@ fn policy(policy: &Policy) -> Option<String> {
 }
 
 /// Words as the text of an array, which is how lists of lists travel.
-pub(super) fn words(words: &[String]) -> String {
+pub(in crate::store::postgres) fn words(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let word = word.replace('\\', "\\\\").replace('"', "\\\"");
         format!("\"{word}\"")
@@ -362,7 +367,7 @@ const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth,
       expires, deadline, timer, key, signalled)";
 
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
-pub(super) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
+pub(in crate::store::postgres) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
     let mut values = arrays!(tasks, t =>
         t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, t.due, t.queue.as_str(),
         t.kind.as_str()
@@ -394,7 +399,7 @@ const MOVE: &str = "UPDATE homing.open AS o SET state = m.state, attempt = m.att
   WHERE o.job = m.job AND o.local = m.local";
 
 /// Writes rows that have moved.
-pub(super) fn moved<'e>(tasks: &[&Task]) -> Step<'e> {
+pub(in crate::store::postgres) fn moved<'e>(tasks: &[&Task]) -> Step<'e> {
     let names: Vec<_> = tasks.iter().map(|task| named(&task.waits)).collect();
     let tasks: Vec<_> = tasks.iter().zip(&names).collect();
     Step::new(
@@ -418,13 +423,13 @@ const START: &str = "UPDATE homing.open AS o SET state = 1, worker = $4, claim =
 
 /// Writes rows that are claimed for the first time, all in one exchange: what else there is to a row is as
 /// it was born.
-pub(super) fn begun<'e>(tasks: &[&Task], token: Token, now: Time) -> Step<'e> {
+pub(in crate::store::postgres) fn begun<'e>(tasks: &[&Task], token: Token, now: Time) -> Step<'e> {
     let mut values = arrays!(tasks, t => t.id.job, t.id.local, t.timer());
     values.extend(values![token.worker, token.claim as i64, now]);
     Step::new(START, values)
 }
 
 /// Names a job's ids for a statement.
-pub(super) fn ids(tasks: &[TaskId]) -> (Vec<JobId>, Vec<Local>) {
+pub(in crate::store::postgres) fn ids(tasks: &[TaskId]) -> (Vec<JobId>, Vec<Local>) {
     tasks.iter().map(|task| (task.job, task.local)).unzip()
 }

@@ -13,12 +13,12 @@ type Task = Box<dyn FnOnce() + Send>;
 
 /// The way to the thread. It ends when this is dropped, with all that is under way.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(in crate::store::postgres) struct Engine {
     tasks: mpsc::UnboundedSender<Task>,
 }
 
 impl Engine {
-    pub(super) fn start() -> std::io::Result<Self> {
+    pub(in crate::store::postgres) fn start() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (tasks, mut asked) = mpsc::unbounded_channel::<Task>();
         let thread = std::thread::Builder::new().name("homing-postgres".to_owned());
@@ -33,7 +33,10 @@ impl Engine {
     }
 
     /// Runs a future on the thread, to its end even if nobody waits for it any more.
-    pub(super) async fn run<T: Send + 'static, F: Future<Output = T> + 'static>(
+    pub(in crate::store::postgres) async fn run<
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    >(
         &self,
         make: impl FnOnce() -> F + Send + 'static,
     ) -> Result<T, Error> {

@@ -7,17 +7,17 @@
 use deadpool_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::fault::{Fault, Result};
-use super::pipeline;
-use super::schema::Schema;
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::pipeline;
+use crate::store::postgres::link::schema::Schema;
 use crate::store::{Error, Migration};
 
 /// The steps: the n-th leads from version n to n + 1. Written for the schema `homing`.
-pub(super) const STEPS: &[&str] =
+pub(in crate::store::postgres) const STEPS: &[&str] =
     &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// Checks the schema, and brings it to the newest version if that is asked for and allowed.
-pub(super) async fn run(
+pub(in crate::store::postgres) async fn run(
     client: &mut Client,
     schema: &Schema,
     steps: &[&str],
@@ -50,7 +50,7 @@ pub(super) async fn run(
 }
 
 /// Refuses a schema that is not there, or would have to be migrated first.
-pub(super) async fn as_it_is(
+pub(in crate::store::postgres) async fn as_it_is(
     client: &Client,
     schema: &Schema,
     location: &str,
@@ -68,7 +68,7 @@ pub(super) async fn as_it_is(
 }
 
 /// What the schema's tables and their indexes take on the disk.
-pub(super) async fn bytes(client: &Client, schema: &Schema) -> Result<u64> {
+pub(in crate::store::postgres) async fn bytes(client: &Client, schema: &Schema) -> Result<u64> {
     let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint \
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')";
@@ -77,7 +77,7 @@ pub(super) async fn bytes(client: &Client, schema: &Schema) -> Result<u64> {
 }
 
 /// The schema's version; 0 if it is not there.
-pub(super) async fn version(client: &Client, schema: &Schema) -> Result<i64> {
+pub(in crate::store::postgres) async fn version(client: &Client, schema: &Schema) -> Result<i64> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c \
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relname = 'homing_version' AND c.relkind = 'r')";

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::task::Task;
 use crate::clock::monotonic;
 use crate::core::id::{JobId, Local};
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::Claim;
+use crate::store::postgres::transaction::task::Task;
 
 /// Levels that are remembered. With more, everything is looked at.
 const LEVELS: usize = 64;
@@ -33,14 +33,14 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// Tasks that follow each other in the index: of one queue, kind and priority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Level {
-    pub(super) queue: String,
-    pub(super) kind: String,
-    pub(super) priority: i16,
+pub(in crate::store::postgres) struct Level {
+    pub(in crate::store::postgres) queue: String,
+    pub(in crate::store::postgres) kind: String,
+    pub(in crate::store::postgres) priority: i16,
 }
 
 impl Level {
-    pub(super) fn of(task: &Task) -> Self {
+    pub(in crate::store::postgres) fn of(task: &Task) -> Self {
         let Task { queue, kind, priority, .. } = task;
         Self { queue: queue.clone(), kind: kind.clone(), priority: *priority }
     }
@@ -63,7 +63,7 @@ impl Level {
 }
 
 /// A place in the order of a level: a due time and an id, as the index has them.
-pub(super) type Place = (Time, JobId, Local);
+pub(in crate::store::postgres) type Place = (Time, JobId, Local);
 
 /// Where the tasks that are due at a time begin.
 fn at(due: Time) -> Place {
@@ -71,7 +71,7 @@ fn at(due: Time) -> Place {
 }
 
 /// The place of a task.
-pub(super) fn place(task: &Task) -> Place {
+pub(in crate::store::postgres) fn place(task: &Task) -> Place {
     (task.due, task.id.job, task.id.local)
 }
 
@@ -92,7 +92,7 @@ impl Start {
 
 /// What commits have made claimable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ready {
+pub(in crate::store::postgres) struct Ready {
     /// There is more than is known here.
     anything: bool,
     levels: HashMap<Level, Start>,
@@ -101,16 +101,18 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) fn anything() -> Self {
+    pub(in crate::store::postgres) fn anything() -> Self {
         Self { anything: true, ..Self::default() }
     }
 
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(in crate::store::postgres) fn is_nothing(&self) -> bool {
         !self.anything && self.levels.is_empty() && self.named.is_empty()
     }
 
     /// The tasks of a transaction that it leaves to be claimed.
-    pub(super) fn of<'t>(tasks: impl Iterator<Item = (&'t Task, Place)>) -> Self {
+    pub(in crate::store::postgres) fn of<'t>(
+        tasks: impl Iterator<Item = (&'t Task, Place)>,
+    ) -> Self {
         let mut ready = Self::default();
         // Neighbours are mostly of one level.
         let mut last: Option<(Level, Start)> = None;
@@ -133,7 +135,7 @@ impl Ready {
     }
 
     /// There is something to claim at a place.
-    pub(super) fn at(&mut self, level: Level, place: Place) {
+    pub(in crate::store::postgres) fn at(&mut self, level: Level, place: Place) {
         self.add(level, Start { place, held: Time(i64::MIN) });
     }
 
@@ -141,7 +143,7 @@ impl Ready {
         self.levels.entry(level).and_modify(|known| known.merge(from)).or_insert(from);
     }
 
-    pub(super) fn extend(&mut self, more: Self) {
+    pub(in crate::store::postgres) fn extend(&mut self, more: Self) {
         self.anything |= more.anything;
         for (level, from) in more.levels {
             self.add(level, from);
@@ -152,7 +154,7 @@ impl Ready {
     }
 
     /// Adds words to a notification. `false`: there is too much to say.
-    pub(super) fn write(&self, payload: &mut String) -> bool {
+    pub(in crate::store::postgres) fn write(&self, payload: &mut String) -> bool {
         if self.anything || self.levels.len() > NAMED {
             return false;
         }
@@ -164,7 +166,7 @@ impl Ready {
     }
 
     /// Reads a word of a notification.
-    pub(super) fn read(&mut self, word: &str) -> Option<()> {
+    pub(in crate::store::postgres) fn read(&mut self, word: &str) -> Option<()> {
         let mut parts = word.strip_prefix('@')?.split(':');
         let name = u64::from_str_radix(parts.next()?, 16).ok()?;
         let mut time = || parts.next()?.parse().ok().map(Time);
@@ -176,7 +178,7 @@ impl Ready {
 
 /// What a store remembers.
 #[derive(Debug, Default)]
-pub(super) struct Fronts(Mutex<Known>);
+pub(in crate::store::postgres) struct Fronts(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -205,34 +207,34 @@ struct Since {
 
 /// A claim under way.
 #[derive(Debug)]
-pub(super) struct Look<'f> {
+pub(in crate::store::postgres) struct Look<'f> {
     fronts: &'f Fronts,
     number: u64,
     begun: Instant,
     /// Where to look, and from when on; `None`: everywhere.
-    pub(super) levels: Option<Vec<(Level, Place)>>,
+    pub(in crate::store::postgres) levels: Option<Vec<(Level, Place)>>,
 }
 
 /// What a claim has found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(in crate::store::postgres) struct Found {
     /// By the server's clock, not after the look.
-    pub(super) now: Time,
+    pub(in crate::store::postgres) now: Time,
     /// Of a look at everything: all there is.
-    pub(super) levels: Vec<Level>,
+    pub(in crate::store::postgres) levels: Vec<Level>,
     /// Tasks by themselves, and bundles.
-    pub(super) lists: [List; 2],
+    pub(in crate::store::postgres) lists: [List; 2],
     /// Queues that were passed over.
-    pub(super) paused: Vec<String>,
+    pub(in crate::store::postgres) paused: Vec<String>,
 }
 
 /// What was locked of one table.
 #[derive(Debug, Default)]
-pub(super) struct List {
+pub(in crate::store::postgres) struct List {
     /// In their order, and whether each was taken.
-    pub(super) places: Vec<(Level, Place, bool)>,
+    pub(in crate::store::postgres) places: Vec<(Level, Place, bool)>,
     /// Whether there may be more.
-    pub(super) more: bool,
+    pub(in crate::store::postgres) more: bool,
 }
 
 impl List {
@@ -252,7 +254,7 @@ impl Fronts {
     }
 
     /// Where a claim is to look.
-    pub(super) fn look(&self, claim: &Claim) -> Look<'_> {
+    pub(in crate::store::postgres) fn look(&self, claim: &Claim) -> Look<'_> {
         let mut known = self.known();
         known.number += 1;
         let number = known.number;
@@ -274,7 +276,7 @@ impl Fronts {
     }
 
     /// Takes note of what has become claimable.
-    pub(super) fn ready(&self, ready: &Ready) {
+    pub(in crate::store::postgres) fn ready(&self, ready: &Ready) {
         let mut known = self.known();
         let Known { levels, looks, next, .. } = &mut *known;
         let mut lower = |level: &Level, front: &mut Front, from: Start| {
@@ -310,7 +312,7 @@ impl Fronts {
 
 impl Look<'_> {
     /// Takes note of what was found, once it is committed.
-    pub(super) fn found(self, claim: &Claim, found: &Found) {
+    pub(in crate::store::postgres) fn found(self, claim: &Claim, found: &Found) {
         let mut known = self.fronts.known();
         let known = &mut *known;
         let since = known.looks.remove(&self.number).unwrap_or_default();

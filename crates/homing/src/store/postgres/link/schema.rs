@@ -5,18 +5,18 @@
 //! default name and rendered once. The name is checked when the URL is read, so it can be quoted safely.
 
 /// The default name, which stands in the texts.
-pub(super) const DEFAULT: &str = "homing";
+pub(in crate::store::postgres) const DEFAULT: &str = "homing";
 /// The longest name, in bytes: PostgreSQL's own limit, less the prefix of the channel.
-pub(super) const LONGEST: usize = 63 - PREFIX.len();
+pub(in crate::store::postgres) const LONGEST: usize = 63 - PREFIX.len();
 const PREFIX: &str = "homing_";
 
 /// The name of the schema a store lives in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Schema(String);
+pub(in crate::store::postgres) struct Schema(String);
 
 impl Schema {
     /// A schema of this name, if it is one: a letter or `_`, then letters, digits or `_`, in lower case.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(in crate::store::postgres) fn named(name: &str) -> Option<Self> {
         let (first, rest) = name.as_bytes().split_first()?;
         let starts = first.is_ascii_lowercase() || *first == b'_';
         let goes_on =
@@ -25,18 +25,18 @@ impl Schema {
     }
 
     /// The name as it was given.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::store::postgres) fn name(&self) -> &str {
         &self.0
     }
 
     /// The name, quoted: a word of the language is a name too.
-    pub(super) fn quoted(&self) -> String {
+    pub(in crate::store::postgres) fn quoted(&self) -> String {
         format!("\"{}\"", self.0)
     }
 
     /// A text written for the default name, led to this schema: every `homing.` that stands in front of a
     /// name. One behind a quote is a setting's name or data and stays.
-    pub(super) fn render(&self, text: &str) -> String {
+    pub(in crate::store::postgres) fn render(&self, text: &str) -> String {
         let mut rendered = String::with_capacity(text.len() + 64);
         let mut rest = text;
         while let Some(at) = rest.find("homing.") {
@@ -55,7 +55,7 @@ impl Schema {
     }
 
     /// The channel on which processes that share the schema hear of commits.
-    pub(super) fn channel(&self) -> String {
+    pub(in crate::store::postgres) fn channel(&self) -> String {
         format!("{PREFIX}{}", self.0)
     }
 }

@@ -14,17 +14,17 @@ use futures_util::poll;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row, Statement};
 
-use super::Shared;
-use super::fault::Result;
 use crate::core::id::TaskId;
+use crate::store::postgres::Shared;
+use crate::store::postgres::link::fault::Result;
 
 /// Begins a transaction that writes. [`PLANS`] follows it. The isolation is named, because a role's or a
 /// server's default may be another: under REPEATABLE READ what is read once the locks are held would be as
 /// it was before, and a child's end or a parent's park would go unseen.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+pub(in crate::store::postgres) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The same, on a connection that is no [`Session`].
-pub(super) async fn begin(
+pub(in crate::store::postgres) async fn begin(
     client: &mut Client,
 ) -> std::result::Result<Transaction<'_>, tokio_postgres::Error> {
     client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await
@@ -33,16 +33,17 @@ pub(super) async fn begin(
 /// How statements are planned in it: once, by their indexes. What a statement is given is never more
 /// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes
 /// longer than to make it. For the transaction alone: the connection may be a pooler's.
-pub(super) const PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+pub(in crate::store::postgres) const PLANS: &str =
+    "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
   set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
   set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
   set_config('jit', 'off', true)";
 
 /// A parameter.
-pub(super) type Value<'e> = Box<dyn ToSql + Sync + Send + 'e>;
+pub(in crate::store::postgres) type Value<'e> = Box<dyn ToSql + Sync + Send + 'e>;
 
 /// One statement and its parameters.
-pub(super) struct Step<'e> {
+pub(in crate::store::postgres) struct Step<'e> {
     sql: &'static str,
     values: Vec<Value<'e>>,
 }
@@ -54,12 +55,12 @@ impl fmt::Debug for Step<'_> {
 }
 
 impl<'e> Step<'e> {
-    pub(super) fn new(sql: &'static str, values: Vec<Value<'e>>) -> Self {
+    pub(in crate::store::postgres) fn new(sql: &'static str, values: Vec<Value<'e>>) -> Self {
         Self { sql, values }
     }
 
     /// With more parameters behind the others.
-    pub(super) fn with(mut self, more: Vec<Value<'e>>) -> Self {
+    pub(in crate::store::postgres) fn with(mut self, more: Vec<Value<'e>>) -> Self {
         self.values.extend(more);
         self
     }
@@ -68,22 +69,22 @@ impl<'e> Step<'e> {
         self.values.iter().map(|value| value.as_ref() as &(dyn ToSql + Sync)).collect()
     }
 
-    pub(super) fn begin() -> Self {
+    pub(in crate::store::postgres) fn begin() -> Self {
         Self::plain(BEGIN)
     }
 
     /// The text, as it stands in the program, and the parameters.
-    pub(super) fn parts(&self) -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
+    pub(in crate::store::postgres) fn parts(&self) -> (&'static str, Vec<&(dyn ToSql + Sync)>) {
         (self.sql, self.borrowed())
     }
 
-    pub(super) fn plain(sql: &'static str) -> Self {
+    pub(in crate::store::postgres) fn plain(sql: &'static str) -> Self {
         Self::new(sql, Vec::new())
     }
 }
 
 /// Adds a statement to a round trip, and says where its answer will be.
-pub(super) fn add<'e>(steps: &mut Vec<Step<'e>>, step: Step<'e>) -> usize {
+pub(in crate::store::postgres) fn add<'e>(steps: &mut Vec<Step<'e>>, step: Step<'e>) -> usize {
     steps.push(step);
     steps.len() - 1
 }
@@ -97,7 +98,7 @@ macro_rules! arrays {
             for $row in $rows.iter() {
                 column.push($value);
             }
-            Box::new(column) as $crate::store::postgres::pipeline::Value<'_>
+            Box::new(column) as $crate::store::postgres::link::pipeline::Value<'_>
         }),+]
     };
 }
@@ -105,35 +106,38 @@ macro_rules! arrays {
 /// Parameters as they are: `values![worker, number]`.
 macro_rules! values {
     ($($value:expr),* $(,)?) => {
-        vec![$(Box::new($value) as $crate::store::postgres::pipeline::Value<'_>),*]
+        vec![$(Box::new($value) as $crate::store::postgres::link::pipeline::Value<'_>),*]
     };
 }
 
-pub(super) use {arrays, values};
+pub(in crate::store::postgres) use {arrays, values};
 
 /// A connection that is lent for one verb.
-pub(super) struct Session<'s> {
-    pub(super) shared: &'s Shared,
+pub(in crate::store::postgres) struct Session<'s> {
+    pub(in crate::store::postgres) shared: &'s Shared,
     client: Client,
     /// Tasks that wait for jobs which may end in here, as earlier runs of the transaction found them.
     watchers: Mutex<Vec<TaskId>>,
 }
 
 impl<'s> Session<'s> {
-    pub(super) fn new(shared: &'s Shared, client: Client) -> Self {
+    pub(in crate::store::postgres) fn new(shared: &'s Shared, client: Client) -> Self {
         Self { shared, client, watchers: Mutex::default() }
     }
 
-    pub(super) fn watchers(&self) -> Vec<TaskId> {
+    pub(in crate::store::postgres) fn watchers(&self) -> Vec<TaskId> {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn watched(&self, more: Vec<TaskId>) {
+    pub(in crate::store::postgres) fn watched(&self, more: Vec<TaskId>) {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
     }
 
     /// Runs statements in one round trip. The first error is the one that made the others.
-    pub(super) async fn run(&self, steps: Vec<Step<'_>>) -> Result<Vec<Vec<Row>>> {
+    pub(in crate::store::postgres) async fn run(
+        &self,
+        steps: Vec<Step<'_>>,
+    ) -> Result<Vec<Vec<Row>>> {
         let mut prepared = Vec::with_capacity(steps.len() + 1);
         for step in &steps {
             prepared.push((self.statement(step.sql).await?, step.borrowed()));
@@ -166,14 +170,18 @@ impl<'s> Session<'s> {
     }
 
     /// Runs one statement.
-    pub(super) async fn one(&self, sql: &'static str, values: Vec<Value<'_>>) -> Result<Vec<Row>> {
+    pub(in crate::store::postgres) async fn one(
+        &self,
+        sql: &'static str,
+        values: Vec<Value<'_>>,
+    ) -> Result<Vec<Row>> {
         let answers = self.run(vec![Step::new(sql, values)]).await?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
     /// Ends a transaction that has written nothing, without waiting for it: the next one on the
     /// connection follows it.
-    pub(super) async fn leave(&self) -> Result<()> {
+    pub(in crate::store::postgres) async fn leave(&self) -> Result<()> {
         let statement = self.client.prepare_cached("COMMIT").await?;
         let mut commit = Box::pin(self.client.query(&statement, &[]));
         match poll!(&mut commit) {
@@ -183,7 +191,7 @@ impl<'s> Session<'s> {
     }
 
     /// Ends a transaction that is given up; a connection that is broken has ended it.
-    pub(super) async fn roll_back(&self) {
+    pub(in crate::store::postgres) async fn roll_back(&self) {
         if let Err(error) = self.client.batch_execute("ROLLBACK").await {
             tracing::debug!(%error, "a transaction ended with its connection");
         }

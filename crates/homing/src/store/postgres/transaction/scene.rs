@@ -1,44 +1,44 @@
 //! What a transaction has locked and read, and what it is about to write.
 //!
-//! Every verb that moves tasks works alike: it locks and reads ([`load`](super::load)), the functions
-//! over the scene decide, and all is written at once ([`write`](super::write)). Deciding is pure, so a
+//! Every verb that moves tasks works alike: it locks and reads ([`load`](crate::store::postgres::transaction::load)), the functions
+//! over the scene decide, and all is written at once ([`write`](crate::store::postgres::transaction::write)). Deciding is pure, so a
 //! verb costs the same round trips whatever it decides about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::bundle::{self, Bundle, Partings};
-use super::ended::Ended;
-use super::front::Ready;
-use super::task::{Newborn, Task};
 use crate::core::id::{JobId, Local, Map, TaskId, Token};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{SetCounts, Standing};
 use crate::store::events::Swept;
+use crate::store::postgres::ended::Ended;
+use crate::store::postgres::hints::front::Ready;
+use crate::store::postgres::transaction::bundle::{self, Bundle, Partings};
+use crate::store::postgres::transaction::task::{Newborn, Task};
 use crate::store::{CancelledBy, Entry, NewJob};
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
-pub(super) struct Effects {
+pub(in crate::store::postgres) struct Effects {
     /// Jobs that ended.
-    pub(super) ended: Vec<crate::store::Ended>,
+    pub(in crate::store::postgres) ended: Vec<crate::store::Ended>,
     /// What upkeep did.
-    pub(super) swept: Vec<Swept>,
+    pub(in crate::store::postgres) swept: Vec<Swept>,
     /// Whether a task was made claimable.
-    pub(super) ready: bool,
+    pub(in crate::store::postgres) ready: bool,
     /// What there is to claim, of all that was locked: whoever came by meanwhile has passed over it.
-    pub(super) claimable: Ready,
+    pub(in crate::store::postgres) claimable: Ready,
     /// Whether a worker has news.
-    pub(super) noticed: bool,
+    pub(in crate::store::postgres) noticed: bool,
 }
 
 impl Effects {
     /// Tasks were made claimable of which no more is known.
-    pub(super) fn ready() -> Self {
+    pub(in crate::store::postgres) fn ready() -> Self {
         Self { ready: true, claimable: Ready::anything(), ..Self::default() }
     }
 
-    pub(super) fn extend(&mut self, more: Self) {
+    pub(in crate::store::postgres) fn extend(&mut self, more: Self) {
         self.ended.extend(more.ended);
         self.swept.extend(more.swept);
         self.ready |= more.ready;
@@ -49,131 +49,131 @@ impl Effects {
 
 /// A row, and what becomes of it.
 #[derive(Debug)]
-pub(super) struct Known {
-    pub(super) task: Task,
+pub(in crate::store::postgres) struct Known {
+    pub(in crate::store::postgres) task: Task,
     /// Whether it is born in this transaction: then there is no row yet.
-    pub(super) newborn: bool,
+    pub(in crate::store::postgres) newborn: bool,
     /// Whether the row is to be written.
-    pub(super) moved: bool,
+    pub(in crate::store::postgres) moved: bool,
     /// Whether all that moved it is its first claim: most claims are.
-    pub(super) begun: bool,
+    pub(in crate::store::postgres) begun: bool,
     /// The bundle that it is a member of: then there is no row either.
-    pub(super) bundle: Option<TaskId>,
+    pub(in crate::store::postgres) bundle: Option<TaskId>,
 }
 
 impl Known {
-    pub(super) fn of(task: Task) -> Self {
+    pub(in crate::store::postgres) fn of(task: Task) -> Self {
         Self { task, newborn: false, moved: false, begun: false, bundle: None }
     }
 
-    pub(super) fn newborn(task: Task) -> Self {
+    pub(in crate::store::postgres) fn newborn(task: Task) -> Self {
         Self { newborn: true, moved: true, ..Self::of(task) }
     }
 }
 
 /// Counts as they will be.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counted {
-    pub(super) counts: SetCounts,
-    pub(super) changed: bool,
+pub(in crate::store::postgres) struct Counted {
+    pub(in crate::store::postgres) counts: SetCounts,
+    pub(in crate::store::postgres) changed: bool,
 }
 
 /// Children to cancel in transactions to come: all of a task's, or those of one set below a number.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cascade {
-    pub(super) task: TaskId,
-    pub(super) set: Option<Local>,
-    pub(super) below: u32,
-    pub(super) by: CancelledBy,
+pub(in crate::store::postgres) struct Cascade {
+    pub(in crate::store::postgres) task: TaskId,
+    pub(in crate::store::postgres) set: Option<Local>,
+    pub(in crate::store::postgres) below: u32,
+    pub(in crate::store::postgres) by: CancelledBy,
 }
 
 /// A line of a job's log, or the identity of one beyond the limit.
 #[derive(Debug)]
-pub(super) struct Said<'e> {
-    pub(super) task: TaskId,
-    pub(super) key: &'e str,
+pub(in crate::store::postgres) struct Said<'e> {
+    pub(in crate::store::postgres) task: TaskId,
+    pub(in crate::store::postgres) key: &'e str,
     /// What is written; `None` if the line is only counted.
-    pub(super) line: Option<(Time, crate::core::log::Level, String)>,
+    pub(in crate::store::postgres) line: Option<(Time, crate::core::log::Level, String)>,
 }
 
 /// The child's side of a call that is held against a row: another kind or other arguments.
 #[derive(Debug, Clone)]
-pub(super) struct Sibling {
-    pub(super) kind: String,
-    pub(super) hash: [u8; 16],
+pub(in crate::store::postgres) struct Sibling {
+    pub(in crate::store::postgres) kind: String,
+    pub(in crate::store::postgres) hash: [u8; 16],
     /// Absent where kind and hash are those that were asked for.
-    pub(super) arguments: Option<String>,
+    pub(in crate::store::postgres) arguments: Option<String>,
 }
 
 /// Locked, read, and about to be written.
 #[derive(Debug, Default)]
-pub(super) struct Scene<'e> {
-    pub(super) now: Time,
-    pub(super) rows: Map<TaskId, Known>,
+pub(in crate::store::postgres) struct Scene<'e> {
+    pub(in crate::store::postgres) now: Time,
+    pub(in crate::store::postgres) rows: Map<TaskId, Known>,
     /// Bundles that are locked, by their keys; their members are among the rows.
-    pub(super) bundles: BTreeMap<TaskId, Bundle>,
+    pub(in crate::store::postgres) bundles: BTreeMap<TaskId, Bundle>,
     /// From how many newborn tasks on they are bundled; 0: never.
-    pub(super) bundle_from: usize,
-    pub(super) sets: HashMap<(TaskId, Local), Counted>,
+    pub(in crate::store::postgres) bundle_from: usize,
+    pub(in crate::store::postgres) sets: HashMap<(TaskId, Local), Counted>,
     /// Children named by waits that have ended.
-    pub(super) over: HashSet<TaskId>,
+    pub(in crate::store::postgres) over: HashSet<TaskId>,
     /// Signals of the tasks here, by their numbers.
-    pub(super) signals: BTreeMap<(TaskId, i64), (String, String)>,
+    pub(in crate::store::postgres) signals: BTreeMap<(TaskId, i64), (String, String)>,
     /// Entries of records that waits may have been answered by already.
-    pub(super) records: HashMap<(TaskId, u64), (String, Entry)>,
+    pub(in crate::store::postgres) records: HashMap<(TaskId, u64), (String, Entry)>,
     /// Tasks of which something else than their rows does not decode, and what.
-    pub(super) unreadable: HashMap<TaskId, String>,
+    pub(in crate::store::postgres) unreadable: HashMap<TaskId, String>,
     /// Tasks with open children: their fall is a cascade.
-    pub(super) above: HashSet<TaskId>,
+    pub(in crate::store::postgres) above: HashSet<TaskId>,
     /// Children that exist where this transaction would spawn.
-    pub(super) siblings: HashMap<TaskId, Sibling>,
+    pub(in crate::store::postgres) siblings: HashMap<TaskId, Sibling>,
     /// Roots that exist where this transaction would detach.
-    pub(super) roots: HashSet<JobId>,
+    pub(in crate::store::postgres) roots: HashSet<JobId>,
     /// Who holds the keys that this transaction would take.
-    pub(super) holders: HashMap<String, JobId>,
+    pub(in crate::store::postgres) holders: HashMap<String, JobId>,
     /// Lines that were said before.
-    pub(super) said: HashSet<(TaskId, String)>,
+    pub(in crate::store::postgres) said: HashSet<(TaskId, String)>,
     /// Jobs that waits name, as they are committed.
-    pub(super) standing: HashMap<JobId, Standing>,
+    pub(in crate::store::postgres) standing: HashMap<JobId, Standing>,
     /// Jobs that may end here, and the tasks that wait for them.
-    pub(super) watchers: BTreeSet<(JobId, TaskId)>,
+    pub(in crate::store::postgres) watchers: BTreeSet<(JobId, TaskId)>,
     /// Numbers for the signals that are sent here.
-    pub(super) numbers: VecDeque<i64>,
+    pub(in crate::store::postgres) numbers: VecDeque<i64>,
 
-    pub(super) newborns: Vec<Newborn<'e>>,
+    pub(in crate::store::postgres) newborns: Vec<Newborn<'e>>,
     /// Jobs that follow the failures of links.
-    pub(super) followers: Vec<NewJob>,
+    pub(in crate::store::postgres) followers: Vec<NewJob>,
     /// Keys to be taken, and by which jobs.
-    pub(super) keys: Vec<(&'e str, JobId)>,
-    pub(super) ended: Vec<Ended>,
-    pub(super) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
-    pub(super) answers: Vec<(TaskId, crate::core::wait::Answer)>,
+    pub(in crate::store::postgres) keys: Vec<(&'e str, JobId)>,
+    pub(in crate::store::postgres) ended: Vec<Ended>,
+    pub(in crate::store::postgres) entries: Vec<(TaskId, u64, &'e str, &'e Entry)>,
+    pub(in crate::store::postgres) answers: Vec<(TaskId, crate::core::wait::Answer)>,
     /// Signals that are sent here.
-    pub(super) sent: Vec<(TaskId, i64, &'e str, &'e str)>,
-    pub(super) taken: Vec<(TaskId, i64)>,
+    pub(in crate::store::postgres) sent: Vec<(TaskId, i64, &'e str, &'e str)>,
+    pub(in crate::store::postgres) taken: Vec<(TaskId, i64)>,
     /// Tasks that begin to wait for jobs.
-    pub(super) watching: Vec<(JobId, TaskId)>,
-    pub(super) cascades: Vec<Cascade>,
-    pub(super) notices: Vec<(TaskId, Token)>,
-    pub(super) lines: Vec<Said<'e>>,
+    pub(in crate::store::postgres) watching: Vec<(JobId, TaskId)>,
+    pub(in crate::store::postgres) cascades: Vec<Cascade>,
+    pub(in crate::store::postgres) notices: Vec<(TaskId, Token)>,
+    pub(in crate::store::postgres) lines: Vec<Said<'e>>,
     /// The text of the line that counts a task's dropped lines.
-    pub(super) dropped: HashMap<TaskId, String>,
-    pub(super) freed: Vec<(String, JobId)>,
+    pub(in crate::store::postgres) dropped: HashMap<TaskId, String>,
+    pub(in crate::store::postgres) freed: Vec<(String, JobId)>,
     /// Parents and sets whose children ended.
-    pub(super) touched: BTreeSet<(TaskId, Local)>,
+    pub(in crate::store::postgres) touched: BTreeSet<(TaskId, Local)>,
     /// Jobs whose roots ended.
-    pub(super) jobs_over: BTreeSet<JobId>,
-    pub(super) effects: Effects,
+    pub(in crate::store::postgres) jobs_over: BTreeSet<JobId>,
+    pub(in crate::store::postgres) effects: Effects,
 }
 
 impl Scene<'_> {
     /// The row of an open task.
-    pub(super) fn task(&self, id: TaskId) -> Option<&Task> {
+    pub(in crate::store::postgres) fn task(&self, id: TaskId) -> Option<&Task> {
         self.rows.get(&id).map(|known| &known.task).filter(|task| !task.state.is_ended())
     }
 
     /// The row of an open task, which is to be written.
-    pub(super) fn change(&mut self, id: TaskId) -> Option<&mut Task> {
+    pub(in crate::store::postgres) fn change(&mut self, id: TaskId) -> Option<&mut Task> {
         let known = self.rows.get_mut(&id).filter(|known| !known.task.state.is_ended())?;
         known.moved = true;
         known.begun = false;
@@ -181,14 +181,14 @@ impl Scene<'_> {
     }
 
     /// What cannot be read of a task.
-    pub(super) fn unreadable(&self, id: TaskId) -> Option<&str> {
+    pub(in crate::store::postgres) fn unreadable(&self, id: TaskId) -> Option<&str> {
         let of_row = self.task(id).and_then(|row| Some(row.unreadable.as_ref()?.1.as_str()));
         of_row.or_else(|| self.unreadable.get(&id).map(String::as_str))
     }
 
     /// Keeps a task of which something cannot be read from harming any other: it is pending, due later and
     /// later, and says why. What is stored stays as it is, so that it goes on once it can be read.
-    pub(super) fn stand_still(&mut self, id: TaskId, what: &str) {
+    pub(in crate::store::postgres) fn stand_still(&mut self, id: TaskId, what: &str) {
         let now = self.now;
         let Some(row) = self.change(id) else { return };
         let reason = crate::store::read::unreadable_text(id, what);
@@ -199,29 +199,33 @@ impl Scene<'_> {
         row.stalls = row.stalls.saturating_add(1);
     }
 
-    pub(super) fn add(&mut self, task: Task) {
+    pub(in crate::store::postgres) fn add(&mut self, task: Task) {
         // A row that was locked before is the truth.
         self.rows.entry(task.id).or_insert_with(|| Known::of(task));
     }
 
     /// The counts of a set; zero if it has never had a child.
-    pub(super) fn counts(&self, task: TaskId, set: Local) -> SetCounts {
+    pub(in crate::store::postgres) fn counts(&self, task: TaskId, set: Local) -> SetCounts {
         self.sets.get(&(task, set)).map(|counted| counted.counts).unwrap_or_default()
     }
 
-    pub(super) fn change_counts(&mut self, task: TaskId, set: Local) -> &mut SetCounts {
+    pub(in crate::store::postgres) fn change_counts(
+        &mut self,
+        task: TaskId,
+        set: Local,
+    ) -> &mut SetCounts {
         let counted = self.sets.entry((task, set)).or_default();
         counted.changed = true;
         &mut counted.counts
     }
 
     /// Whether something is to be done that only upkeep does, in transactions that follow.
-    pub(super) fn needs_upkeep(&self) -> bool {
+    pub(in crate::store::postgres) fn needs_upkeep(&self) -> bool {
         let due = |task: &Task| task.timer().is_some_and(|time| time <= self.now);
         !self.cascades.is_empty() || self.rows.values().any(|known| due(&known.task))
     }
 
-    pub(super) fn has_open_children(&self, task: TaskId) -> bool {
+    pub(in crate::store::postgres) fn has_open_children(&self, task: TaskId) -> bool {
         let born_here = |known: &Known| {
             known.newborn && known.task.parent() == Some(task) && !known.task.state.is_ended()
         };
@@ -230,7 +234,7 @@ impl Scene<'_> {
     }
 
     /// What is to be said once all is committed.
-    pub(super) fn effects(self) -> Effects {
+    pub(in crate::store::postgres) fn effects(self) -> Effects {
         let pending = |known: &&Known| known.task.state == State::Pending;
         let ready = self.rows.values().filter(pending).any(|known| known.moved);
         let places = self.rows.values().filter(pending);
@@ -241,22 +245,22 @@ impl Scene<'_> {
     }
 
     /// The rows that are to be updated, in the order of their ids.
-    pub(super) fn moved(&self) -> Vec<&Task> {
+    pub(in crate::store::postgres) fn moved(&self) -> Vec<&Task> {
         self.written(|known| known.moved && !known.begun && !known.newborn)
     }
 
     /// As [`moved`](Self::moved), of those that are claimed for the first time.
-    pub(super) fn begun(&self) -> Vec<&Task> {
+    pub(in crate::store::postgres) fn begun(&self) -> Vec<&Task> {
         self.written(|known| known.begun && !known.newborn && known.bundle.is_none())
     }
 
     /// The tasks that are born, in the order of their ids.
-    pub(super) fn born(&self) -> Vec<&Task> {
+    pub(in crate::store::postgres) fn born(&self) -> Vec<&Task> {
         self.written(|known| known.newborn)
     }
 
     /// Those that leave their bundles, in the order of their ids.
-    pub(super) fn leaving(&self, partings: &Partings) -> Vec<&Task> {
+    pub(in crate::store::postgres) fn leaving(&self, partings: &Partings) -> Vec<&Task> {
         self.written(|known| known.bundle.is_some() && partings.leaving.contains(&known.task.id))
     }
 

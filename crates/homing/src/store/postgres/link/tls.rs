@@ -26,7 +26,7 @@ use crate::store::error::OpenError;
 
 /// libpq's `sslmode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(in crate::store::postgres) enum Mode {
     Disable,
     Allow,
     #[default]
@@ -37,10 +37,10 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    pub(super) const KNOWN: &str =
+    pub(in crate::store::postgres) const KNOWN: &str =
         "expected `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`";
 
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(in crate::store::postgres) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "disable" => Self::Disable,
             "allow" => Self::Allow,
@@ -55,20 +55,20 @@ impl Mode {
 
 /// How the connection is encrypted, and whom it trusts.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tls {
-    pub(super) mode: Mode,
+pub(in crate::store::postgres) struct Tls {
+    pub(in crate::store::postgres) mode: Mode,
     /// A file of certificates, or `system`.
-    pub(super) root: Option<String>,
+    pub(in crate::store::postgres) root: Option<String>,
     /// The client's certificates.
-    pub(super) cert: Option<PathBuf>,
+    pub(in crate::store::postgres) cert: Option<PathBuf>,
     /// The key of the first of them.
-    pub(super) key: Option<PathBuf>,
+    pub(in crate::store::postgres) key: Option<PathBuf>,
 }
 
 impl Tls {
     /// Makes connections encrypted as asked. Reads the files, so that what is wrong with them shows when
     /// the store is opened.
-    pub(super) fn connector(&self) -> Result<MakeRustlsConnect, OpenError> {
+    pub(in crate::store::postgres) fn connector(&self) -> Result<MakeRustlsConnect, OpenError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = self.verifier(&provider)?;
         let builder = ClientConfig::builder_with_provider(provider)

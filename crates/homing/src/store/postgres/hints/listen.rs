@@ -16,11 +16,11 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
-use super::connect::{Connector, Wire};
-use super::fault::{Fault, Result};
-use super::front::{Fronts, Ready};
-use super::options::Options;
 use crate::limits;
+use crate::store::postgres::hints::front::{Fronts, Ready};
+use crate::store::postgres::link::connect::{Connector, Wire};
+use crate::store::postgres::link::fault::{Fault, Result};
+use crate::store::postgres::link::options::Options;
 use crate::store::{Ended, Hints};
 
 /// Jobs named in one notification; a payload has less than 8,000 bytes. More of them are "anything".
@@ -34,15 +34,15 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What a commit has done that others may wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(in crate::store::postgres) struct Said {
     /// Tasks may have become claimable.
-    pub(super) ready: bool,
+    pub(in crate::store::postgres) ready: bool,
     /// What there is to claim.
-    pub(super) claimable: Ready,
+    pub(in crate::store::postgres) claimable: Ready,
     /// A worker has news: somebody ended a task that it runs.
-    pub(super) noticed: bool,
+    pub(in crate::store::postgres) noticed: bool,
     /// Jobs that ended.
-    pub(super) ended: Vec<Ended>,
+    pub(in crate::store::postgres) ended: Vec<Ended>,
 }
 
 impl Said {
@@ -100,7 +100,7 @@ impl Said {
 
 /// What tells this process and the others of commits. Ends its task when it is dropped.
 #[derive(Debug)]
-pub(super) struct Wake {
+pub(in crate::store::postgres) struct Wake {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -119,7 +119,7 @@ struct Shared {
 
 impl Wake {
     /// Starts the task. It makes its connection by itself, now and whenever it was lost.
-    pub(super) fn start(options: &Options, connector: Connector) -> Self {
+    pub(in crate::store::postgres) fn start(options: &Options, connector: Connector) -> Self {
         let shared = Arc::new(Shared {
             hints: Hints::default(),
             fronts: Fronts::default(),
@@ -141,17 +141,17 @@ impl Wake {
     }
 
     /// The hints of this process.
-    pub(super) fn hints(&self) -> &Hints {
+    pub(in crate::store::postgres) fn hints(&self) -> &Hints {
         &self.shared.hints
     }
 
     /// Where there is something to claim.
-    pub(super) fn fronts(&self) -> &Fronts {
+    pub(in crate::store::postgres) fn fronts(&self) -> &Fronts {
         &self.shared.fronts
     }
 
     /// Tells of a commit: this process now, the others as soon as the way is free.
-    pub(super) fn tell(&self, said: Said) {
+    pub(in crate::store::postgres) fn tell(&self, said: Said) {
         if said.is_nothing() {
             return;
         }
