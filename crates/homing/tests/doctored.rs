@@ -251,7 +251,7 @@ async fn an_entry_of_a_record(place: Place) {
     observe(&homing, root, |view| view.state == TaskState::Waiting).await;
     let set =
         "UPDATE {records} SET entry = 'ENTRY' WHERE job = {job} AND task = {task} AND seq = 1";
-    place.doctor(root, &set.replace("ENTRY", r#"{"step":1"#));
+    place.doctor(root, &set.replace("ENTRY", r#"{"value":1"#));
     job.signal("go", &2).await.unwrap();
     observe(&homing, root, |view| view.stalls > 0).await;
     let why = homing.why(root).await.unwrap();
@@ -260,7 +260,7 @@ async fn an_entry_of_a_record(place: Place) {
     assert!(reason.contains(&named), "{reason}");
     let other = homing.submit(plain(7)).await.unwrap();
     assert_eq!(other.outcome().await.unwrap(), 7);
-    place.doctor(root, &set.replace("ENTRY", r#"{"step":"1"}"#));
+    place.doctor(root, &set.replace("ENTRY", r#"{"value":"1"}"#));
     assert_eq!(job.outcome().await.unwrap(), 3);
     is_sound(&homing).await;
 }

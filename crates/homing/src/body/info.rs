@@ -161,18 +161,13 @@ pub(crate) async fn send<V: Serialize + ?Sized>(
     let place = context.place(&format!("{whom}.signal:{name}"));
     let _op = context.begin(&place, false).await;
     let hash = digest(&[&to.local.0, name.as_bytes(), value.as_bytes()]);
-    match context.recall(&place).await {
-        Some(Entry::Signalled(old)) if old == hash => context.settle_lines(true),
-        Some(_) => {
-            let text = format!("another value or task than {value} for {to}");
-            context.drift::<()>(&place, &text).await;
-        }
-        None => {
-            context.settle_lines(false);
-            let (entry, name) = (Entry::Signalled(hash), name.to_owned());
-            let signal = Signalled { seq: 0, place, entry, to: to.local, name, value };
-            context.record_signal(signal).await;
-        }
+    let another = || format!("another value or task than {value} for {to}");
+    let said = context.is_said(&place, hash, another).await;
+    context.settle_lines(said);
+    if !said {
+        let (entry, name) = (Entry::Signalled(hash), name.to_owned());
+        let signal = Signalled { seq: 0, place, entry, to: to.local, name, value };
+        context.record_signal(signal).await;
     }
     Ok(())
 }

@@ -85,27 +85,35 @@ async fn run<T: Serialize + DeserializeOwned>(
     crate::task::call::name("the step's name", name).map_err(Misuse::from)?;
     let place = context.place(&format!("step:{name}"));
     let op = context.begin(&place, true).await;
-    let text = match context.recall(&place).await {
-        Some(Entry::Step(text)) => {
-            context.settle_lines(true);
-            text
-        }
-        Some(other) => context.drift(&place, &format!("expected {other:?}, got a step")).await,
-        None => {
-            context.settle_lines(false);
-            context.commit_spawns().await;
-            let value = context.work(work).await?;
-            let value = crate::core::encode::owned("the step's result", value);
-            let text = value.map_err(|error| Error::from(error).fatal())?;
-            context.record(&place, Entry::Step(text.clone()));
-            context.commit().await;
-            text
-        }
+    let recorded = context.replayed(&place, "a step").await;
+    context.settle_lines(recorded.is_some());
+    let text = if let Some(text) = recorded {
+        text
+    } else {
+        context.commit_spawns().await;
+        let text = encoded("the step's result", context.work(work).await?)?;
+        context.record(&place, Entry::Value(text.clone()));
+        context.commit().await;
+        text
     };
     drop(op);
-    // What was stored, on the first run too, so that live and replayed values are equal to the bit.
-    match crate::core::encode::parse(&text) {
+    decoded(context, &place, "the step's result", &text).await
+}
+
+/// A result as it is recorded; one that cannot be is final.
+pub(crate) fn encoded(what: &str, value: impl Serialize) -> Result<String> {
+    crate::core::encode::owned(what, value).map_err(|error| Error::from(error).fatal())
+}
+
+/// What was recorded, on the first run too, so that live and replayed values are equal to the bit.
+pub(crate) async fn decoded<T: DeserializeOwned>(
+    context: &Context,
+    place: &str,
+    what: &str,
+    text: &str,
+) -> Result<T> {
+    match crate::core::encode::parse(text) {
         Ok(value) => Ok(value),
-        Err(reason) => context.undecodable(&place, "the step's result", &reason).await,
+        Err(reason) => context.undecodable(place, what, &reason).await,
     }
 }

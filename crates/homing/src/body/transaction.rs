@@ -8,9 +8,13 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::Transaction;
 
 use crate::body::context::{Context, Halt, current};
+use crate::body::step::{decoded, encoded};
 use crate::error::{Error, Misuse, Result, StepError};
 use crate::store::postgres::{Commit, Transactions};
 use crate::store::{Entry, Unit};
+
+/// What a transaction leaves, in an error's words.
+const RESULT: &str = "the transaction's result";
 
 /// Runs `work` in a transaction of the PostgreSQL database that the store is in, and remembers its
 /// result under `name` in the same commit: what `work` writes takes effect exactly once, however often
@@ -56,26 +60,17 @@ where
     crate::task::call::name("the transaction's name", name).map_err(Misuse::from)?;
     let place = context.place(&format!("transaction:{name}"));
     let op = context.begin(&place, true).await;
-    let text = match context.recall(&place).await {
-        Some(Entry::Step(text)) => {
-            context.settle_lines(true);
-            text
-        }
-        Some(other) => {
-            context.drift(&place, &format!("expected {other:?}, got a transaction")).await
-        }
-        None => {
-            context.settle_lines(false);
-            // Whatever was said before stands in the record before it.
-            context.commit().await;
-            context.work(run(&context, &place, work)).await?
-        }
+    let recorded = context.replayed(&place, "a transaction").await;
+    context.settle_lines(recorded.is_some());
+    let text = if let Some(text) = recorded {
+        text
+    } else {
+        // Whatever was said before stands in the record before it.
+        context.commit().await;
+        context.work(run(&context, &place, work)).await?
     };
     drop(op);
-    match crate::core::encode::parse(&text) {
-        Ok(value) => Ok(value),
-        Err(reason) => context.undecodable(&place, "the transaction's result", &reason).await,
-    }
+    Ok(decoded(&context, &place, RESULT, &text).await?)
 }
 
 async fn run<T, F>(context: &Arc<Context>, place: &str, work: F) -> Result<String>
@@ -93,9 +88,8 @@ where
         let _transacting = context.transacting();
         work(&tx).await?
     };
-    let value = crate::core::encode::owned("the transaction's result", value);
-    let text = value.map_err(|error| Error::from(error).fatal())?;
-    let Some(unit) = context.record_elsewhere(place, Entry::Step(text.clone())) else {
+    let text = encoded(RESULT, value)?;
+    let Some(unit) = context.record_elsewhere(place, Entry::Value(text.clone())) else {
         return context.halt(Halt::Lost).await;
     };
     match transactions.commit(tx, &unit).await? {

@@ -12,6 +12,7 @@ use crate::body::waiting::{Durable, Settled, Waiting};
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::log::Level;
 use crate::core::names::in_place;
+use crate::core::time::Time;
 use crate::core::wait::Condition;
 use crate::error::{Invalid, JoinError, Misuse};
 use crate::store::{Entry, Event, NewJob};
@@ -124,15 +125,12 @@ pub async fn now() -> Result<SystemTime, Misuse> {
     let context = current("now")?;
     let place = context.place("now");
     let _op = context.begin(&place, false).await;
-    match context.recall(&place).await {
-        Some(Entry::Now(time)) => Ok(time.into()),
-        Some(other) => context.drift(&place, &format!("expected {other:?}, got `now`")).await,
-        None => {
-            let time = context.now();
-            context.record(&place, Entry::Now(time));
-            Ok(time.into())
-        }
+    if let Some(time) = context.replayed_as::<Time>(&place, "`now`").await {
+        return Ok(time.into());
     }
+    let time = context.now();
+    context.record_value(&place, &time);
+    Ok(time.into())
 }
 
 /// Starts a new job: linked to this task, independent of it, exactly once.
@@ -190,16 +188,10 @@ impl<K: Kind> Detach<K> {
         let (own, origin) = (self.id.is_some() || self.key.is_some(), Some(context.task));
         let id = self.id.unwrap_or_else(|| JobId::detached(context.task, &place));
         let job = NewJob { id, task, title: self.title, key: self.key, origin };
-        match context.recall(&place).await {
-            Some(Entry::Detached(old)) if old == hash => {}
-            Some(_) => {
-                let text = format!("another call than {}({})", job.task.kind, job.task.arguments);
-                context.drift::<()>(&place, &text).await;
-            }
-            None => {
-                context.record(&place, Entry::Detached(hash));
-                context.send(Event::Detach(Box::new(job.clone())));
-            }
+        let another = || format!("another call than {}({})", job.task.kind, job.task.arguments);
+        if !context.is_said(&place, hash, another).await {
+            context.record(&place, Entry::Detached(hash));
+            context.send(Event::Detach(Box::new(job.clone())));
         }
         if own { settled(&context, &place, job).await } else { Ok(id) }
     }
@@ -209,11 +201,8 @@ impl<K: Kind> Detach<K> {
 /// holds the key. Remembered, because the key may be another's by the time of a replay.
 async fn settled(context: &Arc<Context>, place: &str, job: NewJob) -> Result<JobId, Misuse> {
     let place = format!("{place}~job");
-    if let Some(Entry::Step(text)) = context.recall(&place).await {
-        match crate::core::encode::parse(&text) {
-            Ok(id) => return Ok(id),
-            Err(reason) => context.drift(&place, &reason).await,
-        }
+    if let Some(id) = context.replayed_as(&place, "which job it has become").await {
+        return Ok(id);
     }
     let id = job.id;
     let found = loop {
@@ -236,7 +225,7 @@ async fn settled(context: &Arc<Context>, place: &str, job: NewJob) -> Result<Job
         // Whoever held the key has ended since: once more.
         context.send(Event::Detach(Box::new(job.clone())));
     };
-    context.record(&place, Entry::Step(crate::core::encode::json(&found)));
+    context.record_value(&place, &found);
     Ok(found)
 }
 

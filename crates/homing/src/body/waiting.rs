@@ -16,7 +16,6 @@ use crate::core::replay::TIMED_OUT;
 use crate::core::wait::{Answer, Condition};
 use crate::error::{JoinError, Misuse, TimedOut};
 use crate::limits;
-use crate::store::Entry;
 
 /// A future in a box.
 #[doc(hidden)]
@@ -157,21 +156,6 @@ impl Context {
         }
     }
 
-    /// The answer recorded at a place, if there is one.
-    async fn answered(&self, place: &str, members: u64) -> Option<Answer> {
-        let recorded = self.recall(place).await;
-        self.settle_lines(recorded.is_some());
-        match recorded? {
-            Entry::Answer(answer) if answer.members == members => Some(answer),
-            Entry::Answer(answer) => {
-                let old = answer.members;
-                let text = format!("expected a wait for {old} children, got one for {members}");
-                self.drift(place, &text).await
-            }
-            other => self.drift(place, &format!("expected {other:?}, got a wait")).await,
-        }
-    }
-
     /// Describes a timed-out wait on a set, and remembers the description.
     pub(crate) async fn timed_out(
         self: &Arc<Self>,
@@ -181,11 +165,8 @@ impl Context {
         let moment = self.moment(place);
         self.tell_loss(&moment, None);
         let told = format!("{place}{TIMED_OUT}");
-        if let Some(Entry::Step(text)) = self.recall(&told).await {
-            match crate::core::encode::parse(&text) {
-                Ok(timed_out) => return JoinError::TimedOut(Box::new(timed_out)),
-                Err(error) => self.drift(&told, &error).await,
-            }
+        if let Some(timed_out) = self.replayed_as(&told, "what was done in time").await {
+            return JoinError::TimedOut(Box::new(timed_out));
         }
         let task = self.task;
         let (done, open, oldest_open) = self
@@ -193,7 +174,7 @@ impl Context {
             .await;
         let (place, moment) = (place.to_owned(), Some(moment));
         let timed_out = TimedOut { place, done, open, oldest_open, moment };
-        self.record(&told, Entry::Step(crate::core::encode::json(&timed_out)));
+        self.record_value(&told, &timed_out);
         JoinError::TimedOut(Box::new(timed_out))
     }
 }

@@ -4,19 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::id::Local;
 use crate::core::policy::FailurePolicy;
-use crate::core::time::Time;
 use crate::core::wait::{Answer, Condition};
 
 /// What a task remembers at a place. Children are not entries: their rows are the record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entry {
-    /// A step's result, as JSON.
-    Step(String),
-    /// The time that `now` told.
-    Now(Time),
-    /// The instant a wait's timeout ends, fixed when it was first parked.
-    Deadline(Time),
+    /// A value, as JSON: a step's or a transaction's result, the time that `now` told, the instant a wait's
+    /// timeout ends, what a timed-out wait saw.
+    Value(String),
     /// How a wait was answered.
     Answer(Answer),
     /// That a job was detached here, and the hash of its call.
@@ -30,6 +26,19 @@ pub enum Entry {
         /// The sets it waits for.
         open: Vec<OpenSet>,
     },
+}
+
+impl Entry {
+    /// What it is, in words.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Self::Value(_) => "a value",
+            Self::Answer(_) => "a wait",
+            Self::Detached(_) => "a job that is started",
+            Self::Signalled(_) => "a signal that is sent",
+            Self::Returned { .. } => "the end of the body",
+        }
+    }
 }
 
 /// One set in the closing join, as it is remembered with the body's value.

@@ -120,7 +120,8 @@ impl Event {
     pub(crate) fn size(&self) -> usize {
         64 + match self {
             Self::Record {
-                entry: Entry::Step(text) | Entry::Returned { value: text, .. }, ..
+                entry: Entry::Value(text) | Entry::Returned { value: text, .. },
+                ..
             } => text.len(),
             Self::Spawn(child) => 128 + child.task.arguments.len(),
             Self::Detach(job) => 128 + job.task.arguments.len(),

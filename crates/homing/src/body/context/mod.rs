@@ -6,6 +6,7 @@
 //! the body needs and polls it again when that has come. This is what lets it tell a durable wait from
 //! plain I/O (see `worker/body.rs`).
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,12 +17,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::id::{Local, TaskId, Token};
-use crate::core::replay::{Look, Recall, drift_reason, undecodable_reason};
+use crate::core::replay::{Recall, drift_reason, undecodable_reason};
 use crate::core::time::Time;
 use crate::core::wait::{Answer, Wait};
 use crate::error::Misuse;
-use crate::store::{Claimed, Entry, Error, Event, Store};
-use std::any::Any;
+use crate::store::{Claimed, Error, Event, Store};
 
 mod branch;
 mod counted;
@@ -392,27 +392,6 @@ impl Context {
             Poll::Pending
         })
         .await
-    }
-
-    /// What the record says of a place; loads pages as it needs them.
-    pub(crate) async fn recall(&self, place: &str) -> Option<Entry> {
-        loop {
-            let look = self.lock().recall.look(place);
-            match look {
-                Look::Found(entry) => return Some(entry),
-                Look::Absent => return None,
-                // Boxed, so that a body that is not replayed does not carry it.
-                Look::Load(after) => Box::pin(self.load_page(after)).await,
-            }
-        }
-    }
-
-    pub(crate) async fn load_page(&self, after: u64) {
-        let task = self.task;
-        let page = self
-            .fetch(move |store| async move { store.record(task, after, crate::limits::PAGE).await })
-            .await;
-        self.lock().recall.load(page);
     }
 
     /// Gives back memory that only a running body needs.

@@ -1,16 +1,90 @@
-//! The end of a replay: a body that has returned must have come to everything its record has.
+//! A replay: what the record has at the places a body comes to; and its end: a body that has returned must have come
+//! to everything its record has.
 //!
 //! A body that goes another way the second time would end over children it does not know, or without an
 //! answer it was given. Steps may be added and reordered, so nothing can be said before the body returns.
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::Context;
-use crate::core::replay::Rest;
+use crate::core::replay::{Operation, Rest, Verdict};
+use crate::core::wait::Answer;
 use crate::limits;
-use crate::store::SetRow;
+use crate::store::{Entry, SetRow};
 
 impl Context {
+    /// Asks the record what an operation at a place comes to, loading what is needed to know.
+    async fn ask(&self, place: &str, operation: Operation<'_>) -> Verdict {
+        loop {
+            let verdict = self.lock().recall.ask(place, operation);
+            let Verdict::Load(after) = verdict else { return verdict };
+            // Boxed, so that a body that is not replayed does not carry it.
+            Box::pin(self.load_page(after)).await;
+        }
+    }
+
+    /// The value that an earlier run has recorded at a place.
+    pub(crate) async fn replayed(&self, place: &str, what: &str) -> Option<String> {
+        match self.ask(place, Operation::Value(what)).await {
+            Verdict::Value(text) => Some(text),
+            Verdict::Mismatch(text) => self.drift(place, &text).await,
+            _ => None,
+        }
+    }
+
+    /// As [`replayed`](Self::replayed), decoded.
+    pub(crate) async fn replayed_as<T: DeserializeOwned>(
+        &self,
+        place: &str,
+        what: &str,
+    ) -> Option<T> {
+        let text = self.replayed(place, what).await?;
+        match crate::core::encode::parse(&text) {
+            Ok(value) => Some(value),
+            Err(reason) => self.drift(place, &reason).await,
+        }
+    }
+
+    /// Records a value at a place.
+    pub(crate) fn record_value<T: Serialize>(&self, place: &str, value: &T) {
+        self.record(place, Entry::Value(crate::core::encode::json(value)));
+    }
+
+    /// The answer that an earlier run was given at a place, to a wait for so many children.
+    pub(crate) async fn answered(&self, place: &str, members: u64) -> Option<Answer> {
+        let verdict = self.ask(place, Operation::Wait(members)).await;
+        self.settle_lines(verdict != Verdict::Park);
+        match verdict {
+            Verdict::Answer(answer) => Some(answer),
+            Verdict::Mismatch(text) => self.drift(place, &text).await,
+            _ => None,
+        }
+    }
+
+    /// Whether an earlier run has said this at a place; if it has said something else there, the body has drifted.
+    pub(crate) async fn is_said(
+        &self,
+        place: &str,
+        hash: [u8; 16],
+        otherwise: impl FnOnce() -> String,
+    ) -> bool {
+        match self.ask(place, Operation::Said(hash)).await {
+            Verdict::Mismatch(_) => self.drift(place, &otherwise()).await,
+            verdict => verdict == Verdict::Said,
+        }
+    }
+
+    pub(crate) async fn load_page(&self, after: u64) {
+        let task = self.task;
+        let page = self
+            .fetch(move |store| async move { store.record(task, after, crate::limits::PAGE).await })
+            .await;
+        self.lock().recall.load(page);
+    }
+
     /// Ends the task as drifted where the body has returned without having come to all that is recorded.
     pub(crate) async fn check_replayed(self: &Arc<Self>) {
         if self.unfound() > 0 {

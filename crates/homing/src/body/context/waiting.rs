@@ -9,7 +9,6 @@ use crate::core::replay::DEADLINE;
 use crate::core::time::Time;
 use crate::core::wait::{Answer, Condition, Wait};
 use crate::error::Misuse;
-use crate::store::Entry;
 
 impl Context {
     /// Waits until one of the arms is satisfied and says which; the answer is recorded before the body
@@ -42,15 +41,12 @@ impl Context {
     /// The instant a timeout ends, fixed when its wait was first reached.
     pub(crate) async fn deadline(&self, place: &str, after: Duration) -> Time {
         let place = format!("{place}{DEADLINE}");
-        match self.recall(&place).await {
-            Some(Entry::Deadline(time)) => time,
-            Some(other) => self.drift(&place, &format!("expected {other:?}, got a timeout")).await,
-            None => {
-                let time = self.now().after(after);
-                self.record(&place, Entry::Deadline(time));
-                time
-            }
+        if let Some(time) = self.replayed_as(&place, "the end of a timeout").await {
+            return time;
         }
+        let time = self.now().after(after);
+        self.record_value(&place, &time);
+        time
     }
 
     /// Forgets the instant recorded beside a wait that was answered: a long replay would gather them.

@@ -40,9 +40,9 @@ impl History {
                 *seq += 1;
                 let place = format!("step {}", self.random.below(3));
                 let entry = match self.random.below(3) {
-                    0 => Entry::Step("1".to_owned()),
+                    0 => Entry::Value("1".to_owned()),
                     1 => Entry::Returned { value: "2".to_owned(), open: Vec::new() },
-                    _ => Entry::Now(self.now()),
+                    _ => Entry::Value(crate::core::encode::json(&self.now())),
                 };
                 Event::Record { seq: *seq, place, entry }
             }

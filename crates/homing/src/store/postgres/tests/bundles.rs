@@ -96,7 +96,7 @@ async fn a_member_that_spawns_and_waits_leaves() {
     let mut peer = Talk::begin(&store, &["root", "leaf"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = || {
-        let (place, entry) = ("a".to_owned(), Entry::Step("1".to_owned()));
+        let (place, entry) = ("a".to_owned(), Entry::Value("1".to_owned()));
         Event::Record { seq: 1, place, entry }
     };
     peer.say(vec![unit(&claimed[0], vec![record()])], 0).await;
@@ -266,7 +266,7 @@ async fn a_callers_transaction_is_waited_for() {
     let mut peer = Talk::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed.remove(0);
     let TaskId { job, local } = claimed.task;
-    let (place, entry) = ("write".to_owned(), Entry::Step("1".to_owned()));
+    let (place, entry) = ("write".to_owned(), Entry::Value("1".to_owned()));
     let unit = unit(&claimed, vec![Event::Record { seq: 1, place, entry }]);
     let mut caller = pool(&url).get().await.unwrap();
     let tx = caller.transaction().await.unwrap();

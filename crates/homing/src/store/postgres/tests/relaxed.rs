@@ -37,7 +37,7 @@ fn row(server: &Server, task: TaskId) -> String {
 }
 
 fn step() -> Event {
-    let entry = Entry::Step("7".to_owned());
+    let entry = Entry::Value("7".to_owned());
     Event::Record { seq: 1, place: "step".to_owned(), entry }
 }
 

@@ -135,7 +135,7 @@ async fn a_unit_that_does_not_fit_harms_no_neighbour() {
     let mut peer = Talk::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = |place: &str| {
-        let entry = Entry::Step("1".to_owned());
+        let entry = Entry::Value("1".to_owned());
         Event::Record { seq: 1, place: place.to_owned(), entry }
     };
     let units = claimed.iter().enumerate().map(|(at, claimed)| {

@@ -33,7 +33,7 @@ async fn a_unit_that_does_not_fit_harms_no_neighbour() {
     let mut peer = Talk::begin(&store).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = |place: &str| {
-        let entry = Entry::Step("1".into());
+        let entry = Entry::Value("1".into());
         Event::Record { seq: 1, place: place.into(), entry }
     };
     let units = vec![
