@@ -183,7 +183,7 @@ pub struct ServerClock {
 
 impl ServerClock {
     /// A clock that has not been read yet: it shows this machine's time.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for stores with a server"))]
+    #[allow(dead_code, reason = "for stores with a server")]
     pub(crate) fn unread() -> Self {
         Self { base: monotonic(), shown: Arc::new(AtomicI64::new(system_now().0)) }
     }
@@ -194,7 +194,7 @@ impl ServerClock {
 
     /// Takes a reading: what the server showed at some moment between two of this process's. The clock is
     /// moved only as far as the reading proves it wrong, so that it does not tremble.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for stores with a server"))]
+    #[allow(dead_code, reason = "for stores with a server")]
     pub(crate) fn read(&self, asked: std::time::Instant, heard: std::time::Instant, server: Time) {
         let earliest = server.before(heard.saturating_duration_since(self.base)).0;
         let latest = server.before(asked.saturating_duration_since(self.base)).0;

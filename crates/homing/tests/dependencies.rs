@@ -42,8 +42,9 @@ fn locked() -> BTreeSet<(String, String)> {
 fn every_direct_dependency_has_a_row() {
     let mut wanted = BTreeSet::new();
     let crates = std::fs::read_dir(workspace().join("crates")).unwrap_or_else(|e| panic!("{e}"));
-    for path in crates.flatten() {
-        wanted.extend(named(&read(path.path().join("Cargo.toml"))));
+    let crates = crates.flatten().map(|entry| entry.path());
+    for path in crates.chain([workspace().join("examples")]) {
+        wanted.extend(named(&read(path.join("Cargo.toml"))));
     }
     wanted.retain(|name| !name.starts_with("homing"));
     let table = read("docs/development/dependencies.md");

@@ -16,7 +16,6 @@ use self::link::pipeline::{Session, Value};
 use self::link::schema::Schema;
 use self::link::{fault, migrate};
 use self::transaction::bundle::Held;
-use self::transaction::columns;
 use self::transaction::scene::Effects;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
@@ -349,7 +348,7 @@ impl Store for Postgres {
             let read = async |s: &Shared| {
                 let rows =
                     s.read(PARKING, self::link::pipeline::values![task.job, task.local]).await?;
-                rows.first().map_or(Ok(None), |row| columns::token(row, 0))
+                rows.first().map_or(Ok(None), |row| transaction::columns::token(row, 0))
             };
             s.verb("parking", read).await
         })

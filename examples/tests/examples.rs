@@ -2,15 +2,15 @@
 //!
 //! Cargo builds a package's examples when it builds all its tests, and puts them beside this program.
 //! `cargo test --test examples` alone runs what was built before: run `cargo build --examples` first.
-#![cfg(all(unix, feature = "sqlite"))]
+#![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-#[path = "examples/git_tree.rs"]
+#[path = "programs/git_tree.rs"]
 mod git_tree;
-#[path = "examples/import.rs"]
+#[path = "programs/import.rs"]
 mod import;
-#[path = "examples/program.rs"]
+#[path = "programs/program.rs"]
 mod program;
 #[cfg(feature = "postgres")]
-#[path = "shared/server.rs"]
+#[path = "../../crates/homing/tests/shared/server.rs"]
 mod server;

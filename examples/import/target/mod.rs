@@ -39,6 +39,13 @@ impl Target {
     }
 
     /// Makes the table, if there is none.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(
+            clippy::unused_async,
+            reason = "only a server's table is prepared over a connection"
+        )
+    )]
     pub(crate) async fn prepare(&self) -> homing::Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
