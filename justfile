@@ -36,6 +36,10 @@ examples:
 sim SEED:
     scripts/test sim {{SEED}}
 
+# The documentation as a book, in target/book.
+book:
+    scripts/test book
+
 # Mutants of the given sources, or of all (many hours).
 mutants *PATHS:
     scripts/test mutants {{PATHS}}

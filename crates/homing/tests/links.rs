@@ -1,0 +1,114 @@
+//! Links between the pages of the documentation lead somewhere: the file is there, and its heading; and each page has
+//! its place in the book.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn pages(folder: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            into.push(path);
+        }
+    }
+}
+
+/// What is prose: neither code between fences nor code within a line.
+fn prose(text: &str) -> String {
+    let mut fenced = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            lines.push(line.split('`').step_by(2).collect::<Vec<_>>().join("_"));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Where the links of a page lead.
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    let tails = prose.split("](").skip(1);
+    tails.map(|tail| tail.split([')', ' ']).next().unwrap().to_owned()).collect()
+}
+
+/// The names under which headings are linked to.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let name = |heading: &str| -> String {
+        let kept = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(name).collect()
+}
+
+/// What is wrong with the links of a page.
+fn broken(page: &Path, text: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    for link in links(text) {
+        if link.contains("://") || link.starts_with("mailto:") {
+            continue;
+        }
+        let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+        let target =
+            if file.is_empty() { page.to_owned() } else { page.parent().unwrap().join(file) };
+        let found = target.exists()
+            && (anchor.is_empty()
+                || anchors(&fs::read_to_string(&target).unwrap()).contains(&anchor.to_owned()));
+        if !found {
+            broken.push(link);
+        }
+    }
+    broken
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = workspace();
+    let mut all = Vec::new();
+    pages(&root.join("docs"), &mut all);
+    for crates in ["crates", "examples"] {
+        pages(&root.join(crates), &mut all);
+    }
+    all.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root.join(name)));
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for page in &all {
+        let text = fs::read_to_string(page).unwrap();
+        count += links(&text).len();
+        let broken = broken(page, &text);
+        wrong.extend(broken.into_iter().map(|link| format!("{}: {link}", page.display())));
+    }
+    assert!(count > 50, "only {count} links were found");
+    assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_page_is_in_the_book() {
+    let docs = workspace().join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let mut all = Vec::new();
+    pages(&docs, &mut all);
+    let names = all.iter().map(|page| page.strip_prefix(&docs).unwrap().display().to_string());
+    let mut wanted: Vec<String> = names.filter(|name| name != "SUMMARY.md").collect();
+    let mut told = links(&summary);
+    wanted.sort();
+    told.sort();
+    assert_eq!(told, wanted, "the pages in docs/SUMMARY.md, and those in docs");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_seen() {
+    let page = workspace().join("README.md");
+    let text = "[a](docs/limits.md) [b](docs/none.md) `[c](none.md)` [d](#no-such-heading) [e](https://a.b)";
+    assert_eq!(broken(&page, text), ["docs/none.md", "#no-such-heading"]);
+}
