@@ -73,7 +73,7 @@ pub trait Read: Send + Sync {
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
     /// The number of the last line of a job's log; 0 if there is none.
     fn last_line(&self, job: JobId) -> Verb<'_, u64>;
-    /// The last `limit` lines of a task that tell why its attempts failed or why it stands still, in order.
+    /// The last `limit` lines of a task that tell why its attempts failed or crashed, why it was ended or why it stands still, in order.
     fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>>;
     /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
     /// store's choice: the one that costs least.

@@ -295,7 +295,7 @@ impl Driver {
         // What a body said before it was stopped for good is no part of the record, nor what it said after
         // a unit that was refused.
         let alone = self.refused || matches!(event, Event::Stall { .. } | Event::HandBack);
-        let last = self.shared.with_line(self.claimed.attempt, event);
+        let last = self.shared.with_line(self.claimed.attempt, self.claimed.token, event);
         let (events, renew) =
             if alone { (last.collect(), false) } else { self.context.take_last(last) };
         self.put(events, renew);

@@ -450,7 +450,7 @@ impl Shared {
                 self.stall_event(posting.stalls, &reason)
             }
         };
-        let events = self.with_line(posting.attempt, event).collect();
+        let events = self.with_line(posting.attempt, token, event).collect();
         self.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,

@@ -4,6 +4,7 @@
 //! over the scene decide, and all is written at once ([`write`](super::write)). Deciding is pure, so a
 //! verb costs the same round trips whatever it decides about.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::bundle::{self, Bundle, Partings};
@@ -91,7 +92,7 @@ pub(super) struct Cascade {
 #[derive(Debug)]
 pub(super) struct Said<'e> {
     pub(super) task: TaskId,
-    pub(super) key: &'e str,
+    pub(super) key: Cow<'e, str>,
     /// What is written; `None` if the line is only counted.
     pub(super) line: Option<(Time, crate::log::Level, String)>,
 }

@@ -39,6 +39,9 @@ impl Tx<'_> {
     ) -> Result<bool> {
         let failure = Failure::new(&row.kind, row.id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
+        if by.is_none() && !row.state.is_ended() {
+            self.say(row, &crate::log::ended(&failure, self.now))?;
+        }
         let ended = self.finish(row, state, &crate::encode::json(&failure), by)?;
         if ended && by.is_none() {
             self.effects.swept.push(Swept::Failed(failure));
