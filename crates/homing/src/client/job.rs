@@ -57,7 +57,8 @@ impl<T> JobHandle<T> {
         Ok(self.view().await?.status)
     }
 
-    /// 0 to 100: what the root's body told, or ended tasks over spawned ones.
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones, with their shares of those at work.
+    /// See [`JobView::progress`].
     pub async fn progress(&self) -> Result<f64, store::Error> {
         Ok(self.view().await?.progress)
     }

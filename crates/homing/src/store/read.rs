@@ -361,7 +361,9 @@ pub struct JobView {
     /// Where it stands.
     pub status: Status,
     /// 0 to 100: what the root's body told, or ended tasks over spawned ones; of a job that failed or was
-    /// cancelled, how far it came.
+    /// cancelled, how far it came. Without a word of the root's, a task that has told its own progress
+    /// (`homing::progress`) counts by that share while it runs or waits: all that run, and of those that wait a
+    /// thousand, so that a wide job is read as quickly as a narrow one.
     pub progress: f64,
     /// Whether the root's body told how much there is to do (`homing::progress`).
     pub told: bool,

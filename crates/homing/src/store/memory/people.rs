@@ -7,7 +7,7 @@ use super::Data;
 use crate::clock::Time;
 use crate::id::{JobId, TaskId};
 use crate::log::Line;
-use crate::state::State;
+use crate::state::{Partly, State};
 use crate::store::read::{
     self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, Neighbours, PageBytes,
     QueueView, Settled, Status, TaskView, WorkerView,
@@ -100,6 +100,15 @@ impl Data {
         counts
     }
 
+    /// How far the tasks are that are at work.
+    fn partly(&self, job: JobId) -> Partly {
+        let rows = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job);
+        let mut partly = Partly::default();
+        let at_work = rows.filter(|(_, row)| matches!(row.state, State::Running | State::Waiting));
+        at_work.filter_map(|(_, row)| row.progress).for_each(|told| partly.add(told));
+        partly
+    }
+
     /// Whether a task of the job stands still.
     fn is_stalled(&self, job: JobId) -> bool {
         let mut rows = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job);
@@ -117,7 +126,7 @@ impl Data {
             tags: root.tags,
             queue: root.queue,
             status: Status::of(root.state, job.errors, self.is_stalled(id)),
-            progress: crate::state::progress(root.state, root.progress, &counts),
+            progress: crate::state::progress(root.state, root.progress, &counts, self.partly(id)),
             told: root.progress.is_some(),
             counts,
             origin: job.origin,

@@ -311,7 +311,7 @@ macro_rules! __conformance {
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
                     workers_tell_how_much_they_end, a_retention_removes_ended_jobs;
-                telling: failures_are_told, crashes_are_told, lateness_is_told, each_attempts_error_is_kept,
+                telling: failures_are_told, crashes_are_told, lateness_is_told, a_childs_progress_counts, each_attempts_error_is_kept,
                     standstills_are_kept_once, a_mended_task_is_not_stalled,
                     what_nobody_serves_is_told, a_cancellation_says_who_and_why,
                     ids_are_found_by_their_beginnings;

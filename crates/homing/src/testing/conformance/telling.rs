@@ -119,6 +119,49 @@ pub async fn lateness_is_told(lab: Lab) {
     lab.close([]).await;
 }
 
+#[task]
+async fn measured(State(probe): State<Probe>) -> Result<()> {
+    crate::progress(1, 4);
+    probe.pass("measure").await;
+    crate::progress(3, 4);
+    crate::sleep(Duration::from_secs(10)).await?;
+    Ok(())
+}
+
+#[task]
+async fn overseeing(State(probe): State<Probe>) -> Result<()> {
+    crate::spawn(measured()).await?.await?;
+    crate::progress(1, 10);
+    probe.pass("oversee").await;
+    Ok(())
+}
+
+/// A child's own progress counts into the job's by its share, while it runs and while it waits, until the root
+/// says itself how far the job is. How much there is to do still nobody knows.
+pub async fn a_childs_progress_counts(lab: Lab) {
+    let worker = lab.worker().register(measured).register(overseeing).start().await.unwrap();
+    let job = lab.homing.submit(overseeing()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    let child = children(&lab, job.id()).await.remove(0).id;
+    let seen = async || {
+        let view = job.view().await.unwrap();
+        let listed = lab.homing.jobs(JobFilter::default()).await.unwrap();
+        assert_eq!(listed[0].progress, view.progress);
+        (view.progress, view.percent())
+    };
+    lab.observe(child, "measured", |view| view.progress == Some((1, 4))).await;
+    assert_eq!(seen().await, (12.5, None));
+    lab.probe.open("measure");
+    lab.reaches(child, TaskState::Waiting).await;
+    assert_eq!(seen().await, (37.5, None));
+    lab.advance(Duration::from_secs(11)).await;
+    lab.observe(job.id(), "told", |view| view.progress == Some((1, 10))).await;
+    assert_eq!(seen().await, (10.0, Some(10.0)));
+    lab.probe.open("oversee");
+    job.outcome().await.unwrap();
+    lab.close([worker]).await;
+}
+
 #[task(retries = 2, backoff = "1s")]
 async fn unlucky(State(probe): State<Probe>) -> Result<u64> {
     crate::log!("on it");
