@@ -20,6 +20,7 @@ Exit codes:
     4  the store is missing, unreachable or of another version, or it failed
     5  the watched job completed with errors: its root succeeded, a task below it failed
     6  the watched job was cancelled
+    7  the watched job stands still, and has for as long as `--stalled-for` says; it is open
   130  interrupted";
 
 /// Watch and steer durable background jobs
@@ -323,6 +324,9 @@ pub(crate) struct WatchArgs {
     /// Lines of the log to begin with; new ones follow
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) lines: u16,
+    /// Watch no longer once the job has stood still for so long, and exit with 7 [default: 5m; on a terminal: never]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) stalled_for: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
