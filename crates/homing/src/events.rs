@@ -97,6 +97,12 @@ pub(crate) fn no_kind(queue: &str, kind: &str) {
     );
 }
 
+/// The runtime's time was paused once the worker ran.
+pub(crate) fn paused_time() {
+    let error = crate::error::StartError::PausedTime;
+    tracing::warn!(target: target!(), %error, "the worker spins");
+}
+
 /// What a worker said of a task is of no use: another has it, or it has ended.
 pub(crate) fn too_late(id: TaskId, kind: &str, attempt: u32) {
     tracing::debug!(

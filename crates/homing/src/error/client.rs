@@ -187,6 +187,12 @@ pub enum StartError {
         /// The type.
         state: &'static str,
     },
+    /// The runtime's time is paused (`#[tokio::test(start_paused = true)]`, `tokio::time::pause`), and the store's
+    /// clock does not go with it: the worker would look for work without a pause, and due times would not come.
+    #[error(
+        "tokio's time is paused here, and the store's clock does not go with it: in a test open the store in memory with `Clock::Simulated(SimulatedClock::starting_now())` of the feature `testing`, or do not pause the time and turn a `Clock::Manual`"
+    )]
+    PausedTime,
     /// No task was registered.
     #[error("the worker has no task: add `.register(my_task)` before `.start()`")]
     NoTask,
