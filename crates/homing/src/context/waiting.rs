@@ -24,7 +24,8 @@ impl Context {
         let seq = wait.seq;
         self.lock().waits.push((wait, None));
         let _open = OpenWait { context: self, seq };
-        poll_fn(|_| {
+        let mut foreign = None;
+        poll_fn(|cx| {
             let mut inner = self.lock();
             let answered = inner.waits.iter_mut().find(|(wait, _)| wait.seq == seq);
             match answered.and_then(|(_, answer)| answer.take()) {
@@ -33,7 +34,11 @@ impl Context {
                     inner.renews();
                     Poll::Ready(answer)
                 }
-                None => Poll::Pending,
+                None => {
+                    drop(inner);
+                    self.reach(cx, &mut foreign);
+                    Poll::Pending
+                }
             }
         })
         .await

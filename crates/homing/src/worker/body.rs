@@ -239,6 +239,7 @@ impl Driver {
             let context = &self.context;
             let entered = self.span.enter();
             let polled = poll_counted(cx.waker(), |cx| {
+                context.begin_poll(cx.waker());
                 catch_unwind(AssertUnwindSafe(|| {
                     context::scope(context, || body.as_mut().poll(cx))
                 }))
@@ -257,6 +258,9 @@ impl Driver {
                 (Poll::Ready(Err(panic)), _) => return Some(Stop::Panicked(panic)),
                 (Poll::Pending, plain) => plain,
             };
+            if let Some(misuse) = context.passed_over() {
+                return Some(Stop::Halted(Halt::Misuse(misuse)));
+            }
             let needs = context.needs();
             let cancelled = context.cancelled.is_cancelled();
             if cancelled && !matches!(needs, Needs::Plain | Needs::Steps) {

@@ -330,7 +330,7 @@ macro_rules! __conformance {
                     deep_failures_tell_their_cause;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, steps_beside_each_other, doubled_places, foreign_futures_beside_a_wait,
-                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
+                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, foreign_streams, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
                 workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
                     shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
