@@ -26,6 +26,7 @@ pub mod memory;
 pub mod postgres;
 pub mod read;
 mod retry;
+mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod url;
@@ -38,6 +39,7 @@ pub use error::Error;
 pub use hints::{Ended, Hints};
 pub use read::Read;
 pub use retry::{Cause, Retried, Retry};
+pub use signal::Sent;
 pub use url::Migration;
 pub(crate) use url::{inspect, known, migrate, open};
 
@@ -67,9 +69,9 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// write wins: `false` if the task had ended. The text says who wants it and why, if anybody has said.
     fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool>;
 
-    /// Keeps a value for a task's `signal` wait, and wakes the task if it waits for it. `false` if the
-    /// task had ended.
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool>;
+    /// Keeps a value for a task's `signal` wait, and wakes the task if it waits for it. Whether it does, and
+    /// whether it takes such a value, is seen in the same transaction.
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent>;
 
     /// Reopens a failed or cancelled job: what failed runs again, as each failed task's [`Cause`] says. A
     /// `preview` only says what would be reopened; it carries cancellations on their way down to their ends

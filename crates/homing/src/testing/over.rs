@@ -63,7 +63,7 @@ macro_rules! over {
                 task: $crate::id::TaskId,
                 name: String,
                 value: String,
-            ) -> $crate::store::Verb<'_, bool> {
+            ) -> $crate::store::Verb<'_, $crate::store::Sent> {
                 self.pass("signal", move |inner| inner.signal(task, name, value))
             }
             fn retry(

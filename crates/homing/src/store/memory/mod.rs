@@ -13,8 +13,8 @@ use super::read::{
     WorkerView,
 };
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
-    SetRow, Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed,
+    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time};
 use crate::error::Failure;
@@ -235,8 +235,8 @@ impl Store for Memory {
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
-        let known = self.write(move |data, now| data.signal(task, name, value, now));
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent> {
+        let known = self.write(move |data, now| data.send(task, name, value, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 

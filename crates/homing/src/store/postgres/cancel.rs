@@ -8,7 +8,7 @@ use super::scene::{Effects, Scene};
 use crate::error::Reason;
 use crate::id::TaskId;
 use crate::state::State;
-use crate::store::CancelledBy;
+use crate::store::{CancelledBy, Sent};
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
 
@@ -80,7 +80,7 @@ impl Shared {
         task: TaskId,
         name: &str,
         value: &str,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Option<Sent>> {
         let sent = self.transaction(async |session| {
             let known = self.with(session, task, false).await?;
             let Some(mut scene) = known else {
@@ -89,11 +89,17 @@ impl Shared {
             };
             let Some(row) = scene.task(task).cloned() else {
                 session.roll_back().await;
-                return Ok(Some((false, Effects::default())));
+                return Ok(Some((Sent::Ended, Effects::default())));
             };
-            let send = values![task.job, task.local, name, value];
-            let mark = values![task.job, task.local];
-            session.run(vec![Step::new(SEND, send), Step::new(MARK, mark)]).await?;
+            let waits: &[_] = if row.state == State::Waiting { &row.waits } else { &[] };
+            let sent = Sent::to(waits, name, value);
+            if matches!(sent, Sent::Misfit(_)) {
+                session.roll_back().await;
+                return Ok(Some((sent, Effects::default())));
+            }
+            let row_of = values![task.job, task.local];
+            let keep = Step::new(SEND, values![task.job, task.local, name, value]);
+            session.run(vec![keep, Step::new(MARK, row_of)]).await?;
             if let Some(row) = scene.change(task) {
                 row.signalled = true;
             }
@@ -105,11 +111,11 @@ impl Shared {
                 scene.wake_if_satisfied(task)?;
             }
             super::applied("signal");
-            Ok(Some((true, scene.commit(session).await?)))
+            Ok(Some((sent, scene.commit(session).await?)))
         });
-        let Some((open, effects)) = sent.await? else { return Ok(None) };
+        let Some((sent, effects)) = sent.await? else { return Ok(None) };
         self.tell(effects);
-        Ok(Some(open))
+        Ok(Some(sent))
     }
 
     pub(super) async fn pause(&self, queue: &str, paused: bool) -> Result<()> {

@@ -26,8 +26,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
-    Retry, SetRow, Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
+    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, ServerClock, Time};
 use crate::error::OpenError;
@@ -312,7 +312,7 @@ impl Store for Postgres {
         })
     }
 
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent> {
         self.verb(move |s| async move {
             let sent = s.verb("signal", async |s| s.signal(task, &name, &value).await);
             known(task, sent.await?)

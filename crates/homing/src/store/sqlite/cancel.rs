@@ -9,7 +9,7 @@ use crate::error::{Failure, Reason};
 use crate::events::Swept;
 use crate::id::TaskId;
 use crate::state::{State, cancelled_text};
-use crate::store::CancelledBy;
+use crate::store::{CancelledBy, Sent};
 
 impl Tx<'_> {
     /// `None` if the task is unknown.
@@ -49,11 +49,26 @@ impl Tx<'_> {
         Ok(ended)
     }
 
-    /// `None` if the task is unknown.
-    pub(super) fn signal(&mut self, task: TaskId, name: &str, value: &str) -> Result<Option<bool>> {
+    /// A signal from outside. `None` if the task is unknown.
+    pub(super) fn send(&mut self, task: TaskId, name: &str, value: &str) -> Result<Option<Sent>> {
         let Some(row) = Task::read(self.db, task)? else { return Ok(None) };
         if row.state.is_ended() {
-            return Ok(Some(false));
+            return Ok(Some(Sent::Ended));
+        }
+        // Waits that cannot be read take any signal: what it does to the task, the task itself tells.
+        let waits = self.waits_of(task).ok().flatten().unwrap_or_default();
+        let sent = Sent::to(&waits, name, value);
+        if !matches!(sent, Sent::Misfit(_)) {
+            self.signal(task, name, value)?;
+        }
+        Ok(Some(sent))
+    }
+
+    /// Keeps a signal, unless its task has ended or is unknown.
+    pub(super) fn signal(&mut self, task: TaskId, name: &str, value: &str) -> Result<()> {
+        let Some(row) = Task::read(self.db, task)? else { return Ok(()) };
+        if row.state.is_ended() {
+            return Ok(());
         }
         self.sql(
             "INSERT INTO signals (job, task, number, name, value)
@@ -67,7 +82,7 @@ impl Tx<'_> {
             Ok(None) => {}
             Err(fault) => self.stand_still(task, fault)?,
         }
-        Ok(Some(true))
+        Ok(())
     }
 
     pub(super) fn pause(&mut self, queue: &str, paused: bool) -> Result<()> {

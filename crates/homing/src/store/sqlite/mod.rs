@@ -22,8 +22,8 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
-    Retry, SetRow, Store, Submitted, Verb,
+    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
+    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
 use crate::error::OpenError;
@@ -258,8 +258,8 @@ impl Store for Sqlite {
         self.write_known("cancel", task, move |tx| tx.cancel(task, text.as_deref()))
     }
 
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
-        self.write_known("signal", task, move |tx| tx.signal(task, &name, &value))
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent> {
+        self.write_known("signal", task, move |tx| tx.send(task, &name, &value))
     }
 
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
