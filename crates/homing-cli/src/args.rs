@@ -102,6 +102,11 @@ pub(crate) enum Command {
     /// Run the tasks of this program until Ctrl-C or SIGTERM; a second one ends it at once
     Worker(WorkerArgs),
     /// Replay the open tasks with this program's own, dry, and say which would stand still or fail
+    ///
+    /// Each body is replayed up to the wait that its task is parked at. What it does behind that hangs on an
+    /// answer that is not there yet: a step or spawn that it has recorded and comes by no more shows only when it
+    /// returns. Of a task that has not begun it sees the arguments and the body up to its first verb; tasks that
+    /// run, and kinds that this program has not registered, are left out.
     Verify(VerifyArgs),
     /// Look at the store itself, or bring it up to date
     Store(StoreArgs),

@@ -135,7 +135,8 @@ async fn follow(
                     return Ok(exit(view.status));
                 }
                 let stood = standstill.see(Instant::now(), view.status);
-                if let Some(stood) = stood.filter(|stood| patience.is_some_and(|most| *stood >= most))
+                if let Some(stood) =
+                    stood.filter(|stood| patience.is_some_and(|most| *stood >= most))
                 {
                     shown.close();
                     return give_up(cx, id, stood).await;
