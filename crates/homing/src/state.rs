@@ -205,8 +205,9 @@ pub(crate) struct Partly(u64);
 impl Partly {
     const WHOLE: u64 = 1_000_000;
 
-    /// Adds what one task told: so much done of a total.
-    pub(crate) fn add(&mut self, (done, total): (u64, u64)) {
+    /// Adds what one task told, if it has: so much done of a total.
+    pub(crate) fn add(&mut self, told: Option<(u64, u64)>) {
+        let (done, total) = told.unwrap_or_default();
         let share = u128::from(done.min(total)) * u128::from(Self::WHOLE);
         let share = share.checked_div(total.into()).unwrap_or(0);
         self.0 += u64::try_from(share).unwrap_or(Self::WHOLE);

@@ -132,7 +132,7 @@ async fn a_worker_that_spins_says_so_once() {
     while told().is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let told = told();
     assert_eq!((told.len(), told[0].message.as_str()), (1, "the worker spins"));
 }

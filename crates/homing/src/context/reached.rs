@@ -17,7 +17,7 @@ pub(super) struct Reached {
     own: usize,
     /// Futures that wait and were polled with another waker, and how many of them this poll has reached.
     foreign: usize,
-    reached: usize,
+    seen: usize,
 }
 
 impl Context {
@@ -25,7 +25,7 @@ impl Context {
     pub(crate) fn begin_poll(&self, waker: &Waker) {
         let mut inner = self.lock();
         inner.reached.own = waker.data() as usize;
-        inner.reached.reached = 0;
+        inner.reached.seen = 0;
     }
 
     /// A future of homing's own is polled and has to wait; `foreign` is its own for as long as it does.
@@ -34,13 +34,13 @@ impl Context {
             return;
         }
         foreign.get_or_insert_with(|| Counted::new(self, |inner| &mut inner.reached.foreign));
-        self.lock().reached.reached += 1;
+        self.lock().reached.seen += 1;
     }
 
     /// After the body was polled: what is wrong if a future was passed over.
     pub(crate) fn passed_over(&self) -> Option<Misuse> {
         let inner = self.lock();
-        if inner.reached.reached >= inner.reached.foreign {
+        if inner.reached.seen >= inner.reached.foreign {
             return None;
         }
         let operation = inner.branches.first_open().unwrap_or("a verb of homing's").to_owned();

@@ -105,7 +105,7 @@ impl Data {
         let rows = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job);
         let mut partly = Partly::default();
         let at_work = rows.filter(|(_, row)| matches!(row.state, State::Running | State::Waiting));
-        at_work.filter_map(|(_, row)| row.progress).for_each(|told| partly.add(told));
+        at_work.for_each(|(_, row)| partly.add(row.progress));
         partly
     }
 

@@ -428,7 +428,7 @@ fn partly(row: &Row, column: usize) -> Result<Partly> {
     let done: Option<Vec<i64>> = row.try_get(column)?;
     let total: Option<Vec<i64>> = row.try_get(column + 1)?;
     let told = done.into_iter().flatten().zip(total.into_iter().flatten());
-    told.for_each(|(done, total)| partly.add((done as u64, total as u64)));
+    told.for_each(|(done, total)| partly.add(Some((done as u64, total as u64))));
     Ok(partly)
 }
 

@@ -245,7 +245,7 @@ impl Tx<'_> {
             let (job, told) = row?;
             let of_job = running.entry(job).or_default();
             of_job.tasks += 1;
-            told.into_iter().for_each(|told| of_job.partly.add(told));
+            of_job.partly.add(told);
         }
         Ok(running)
     }
@@ -257,7 +257,7 @@ impl Tx<'_> {
              WHERE state = 2 AND job = ?1 LIMIT ?2",
         )?;
         for told in read.query_map(params![job, limit(limits::PAGE)], |row| progress(row, 0))? {
-            told?.into_iter().for_each(|told| partly.add(told));
+            partly.add(told?);
         }
         Ok(())
     }

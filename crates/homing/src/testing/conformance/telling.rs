@@ -146,7 +146,7 @@ pub async fn a_childs_progress_counts(lab: Lab) {
     let seen = async || {
         let view = job.view().await.unwrap();
         let listed = lab.homing.jobs(JobFilter::default()).await.unwrap();
-        assert_eq!(listed[0].progress, view.progress);
+        assert_eq!(listed[0], view);
         (view.progress, view.percent())
     };
     lab.observe(child, "measured", |view| view.progress == Some((1, 4))).await;
