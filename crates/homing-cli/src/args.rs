@@ -282,12 +282,18 @@ pub(crate) struct CancelArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RetryArgs {
-    /// The jobs
-    #[arg(required = true, value_name = "JOB")]
+    /// The jobs; with --args one job or task
+    #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<IdPrefix>,
     /// Only say what would run again and what would be taken back
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Give a task that stands still these arguments instead of its own, as a JSON object, and let it go on
+    #[arg(long, value_name = "JSON", conflicts_with = "dry_run")]
+    pub(crate) args: Option<String>,
+    /// Take the arguments though no worker that is known takes such
+    #[arg(long, requires = "args")]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, clap::Args)]

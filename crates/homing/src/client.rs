@@ -22,6 +22,7 @@ use crate::task::{Kind, Options};
 use crate::waiting::Boxed;
 use crate::worker::WorkerBuilder;
 
+mod amend;
 mod cancel;
 mod find;
 mod job;
@@ -34,6 +35,7 @@ mod why;
 #[cfg(feature = "postgres")]
 mod within;
 
+pub use amend::Amend;
 pub use cancel::Cancel;
 pub use find::{FindError, IdPrefix};
 pub use job::{JobHandle, Log};
@@ -128,13 +130,7 @@ impl Homing {
     /// known: some worker has registered it in this store at some time. An argument it does not have is
     /// refused; types are checked by the body.
     pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
-        let text = if arguments.is_object() {
-            crate::encode::arguments(arguments)
-        } else {
-            let reason = "give an object with a field for each argument".to_owned();
-            Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
-        };
-        let draft = Draft::new(kind, text, Options::default());
+        let draft = Draft::new(kind, named::arguments(arguments), Options::default());
         SubmitNamed { homing: self.clone(), order: Order::new(draft), force: false }
     }
 

@@ -16,7 +16,9 @@ mod foreign;
 mod join;
 mod misuse;
 
-pub use client::{OpenError, OutcomeError, RemoveError, RetryError, StartError, SubmitError};
+pub use client::{
+    AmendError, OpenError, OutcomeError, RemoveError, RetryError, StartError, SubmitError,
+};
 pub(crate) use failure::bounded;
 pub use failure::{Failure, Reason};
 pub(crate) use foreign::{chain, discard, panic_text, shown};

@@ -116,6 +116,11 @@ pub(crate) fn cancelled(id: TaskId, text: Option<&str>) {
     tracing::info!(target: target!(), %id, error, "the task was cancelled");
 }
 
+/// Somebody has given a task that stood still other arguments.
+pub(crate) fn amended(id: TaskId) {
+    tracing::info!(target: target!(), %id, "the task was given other arguments");
+}
+
 /// A body that runs here is told that its task has ended from outside.
 pub(crate) fn body_cancelled(id: TaskId) {
     tracing::debug!(target: target!(), %id, "the task has ended from outside and its body is stopped");

@@ -92,8 +92,8 @@ pub use homing_macros::task;
 pub use branches::join_all;
 pub use call::{Any, AnyCall, Call, Lacks, Next, Partial, Shape, Whole};
 pub use client::{
-    Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled, Submission,
-    Submit, SubmitAllError, SubmitNamed, Why,
+    Amend, Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled,
+    Submission, Submit, SubmitAllError, SubmitNamed, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;
@@ -103,8 +103,9 @@ pub use combine::{
     run,
 };
 pub use error::{
-    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError,
-    Result, Retry, RetryError, RetryResult, StartError, StepError, SubmitError, TimedOut,
+    AmendError, Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason,
+    RemoveError, Result, Retry, RetryError, RetryResult, StartError, StepError, SubmitError,
+    TimedOut,
 };
 pub use handle::{JoinHandle, Joined, spawn};
 pub use id::{InvalidId, JobId, TaskId, WorkerId};

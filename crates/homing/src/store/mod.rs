@@ -78,6 +78,10 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// as the verb itself does. A due holder of the job's key is ended first, as by [`submit`](Self::submit).
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry>;
 
+    /// Puts other arguments in the place of those of a task that stands still, and makes it due. What calls are
+    /// compared with stays as it was.
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended>;
+
     /// Stops or resumes claims from a queue.
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()>;
 
@@ -231,6 +235,17 @@ pub struct Pruned {
     pub jobs: u64,
     /// Whether there is more to remove.
     pub more: bool,
+}
+
+/// What became of other arguments for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amended {
+    /// The task has them and is due.
+    Done,
+    /// The task does not stand still: nothing was changed.
+    NotStalled,
+    /// The task has ended: nothing was changed.
+    Ended,
 }
 
 /// What became of the removal of a job.

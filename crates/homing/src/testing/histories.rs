@@ -129,6 +129,7 @@ impl History {
             86..89 => self.sweep().await,
             89 => self.remove().await,
             90 => self.prune().await,
+            91 => self.amend().await,
             _ => {
                 self.turn();
                 Ok(())
@@ -296,6 +297,14 @@ impl History {
         let sent =
             self.both("signal", |store| store.signal(task, name.clone(), value.clone())).await;
         self.known(task, sent)
+    }
+
+    async fn amend(&mut self) -> Step {
+        let Some(task) = self.any_task().await? else { return Ok(()) };
+        let arguments = format!("{{\"amended\":{}}}", self.next());
+        self.trace.push(format!("amend {task} {arguments}"));
+        let amended = self.both("amend", |store| store.amend(task, arguments.clone())).await;
+        self.known(task, amended)
     }
 
     async fn retry(&mut self) -> Step {

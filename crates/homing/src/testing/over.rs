@@ -66,6 +66,13 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, $crate::store::Sent> {
                 self.pass("signal", move |inner| inner.signal(task, name, value))
             }
+            fn amend(
+                &self,
+                task: $crate::id::TaskId,
+                arguments: String,
+            ) -> $crate::store::Verb<'_, $crate::store::Amended> {
+                self.pass("amend", move |inner| inner.amend(task, arguments))
+            }
             fn retry(
                 &self,
                 job: $crate::id::JobId,

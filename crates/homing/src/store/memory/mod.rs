@@ -13,7 +13,7 @@ use super::read::{
     WorkerView,
 };
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed,
+    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed,
     Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time};
@@ -243,6 +243,11 @@ impl Store for Memory {
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         let known = self.write(move |data, now| data.retry(job, preview, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: job.root() }) })
+    }
+
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
+        let known = self.write(move |data, now| data.amend(task, arguments, now));
+        Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

@@ -1,14 +1,15 @@
-//! `cancel`, `signal` and `pause`: words from outside.
+//! `cancel`, `signal`, `amend` and `pause`: words from outside.
 
 use super::Shared;
 use super::fault::Result;
 use super::load::Wanted;
 use super::pipeline::{Session, Step, add, values};
 use super::scene::{Effects, Scene};
+use super::task::Task;
 use crate::error::Reason;
 use crate::id::TaskId;
 use crate::state::State;
-use crate::store::{CancelledBy, Sent};
+use crate::store::{Amended, CancelledBy, Sent};
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
 
@@ -18,6 +19,8 @@ const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
   VALUES ($1, $2, nextval('homing.numbers'), $3, $4)";
 
 const MARK: &str = "UPDATE homing.open SET signalled = true WHERE job = $1 AND local = $2";
+
+const AMEND: &str = "UPDATE homing.tasks SET arguments = $3 WHERE job = $1 AND local = $2";
 
 const PAUSE: &str = "INSERT INTO homing.paused (queue) VALUES ($1) ON CONFLICT DO NOTHING";
 const RESUME: &str = "DELETE FROM homing.paused WHERE queue = $1";
@@ -116,6 +119,36 @@ impl Shared {
         let Some((sent, effects)) = sent.await? else { return Ok(None) };
         self.tell(effects);
         Ok(Some(sent))
+    }
+
+    /// Other arguments for a task that stands still. Its row is locked, so no claim has it meanwhile. `None` if
+    /// it is unknown.
+    pub(super) async fn amend(&self, task: TaskId, arguments: &str) -> Result<Option<Amended>> {
+        let amended = self.transaction(async |session| {
+            let Some(mut scene) = self.with(session, task, false).await? else {
+                session.roll_back().await;
+                return Ok(None);
+            };
+            let now = scene.now;
+            let stands = |row: &Task| row.state == State::Pending && row.stalls > 0;
+            let refusal = match scene.task(task) {
+                None => Some(Amended::Ended),
+                Some(row) => (!stands(row)).then_some(Amended::NotStalled),
+            };
+            if let Some(refusal) = refusal {
+                session.roll_back().await;
+                return Ok(Some((refusal, Effects::default())));
+            }
+            session.run(vec![Step::new(AMEND, values![task.job, task.local, arguments])]).await?;
+            if let Some(row) = scene.change(task) {
+                row.due = now;
+            }
+            super::applied("amend");
+            Ok(Some((Amended::Done, scene.commit(session).await?)))
+        });
+        let Some((amended, effects)) = amended.await? else { return Ok(None) };
+        self.tell(effects);
+        Ok(Some(amended))
     }
 
     pub(super) async fn pause(&self, queue: &str, paused: bool) -> Result<()> {

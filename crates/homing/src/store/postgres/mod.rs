@@ -26,7 +26,7 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
+    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
     Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, ServerClock, Time};
@@ -322,6 +322,12 @@ impl Store for Postgres {
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         self.verb(move |s| async move {
             known(job.root(), s.verb("retry", async |s| s.retry(job, preview).await).await?)
+        })
+    }
+
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
+        self.verb(move |s| async move {
+            known(task, s.verb("amend", async |s| s.amend(task, &arguments).await).await?)
         })
     }
 

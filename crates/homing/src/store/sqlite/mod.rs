@@ -22,7 +22,7 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
+    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
     Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::{Clock, Time, monotonic};
@@ -264,6 +264,10 @@ impl Store for Sqlite {
 
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         self.write_known("retry", job.root(), move |tx| tx.retry(job, preview))
+    }
+
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
+        self.write_known("amend", task, move |tx| tx.amend(task, &arguments))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

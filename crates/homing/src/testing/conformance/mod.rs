@@ -261,7 +261,7 @@ macro_rules! __conformance {
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
-                    placed_children_are_found_again;
+                    placed_children_are_found_again, wrong_arguments_are_amended;
                 waits: join_all_is_in_spawn_order, join_next_is_in_completion_order,
                     join_settled_brings_every_outcome, join_first_aborts_the_rest,
                     join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
