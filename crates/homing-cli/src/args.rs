@@ -20,6 +20,7 @@ Exit codes:
     4  the store is missing, unreachable or of another version, or it failed
     5  the watched job completed with errors: its root succeeded, a task below it failed
     6  the watched job was cancelled
+    7  the watched job stands still, and has for as long as `--stalled-for` says; it is open
   130  interrupted";
 
 /// Watch and steer durable background jobs
@@ -101,6 +102,11 @@ pub(crate) enum Command {
     /// Run the tasks of this program until Ctrl-C or SIGTERM; a second one ends it at once
     Worker(WorkerArgs),
     /// Replay the open tasks with this program's own, dry, and say which would stand still or fail
+    ///
+    /// Each body is replayed up to the wait that its task is parked at. What it does behind that hangs on an
+    /// answer that is not there yet: a step or spawn that it has recorded and comes by no more shows only when it
+    /// returns. Of a task that has not begun it sees the arguments and the body up to its first verb; tasks that
+    /// run, and kinds that this program has not registered, are left out.
     Verify(VerifyArgs),
     /// Look at the store itself, or bring it up to date
     Store(StoreArgs),
@@ -276,12 +282,18 @@ pub(crate) struct CancelArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RetryArgs {
-    /// The jobs
-    #[arg(required = true, value_name = "JOB")]
+    /// The jobs; with --args one job or task
+    #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<IdPrefix>,
     /// Only say what would run again and what would be taken back
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Give a task that stands still these arguments instead of its own, as a JSON object, and let it go on
+    #[arg(long, value_name = "JSON", conflicts_with = "dry_run")]
+    pub(crate) args: Option<String>,
+    /// Take the arguments though no worker that is known takes such
+    #[arg(long, requires = "args")]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -323,6 +335,9 @@ pub(crate) struct WatchArgs {
     /// Lines of the log to begin with; new ones follow
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) lines: u16,
+    /// Watch no longer once the job has stood still for so long, and exit with 7 [default: 5m; on a terminal: never]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) stalled_for: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,6 +21,8 @@ pub enum Exit {
     Errors,
     /// 6: the watched job was cancelled.
     Cancelled,
+    /// 7: the watched job stands still, and has done so for as long as `--stalled-for` says. It is open.
+    Stalled,
     /// 130: interrupted by Ctrl-C; `worker`: by a second Ctrl-C or SIGTERM.
     Interrupted,
 }
@@ -36,6 +38,7 @@ impl Exit {
             Self::Store => 4,
             Self::Errors => 5,
             Self::Cancelled => 6,
+            Self::Stalled => 7,
             Self::Interrupted => 130,
         }
     }

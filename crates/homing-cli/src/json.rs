@@ -273,6 +273,7 @@ pub(crate) fn retried(id: JobId, dry_run: bool, retried: &homing::Retried) -> Ob
 pub(crate) fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Object<'static> {
     let (word, holder) = match refused {
         RetryError::Open { .. } => ("open", None),
+        RetryError::Stalled { .. } => ("stalled", None),
         RetryError::Succeeded { .. } => ("succeeded", None),
         RetryError::KeyTaken { holder, .. } => ("key-taken", Some(*holder)),
         RetryError::Removing { .. } => ("removing", None),

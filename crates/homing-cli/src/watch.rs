@@ -6,27 +6,35 @@
 mod bars;
 mod lines;
 mod pace;
+mod standstill;
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use homing::log::Line;
-use homing::{JobFilter, JobHandle, JobId, JobView, Log, Status};
+use homing::{Because, JobFilter, JobHandle, JobId, JobView, Log, Status};
 use indicatif::ProgressDrawTarget;
 use tokio::time::Instant;
 
 use crate::args::WatchArgs;
+use crate::commands::why::hangs_on;
 use crate::output::say;
-use crate::{Context, Error, Exit, Result};
+use crate::{Context, Error, Exit, Result, words};
 use bars::Bars;
 use lines::Lines;
+use standstill::Standstill;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 /// A look that takes long is followed by a pause so many times as long.
 const LEISURE: u32 = 10;
+/// How long a job may stand still where no person looks on: the longest pause between two tries. A deployment
+/// is over by then, and a script that waited for ever would tell nobody.
+const PATIENCE: Duration = homing::limits::STALL_MAX;
+/// How far down the reason of a standstill is looked for.
+const DEPTH: usize = 8;
 
-/// Watches a job until it ends; its outcome is the exit code.
+/// Watches a job until it ends, or has stood still for too long; its outcome is the exit code.
 pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
     let id = match args.id {
         Some(id) => cx.find_job(&id).await?,
@@ -37,8 +45,12 @@ pub(crate) async fn run(cx: &Context, args: WatchArgs) -> Result<Exit> {
     } else {
         Shown::Lines(Box::default())
     };
+    let patience = args.stalled_for.or(match shown {
+        Shown::Bars(_) => None,
+        Shown::Lines(_) => Some(PATIENCE),
+    });
     tokio::select! {
-        status = follow(cx, id, args.lines, &mut shown) => Ok(exit(status?)),
+        exit = follow(cx, id, (args.lines, patience), &mut shown) => exit,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
             shown.leave();
@@ -68,7 +80,44 @@ async fn newest(cx: &Context) -> Result<JobId> {
     open.iter().max_by_key(|job| (job.created, job.id)).map(|job| job.id).ok_or_else(none)
 }
 
-async fn follow(cx: &Context, id: JobId, lines: u16, shown: &mut Shown) -> Result<Status> {
+/// Says why the job stands still and what to do, as far as is known.
+async fn give_up(cx: &Context, id: JobId, stood: Duration) -> Result<Exit> {
+    let stood = words::duration(stood);
+    match standstill_of(cx, id).await? {
+        Some(reason) => say(format_args!("job {id} has stood still for {stood}: {reason}")),
+        None => say(format_args!("job {id} has stood still for {stood}")),
+    }
+    say(format_args!(
+        "hint: roll back, or mend the body, and it goes on by itself; `why {id}` says more, \
+         `--stalled-for 1d` watches on"
+    ));
+    Ok(Exit::Stalled)
+}
+
+/// Why the task stands still that a job hangs on.
+async fn standstill_of(cx: &Context, id: JobId) -> Result<Option<String>> {
+    let mut task = id.root();
+    for _ in 0..DEPTH {
+        let why = cx.homing.why(task).await?;
+        let drift = why.because.iter().find_map(|because| match because {
+            Because::Drift { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        let Some(next) = why.because.iter().find_map(hangs_on).filter(|_| drift.is_none()) else {
+            return Ok(drift);
+        };
+        task = next;
+    }
+    Ok(None)
+}
+
+async fn follow(
+    cx: &Context,
+    id: JobId,
+    (lines, patience): (u16, Option<Duration>),
+    shown: &mut Shown,
+) -> Result<Exit> {
+    let mut standstill = Standstill::default();
     let job = cx.homing.job::<()>(id);
     job.view().await?; // an unknown job has no log to wait for
     let mut log = job.log().last(lines.into()).await?;
@@ -83,7 +132,14 @@ async fn follow(cx: &Context, id: JobId, lines: u16, shown: &mut Shown) -> Resul
                 shown.show(cx, &view, &lines, over)?;
                 cx.out.flush()?;
                 if over {
-                    return Ok(view.status);
+                    return Ok(exit(view.status));
+                }
+                let stood = standstill.see(Instant::now(), view.status);
+                if let Some(stood) =
+                    stood.filter(|stood| patience.is_some_and(|most| *stood >= most))
+                {
+                    shown.close();
+                    return give_up(cx, id, stood).await;
                 }
             }
             Err(Error::Store(error)) if error.is_transient() => {

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 /// Where a store and its workers read the time.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
-    /// The machine's clock.
+    /// The machine's clock. Not for runtimes whose time a test has paused: see
+    /// [`StartError::PausedTime`](crate::StartError::PausedTime).
     #[default]
     System,
     /// A clock that a test turns.
@@ -103,6 +104,19 @@ static AHEAD: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
 /// the paused time of a simulation; elsewhere the two are one.
 pub(crate) fn monotonic() -> std::time::Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Whether tokio's time stands still here, as a test has paused it: then timers fire at once wherever nothing
+/// else is to do, and what waits by them for the machine's clock, or for a test's, spins.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+pub(crate) fn is_paused() -> bool {
+    let told = tokio::time::Instant::now();
+    let real = std::time::Instant::now();
+    // A stopwatch may be coarse. Once the machine's has moved, tokio's has, unless it is paused.
+    while std::time::Instant::now() == real {
+        std::hint::spin_loop();
+    }
+    tokio::time::Instant::now() == told
 }
 
 /// A clock that stands still until it is turned.

@@ -95,15 +95,16 @@ pub use body::verbs::{
 };
 pub use body::waiting::Waiting;
 pub use client::{
-    Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled, Submission,
-    Submit, SubmitAllError, SubmitNamed, Why,
+    Amend, Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled,
+    Submission, Submit, SubmitAllError, SubmitNamed, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;
 pub use clock::{Clock, ManualClock};
 pub use error::{
-    Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason, RemoveError,
-    Result, Retry, RetryError, RetryResult, StartError, StepError, SubmitError, TimedOut,
+    AmendError, Error, Failure, Invalid, JoinError, Misuse, OpenError, OutcomeError, Reason,
+    RemoveError, Result, Retry, RetryError, RetryResult, StartError, StepError, SubmitError,
+    TimedOut,
 };
 pub use store::Error as StoreError;
 #[cfg(feature = "postgres")]

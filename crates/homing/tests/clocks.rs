@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use homing::{Clock, Homing, JoinSet, ManualClock, TaskState, task};
+use homing::{Clock, Homing, JoinSet, ManualClock, StartError, TaskState, task};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -103,4 +103,36 @@ async fn a_simulated_clock_goes_with_paused_time() {
     let started = tokio::time::Instant::now();
     homing.submit(nap()).await.unwrap().outcome().await.unwrap();
     assert!(started.elapsed() >= Duration::from_hours(1) && started.elapsed() < DAY);
+}
+
+/// Beside paused time any other clock stands while timers fire at once: a worker would spin.
+#[tokio::test(start_paused = true)]
+async fn a_worker_does_not_start_in_paused_time_beside_another_clock() {
+    for clock in [Clock::System, Clock::Manual(ManualClock::default())] {
+        let homing = Homing::open_with("memory:", clock).await.unwrap();
+        let refused = homing.worker().register(remind).start().await.unwrap_err();
+        assert!(matches!(refused, StartError::PausedTime), "{refused}");
+        assert!(refused.to_string().contains("Clock::Simulated"), "{refused}");
+    }
+    tokio::time::resume();
+    let homing = Homing::open_with("memory:", Clock::System).await.unwrap();
+    homing.worker().register(remind).start().await.unwrap().shutdown(Duration::ZERO).await;
+}
+
+/// Time that is paused once the worker runs is warned of, once.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn a_worker_that_spins_says_so_once() {
+    homing::testing::capture::install();
+    let homing = Homing::open_with("memory:", Clock::System).await.unwrap();
+    let _worker = homing.worker().register(remind).start().await.unwrap();
+    tokio::time::pause();
+    let error = StartError::PausedTime.to_string();
+    let told = || homing::testing::capture::told("error", &error);
+    while told().is_empty() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let told = told();
+    assert_eq!((told.len(), told[0].message.as_str()), (1, "the worker spins"));
 }

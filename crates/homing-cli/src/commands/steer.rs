@@ -2,7 +2,7 @@
 //!
 //! Ids are looked up before anything is changed, so that one mistyped id of many changes nothing.
 
-use homing::{IdPrefix, JobId, RemoveError, Retried, RetryError, Signalled, TaskId};
+use homing::{AmendError, IdPrefix, JobId, RemoveError, Retried, RetryError, Signalled, TaskId};
 
 use crate::args::{CancelArgs, RemoveArgs, RetryArgs, SignalArgs};
 use crate::output::say;
@@ -31,8 +31,37 @@ pub(crate) async fn cancel(cx: &Context, args: &CancelArgs) -> Result<Exit> {
     Ok(exit)
 }
 
+/// Gives a task that stands still other arguments.
+async fn amend(cx: &Context, id: &IdPrefix, text: &str, force: bool) -> Result<Exit> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| {
+        let hint = "give an object with a field for each argument, such as '{\"pages\": 9}'";
+        Error::usage(format!("the arguments are not JSON: {error}"), hint)
+    })?;
+    let id = cx.find(id).await?;
+    let amend = cx.homing.amend(id, &value);
+    let refused = match if force { amend.force() } else { amend }.await {
+        Ok(()) => {
+            done(cx, "amend", id, true, "other arguments for")?;
+            return Ok(Exit::Done);
+        }
+        Err(AmendError::Refused(error)) => return Err(error.into()),
+        Err(AmendError::Store(error)) => return Err(error.into()),
+        Err(refused) => refused,
+    };
+    done(cx, "amend", id, false, "")?;
+    say(refused);
+    Ok(Exit::No)
+}
+
 /// Retries failed or cancelled jobs, or says what that would do.
 pub(crate) async fn retry(cx: &Context, args: &RetryArgs) -> Result<Exit> {
+    if let Some(text) = &args.args {
+        let [id] = &args.ids[..] else {
+            let hint = "the arguments of several tasks are given one after the other";
+            return Err(Error::usage("--args is for one task", hint));
+        };
+        return amend(cx, id, text, args.force).await;
+    }
     let mut exit = Exit::Done;
     for id in jobs(cx, &args.ids).await? {
         let job = cx.homing.job::<()>(id);

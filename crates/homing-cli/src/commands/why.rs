@@ -56,7 +56,7 @@ fn stands(state: TaskState) -> &'static str {
 }
 
 /// The task that a reason hangs on, to be asked next.
-fn hangs_on(because: &Because) -> Option<TaskId> {
+pub(crate) fn hangs_on(because: &Because) -> Option<TaskId> {
     match because {
         Because::Children { some_failed, some_open, .. } => {
             some_open.iter().chain(some_failed).next().map(|child| child.id)

@@ -92,6 +92,31 @@ async fn jobs_and_tasks_are_cancelled() {
     }
 }
 
+/// A retry of a job that stands still says what to do, and with arguments that fit the job goes on.
+#[tokio::test]
+async fn wrong_arguments_are_replaced() {
+    let world = World::busy().await;
+    let job = world.homing.submit_named("hello", &serde_json::json!({"name": 5})).force();
+    let job = job.await.unwrap();
+    let id = job.id().to_string();
+    world.until(async || job.status().await.unwrap() == homing::Status::Stalled).await;
+    let ran = world.run(&["retry", &id]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.err.contains("stands still") && ran.err.contains("`retry TASK --args JSON`"),
+        "{ran:?}"
+    );
+    for (wrong, said) in [("{name", "are not JSON"), (r#"{"name": 6}"#, "`name` of `hello`")] {
+        let ran = world.run(&["retry", &id, "--args", wrong]);
+        assert!(ran.code == Some(2) && ran.err.contains(said), "{ran:?}");
+    }
+    let amended = &world.json(&["retry", &id, "--args", r#"{"name": "Ada"}"#])[0];
+    assert_eq!((&amended["verb"], &amended["changed"]), (&"amend".into(), &true.into()));
+    job.outcome().await.unwrap();
+    let ran = world.run(&["retry", &id, "--args", r#"{"name": "Eve"}"#]);
+    assert!(ran.code == Some(1) && ran.err.contains("has ended"), "{ran:?}");
+}
+
 #[tokio::test]
 async fn a_failed_job_is_retried_and_only_what_failed_runs_again() {
     let world = World::busy().await;

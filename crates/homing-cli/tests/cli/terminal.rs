@@ -86,6 +86,7 @@ async fn help_names_every_command_and_exit_code() {
         4  the store is missing, unreachable or of another version, or it failed
         5  the watched job completed with errors: its root succeeded, a task below it failed
         6  the watched job was cancelled
+        7  the watched job stands still, and has for as long as `--stalled-for` says; it is open
       130  interrupted
     --- exit 0
     ");

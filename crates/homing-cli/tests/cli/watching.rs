@@ -77,6 +77,22 @@ async fn the_outcome_is_the_exit_code() {
     assert!(ran.out.contains("\ncancelled"), "{ran:?}");
 }
 
+/// A script does not hang for ever at a job that stands still, and is told why; the job is left alone.
+#[tokio::test]
+async fn a_standstill_ends_the_watching() {
+    let world = World::busy().await;
+    let job = world.homing.submit(tasks::straying()).await.unwrap();
+    let id = job.id().to_string();
+    let ran = world.run(&["watch", &id, "--stalled-for", "1500ms"]);
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    assert!(ran.out.contains("\nstalled, "), "{ran:?}");
+    let told: Vec<&str> = ran.err.lines().collect();
+    assert!(told[0].starts_with(&format!("job {id} has stood still for ")), "{ran:?}");
+    assert!(told[0].contains(": the body has drifted"), "{ran:?}");
+    assert!(told[1].starts_with("hint: roll back, or mend the body"), "{ran:?}");
+    assert!(!job.status().await.unwrap().is_ended());
+}
+
 #[tokio::test]
 async fn without_an_id_the_newest_open_job_is_watched() {
     let world = World::busy().await;

@@ -257,7 +257,8 @@ pub fn try_id() -> Result<TaskId, Misuse> {
 
 /// Tells how far the task is; of a root, it is the job's progress. Outside a task it does nothing.
 ///
-/// Default: ended tasks over spawned ones.
+/// Default: ended tasks over spawned ones, of which those that have told their own progress count by their share
+/// while they run or wait. See [`JobView::progress`](crate::JobView::progress).
 pub fn progress(done: u64, total: u64) {
     if let Ok(context) = current("progress") {
         context.send(Event::Progress { done, total });

@@ -57,7 +57,8 @@ impl<T> JobHandle<T> {
         Ok(self.view().await?.status)
     }
 
-    /// 0 to 100: what the root's body told, or ended tasks over spawned ones.
+    /// 0 to 100: what the root's body told, or ended tasks over spawned ones, with their shares of those at work.
+    /// See [`JobView::progress`].
     pub async fn progress(&self) -> Result<f64, store::Error> {
         Ok(self.view().await?.progress)
     }
@@ -74,7 +75,8 @@ impl<T> JobHandle<T> {
     /// since then (steps, answers, children) is taken back. See `docs/concepts/semantics.md`, *Retry*.
     ///
     /// # Errors
-    /// Nothing has changed then: the job is [open](RetryError::Open), its root
+    /// Nothing has changed then: the job is [open](RetryError::Open) or
+    /// [stands still](RetryError::Stalled), its root
     /// [has succeeded](RetryError::Succeeded), another open job [holds its key](RetryError::KeyTaken), it
     /// is [being removed](RetryError::Removing); or the store fails or does not know it.
     ///
@@ -96,7 +98,11 @@ impl<T> JobHandle<T> {
         let id = self.id;
         match self.homing.store.retry(id, preview).await? {
             Retry::Done(retried) => Ok(retried),
-            Retry::Open => Err(RetryError::Open { id }),
+            Retry::Open => {
+                let view = self.homing.store.job(id).await?;
+                let stalled = view.is_some_and(|view| view.status == Status::Stalled);
+                Err(if stalled { RetryError::Stalled { id } } else { RetryError::Open { id } })
+            }
             Retry::Succeeded => Err(RetryError::Succeeded { id }),
             Retry::Held(holder) => Err(RetryError::KeyTaken { id, holder }),
             Retry::Removing => Err(RetryError::Removing { id }),

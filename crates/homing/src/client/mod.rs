@@ -23,6 +23,7 @@ use crate::task::{Kind, Options};
 use crate::worker::WorkerBuilder;
 use futures_util::future::BoxFuture;
 
+mod amend;
 mod cancel;
 mod find;
 mod job;
@@ -35,6 +36,7 @@ mod why;
 #[cfg(feature = "postgres")]
 mod within;
 
+pub use amend::Amend;
 pub use cancel::Cancel;
 pub use find::{FindError, IdPrefix};
 pub use job::{JobHandle, Log};
@@ -129,13 +131,7 @@ impl Homing {
     /// known: some worker has registered it in this store at some time. An argument it does not have is
     /// refused; types are checked by the body.
     pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
-        let text = if arguments.is_object() {
-            crate::core::encode::arguments(arguments)
-        } else {
-            let reason = "give an object with a field for each argument".to_owned();
-            Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
-        };
-        let draft = Draft::new(kind, text, Options::default());
+        let draft = Draft::new(kind, named::arguments(arguments), Options::default());
         SubmitNamed { homing: self.clone(), order: Order::new(draft), force: false }
     }
 

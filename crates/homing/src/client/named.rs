@@ -78,8 +78,17 @@ impl IntoFuture for SubmitNamed {
     }
 }
 
+/// Arguments by their names, as they are stored.
+pub(super) fn arguments(given: &Value) -> Result<String, Invalid> {
+    if given.is_object() {
+        return crate::core::encode::arguments(given);
+    }
+    let reason = "give an object with a field for each argument".to_owned();
+    Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
+}
+
 /// Whether the arguments are what the last worker to register the kind takes.
-fn check_arguments(given: &str, kind: &KindView) -> Result<(), Invalid> {
+pub(super) fn check_arguments(given: &str, kind: &KindView) -> Result<(), Invalid> {
     let field = "the arguments".to_owned();
     let given: Map<String, Value> = serde_json::from_str(given)
         .map_err(|error| Invalid::NotJson { field, reason: error.to_string() })?;
@@ -115,7 +124,7 @@ fn check_arguments(given: &str, kind: &KindView) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
+pub(super) fn unknown_kind(kind: &str, known: &[KindView]) -> SubmitError {
     // Those of homing itself are parts of chains, groups and chords.
     let names = known.iter().map(|view| view.name.as_str());
     let names: Vec<&str> = names.filter(|name| !name.starts_with("homing.")).collect();

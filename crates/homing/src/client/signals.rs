@@ -1,16 +1,12 @@
-//! Signals from outside: what is known of the wait they are for is checked first.
+//! Signals from outside: the store checks what is known of the wait they are for, in the transaction that keeps
+//! them.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Homing;
 use crate::core::id::TaskId;
-use crate::core::schema;
-use crate::core::state::State;
-use crate::core::wait::Condition;
 use crate::error::{Invalid, Misuse, SubmitError};
-use crate::store;
-use crate::store::read::TaskView;
+use crate::store::{self, Sent};
 use crate::task::call::name;
 
 /// What became of a signal.
@@ -54,56 +50,19 @@ impl Homing {
         let field = "the signal's value";
         let text = crate::core::encode::value(field, value)?;
         let id = task.into();
-        // Only to tell a mistake from what is meant: the task may go on meanwhile. A body that signals its own
-        // job's tasks is told at once where one is not committed yet.
-        let view = if crate::body::context::is_of_own_job(id) {
-            None
-        } else {
-            self.store.task(id).await?.filter(|view| view.state == State::Waiting)
-        };
-        let waits = view.as_ref().map(waits).unwrap_or_default();
-        let awaited: Vec<_> = waits.iter().filter(|(name, _)| *name == signal).collect();
-        if let Some(reason) = refusal(&awaited, &text) {
-            let field = format!("the value of the signal `{signal}`");
-            return Err(Invalid::Mismatch { field, reason }.into());
-        }
         match self.store.signal(id, signal.to_owned(), text).await {
             // In a body: the child may be on its way.
             Err(store::Error::Unknown { .. }) if crate::body::context::is_of_own_job(id) => {
                 Err(Misuse::NotYet { id }.into())
             }
-            Ok(true) if awaited.is_empty() => {
-                let waits_for = waits.iter().map(|(name, _)| (*name).to_owned()).collect();
-                Ok(Signalled::Kept { waits_for })
+            Ok(Sent::Awaited) => Ok(Signalled::Awaited),
+            Ok(Sent::Kept { waits_for }) => Ok(Signalled::Kept { waits_for }),
+            Ok(Sent::Ended) => Ok(Signalled::Ended),
+            Ok(Sent::Misfit(reason)) => {
+                let field = format!("the value of the signal `{signal}`");
+                Err(Invalid::Mismatch { field, reason }.into())
             }
-            Ok(true) => Ok(Signalled::Awaited),
-            Ok(false) => Ok(Signalled::Ended),
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// The signals that a parked task waits for, and what values each takes, if that is known.
-fn waits(view: &TaskView) -> Vec<(&str, Option<&Value>)> {
-    let arms = view.waits.iter().flat_map(|wait| &wait.arms);
-    let mut signals = Vec::new();
-    for arm in arms {
-        if let Condition::Signal { name, schema } = arm {
-            signals.push((name.as_str(), schema.as_deref()));
-        }
-    }
-    signals
-}
-
-/// Why none of the waits takes a value; `None` if one may, or there is none.
-fn refusal(awaited: &[&(&str, Option<&Value>)], value: &str) -> Option<String> {
-    if awaited.is_empty() {
-        return None;
-    }
-    let value: Value = crate::core::encode::parse(value).ok()?;
-    let mut misfits = Vec::new();
-    for (_, schema) in awaited {
-        misfits.push(schema::misfit((*schema)?, &value)?);
-    }
-    misfits.into_iter().next()
 }

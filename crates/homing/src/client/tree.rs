@@ -50,10 +50,10 @@ impl Homing {
         Ok((self.store.tasks(ids.collect()).await?, next))
     }
 
-    /// Why a task's attempts failed, and why it stood still: the last `limit` lines of its job's log that
-    /// tell of that, in order; at most [`limits::PAGE`]. A line is written in the transaction that records the
-    /// failure, an error if it is the last and a warning otherwise. A reason to stand still is written once for
-    /// each attempt. Crashes are counted only.
+    /// Why a task's attempts failed or crashed, why it expired or passed its deadline, and why it stood still:
+    /// the last `limit` lines of its job's log that tell of that, in order; at most [`limits::PAGE`]. A line is
+    /// written in the transaction that records the failure or counts the crash, an error if the task ends by it
+    /// and a warning otherwise. A reason to stand still is written once for each attempt.
     ///
     /// # Errors
     /// The store fails. An unknown task has no attempts.

@@ -29,7 +29,7 @@ pub struct Why {
     /// The reasons, the weightiest first. A parked task goes on when any one of those it waits for has
     /// come.
     pub because: Vec<Because>,
-    /// Why its attempts failed and why it stood still: the last 20 lines of its job's log that
+    /// Why its attempts failed or crashed and why it stood still: the last 20 lines of its job's log that
     /// tell of that. See [`Homing::failed_attempts`].
     pub attempts: Vec<Line>,
 }

@@ -1,7 +1,7 @@
 //! What the client's verbs may say: opening, submitting, waiting for outcomes, starting workers.
 
 use super::{Failure, Invalid, Misuse};
-use crate::core::id::JobId;
+use crate::core::id::{JobId, TaskId};
 use crate::store;
 
 /// Why a job was not submitted. Nothing was changed.
@@ -45,6 +45,14 @@ pub enum RetryError {
         /// The job.
         id: JobId,
     },
+    /// The job has not ended, and a task of it stands still.
+    #[error(
+        "the job {id} stands still, and goes on by itself once a worker's code fits its record: `why` says what differs. Where the arguments of a task are wrong, put others in their place with `Homing::amend`, or `retry TASK --args JSON`"
+    )]
+    Stalled {
+        /// The job.
+        id: JobId,
+    },
     /// The root has succeeded, whatever failed below it: its body has borne that, and nothing would take
     /// up what ran again.
     #[error(
@@ -71,6 +79,32 @@ pub enum RetryError {
         id: JobId,
     },
     /// The store failed, or does not know the id.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Why the arguments of a task were not changed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AmendError {
+    /// The task does not stand still.
+    #[error(
+        "the task {id} does not stand still: what runs, waits or is tried again keeps its arguments. While it is being tried it does not stand still either: then ask again"
+    )]
+    NotStalled {
+        /// The task.
+        id: TaskId,
+    },
+    /// The task has ended.
+    #[error("the task {id} has ended: submit what is missing anew")]
+    Ended {
+        /// The task.
+        id: TaskId,
+    },
+    /// The arguments are refused.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+    /// The store failed, or does not know the task.
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -138,6 +172,12 @@ pub enum StartError {
         /// The type.
         state: &'static str,
     },
+    /// The runtime's time is paused (`#[tokio::test(start_paused = true)]`, `tokio::time::pause`), and the store's
+    /// clock does not go with it: the worker would look for work without a pause, and due times would not come.
+    #[error(
+        "tokio's time is paused here, and the store's clock does not go with it: in a test open the store in memory with `Clock::Simulated(SimulatedClock::starting_now())` of the feature `testing`, or do not pause the time and turn a `Clock::Manual`"
+    )]
+    PausedTime,
     /// No task was registered.
     #[error("the worker has no task: add `.register(my_task)` before `.start()`")]
     NoTask,

@@ -41,13 +41,22 @@ pub enum Misuse {
     },
     /// A second durable operation was begun while one was open in the same branch.
     #[error(
-        "`{second}` was begun while `{first}` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places"
+        "`{second}` was begun while `{first}` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places; a `JoinSet` gives what children return as they end"
     )]
     TwoAtOnce {
         /// The open operation.
         first: String,
         /// The one that was begun.
         second: String,
+    },
+    /// A durable operation in a stream or set of futures that polls only what its own wakers have woken: homing's
+    /// futures wake nobody, so it would hang.
+    #[error(
+        "`{operation}` is awaited in a stream or set of futures, such as `buffer_unordered`, which would never come back to it: run steps at once with homing's own `join!` or `join_all`, and take what children return as they end from a `JoinSet`"
+    )]
+    PassedOver {
+        /// The operation.
+        operation: String,
     },
     /// A durable operation inside a step.
     #[error(

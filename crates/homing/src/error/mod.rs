@@ -19,7 +19,7 @@ pub use crate::core::failure::{Failure, Reason};
 pub(crate) use crate::core::foreign::{chain, discard, panic_text, shown};
 pub use crate::core::invalid::Invalid;
 pub use crate::store::OpenError;
-pub use client::{OutcomeError, RemoveError, RetryError, StartError, SubmitError};
+pub use client::{AmendError, OutcomeError, RemoveError, RetryError, StartError, SubmitError};
 pub use join::{JoinError, TimedOut};
 pub use misuse::Misuse;
 

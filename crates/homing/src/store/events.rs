@@ -97,6 +97,12 @@ pub(crate) fn no_kind(queue: &str, kind: &str) {
     );
 }
 
+/// The runtime's time was paused once the worker ran.
+pub(crate) fn paused_time() {
+    let error = crate::error::StartError::PausedTime;
+    tracing::warn!(target: target!(), %error, "the worker spins");
+}
+
 /// What a worker said of a task is of no use: another has it, or it has ended.
 pub(crate) fn too_late(id: TaskId, kind: &str, attempt: u32) {
     tracing::debug!(
@@ -108,6 +114,11 @@ pub(crate) fn too_late(id: TaskId, kind: &str, attempt: u32) {
 pub(crate) fn cancelled(id: TaskId, text: Option<&str>) {
     let error = text.unwrap_or(crate::core::state::cancelled_text(crate::store::CancelledBy::User));
     tracing::info!(target: target!(), %id, error, "the task was cancelled");
+}
+
+/// Somebody has given a task that stood still other arguments.
+pub(crate) fn amended(id: TaskId) {
+    tracing::info!(target: target!(), %id, "the task was given other arguments");
 }
 
 /// A body that runs here is told that its task has ended from outside.

@@ -27,6 +27,7 @@ pub mod postgres;
 pub mod read;
 pub mod retention;
 mod retry;
+mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod url;
@@ -41,6 +42,7 @@ pub use exchange::{
 pub use hints::{Ended, Hints};
 pub use read::Read;
 pub use retry::{Cause, Retried, Retry};
+pub use signal::Sent;
 pub use url::Migration;
 pub(crate) use url::{inspect, known, migrate, open};
 
@@ -70,14 +72,18 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     /// write wins: `false` if the task had ended. The text says who wants it and why, if anybody has said.
     fn cancel(&self, task: TaskId, text: Option<String>) -> Verb<'_, bool>;
 
-    /// Keeps a value for a task's `signal` wait, and wakes the task if it waits for it. `false` if the
-    /// task had ended.
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool>;
+    /// Keeps a value for a task's `signal` wait, and wakes the task if it waits for it. Whether it does, and
+    /// whether it takes such a value, is seen in the same transaction.
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent>;
 
     /// Reopens a failed or cancelled job: what failed runs again, as each failed task's [`Cause`] says. A
     /// `preview` only says what would be reopened; it carries cancellations on their way down to their ends
     /// as the verb itself does. A due holder of the job's key is ended first, as by [`submit`](Self::submit).
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry>;
+
+    /// Puts other arguments in the place of those of a task that stands still, and makes it due. What calls are
+    /// compared with stays as it was.
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended>;
 
     /// Stops or resumes claims from a queue.
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()>;
@@ -171,6 +177,17 @@ pub struct Pruned {
     pub jobs: u64,
     /// Whether there is more to remove.
     pub more: bool,
+}
+
+/// What became of other arguments for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amended {
+    /// The task has them and is due.
+    Done,
+    /// The task does not stand still: nothing was changed.
+    NotStalled,
+    /// The task has ended: nothing was changed.
+    Ended,
 }
 
 /// What became of the removal of a job.

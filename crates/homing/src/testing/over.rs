@@ -63,8 +63,15 @@ macro_rules! over {
                 task: $crate::core::id::TaskId,
                 name: String,
                 value: String,
-            ) -> $crate::store::Verb<'_, bool> {
+            ) -> $crate::store::Verb<'_, $crate::store::Sent> {
                 self.pass("signal", move |inner| inner.signal(task, name, value))
+            }
+            fn amend(
+                &self,
+                task: $crate::core::id::TaskId,
+                arguments: String,
+            ) -> $crate::store::Verb<'_, $crate::store::Amended> {
+                self.pass("amend", move |inner| inner.amend(task, arguments))
             }
             fn retry(
                 &self,

@@ -90,7 +90,13 @@ fn told(event: &Event) -> String {
             format!("    signal {seq} at {place}: {name} {value}")
         }
         Event::Detach(job) => format!("    detach {}{}", job.task.kind, job.task.arguments),
-        Event::Log(line) => format!("    log {}: {:?} {}", line.key, line.level, line.message),
+        Event::Log(line) => {
+            // Which claim it was differs from run to run.
+            let attempt = line.key.split_once('@').map(|(attempt, _)| attempt);
+            let attempt = attempt.filter(|attempt| attempt.starts_with(crate::core::log::ATTEMPT));
+            let key = attempt.unwrap_or(&line.key);
+            format!("    log {key}: {:?} {}", line.level, line.message)
+        }
         Event::Park { waits, .. } => {
             let mut text = "    park".to_owned();
             for wait in waits {

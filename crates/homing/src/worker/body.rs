@@ -239,6 +239,7 @@ impl Driver {
             let context = &self.context;
             let entered = self.span.enter();
             let polled = poll_counted(cx.waker(), |cx| {
+                context.begin_poll(cx.waker());
                 catch_unwind(AssertUnwindSafe(|| {
                     context::scope(context, || body.as_mut().poll(cx))
                 }))
@@ -257,6 +258,9 @@ impl Driver {
                 (Poll::Ready(Err(panic)), _) => return Some(Stop::Panicked(panic)),
                 (Poll::Pending, plain) => plain,
             };
+            if let Some(misuse) = context.passed_over() {
+                return Some(Stop::Halted(Halt::Misuse(misuse)));
+            }
             let needs = context.needs();
             let cancelled = context.cancelled.is_cancelled();
             if cancelled && !matches!(needs, Needs::Plain | Needs::Steps) {
@@ -295,7 +299,7 @@ impl Driver {
         // What a body said before it was stopped for good is no part of the record, nor what it said after
         // a unit that was refused.
         let alone = self.refused || matches!(event, Event::Stall { .. } | Event::HandBack);
-        let last = self.shared.with_line(self.claimed.attempt, event);
+        let last = self.shared.with_line(self.claimed.attempt, self.claimed.token, event);
         let (events, renew) =
             if alone { (last.collect(), false) } else { self.context.take_last(last) };
         self.put(events, renew);

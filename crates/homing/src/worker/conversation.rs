@@ -96,6 +96,7 @@ struct Conversation {
     unsaid: bool,
     /// Whether the store knows that the worker has left.
     has_left: bool,
+    warned_of_paused_time: bool,
 }
 
 impl Conversation {
@@ -115,6 +116,7 @@ impl Conversation {
             handed_back: false,
             unsaid: false,
             has_left: false,
+            warned_of_paused_time: false,
         }
     }
 
@@ -186,9 +188,24 @@ impl Conversation {
             () = self.shared.slot_freed.notified(), if running => {}
             _ = self.ready.changed(), if running => self.look = true,
             _ = self.noticed.changed() => self.speak = true,
-            () = store.clock().until(due), if due < Time::NEVER => self.look = true,
+            () = store.clock().until(due), if due < Time::NEVER => {
+                self.look = true;
+                self.warn_of_paused_time();
+            }
             _ = self.phase.changed() => {}
-            () = tokio::time::sleep(poll) => (self.look, self.speak) = (true, true),
+            () = tokio::time::sleep(poll) => {
+                (self.look, self.speak) = (true, true);
+                self.warn_of_paused_time();
+            }
+        }
+    }
+
+    /// A test may pause the runtime's time once the worker runs. The worker goes on, and spins.
+    fn warn_of_paused_time(&mut self) {
+        let spins = || !self.shared.store.clock().is_simulated() && crate::clock::is_paused();
+        if !self.warned_of_paused_time && spins() {
+            self.warned_of_paused_time = true;
+            events::paused_time();
         }
     }
 
@@ -450,7 +467,7 @@ impl Shared {
                 self.stall_event(posting.stalls, &reason)
             }
         };
-        let events = self.with_line(posting.attempt, event).collect();
+        let events = self.with_line(posting.attempt, token, event).collect();
         self.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,

@@ -193,9 +193,13 @@ impl WorkerBuilder {
     /// [`Worker::shutdown`] or the end of the runtime; dropping the handle does not stop it.
     ///
     /// # Errors
-    /// A doubled kind, a missing state, no task at all, a refused name or number; or the store fails.
+    /// A doubled kind, a missing state, no task at all, a refused name or number;
+    /// [paused time](StartError::PausedTime) beside a clock that does not go with it; or the store fails.
     pub async fn start(self) -> Result<Worker, StartError> {
         let definitions = self.check()?;
+        if !self.store.clock().is_simulated() && crate::clock::is_paused() {
+            return Err(StartError::PausedTime);
+        }
         let mut kinds: Vec<&Definition> = definitions.values().collect();
         kinds.sort_unstable_by_key(|definition| definition.name);
         let texts = |arguments: &[Parameter]| arguments.iter().map(Parameter::to_text).collect();

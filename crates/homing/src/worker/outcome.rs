@@ -2,6 +2,8 @@
 
 use super::Shared;
 use crate::body::context::{Context, Halt};
+use crate::core::id::Token;
+use crate::core::log::{self, failed_text};
 use crate::core::log::{Level, attempt_key};
 use crate::core::state::{Budget, Directive, stall_pause};
 use crate::error::{Error, Failure, JoinError, Misuse, Reason, bounded, discard, shown};
@@ -95,20 +97,23 @@ impl Shared {
     pub(super) fn with_line(
         &self,
         attempt: u32,
+        token: Token,
         event: Event,
     ) -> impl Iterator<Item = Event> + use<> {
+        let claim = log::Event::Claim(token);
         let told = match &event {
-            Event::Retry { failure, .. } => Some((Level::Warn, None, failed_text(failure))),
+            Event::Retry { failure, .. } => Some((Level::Warn, claim, failed_text(failure))),
             Event::End(End::Failed { failure, .. }) => {
-                Some((Level::Error, None, failed_text(failure)))
+                Some((Level::Error, claim, failed_text(failure)))
             }
             Event::Stall { reason, .. } => {
-                Some((Level::Warn, Some(reason.as_str()), format!("it stands still: {reason}")))
+                let of = log::Event::Standstill(reason);
+                Some((Level::Warn, of, format!("it stands still: {reason}")))
             }
             _ => None,
         };
-        let line = told.map(|(level, stall, message)| {
-            let (key, time) = (attempt_key(attempt, stall), self.store.clock().now());
+        let line = told.map(|(level, of, message)| {
+            let (key, time) = (attempt_key(attempt, of), self.store.clock().now());
             Event::Log(LogLine { key, time, level, message: bounded(&message) })
         });
         line.into_iter().chain([event])
@@ -149,11 +154,6 @@ impl Shared {
             None => Event::End(End::Failed { failure, cause: context.cause(None) }),
         }
     }
-}
-
-fn failed_text(failure: &Failure) -> String {
-    let verb = if failure.reason == Reason::Panic { "panicked" } else { "failed" };
-    format!("attempt {} {verb}: {}", failure.attempt, failure.told())
 }
 
 /// What does not decode, if that is why a body failed: then the task stands still.

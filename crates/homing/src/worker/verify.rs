@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[non_exhaustive]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {
-    /// Its body replays what is recorded, as far as that can be seen without running a step.
+    /// Its body replays what is recorded, up to the wait that it is parked at and without running a step. What it
+    /// does behind that no dry run can see.
     GoesOn,
     /// It would stand still.
     StandsStill {
@@ -64,7 +65,9 @@ impl WorkerBuilder {
     /// with each: to be asked of a release before it is deployed. Starts no worker and changes nothing in the
     /// store. Returns how many tasks were replayed.
     ///
-    /// A replay ends where the body comes to something that is not recorded. The work of steps is not done; what a
+    /// A replay ends where the body comes to something that is not recorded, at the latest at the wait that the task
+    /// is parked at: what it does behind that hangs on an answer that is not there yet, so a step or spawn that it
+    /// comes by no more shows only when it returns. Of a task that has not begun it sees the arguments and the body up to its first verb. The work of steps is not done; what a
     /// body does outside of steps is, as in any replay. A long record is read whole.
     ///
     /// # Errors

@@ -45,6 +45,12 @@ impl Branches {
         self.all.get(self.current).map_or("", |branch| &branch.prefix)
     }
 
+    /// The first operation that is open.
+    pub(super) fn first_open(&self) -> Option<&str> {
+        let mut open = self.all.iter().filter_map(|branch| branch.open.as_ref());
+        open.next().map(|(place, _)| place.as_str())
+    }
+
     pub(super) fn is_main(&self) -> bool {
         self.current == 0
     }
@@ -90,7 +96,7 @@ impl Context {
                 Some((step, true)) if in_work => {
                     Misuse::InsideStep { step: step.clone(), inner: place.to_owned() }
                 }
-                // Beside a step, as `tokio::join!` or `buffer_unordered` over steps would have it.
+                // Beside a step, as `tokio::join!` over steps would have it.
                 Some((first, _)) => {
                     Misuse::TwoAtOnce { first: first.clone(), second: place.to_owned() }
                 }

@@ -28,6 +28,7 @@ mod counted;
 mod deliveries;
 mod log;
 mod losses;
+mod reached;
 mod replayed;
 mod saying;
 mod set;
@@ -142,6 +143,8 @@ pub(crate) struct Inner {
     requests: Vec<Request>,
     /// Futures of our own that wait for the worker; while there is one the body keeps its slot.
     awaiting: usize,
+    /// Which of them the poll of the body has reached.
+    reached: reached::Reached,
     /// Steps whose plain work runs.
     executing: usize,
     /// Whether the work of a step is being polled: what is begun now is begun by it.
@@ -341,10 +344,11 @@ impl Context {
 
     /// Hands the worker what there is, without waiting for the commit.
     async fn hand_over(&self) {
-        let mut first = true;
-        poll_fn(|_| {
+        let (mut first, mut foreign) = (true, None);
+        poll_fn(|cx| {
             if std::mem::take(&mut first) {
                 self.lock().yielding = true;
+                self.reach(cx, &mut foreign);
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -383,12 +387,13 @@ impl Context {
     }
 
     async fn await_worker<T>(&self, mut ready: impl FnMut(&mut Inner) -> Option<T>) -> T {
-        let mut guard = None;
-        poll_fn(|_| {
+        let (mut guard, mut foreign) = (None, None);
+        poll_fn(|cx| {
             if let Some(value) = ready(&mut self.lock()) {
                 return Poll::Ready(value);
             }
             guard.get_or_insert_with(|| Counted::new(self, |inner| &mut inner.awaiting));
+            self.reach(cx, &mut foreign);
             Poll::Pending
         })
         .await

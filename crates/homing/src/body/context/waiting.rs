@@ -23,17 +23,18 @@ impl Context {
         let seq = wait.seq;
         self.lock().waits.push((wait, None));
         let _open = OpenWait { context: self, seq };
-        poll_fn(|_| {
+        let mut foreign = None;
+        poll_fn(|cx| {
             let mut inner = self.lock();
             let answered = inner.waits.iter_mut().find(|(wait, _)| wait.seq == seq);
-            match answered.and_then(|(_, answer)| answer.take()) {
-                Some(answer) => {
-                    inner.recall.is_past();
-                    inner.renews();
-                    Poll::Ready(answer)
-                }
-                None => Poll::Pending,
+            if let Some(answer) = answered.and_then(|(_, answer)| answer.take()) {
+                inner.recall.is_past();
+                inner.renews();
+                return Poll::Ready(answer);
             }
+            drop(inner);
+            self.reach(cx, &mut foreign);
+            Poll::Pending
         })
         .await
     }

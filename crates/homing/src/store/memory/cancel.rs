@@ -5,7 +5,7 @@ use crate::core::failure::{Failure, Reason};
 use crate::core::id::TaskId;
 use crate::core::state::{State, cancelled_text};
 use crate::core::time::Time;
-use crate::store::CancelledBy;
+use crate::store::{CancelledBy, Sent};
 
 impl Data {
     /// `None` if the task is unknown.
@@ -27,23 +27,34 @@ impl Data {
         self.finish(task, State::Cancelled, stored(&failure), Some(by), now)
     }
 
-    /// `None` if the task is unknown.
-    pub(super) fn signal(
+    /// A signal from outside. `None` if the task is unknown.
+    pub(super) fn send(
         &mut self,
         task: TaskId,
         name: String,
         value: String,
         now: Time,
-    ) -> Option<bool> {
-        let state = self.tasks.get(&task)?.state;
-        if state.is_ended() {
-            return Some(false);
+    ) -> Option<Sent> {
+        let row = self.tasks.get(&task)?;
+        if row.state.is_ended() {
+            return Some(Sent::Ended);
         }
+        let waits: &[_] = if row.state == State::Waiting { &row.waits } else { &[] };
+        let sent = Sent::to(waits, &name, &value);
+        if !matches!(sent, Sent::Misfit(_)) {
+            self.signal(task, name, value, now);
+        }
+        Some(sent)
+    }
+
+    /// Keeps a signal, unless its task has ended or is unknown.
+    pub(super) fn signal(&mut self, task: TaskId, name: String, value: String, now: Time) {
+        let state = self.tasks.get(&task).map(|row| row.state);
+        let Some(state) = state.filter(|state| !state.is_ended()) else { return };
         let number = self.next();
         self.signals.insert((task, number), (name, value));
         if state == State::Waiting {
             self.wake_if_satisfied(task, now);
         }
-        Some(true)
     }
 }

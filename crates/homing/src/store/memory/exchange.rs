@@ -184,7 +184,7 @@ impl Data {
         self.cascades.insert(number, cascade);
     }
 
-    fn log(&mut self, task: TaskId, line: LogLine) {
+    pub(super) fn log(&mut self, task: TaskId, line: LogLine) {
         let tells_of_an_attempt = line.key.starts_with(crate::core::log::ATTEMPT);
         if !self.log_keys.insert((task, line.key)) {
             return;

@@ -13,8 +13,8 @@ use super::read::{
     WorkerView,
 };
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply, Retry,
-    SetRow, Store, Submitted, Verb,
+    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed,
+    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
 use crate::clock::Clock;
 use crate::core::failure::Failure;
@@ -236,14 +236,19 @@ impl Store for Memory {
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
-        let known = self.write(move |data, now| data.signal(task, name, value, now));
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent> {
+        let known = self.write(move |data, now| data.send(task, name, value, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         let known = self.write(move |data, now| data.retry(job, preview, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: job.root() }) })
+    }
+
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
+        let known = self.write(move |data, now| data.amend(task, arguments, now));
+        Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

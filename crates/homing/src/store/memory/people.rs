@@ -10,6 +10,7 @@ use crate::core::parameter::Parameter;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::SetCounts;
+use crate::store::read::Partly;
 use crate::store::read::{
     self, Breach, ChildCounts, Counts, JobFilter, JobView, KindView, Neighbours, PageBytes,
     QueueView, Settled, Status, TaskView, WorkerView,
@@ -100,6 +101,15 @@ impl Data {
         counts
     }
 
+    /// How far the tasks are that are at work.
+    fn partly(&self, job: JobId) -> Partly {
+        let rows = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job);
+        let mut partly = Partly::default();
+        let at_work = rows.filter(|(_, row)| matches!(row.state, State::Running | State::Waiting));
+        at_work.for_each(|(_, row)| partly.add(row.progress));
+        partly
+    }
+
     /// Whether a task of the job stands still.
     fn is_stalled(&self, job: JobId) -> bool {
         let mut rows = self.tasks.range(job.root()..).take_while(|(id, _)| id.job == job);
@@ -117,7 +127,12 @@ impl Data {
             tags: root.tags,
             queue: root.queue,
             status: Status::of(root.state, job.errors, self.is_stalled(id)),
-            progress: crate::store::read::progress(root.state, root.progress, &counts),
+            progress: crate::store::read::progress(
+                root.state,
+                root.progress,
+                &counts,
+                self.partly(id),
+            ),
             told: root.progress.is_some(),
             counts,
             origin: job.origin,

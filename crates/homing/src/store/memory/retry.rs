@@ -5,7 +5,7 @@ use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
-use crate::store::{CancelledBy, Cause, Entry, Retried, Retry};
+use crate::store::{Amended, CancelledBy, Cause, Entry, Retried, Retry};
 
 /// What a retry has done so far.
 #[derive(Default)]
@@ -34,6 +34,20 @@ impl Data {
         }
         self.ready = true;
         Some(Retry::Done(self.reopen_job(job, key, now)))
+    }
+
+    /// Other arguments for a task that stands still. `None` if it is unknown.
+    pub(super) fn amend(&mut self, task: TaskId, arguments: String, now: Time) -> Option<Amended> {
+        let row = self.tasks.get_mut(&task)?;
+        if row.state.is_ended() {
+            return Some(Amended::Ended);
+        }
+        if row.state != State::Pending || row.stalls == 0 {
+            return Some(Amended::NotStalled);
+        }
+        (row.arguments, row.due) = (arguments, now);
+        self.ready = true;
+        Some(Amended::Done)
     }
 
     fn reopen_job(&mut self, job: JobId, key: Option<String>, now: Time) -> Retried {

@@ -3,6 +3,7 @@
 use super::{Data, stored};
 use crate::core::failure::{Failure, Reason};
 use crate::core::id::{TaskId, WorkerId};
+use crate::core::log;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
@@ -31,10 +32,10 @@ impl Data {
             .map(|(id, _)| *id)
             .collect();
         for worker in dead {
-            self.workers.remove(&worker);
+            let Some(gone) = self.workers.remove(&worker) else { continue };
             self.notices.remove(&worker);
             for task in self.held_by(worker) {
-                self.crash(task, max_crashes, now);
+                self.crash(task, &gone.told.name, max_crashes, now);
             }
         }
     }
@@ -45,12 +46,14 @@ impl Data {
         self.tasks.awake().filter(|(_, row)| held(row.token)).map(|(id, _)| *id).collect()
     }
 
-    fn crash(&mut self, task: TaskId, max_crashes: u32, now: Time) {
+    fn crash(&mut self, task: TaskId, name: &str, max_crashes: u32, now: Time) {
         let Some(row) = self.tasks.get_mut(&task) else { return };
+        let Some(token) = row.token.take() else { return };
         row.crashes += 1;
-        let worker = row.token.take().map(|token| token.worker);
         let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
+        let worker = Some(token.worker);
         self.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
+        self.log(task, log::crashed(attempt, token, name, now));
         if crashes < max_crashes {
             self.release(task, now.before(limits::RESUMED_AGE), |_| {});
             return;
@@ -88,8 +91,10 @@ impl Data {
 
     /// Ends a task for a reason that is none of its body's.
     fn fail(&mut self, task: TaskId, reason: Reason, text: &str, now: Time) -> bool {
-        let Some(row) = self.tasks.get(&task) else { return false };
+        let open = self.tasks.get(&task).filter(|row| !row.state.is_ended());
+        let Some(row) = open else { return false };
         let failure = Failure::new(&row.kind, task, row.attempt, reason, text);
+        self.log(task, log::ended(&failure, now));
         let failed = self.finish(task, State::Failed, stored(&failure), None, now);
         self.swept.extend(failed.then_some(Swept::Failed(failure)));
         failed

@@ -1,14 +1,15 @@
-//! `cancel`, `signal` and `pause`: words from outside.
+//! `cancel`, `signal`, `amend` and `pause`: words from outside.
 
 use super::Shared;
 use crate::core::failure::Reason;
 use crate::core::id::TaskId;
 use crate::core::state::State;
-use crate::store::CancelledBy;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Session, Step, add, values};
 use crate::store::postgres::transaction::load::Wanted;
 use crate::store::postgres::transaction::scene::{Effects, Scene};
+use crate::store::postgres::transaction::task::Task;
+use crate::store::{Amended, CancelledBy, Sent};
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
 
@@ -18,6 +19,8 @@ const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
   VALUES ($1, $2, nextval('homing.numbers'), $3, $4)";
 
 const MARK: &str = "UPDATE homing.open SET signalled = true WHERE job = $1 AND local = $2";
+
+const AMEND: &str = "UPDATE homing.tasks SET arguments = $3 WHERE job = $1 AND local = $2";
 
 const PAUSE: &str = "INSERT INTO homing.paused (queue) VALUES ($1) ON CONFLICT DO NOTHING";
 const RESUME: &str = "DELETE FROM homing.paused WHERE queue = $1";
@@ -80,7 +83,7 @@ impl Shared {
         task: TaskId,
         name: &str,
         value: &str,
-    ) -> Result<Option<bool>> {
+    ) -> Result<Option<Sent>> {
         let sent = self.transaction(async |session| {
             let known = self.with(session, task, false).await?;
             let Some(mut scene) = known else {
@@ -89,11 +92,17 @@ impl Shared {
             };
             let Some(row) = scene.task(task).cloned() else {
                 session.roll_back().await;
-                return Ok(Some((false, Effects::default())));
+                return Ok(Some((Sent::Ended, Effects::default())));
             };
-            let send = values![task.job, task.local, name, value];
-            let mark = values![task.job, task.local];
-            session.run(vec![Step::new(SEND, send), Step::new(MARK, mark)]).await?;
+            let waits: &[_] = if row.state == State::Waiting { &row.waits } else { &[] };
+            let sent = Sent::to(waits, name, value);
+            if matches!(sent, Sent::Misfit(_)) {
+                session.roll_back().await;
+                return Ok(Some((sent, Effects::default())));
+            }
+            let row_of = values![task.job, task.local];
+            let keep = Step::new(SEND, values![task.job, task.local, name, value]);
+            session.run(vec![keep, Step::new(MARK, row_of)]).await?;
             if let Some(row) = scene.change(task) {
                 row.signalled = true;
             }
@@ -105,11 +114,41 @@ impl Shared {
                 scene.wake_if_satisfied(task)?;
             }
             super::applied("signal");
-            Ok(Some((true, scene.commit(session).await?)))
+            Ok(Some((sent, scene.commit(session).await?)))
         });
-        let Some((open, effects)) = sent.await? else { return Ok(None) };
+        let Some((sent, effects)) = sent.await? else { return Ok(None) };
         self.tell(effects);
-        Ok(Some(open))
+        Ok(Some(sent))
+    }
+
+    /// Other arguments for a task that stands still. Its row is locked, so no claim has it meanwhile. `None` if
+    /// it is unknown.
+    pub(super) async fn amend(&self, task: TaskId, arguments: &str) -> Result<Option<Amended>> {
+        let amended = self.transaction(async |session| {
+            let Some(mut scene) = self.with(session, task, false).await? else {
+                session.roll_back().await;
+                return Ok(None);
+            };
+            let now = scene.now;
+            let stands = |row: &Task| row.state == State::Pending && row.stalls > 0;
+            let refusal = match scene.task(task) {
+                None => Some(Amended::Ended),
+                Some(row) => (!stands(row)).then_some(Amended::NotStalled),
+            };
+            if let Some(refusal) = refusal {
+                session.roll_back().await;
+                return Ok(Some((refusal, Effects::default())));
+            }
+            session.run(vec![Step::new(AMEND, values![task.job, task.local, arguments])]).await?;
+            if let Some(row) = scene.change(task) {
+                row.due = now;
+            }
+            super::applied("amend");
+            Ok(Some((Amended::Done, scene.commit(session).await?)))
+        });
+        let Some((amended, effects)) = amended.await? else { return Ok(None) };
+        self.tell(effects);
+        Ok(Some(amended))
     }
 
     pub(super) async fn pause(&self, queue: &str, paused: bool) -> Result<()> {

@@ -75,6 +75,10 @@ impl Scene<'_> {
         let failure = Failure::new(&row.kind, id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
         let outcome = crate::core::encode::json(&failure);
+        if by.is_none() {
+            let line = crate::core::log::ended(&failure, self.now);
+            self.say_of_upkeep(id, line);
+        }
         let ended = self.finish(id, Ending { state, outcome, by, cause: None });
         if ended && by.is_none() {
             self.effects.swept.push(Swept::Failed(failure));

@@ -4,10 +4,12 @@
 //! writes lines holds the row of the job's root until the commit. Only transactions with lines for the job
 //! do.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::core::id::{JobId, TaskId};
 use crate::core::log::Level;
+use crate::core::time::Time;
 use crate::limits;
 use crate::store::LogLine;
 use crate::store::postgres::link::pipeline::{Step, arrays, values};
@@ -40,23 +42,35 @@ const RECOUNT: &str = "UPDATE homing.logs AS l SET message = d.message
 impl<'e> Scene<'e> {
     /// Writes a line that was not written before.
     pub(super) fn say(&mut self, task: TaskId, line: &'e LogLine) {
-        if !self.said.insert((task, line.key.clone())) {
+        self.keep(task, Cow::Borrowed(&line.key), (line.time, line.level), &line.message);
+    }
+
+    /// Writes a line of which no body knows.
+    pub(super) fn say_of_upkeep(&mut self, task: TaskId, line: LogLine) {
+        let LogLine { key, time, level, message } = line;
+        self.keep(task, Cow::Owned(key), (time, level), &message);
+    }
+
+    fn keep(&mut self, task: TaskId, key: Cow<'e, str>, told: (Time, Level), message: &str) {
+        if !self.said.insert((task, key.clone().into_owned())) {
             return;
         }
+        let (time, level) = told;
         let Some(row) = self.change(task) else { return };
         if row.lines < limits::LOG_LINES {
             row.lines += 1;
-            let written = (line.time, line.level, line.message.clone());
-            self.lines.push(Said { task, key: &line.key, line: Some(written) });
+            let written = (time, level, message.to_owned());
+            self.lines.push(Said { task, key, line: Some(written) });
             return;
         }
         row.dropped += 1;
         let dropped = row.dropped;
-        self.lines.push(Said { task, key: &line.key, line: None });
+        self.lines.push(Said { task, key, line: None });
         let message = format!("{dropped} more lines of this task were dropped");
         if dropped == 1 {
-            let written = (line.time, Level::Warn, message);
-            self.lines.push(Said { task, key: DROPPED, line: Some(written) });
+            let written = (time, Level::Warn, message);
+            let key = Cow::Borrowed(DROPPED);
+            self.lines.push(Said { task, key, line: Some(written) });
         } else {
             self.dropped.insert(task, message);
         }
@@ -78,13 +92,13 @@ pub(super) fn write<'s>(scene: &'s Scene<'_>, steps: &mut Vec<Step<'s>>) {
         let jobs: Vec<JobId> = heads.into_keys().collect();
         let mut values = values![jobs.clone()];
         values.extend(arrays!(lines, (said, turn, (time, level, message)) =>
-            said.task.job, *turn, said.task.local, said.key, *time, *level as i16, message.as_str()));
+            said.task.job, *turn, said.task.local, said.key.as_ref(), *time, *level as i16, message.as_str()));
         steps.push(Step::new(HOLD, values![jobs]));
         steps.push(Step::new(WRITE, values));
     }
     let counted: Vec<_> = scene.lines.iter().filter(|said| said.line.is_none()).collect();
     if !counted.is_empty() {
-        let values = arrays!(counted, said => said.task.job, said.task.local, said.key);
+        let values = arrays!(counted, said => said.task.job, said.task.local, said.key.as_ref());
         steps.push(Step::new(COUNT, values));
     }
     if !scene.dropped.is_empty() {

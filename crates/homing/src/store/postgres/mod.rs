@@ -27,10 +27,11 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
-    Retry, SetRow, Store, Submitted, Verb,
+    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
+    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
-use crate::clock::{Clock, ServerClock};
+use crate::clock::Clock;
+use crate::clock::ServerClock;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::log::Line;
 use crate::core::state::State;
@@ -299,7 +300,7 @@ impl Store for Postgres {
         })
     }
 
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent> {
         self.verb(move |s| async move {
             let sent = s.verb("signal", async |s| s.signal(task, &name, &value).await);
             known(task, sent.await?)
@@ -309,6 +310,12 @@ impl Store for Postgres {
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         self.verb(move |s| async move {
             known(job.root(), s.verb("retry", async |s| s.retry(job, preview).await).await?)
+        })
+    }
+
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
+        self.verb(move |s| async move {
+            known(task, s.verb("amend", async |s| s.amend(task, &arguments).await).await?)
         })
     }
 

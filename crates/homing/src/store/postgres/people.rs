@@ -17,6 +17,7 @@ use crate::store::postgres::link::pipeline::{arrays, values};
 use crate::store::postgres::transaction::bundle::{bundled_state, in_bundle, members};
 use crate::store::postgres::transaction::columns::{above, count, limit, progress, small, task_id};
 use crate::store::postgres::transaction::task::decode;
+use crate::store::read::Partly;
 use crate::store::read::{
     self, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Settled, Status, TaskView,
     WorkerView,
@@ -77,14 +78,19 @@ const OUTCOMES: &str = concat!(
   ORDER BY asked.turn"
 );
 
+/// Of the waiting tasks of a job a page is asked how far they are, so that a wide tree costs no more.
+const _: () = assert!(limits::PAGE == 1000);
+
 /// Jobs with all that is shown of them. `$1` is the key of roots.
 macro_rules! jobs {
     ($which:literal) => {
         concat!(
             "WITH running AS MATERIALIZED (
-      SELECT job, count(*) AS tasks FROM (
-        SELECT job FROM homing.open WHERE state = 1
-        UNION ALL SELECT m.job FROM homing.bundles AS b ",
+      SELECT job, count(*) AS tasks,
+          array_agg(done) FILTER (WHERE total IS NOT NULL) AS done,
+          array_agg(total) FILTER (WHERE total IS NOT NULL) AS total FROM (
+        SELECT job, progress_done AS done, progress_total AS total FROM homing.open WHERE state = 1
+        UNION ALL SELECT m.job, NULL, NULL FROM homing.bundles AS b ",
             members!(),
             " WHERE b.worker IS NOT NULL) AS one GROUP BY job)
   SELECT t.job, t.kind, t.title, t.key, coalesce(t.tags, '{}'), t.queue, coalesce(o.state, e.state, ",
@@ -95,7 +101,8 @@ macro_rules! jobs {
     t.origin_job, t.origin_local, t.created, coalesce(o.started, e.started, b.started), e.ended,
     CASE WHEN e.state IN (4, 5) THEN e.outcome END,
     coalesce(o.progress_done, e.progress_done), coalesce(o.progress_total, e.progress_total),
-    EXISTS (SELECT FROM homing.open AS x WHERE x.job = t.job AND x.stalls > 0 AND x.state = 0)
+    EXISTS (SELECT FROM homing.open AS x WHERE x.job = t.job AND x.stalls > 0 AND x.state = 0),
+    r.done || p.done, r.total || p.total
   FROM homing.tasks AS t
     LEFT JOIN homing.open AS o ON o.job = t.job AND o.local = $1
     LEFT JOIN homing.ended AS e ON e.job = t.job AND e.local = $1
@@ -108,6 +115,10 @@ macro_rules! jobs {
       FROM homing.sets AS s WHERE s.job = t.job) AS s
     CROSS JOIN LATERAL (SELECT count(*) AS tasks FROM homing.open AS w
       WHERE w.state = 2 AND w.job = t.job) AS w
+    CROSS JOIN LATERAL (SELECT array_agg(one.done) FILTER (WHERE one.total IS NOT NULL) AS done,
+        array_agg(one.total) FILTER (WHERE one.total IS NOT NULL) AS total
+      FROM (SELECT w.progress_done AS done, w.progress_total AS total FROM homing.open AS w
+        WHERE w.state = 2 AND w.job = t.job LIMIT 1000) AS one) AS p
   WHERE t.parent IS NULL AND t.local = $1 AND ",
             $which
         )
@@ -412,6 +423,16 @@ fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
     })
 }
 
+/// How far tasks are: what they have done, and of how much.
+fn partly(row: &Row, column: usize) -> Result<Partly> {
+    let mut partly = Partly::default();
+    let done: Option<Vec<i64>> = row.try_get(column)?;
+    let total: Option<Vec<i64>> = row.try_get(column + 1)?;
+    let told = done.into_iter().flatten().zip(total.into_iter().flatten());
+    told.for_each(|(done, total)| partly.add(Some((done as u64, total as u64))));
+    Ok(partly)
+}
+
 fn job_view(row: &Row) -> Result<JobView> {
     let root: State = row.try_get(6)?;
     let mut counts = Counts {
@@ -432,6 +453,7 @@ fn job_view(row: &Row) -> Result<JobView> {
     let origin: Option<JobId> = row.try_get(14)?;
     let failure: Option<&str> = row.try_get(19)?;
     let told = progress(row, 20)?;
+    let partly = partly(row, 23)?;
     let (id, kind): (JobId, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok(JobView {
         id,
@@ -440,7 +462,7 @@ fn job_view(row: &Row) -> Result<JobView> {
         tags: row.try_get(4)?,
         queue: row.try_get(5)?,
         status: Status::of(root, row.try_get(7)?, row.try_get(22)?),
-        progress: crate::store::read::progress(root, told, &counts),
+        progress: crate::store::read::progress(root, told, &counts, partly),
         told: told.is_some(),
         counts,
         origin: match origin {

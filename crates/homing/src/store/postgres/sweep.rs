@@ -6,16 +6,20 @@ use super::cancel::CLOCK;
 use super::{Shared, worker};
 use crate::core::failure::Reason;
 use crate::core::id::{JobId, TaskId, WorkerId};
+use crate::core::log::{Event, attempt_key};
 use crate::core::state::State;
 use crate::limits;
 use crate::store::events::Swept;
 use crate::store::postgres::hints::front::Ready;
 use crate::store::postgres::link::fault::Result;
+use crate::store::postgres::link::pipeline::arrays;
 use crate::store::postgres::link::pipeline::{Session, Step, add, values};
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::{limit, task_id};
+use crate::store::postgres::transaction::load::SAID;
 use crate::store::postgres::transaction::load::Wanted;
 use crate::store::postgres::transaction::scene::{Cascade, Scene};
+use crate::store::postgres::transaction::task::Task;
 
 /// Instants acted on by one transaction.
 const RING: usize = 1000;
@@ -35,6 +39,8 @@ const DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " OR
 
 /// Under the worker's lock: it may have spoken meanwhile.
 const STILL_DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " AND id = $3");
+
+const NAME: &str = "SELECT name FROM homing.workers WHERE id = $1";
 
 const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worker = $1";
 
@@ -106,20 +112,28 @@ impl Shared {
                     Step::new(STILL_DEAD, values),
                     dissolve::held(worker),
                     Step::new(HELD, values![worker]),
+                    Step::new(NAME, values![worker]),
                 ])
                 .await?;
             if !is_locked(&answers[1])? || answers[2].is_empty() {
                 session.roll_back().await;
                 return Ok(None);
             }
-            let tasks = ids(&answers[4])?;
+            let mut tasks = ids(&answers[4])?;
+            // Their lines have one order in every store.
+            tasks.sort_unstable();
             let first = vec![
                 Step::new(worker::FORGET, values![worker]),
                 Step::new(worker::FORGET_NOTICES, values![worker]),
             ];
+            let name: String = match answers[5].first() {
+                Some(row) => row.try_get(0)?,
+                None => worker.to_string(),
+            };
             let mut scene = self.ending(session, first, &tasks).await?;
+            scene.know_said(session, &tasks).await?;
             for task in tasks {
-                scene.crash(task, worker, max_crashes);
+                scene.crash(task, (worker, &name), max_crashes);
             }
             scene.wake_parents()?;
             Ok(Some(scene.commit(session).await?))
@@ -180,6 +194,7 @@ impl Shared {
             if !wanted.tasks.is_empty() {
                 wanted.load(session, &mut scene).await?;
             }
+            scene.know_said(session, &tasks).await?;
             for task in &tasks {
                 scene.ring_for(*task)?;
             }
@@ -196,6 +211,7 @@ impl Shared {
         let roots: Vec<TaskId> = jobs.iter().map(|job| job.root()).collect();
         let ended = self.transaction(async |session| {
             let mut scene = self.ending(session, vec![Step::begin()], &roots).await?;
+            scene.know_said(session, &roots).await?;
             for root in &roots {
                 scene.end_if_overdue(*root);
             }
@@ -294,15 +310,31 @@ impl Shared {
 }
 
 impl Scene<'_> {
-    /// Takes a task back from a dead worker.
-    fn crash(&mut self, id: TaskId, worker: WorkerId, max_crashes: u32) {
-        let now = self.now;
-        let held = |row: &crate::store::postgres::transaction::task::Task| {
-            row.token.is_some_and(|token| token.worker == worker)
-        };
-        if !self.task(id).is_some_and(held) {
-            return;
+    /// Reads which of the lines that upkeep may write of the ends of tasks have been written before: a child
+    /// that a retry took back is born again under its id, and its lines stay. Those of crashes are named after
+    /// claims and are always new.
+    async fn know_said(&mut self, session: &Session<'_>, tasks: &[TaskId]) -> Result<()> {
+        let ending = tasks.iter().filter_map(|id| self.task(*id));
+        let ending = ending.filter(|row| row.token.is_some() || self.is_overdue(row).is_some());
+        let keys = ending.map(|row| (row.id, attempt_key(row.attempt, Event::End(self.now))));
+        let keys: Vec<(TaskId, String)> = keys.collect();
+        if keys.is_empty() {
+            return Ok(());
         }
+        let values = arrays!(keys, (task, key) => task.job, task.local, key.as_str());
+        for row in session.one(SAID, values).await? {
+            self.said.insert((task_id(&row, 0)?, row.try_get(2)?));
+        }
+        Ok(())
+    }
+
+    /// Takes a task back from a dead worker.
+    fn crash(&mut self, id: TaskId, (worker, name): (WorkerId, &str), max_crashes: u32) {
+        let now = self.now;
+        let token = self.task(id).and_then(|row| row.token);
+        let Some(token) = token.filter(|token| token.worker == worker) else { return };
+        let Some(attempt) = self.task(id).map(|row| row.attempt) else { return };
+        self.say_of_upkeep(id, crate::core::log::crashed(attempt, token, name, now));
         let Some(row) = self.change(id) else { return };
         row.crashes += 1;
         row.token = None;
@@ -329,15 +361,15 @@ impl Scene<'_> {
 
     /// Ends a task that is past its expiry or its deadline.
     fn end_if_overdue(&mut self, id: TaskId) -> bool {
-        let now = self.now;
-        let Some(row) = self.task(id) else { return false };
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
-        let late = row.deadline.is_some_and(|time| time <= now);
-        if !(expired || late) {
-            return false;
-        }
-        let reason = if late { Reason::Deadline } else { Reason::Expired };
+        let Some(reason) = self.task(id).and_then(|row| self.is_overdue(row)) else { return false };
         self.fail(id, reason, crate::core::state::overdue_text(reason), None)
+    }
+
+    /// Why a task is to end that is past its expiry or its deadline.
+    fn is_overdue(&self, row: &Task) -> Option<Reason> {
+        let late = row.deadline.is_some_and(|time| time <= self.now);
+        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
+        late.then_some(Reason::Deadline).or(expired.then_some(Reason::Expired))
     }
 }
 

@@ -73,7 +73,7 @@ pub trait Read: Send + Sync {
     fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>>;
     /// The number of the last line of a job's log; 0 if there is none.
     fn last_line(&self, job: JobId) -> Verb<'_, u64>;
-    /// The last `limit` lines of a task that tell why its attempts failed or why it stands still, in order.
+    /// The last `limit` lines of a task that tell why its attempts failed or crashed, why it was ended or why it stands still, in order.
     fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>>;
     /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
     /// store's choice: the one that costs least.
@@ -342,15 +342,45 @@ impl Counts {
     }
 }
 
-/// A job's progress in percent: what the root's body told, or ended tasks over spawned ones. Of a job that
-/// failed or was cancelled only those that succeeded count: all of its tasks have ended, and that is no progress.
-pub(crate) fn progress(root: State, told: Option<(u64, u64)>, counts: &Counts) -> f64 {
+/// How much open tasks have done by what their bodies told, together. In millionths of a task: whole numbers
+/// have the same sum in every store, whatever the order of the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Partly(u64);
+
+impl Partly {
+    const WHOLE: u64 = 1_000_000;
+
+    /// Adds what one task told, if it has: so much done of a total.
+    pub(crate) fn add(&mut self, told: Option<(u64, u64)>) {
+        let (done, total) = told.unwrap_or_default();
+        let share = u128::from(done.min(total)) * u128::from(Self::WHOLE);
+        let share = share.checked_div(total.into()).unwrap_or(0);
+        self.0 += u64::try_from(share).unwrap_or(Self::WHOLE);
+    }
+
+    fn tasks(self) -> f64 {
+        self.0 as f64 / Self::WHOLE as f64
+    }
+}
+
+/// A job's progress in percent: what the root's body told, or ended tasks over spawned ones, of which those that
+/// are at work count as far as they are. Of a job that failed or was cancelled only those that succeeded count:
+/// all of its tasks have ended, and that is no progress.
+pub(crate) fn progress(
+    root: State,
+    told: Option<(u64, u64)>,
+    counts: &Counts,
+    partly: Partly,
+) -> f64 {
     if root == State::Succeeded {
         return 100.0;
     }
-    let done = if root.is_ended() { counts.succeeded } else { counts.ended() };
-    let (done, total) = told.unwrap_or((done, counts.spawned()));
-    if total == 0 { 0.0 } else { (done as f64 / total as f64 * 100.0).clamp(0.0, 100.0) }
+    let (done, total) = match told {
+        Some((done, total)) => (done as f64, total as f64),
+        None if root.is_ended() => (counts.succeeded as f64, counts.spawned() as f64),
+        None => (counts.ended() as f64 + partly.tasks(), counts.spawned() as f64),
+    };
+    if total == 0.0 { 0.0 } else { (done / total * 100.0).clamp(0.0, 100.0) }
 }
 
 /// A job as people see it.
@@ -372,7 +402,9 @@ pub struct JobView {
     /// Where it stands.
     pub status: Status,
     /// 0 to 100: what the root's body told, or ended tasks over spawned ones; of a job that failed or was
-    /// cancelled, how far it came.
+    /// cancelled, how far it came. Without a word of the root's, a task that has told its own progress
+    /// (`homing::progress`) counts by that share while it runs or waits: all that run, and of those that wait a
+    /// thousand, so that a wide job is read as quickly as a narrow one.
     pub progress: f64,
     /// Whether the root's body told how much there is to do (`homing::progress`).
     pub told: bool,

@@ -8,8 +8,8 @@ use super::tx::Tx;
 use crate::core::failure::{Failure, Reason};
 use crate::core::id::TaskId;
 use crate::core::state::{State, cancelled_text};
-use crate::store::CancelledBy;
 use crate::store::events::Swept;
+use crate::store::{CancelledBy, Sent};
 
 impl Tx<'_> {
     /// `None` if the task is unknown.
@@ -39,6 +39,9 @@ impl Tx<'_> {
     ) -> Result<bool> {
         let failure = Failure::new(&row.kind, row.id, row.attempt, reason, text);
         let state = if by.is_some() { State::Cancelled } else { State::Failed };
+        if by.is_none() && !row.state.is_ended() {
+            self.say(row, &crate::core::log::ended(&failure, self.now))?;
+        }
         let ended = self.finish(row, state, &crate::core::encode::json(&failure), by)?;
         if ended && by.is_none() {
             self.effects.swept.push(Swept::Failed(failure));
@@ -46,11 +49,26 @@ impl Tx<'_> {
         Ok(ended)
     }
 
-    /// `None` if the task is unknown.
-    pub(super) fn signal(&mut self, task: TaskId, name: &str, value: &str) -> Result<Option<bool>> {
+    /// A signal from outside. `None` if the task is unknown.
+    pub(super) fn send(&mut self, task: TaskId, name: &str, value: &str) -> Result<Option<Sent>> {
         let Some(row) = Task::read(self.db, task)? else { return Ok(None) };
         if row.state.is_ended() {
-            return Ok(Some(false));
+            return Ok(Some(Sent::Ended));
+        }
+        // Waits that cannot be read take any signal: what it does to the task, the task itself tells.
+        let waits = self.waits_of(task).ok().flatten().unwrap_or_default();
+        let sent = Sent::to(&waits, name, value);
+        if !matches!(sent, Sent::Misfit(_)) {
+            self.signal(task, name, value)?;
+        }
+        Ok(Some(sent))
+    }
+
+    /// Keeps a signal, unless its task has ended or is unknown.
+    pub(super) fn signal(&mut self, task: TaskId, name: &str, value: &str) -> Result<()> {
+        let Some(row) = Task::read(self.db, task)? else { return Ok(()) };
+        if row.state.is_ended() {
+            return Ok(());
         }
         self.sql(
             "INSERT INTO signals (job, task, number, name, value)
@@ -64,7 +82,7 @@ impl Tx<'_> {
             Ok(None) => {}
             Err(fault) => self.stand_still(task, fault)?,
         }
-        Ok(Some(true))
+        Ok(())
     }
 
     pub(super) fn pause(&mut self, queue: &str, paused: bool) -> Result<()> {

@@ -97,6 +97,12 @@ pub(super) fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Tok
     Ok(Some(Token { worker, claim: count(row, column + 1)? }))
 }
 
+/// What a body told of its progress, in two columns, the second after the first.
+pub(super) fn progress(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(u64, u64)>> {
+    let Some(done) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
+    Ok(Some((done as u64, count(row, column + 1)?)))
+}
+
 /// A task's id in two columns, the second after the first.
 pub(super) fn task_id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
     Ok(TaskId { job: row.get(column)?, local: row.get(column + 1)? })

@@ -71,7 +71,7 @@ impl Tx<'_> {
         Ok(count.execute(params![task.job, task.local, key])? == 0)
     }
 
-    /// The last lines that tell of a task's failed attempts and standstills, in order.
+    /// The last lines that tell of a task's failed attempts, crashes, ends from outside and standstills, in order.
     pub(super) fn failed_attempts(&self, task: TaskId, rows: usize) -> Result<Vec<Line>> {
         let mut read = self.sql(
             "SELECT number, time, level, message FROM logs

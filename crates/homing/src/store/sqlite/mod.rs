@@ -22,10 +22,11 @@ use super::read::{
 };
 use super::url::Url;
 use super::{
-    Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply,
-    Retry, SetRow, Store, Submitted, Verb,
+    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
+    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
 };
-use crate::clock::{Clock, monotonic};
+use crate::clock::Clock;
+use crate::clock::monotonic;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::log::Line;
 use crate::core::state::State;
@@ -259,12 +260,16 @@ impl Store for Sqlite {
         self.write_known("cancel", task, move |tx| tx.cancel(task, text.as_deref()))
     }
 
-    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, bool> {
-        self.write_known("signal", task, move |tx| tx.signal(task, &name, &value))
+    fn signal(&self, task: TaskId, name: String, value: String) -> Verb<'_, Sent> {
+        self.write_known("signal", task, move |tx| tx.send(task, &name, &value))
     }
 
     fn retry(&self, job: JobId, preview: bool) -> Verb<'_, Retry> {
         self.write_known("retry", job.root(), move |tx| tx.retry(job, preview))
+    }
+
+    fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
+        self.write_known("amend", task, move |tx| tx.amend(task, &arguments))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

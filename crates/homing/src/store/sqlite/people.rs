@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::columns::{above, count, limit, maybe_text, text};
+use super::columns::{above, count, limit, maybe_text, progress, text};
 use super::fault::Result;
 use super::finish::decode;
 use super::tx::Tx;
@@ -16,10 +16,19 @@ use crate::core::log::{Level, Line};
 use crate::core::parameter::Parameter;
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::limits;
+use crate::store::read::Partly;
 use crate::store::read::{
     ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
     TaskView, WorkerView, failure, unreadable_text, words,
 };
+
+/// The tasks of a job that run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Running {
+    tasks: u64,
+    partly: Partly,
+}
 
 const TASK: &str =
     "SELECT parent, \"set\", number, kind, arguments, queue, priority, state, attempt,
@@ -185,8 +194,13 @@ impl Tx<'_> {
         Ok(overdue)
     }
 
-    fn counts(&self, root: &TaskView, running: Option<&BTreeMap<JobId, u64>>) -> Result<Counts> {
+    fn counts(
+        &self,
+        root: &TaskView,
+        running: Option<&BTreeMap<JobId, Running>>,
+    ) -> Result<(Counts, Partly)> {
         let job = root.id.job;
+        let mut partly = Partly::default();
         let mut counts = Counts::default();
         let spawned = self
             .sql(
@@ -211,32 +225,51 @@ impl Tx<'_> {
             counts.waiting = self
                 .sql("SELECT count(*) FROM tasks INDEXED BY waiting WHERE state = 2 AND job = ?1")?
                 .query_row([job], |row| count(row, 0))?;
-            counts.running = match running {
-                Some(running) => running.get(&job).copied().unwrap_or(0),
-                None => self.running()?.get(&job).copied().unwrap_or(0),
+            let of_job = match running {
+                Some(running) => running.get(&job).copied(),
+                None => self.running()?.get(&job).copied(),
             };
+            (counts.running, partly) = of_job.map(|of| (of.tasks, of.partly)).unwrap_or_default();
+            self.add_waiting(job, &mut partly)?;
         }
         counts.pending = open.saturating_sub(counts.waiting + counts.running);
-        Ok(counts)
+        Ok((counts, partly))
     }
 
-    /// How many tasks of each job run: never more rows than all workers have slots.
-    fn running(&self) -> Result<BTreeMap<JobId, u64>> {
-        let mut read = self.sql("SELECT job FROM tasks INDEXED BY running WHERE state = 1")?;
-        let mut running = BTreeMap::new();
-        for job in read.query_map((), |row| row.get(0))? {
-            *running.entry(job?).or_default() += 1;
+    /// How many tasks of each job run, and how far they are: never more rows than all workers have slots.
+    fn running(&self) -> Result<BTreeMap<JobId, Running>> {
+        let mut read = self.sql(
+            "SELECT job, progress_done, progress_total FROM tasks INDEXED BY running WHERE state = 1",
+        )?;
+        let mut running: BTreeMap<JobId, Running> = BTreeMap::new();
+        for row in read.query_map((), |row| Ok((row.get(0)?, progress(row, 1)?)))? {
+            let (job, told) = row?;
+            let of_job = running.entry(job).or_default();
+            of_job.tasks += 1;
+            of_job.partly.add(told);
         }
         Ok(running)
+    }
+
+    /// Adds how far the tasks of a job are that wait: of a page of them, so that a wide tree costs no more.
+    fn add_waiting(&self, job: JobId, partly: &mut Partly) -> Result<()> {
+        let mut read = self.sql(
+            "SELECT progress_done, progress_total FROM tasks INDEXED BY waiting
+             WHERE state = 2 AND job = ?1 LIMIT ?2",
+        )?;
+        for told in read.query_map(params![job, limit(limits::PAGE)], |row| progress(row, 0))? {
+            partly.add(told?);
+        }
+        Ok(())
     }
 
     pub(super) fn job_view(
         &self,
         id: JobId,
-        running: Option<&BTreeMap<JobId, u64>>,
+        running: Option<&BTreeMap<JobId, Running>>,
     ) -> Result<Option<JobView>> {
         let Some(root) = self.task_view(id.root())? else { return Ok(None) };
-        let counts = self.counts(&root, running)?;
+        let (counts, partly) = self.counts(&root, running)?;
         let mut read = self.sql(JOB)?;
         let mut rows = read.query(params![id, Local::ROOT])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -250,7 +283,7 @@ impl Tx<'_> {
             tags: tags.map(words).unwrap_or_default(),
             queue: root.queue,
             status: Status::of(root.state, row.get(5)?, row.get(6)?),
-            progress: crate::store::read::progress(root.state, root.progress, &counts),
+            progress: crate::store::read::progress(root.state, root.progress, &counts, partly),
             told: root.progress.is_some(),
             counts,
             origin: match origin {
@@ -435,7 +468,6 @@ impl Tx<'_> {
 fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
     let parent: Option<Local> = row.get(0)?;
     let (set, number): (Option<Local>, Option<u32>) = (row.get(1)?, row.get(2)?);
-    let told: Option<i64> = row.get(19)?;
     Ok(TaskView {
         id,
         parent: parent.map(|local| TaskId { job: id.job, local }),
@@ -457,10 +489,7 @@ fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
         reason: maybe_text(row, 17)?,
         value: None,
         failure: None,
-        progress: match told {
-            Some(done) => Some((done as u64, count(row, 20)?)),
-            None => None,
-        },
+        progress: progress(row, 19)?,
         stalls: row.get(21)?,
         expires: row.get(22)?,
         deadline: row.get(23)?,

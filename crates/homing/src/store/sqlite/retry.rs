@@ -9,7 +9,7 @@ use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::store::retry::Fallen;
-use crate::store::{CancelledBy, Cause, Retried, Retry};
+use crate::store::{Amended, CancelledBy, Cause, Retried, Retry};
 
 /// What came after the loss: at the places of the waits and below them, from a number on, and what the body
 /// returned.
@@ -83,6 +83,25 @@ impl Tx<'_> {
         drop(copy);
         self.db.execute_batch("ROLLBACK TO preview; RELEASE preview")?;
         Ok(Some(Retry::Done(done?)))
+    }
+
+    /// Other arguments for a task that stands still. `None` if it is unknown.
+    pub(super) fn amend(&mut self, task: TaskId, arguments: &str) -> Result<Option<Amended>> {
+        let mut read = self.sql("SELECT state, stalls FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let row = read.query_row(params![task.job, task.local], |row| {
+            Ok((row.get::<_, State>(0)?, row.get::<_, u32>(1)?))
+        });
+        let Some((state, stalls)) = row.optional()? else { return Ok(None) };
+        if state.is_ended() {
+            return Ok(Some(Amended::Ended));
+        }
+        if state != State::Pending || stalls == 0 {
+            return Ok(Some(Amended::NotStalled));
+        }
+        self.sql("UPDATE tasks SET arguments = ?3, due = ?4 WHERE job = ?1 AND local = ?2")?
+            .execute(params![task.job, task.local, arguments, self.now])?;
+        self.effects.ready = true;
+        Ok(Some(Amended::Done))
     }
 
     fn reopen_job(&mut self, root: &Task) -> Result<Retried> {

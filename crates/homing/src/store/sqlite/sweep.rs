@@ -3,12 +3,13 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::children::{Cursor, STATES};
-use super::columns::{limit, task_id};
+use super::columns::{limit, task_id, text};
 use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::failure::Reason;
 use crate::core::id::{Local, TaskId, WorkerId};
+use crate::core::log;
 use crate::limits;
 use crate::store::CancelledBy;
 use crate::store::events::Swept;
@@ -52,9 +53,10 @@ impl Tx<'_> {
             return Ok(());
         }
         for worker in self.dead()? {
+            let name = self.name_of(worker)?;
             self.forget_worker(worker)?;
             for task in self.held_by(worker)? {
-                if let Err(fault) = self.crash(task, max_crashes) {
+                if let Err(fault) = self.crash(task, &name, max_crashes) {
                     self.stand_still(task, fault)?;
                 }
             }
@@ -75,6 +77,12 @@ impl Tx<'_> {
         Ok(dead)
     }
 
+    fn name_of(&self, worker: WorkerId) -> Result<String> {
+        let mut read = self.sql("SELECT name FROM workers WHERE id = ?1")?;
+        let name = read.query_row([worker], |row| text(row, 0)).optional()?;
+        Ok(name.unwrap_or_else(|| worker.to_string()))
+    }
+
     pub(super) fn held_by(&self, worker: WorkerId) -> Result<Vec<TaskId>> {
         let mut find = self.sql(
             "SELECT job, local FROM tasks INDEXED BY running
@@ -84,12 +92,14 @@ impl Tx<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn crash(&mut self, task: TaskId, max_crashes: u32) -> Result<()> {
+    fn crash(&mut self, task: TaskId, name: &str, max_crashes: u32) -> Result<()> {
         let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
+        let Some(token) = row.token.take() else { return Ok(()) };
         row.crashes += 1;
         let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
-        let worker = row.token.take().map(|token| token.worker);
+        let worker = Some(token.worker);
         self.effects.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
+        self.say(&mut row, &log::crashed(attempt, token, name, self.now))?;
         if row.crashes < max_crashes {
             self.release(&mut row, self.now.before(limits::RESUMED_AGE));
             return row.write(self.db);

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::columns::{count, maybe_text, text, token};
+use super::columns::{count, maybe_text, progress, text, token};
 use super::fault::{Fault, Result};
 use super::tx::Tx;
 use crate::core::id::{Local, TaskId, Token, WorkerId};
@@ -82,7 +82,6 @@ impl Task {
     fn of(row: &Row<'_>, id: TaskId) -> rusqlite::Result<Self> {
         let set: Option<Local> = row.get(1)?;
         let number: Option<u32> = row.get(2)?;
-        let told: Option<i64> = row.get(24)?;
         Ok(Self {
             id,
             parent: row.get(0)?,
@@ -107,10 +106,7 @@ impl Task {
             cancelled_by: row.get(21)?,
             cause: maybe_text(row, 22)?,
             reason: maybe_text(row, 23)?,
-            progress: match told {
-                Some(done) => Some((done as u64, count(row, 25)?)),
-                None => None,
-            },
+            progress: progress(row, 24)?,
             lines: row.get(26)?,
             dropped: count(row, 27)?,
         })

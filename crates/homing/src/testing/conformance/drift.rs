@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Lab;
 use super::waits::{children_when, gated, leaf};
 use crate::testing::Probe;
-use crate::{JoinSet, Result, State, TaskState, step, task};
+use crate::{AmendError, JoinSet, Result, RetryError, State, TaskState, step, task};
 
 /// Two versions of a program: tasks of one kind with different bodies.
 mod new {
@@ -214,4 +214,48 @@ pub async fn placed_children_are_found_again(lab: Lab) {
     assert_eq!(lab.turning(job.outcome()).await.unwrap(), [1, 2, 3, 4]);
     assert_eq!(job.view().await.unwrap().counts.succeeded, 5);
     lab.close([second]).await;
+}
+
+#[task(kind = "priced")]
+async fn priced_in_words(price: String) -> Result<u64> {
+    Ok(price.len() as u64)
+}
+
+#[task(kind = "priced")]
+async fn priced(price: u64) -> Result<u64> {
+    Ok(price)
+}
+
+#[task]
+async fn ordering() -> Result<u64> {
+    let price = crate::spawn(priced_in_words("ten".to_owned())).await?.await?;
+    crate::signal::<()>("go").await?;
+    Ok(price)
+}
+
+/// A task whose arguments no release takes any more is given others, which are held to its types; its parent's call
+/// still fits. What does not stand still keeps its arguments.
+pub async fn wrong_arguments_are_amended(lab: Lab) {
+    let worker = lab.worker().register(ordering).register(priced).start().await.unwrap();
+    let job = lab.homing.submit(ordering()).await.unwrap();
+    let child = children_when(&lab, job.id().root(), 1).await.remove(0).id;
+    lab.observe(child, "standing still", |view| {
+        view.state == TaskState::Pending && view.stalls > 0
+    })
+    .await;
+    assert!(matches!(job.retry().await, Err(RetryError::Stalled { .. })));
+    let ten = serde_json::json!({"price": 10});
+    let whole = lab.homing.amend(job.id(), &serde_json::json!({})).await;
+    assert!(matches!(whole, Err(AmendError::NotStalled { .. })), "{whole:?}");
+    for wrong in [serde_json::json!({"price": "ten"}), serde_json::json!({"cost": 10})] {
+        let refused = lab.homing.amend(child, &wrong).await;
+        assert!(matches!(refused, Err(AmendError::Refused(_))), "{wrong}: {refused:?}");
+    }
+    lab.homing.amend(child, &ten).await.unwrap();
+    lab.reaches(child, TaskState::Succeeded).await;
+    job.signal("go", &()).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), 10);
+    let late = lab.homing.amend(child, &ten).await;
+    assert!(matches!(late, Err(AmendError::Ended { .. })), "{late:?}");
+    lab.close([worker]).await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use futures_util::stream::{self, StreamExt as _};
 
 use super::Lab;
 use super::waits::{gated, leaf};
@@ -87,7 +88,7 @@ pub async fn two_operations_at_once(lab: Lab) {
     let job = lab.homing.submit(both_at_once()).await.unwrap();
     assert_eq!(
         message(&lab, job).await,
-        "`spawn:gated[1].await#1` was begun while `spawn:gated[0].await#1` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places"
+        "`spawn:gated[1].await#1` was begun while `spawn:gated[0].await#1` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places; a `JoinSet` gives what children return as they end"
     );
     lab.close([worker]).await;
 }
@@ -138,7 +139,7 @@ pub async fn steps_beside_each_other(lab: Lab) {
     let job = lab.homing.submit(steps_at_once(true)).await.unwrap();
     assert_eq!(
         message(&lab, job).await,
-        "`step:two#1` was begun while `step:one#1` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places"
+        "`step:two#1` was begun while `step:one#1` is open: await one after the other, or use homing's own `join!`, `join_all` or `select!`, which give each branch its own places; a `JoinSet` gives what children return as they end"
     );
     let job = lab.homing.submit(steps_at_once(false)).await.unwrap();
     job.outcome().await.unwrap();
@@ -272,6 +273,60 @@ pub async fn foreign_join_all(lab: Lab) {
         let job = lab.homing.submit(many_foreign(n)).await.unwrap();
         let text = message(&lab, job).await;
         assert!(text.contains("was begun while"), "{n}: {text}");
+    }
+    lab.close([worker]).await;
+}
+
+/// Some futures at once, as users of streams write it.
+async fn unordered<T>(futures: Vec<impl Future<Output = Result<T>>>, width: usize) -> Result<()> {
+    let mut done = stream::iter(futures).buffer_unordered(width);
+    while let Some(one) = done.next().await {
+        one?;
+    }
+    Ok(())
+}
+
+#[task]
+async fn unordered_steps(width: usize) -> Result<()> {
+    let page = async |n: u64| {
+        let work = async || {
+            tokio::task::yield_now().await;
+            Ok(n)
+        };
+        Ok(step("page", work).await?)
+    };
+    unordered((0..3).map(page).collect(), width).await
+}
+
+#[task]
+async fn unordered_joins(width: usize) -> Result<()> {
+    let mut handles = Vec::new();
+    for n in 0..3 {
+        handles.push(crate::spawn(gated(n)).await?);
+    }
+    unordered(handles.into_iter().map(async |one| Ok(one.await?)).collect(), width).await
+}
+
+#[task]
+async fn unordered_spawns(width: usize) -> Result<()> {
+    unordered((0..3).map(async |n| Ok(crate::spawn(gated(n)).await?.await?)).collect(), width).await
+}
+
+/// `buffer_unordered` is found, one at a time too, and the text names what to write for steps and for children.
+pub async fn foreign_streams(lab: Lab) {
+    let builder = lab.worker().register(unordered_steps).register(unordered_joins);
+    let worker = builder.register(unordered_spawns).register(gated).start().await.unwrap();
+    for (width, what) in [(3, "was begun while"), (1, "is awaited in a stream or set of futures")] {
+        let jobs = [
+            lab.homing.submit(unordered_steps(width)).await.unwrap(),
+            lab.homing.submit(unordered_joins(width)).await.unwrap(),
+            lab.homing.submit(unordered_spawns(width)).await.unwrap(),
+        ];
+        for job in jobs {
+            let text = message(&lab, job).await;
+            let names_all = ["`join!`", "`join_all`", "`JoinSet`"].map(|what| text.contains(what));
+            assert!(text.contains(what) && names_all == [true; 3], "{width}: {text}");
+        }
     }
     lab.close([worker]).await;
 }

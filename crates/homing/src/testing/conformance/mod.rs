@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
+use crate::clock::ManualClock;
 use crate::core::id::{TaskId, WorkerId};
 use crate::error::OpenError;
 use crate::store::Store;
@@ -279,7 +280,7 @@ macro_rules! __conformance {
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
-                    placed_children_are_found_again;
+                    placed_children_are_found_again, wrong_arguments_are_amended;
                 waits: join_all_is_in_spawn_order, join_next_is_in_completion_order,
                     join_settled_brings_every_outcome, join_first_aborts_the_rest,
                     join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
@@ -329,7 +330,7 @@ macro_rules! __conformance {
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
                     workers_tell_how_much_they_end, a_retention_removes_ended_jobs;
-                telling: failures_are_told, crashes_are_told, lateness_is_told, each_attempts_error_is_kept,
+                telling: failures_are_told, crashes_are_told, lateness_is_told, a_childs_progress_counts, each_attempts_error_is_kept,
                     standstills_are_kept_once, a_mended_task_is_not_stalled,
                     what_nobody_serves_is_told, a_cancellation_says_who_and_why,
                     ids_are_found_by_their_beginnings;
@@ -348,7 +349,7 @@ macro_rules! __conformance {
                     deep_failures_tell_their_cause;
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, steps_beside_each_other, doubled_places, foreign_futures_beside_a_wait,
-                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, plain_io_is_legal,
+                    a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, foreign_streams, plain_io_is_legal,
                     a_stale_waker_is_no_misuse;
                 workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
                     shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,

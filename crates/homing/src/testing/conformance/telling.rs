@@ -53,11 +53,12 @@ pub async fn failures_are_told(lab: Lab) {
     lab.close([worker]).await;
 }
 
-/// What a dead worker held is told of when it is taken back, and the crash that is too many as a failure.
+/// What a dead worker held is told of when it is taken back, and the crash that is too many as a failure; the
+/// log of the job keeps both.
 pub async fn crashes_are_told(lab: Lab) {
     capture::install();
-    let start = || lab.worker().register(gated).max_crashes(2).start();
-    let mut worker = start().await.unwrap();
+    let start = |name| lab.worker().name(name).register(gated).max_crashes(2).start();
+    let mut worker = start("w0").await.unwrap();
     let job = lab.homing.submit(gated(1)).await.unwrap();
     let task = job.id().to_string();
     for crashes in 1..=2 {
@@ -66,7 +67,7 @@ pub async fn crashes_are_told(lab: Lab) {
         lab.turning(held).await;
         let dead = id.to_string();
         worker.kill().await;
-        worker = start().await.unwrap();
+        worker = start(["w1", "w2"][crashes as usize - 1]).await.unwrap();
         let message = "the task's worker is gone and the task is taken back";
         let told = lab.turning(capture::until(&task, message, crashes as usize)).await;
         let last = told.last().unwrap();
@@ -78,6 +79,14 @@ pub async fn crashes_are_told(lab: Lab) {
     }
     let failed = capture::until(&task, "the task failed", 1).await;
     assert_eq!(failed[0].fields.get("reason").map(String::as_str), Some("crashed"));
+    let last = format!("attempt 1 failed: {}", crate::core::state::crashed_text(2));
+    let wanted = [
+        (Level::Warn, "attempt 1 crashed: its worker w0 was gone"),
+        (Level::Warn, "attempt 1 crashed: its worker w1 was gone"),
+        (Level::Error, last.as_str()),
+    ];
+    assert_eq!(told(&job.log().page().await.unwrap()), wanted);
+    assert_eq!(told(&lab.homing.why(job.id()).await.unwrap().attempts), wanted);
     lab.close([worker]).await;
 }
 
@@ -86,7 +95,7 @@ async fn late() -> Result<()> {
     Ok(())
 }
 
-/// A task that nobody ran in time is an error of the program's log too.
+/// A task that nobody ran in time is an error of the program's log and of the job's.
 pub async fn lateness_is_told(lab: Lab) {
     capture::install();
     let call = late().queue("nobody").expires(Duration::from_secs(1));
@@ -94,9 +103,63 @@ pub async fn lateness_is_told(lab: Lab) {
     lab.advance(Duration::from_secs(2)).await;
     while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
     lab.reaches(job.id(), TaskState::Failed).await;
-    let told = capture::until(&job.id().to_string(), "the task failed", 1).await;
-    assert_eq!(told[0].fields.get("reason").map(String::as_str), Some("expired"));
+    let failed = capture::until(&job.id().to_string(), "the task failed", 1).await;
+    assert_eq!(failed[0].fields.get("reason").map(String::as_str), Some("expired"));
+    let late = lab.homing.submit(late().deadline(Duration::from_secs(1))).await.unwrap();
+    lab.advance(Duration::from_secs(2)).await;
+    while lab.store().sweep(limits::MAX_CRASHES).await.unwrap() {}
+    for (job, reason) in
+        [(job, "it had not started when it expired"), (late, "its deadline passed")]
+    {
+        let log = job.log().page().await.unwrap();
+        let [(Level::Error, message)] = told(&log)[..] else { panic!("{log:#?}") };
+        assert!(message.starts_with(&format!("it failed: {reason}")), "{message}");
+        assert_eq!(lab.homing.failed_attempts(job.id(), 9).await.unwrap(), log);
+    }
     lab.close([]).await;
+}
+
+#[task]
+async fn measured(State(probe): State<Probe>) -> Result<()> {
+    crate::progress(1, 4);
+    probe.pass("measure").await;
+    crate::progress(3, 4);
+    crate::sleep(Duration::from_secs(10)).await?;
+    Ok(())
+}
+
+#[task]
+async fn overseeing(State(probe): State<Probe>) -> Result<()> {
+    crate::spawn(measured()).await?.await?;
+    crate::progress(1, 10);
+    probe.pass("oversee").await;
+    Ok(())
+}
+
+/// A child's own progress counts into the job's by its share, while it runs and while it waits, until the root
+/// says itself how far the job is. How much there is to do still nobody knows.
+pub async fn a_childs_progress_counts(lab: Lab) {
+    let worker = lab.worker().register(measured).register(overseeing).start().await.unwrap();
+    let job = lab.homing.submit(overseeing()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    let child = children(&lab, job.id()).await.remove(0).id;
+    let seen = async || {
+        let view = job.view().await.unwrap();
+        let listed = lab.homing.jobs(JobFilter::default()).await.unwrap();
+        assert_eq!(listed[0], view);
+        (view.progress, view.percent())
+    };
+    lab.observe(child, "measured", |view| view.progress == Some((1, 4))).await;
+    assert_eq!(seen().await, (12.5, None));
+    lab.probe.open("measure");
+    lab.reaches(child, TaskState::Waiting).await;
+    assert_eq!(seen().await, (37.5, None));
+    lab.advance(Duration::from_secs(11)).await;
+    lab.observe(job.id(), "told", |view| view.progress == Some((1, 10))).await;
+    assert_eq!(seen().await, (10.0, Some(10.0)));
+    lab.probe.open("oversee");
+    job.outcome().await.unwrap();
+    lab.close([worker]).await;
 }
 
 #[task(retries = 2, backoff = "1s")]

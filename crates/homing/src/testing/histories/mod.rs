@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::actor::Actor;
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
+use crate::clock::ManualClock;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::time::Time;
 use crate::store::read::{JobFilter, Status};
@@ -130,6 +131,7 @@ impl History {
             86..89 => self.sweep().await,
             89 => self.remove().await,
             90 => self.prune().await,
+            91 => self.amend().await,
             _ => {
                 self.turn();
                 Ok(())
@@ -297,6 +299,14 @@ impl History {
         let sent =
             self.both("signal", |store| store.signal(task, name.clone(), value.clone())).await;
         self.known(task, sent)
+    }
+
+    async fn amend(&mut self) -> Step {
+        let Some(task) = self.any_task().await? else { return Ok(()) };
+        let arguments = format!("{{\"amended\":{}}}", self.next());
+        self.trace.push(format!("amend {task} {arguments}"));
+        let amended = self.both("amend", |store| store.amend(task, arguments.clone())).await;
+        self.known(task, amended)
     }
 
     async fn retry(&mut self) -> Step {

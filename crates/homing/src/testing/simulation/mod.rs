@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, SimulatedClock};
+use crate::clock::Clock;
+use crate::clock::SimulatedClock;
 use crate::core::id::TaskId;
 use crate::store::Store;
 use crate::{Failure, OpenError, Result, State, task};

@@ -13,7 +13,8 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Connection, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::clock::{ServerClock, monotonic};
+use crate::clock::ServerClock;
+use crate::clock::monotonic;
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::Error;

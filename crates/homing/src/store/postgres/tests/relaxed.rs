@@ -126,7 +126,7 @@ async fn nothing_else_is_forgotten() {
     let store = crash(&mut server).await;
     let view = store.task(task).await.unwrap().unwrap();
     assert_eq!((view.state, view.value.as_deref()), (State::Succeeded, Some("1")), "an outcome");
-    assert!(store.signal(top, "go".to_owned(), "1".to_owned()).await.unwrap());
+    store.signal(top, "go".to_owned(), "1".to_owned()).await.unwrap();
 
     let store = crash(&mut server).await;
     assert_eq!(server.sql("SELECT count(*) FROM homing.signals"), "1", "a signal");

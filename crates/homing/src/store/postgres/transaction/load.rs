@@ -402,7 +402,7 @@ const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, 
 pub(in crate::store::postgres) const HOLDERS: &str =
     "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
 
-const SAID: &str = "WITH w AS MATERIALIZED (
+pub(in crate::store::postgres) const SAID: &str = "WITH w AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
   SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
       SELECT FROM homing.logs AS l

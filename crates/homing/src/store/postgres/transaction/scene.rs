@@ -4,6 +4,7 @@
 //! over the scene decide, and all is written at once ([`write`](crate::store::postgres::transaction::write)). Deciding is pure, so a
 //! verb costs the same round trips whatever it decides about.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::core::id::{JobId, Local, Map, TaskId, Token};
@@ -91,7 +92,7 @@ pub(in crate::store::postgres) struct Cascade {
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Said<'e> {
     pub(in crate::store::postgres) task: TaskId,
-    pub(in crate::store::postgres) key: &'e str,
+    pub(in crate::store::postgres) key: Cow<'e, str>,
     /// What is written; `None` if the line is only counted.
     pub(in crate::store::postgres) line: Option<(Time, crate::core::log::Level, String)>,
 }

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 
 use super::options::Options;
 use super::{Sqlite, migrate};
-use crate::clock::{Clock, ManualClock};
+use crate::clock::Clock;
+use crate::clock::ManualClock;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
