@@ -52,6 +52,9 @@ pub struct OpenSet {
     spawned: u64,
     /// Whether a wait has dealt with the whole set: then losses no longer matter.
     settled: bool,
+    /// Whether members may add to it: then it waits for all that there are by then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    growing: bool,
     /// Losses that were given out, the end number up to which every end was given out, and the losses
     /// beyond it that were given out by handles, in order.
     lost: u64,
@@ -71,18 +74,18 @@ impl OpenSet {
     }
 
     fn ended(&self) -> Condition {
-        let (set, ended) = (self.set, Some(self.spawned));
-        Condition::Set { set, ended, lost: None, succeeded: None }
+        let (set, drained) = (self.set, self.growing);
+        let ended = (!drained).then_some(self.spawned);
+        Condition::Set { set, ended, lost: None, succeeded: None, drained }
     }
 
-    /// Losses at which the policy is broken.
-    fn threshold(&self) -> u64 {
-        self.policy.breaking(self.spawned, self.lost)
-    }
-
-    fn broken(&self) -> Condition {
-        let (set, lost) = (self.set, Some(self.threshold()));
-        Condition::Set { set, ended: None, lost, succeeded: None }
+    /// What says that the policy is broken, unless that depends on how many members there will have been.
+    fn broken(&self) -> Option<Condition> {
+        if self.growing && self.policy.is_of_the_whole() {
+            return None;
+        }
+        let (set, lost) = (self.set, Some(self.policy.breaking(self.spawned, self.lost)));
+        Some(Condition::Set { set, ended: None, lost, succeeded: None, drained: false })
     }
 }
 
@@ -109,7 +112,7 @@ impl Context {
     async fn close(self: &Arc<Self>, open: &[OpenSet], seq: u64) -> Result<()> {
         let mut arms = vec![Condition::All { of: open.iter().map(OpenSet::ended).collect() }];
         let breakable: Vec<&OpenSet> = open.iter().filter(|set| !set.settled).collect();
-        arms.extend(breakable.iter().map(|set| set.broken()));
+        arms.extend(breakable.iter().filter_map(|set| set.broken()));
         let wait = Wait { place: CLOSE.to_owned(), seq, arms, members: 0 };
         let answer = self.park(wait).await;
         for set in breakable {
@@ -123,9 +126,13 @@ impl Context {
         let moment = || Some(Box::new(Moment::closing(RETURNED, all)));
         let (task, set) = (self.task, open.set);
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
+        if open.growing && open.policy.is_of_the_whole() && !ended {
+            return Ok(());
+        }
+        let spawned = if open.growing { counts.spawned } else { open.spawned };
         // The counts tell whether the policy is broken; by which child, only a walk over the ends.
-        if counts.lost() >= open.threshold() {
-            let allowed = open.policy.allowed(open.spawned, open.lost);
+        if counts.lost() >= open.policy.breaking(spawned, open.lost) {
+            let allowed = open.policy.allowed(spawned, open.lost);
             let given = Given { watermark: open.watermark, beyond: open.passed.clone() };
             let tally = self.tally(set, &given, allowed, |_| true).await;
             if let Some(child) = tally.breaking {
@@ -134,7 +141,7 @@ impl Context {
             }
         }
         let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
-        let (succeeded, spawned) = (counts.succeeded, open.spawned);
+        let succeeded = counts.succeeded;
         if ended && succeeded < needed {
             let moment = moment();
             return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, moment }));
@@ -146,13 +153,14 @@ impl Context {
     fn undelivered_sets(self: &Arc<Self>) -> Vec<OpenSet> {
         let open = |set| {
             self.with_set(set, |state| {
-                let wanted = (state.settled && !state.ended) || state.left() > 0;
+                let wanted = (state.settled && !state.ended) || !state.is_over();
                 (wanted && state.issued > 0).then(|| OpenSet {
                     set,
                     place: state.place.clone(),
                     policy: state.policy,
                     spawned: u64::from(state.issued),
                     settled: state.settled,
+                    growing: state.growing,
                     lost: state.ends.lost(),
                     watermark: state.ends.watermark(),
                     passed: state.ends.lost_beyond(),

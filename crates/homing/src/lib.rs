@@ -70,6 +70,7 @@ mod point;
 mod replay;
 mod retention;
 mod schema;
+mod sibling;
 mod state;
 mod step;
 #[doc(hidden)]
@@ -115,6 +116,7 @@ pub use join_set::{
 };
 pub use overdue::overdue;
 pub use retention::Retention;
+pub use sibling::spawn_sibling;
 pub use state::{Backoff, State as TaskState};
 pub use step::{step, step_blocking};
 pub use store::Error as StoreError;

@@ -26,12 +26,25 @@ pub struct SetCounts {
     pub aborted: u64,
     /// The highest end number given so far. The n-th child to end has number n.
     pub last_end: u64,
+    /// Of those spawned: members of a growing set that other members have added to it.
+    pub added: u64,
 }
 
 impl SetCounts {
     /// Children that have ended.
     pub fn ended(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled + self.aborted
+    }
+
+    /// Children that the parent's own body has spawned.
+    pub fn own(&self) -> u64 {
+        self.spawned.saturating_sub(self.added)
+    }
+
+    /// The number of the next member that another one adds: beyond those the body gives, in the order in which
+    /// they are committed. `None` if there are too many.
+    pub(crate) fn next_added(&self) -> Option<u32> {
+        u32::try_from(u64::from(crate::limits::CHILDREN) + self.added).ok()
     }
 
     /// Children that count as failed for the parent's policy.
@@ -57,6 +70,9 @@ pub enum Condition {
         /// At least this many have succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         succeeded: Option<u64>,
+        /// Or that all have ended, however many there are by then: nobody is left to add one.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        drained: bool,
     },
     /// One child has ended.
     Child {
@@ -173,9 +189,10 @@ pub trait Facts {
 
 fn holds<F: Facts>(condition: &Condition, facts: &mut F) -> Result<bool, F::Error> {
     Ok(match condition {
-        Condition::Set { set, ended, lost, succeeded } => {
+        Condition::Set { set, ended, lost, succeeded, drained } => {
             let counts = facts.set(*set)?;
-            ended.is_some_and(|n| counts.ended() >= n)
+            (*drained && counts.ended() >= counts.spawned)
+                || ended.is_some_and(|n| counts.ended() >= n)
                 || lost.is_some_and(|n| counts.lost() >= n)
                 || succeeded.is_some_and(|n| counts.succeeded >= n)
         }
@@ -321,7 +338,7 @@ mod tests {
     }
 
     fn all_of(set: Local, n: u64) -> Condition {
-        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None }
+        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None, drained: false }
     }
 
     #[test]
@@ -339,6 +356,20 @@ mod tests {
         assert_eq!(answers(&waits, &mut scene).unwrap()[0].arm, 0);
         assert_eq!(earliest(&waits), Some(Time(10)));
         assert!(concerns(&waits, set) && !concerns(&waits, Local::ROOT));
+    }
+
+    #[test]
+    fn a_growing_set_is_drained_once_all_that_were_added_have_ended() {
+        let set = JobId::named("x").root().set("s");
+        let drained =
+            Condition::Set { set, ended: None, lost: None, succeeded: None, drained: true };
+        let waits = [Wait { place: "w".into(), seq: 1, arms: vec![drained], members: 1 }];
+        let counts = SetCounts { spawned: 3, added: 2, succeeded: 1, ..SetCounts::default() };
+        let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(0) };
+        assert_eq!((scene.counts.own(), scene.counts.next_added()), (1, Some((1 << 31) + 2)));
+        assert_eq!(satisfied(&waits, &mut scene), Ok(false));
+        scene.counts.failed = 2;
+        assert_eq!(satisfied(&waits, &mut scene), Ok(true));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::join_set::FailurePolicy;
 use crate::limits;
 use crate::names::in_place;
 use crate::store::read::{bytes_of, is_full};
-use crate::store::{Event, NewChild};
+use crate::store::{Child, Event, NewChild};
 
 /// A set as the body sees it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -23,6 +23,10 @@ pub(crate) struct SetState {
     pub(crate) policy: FailurePolicy,
     /// Whether the set was created under this name before.
     pub(crate) named: bool,
+    /// Whether members may add to it: then only the store knows how many there are.
+    pub(crate) growing: bool,
+    /// With how many children of the body's own a growing set was last found drained.
+    drained: Option<u32>,
     /// Spawns so far in this run, and those among them without a place of their own.
     pub(crate) issued: u32,
     numbered: u32,
@@ -45,9 +49,23 @@ pub(crate) struct SetState {
 }
 
 impl SetState {
-    /// Children whose outcomes were not given to the body.
+    /// Children whose outcomes were not given to the body; of a growing set those that the body has spawned.
     pub(crate) fn left(&self) -> u64 {
-        u64::from(self.issued).saturating_sub(self.ends.given())
+        u64::from(self.issued).saturating_sub(self.ends.given_own())
+    }
+
+    /// Whether no outcome can come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        if self.growing {
+            self.issued == 0 || self.settled || self.drained == Some(self.issued)
+        } else {
+            self.left() == 0
+        }
+    }
+
+    /// Every member of a growing set has ended and was given out, and nobody is left to add one.
+    pub(crate) fn drain(&mut self) {
+        self.drained = Some(self.issued);
     }
 }
 
@@ -128,7 +146,7 @@ impl Context {
         }
         let task = self.task;
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
-        let (old, new) = (counts.spawned, self.with_set(set, |state| u64::from(state.issued)));
+        let (old, new) = (counts.own(), self.with_set(set, |state| u64::from(state.issued)));
         if old > new {
             let text = format!("expected a wait for {old} children, got one for {new}");
             self.drift::<()>(place, &text).await;
@@ -156,8 +174,9 @@ impl Context {
         draft: Draft,
     ) -> Result<Spawned, Misuse> {
         let own_place = draft.place.clone();
-        let task = draft.fix(self.now(), &self.queue, self.priority)?;
+        let mut task = draft.fix(self.now(), &self.queue, self.priority)?;
         let (place, number, numbered) = self.with_set(set, |state| {
+            task.policy.grows = state.growing;
             let place = match &own_place {
                 Some(name) => format!("{}@{}", state.place, in_place(name)),
                 None => format!("{}[{}]", state.place, state.numbered),
@@ -219,8 +238,10 @@ impl Context {
                 )
                 .await;
             self.with_set(set, |state| {
-                state.all_known = page.len() < limits::PAGE;
-                for child in page {
+                // Behind the body's own children there are those that members have added.
+                let last = page.last().is_none_or(Child::is_added);
+                state.all_known = last || page.len() < limits::PAGE;
+                for child in page.into_iter().filter(|child| !child.is_added()) {
                     state.next_page = child.number + 1;
                     state.known.insert(child.local, (child.kind, child.hash));
                 }

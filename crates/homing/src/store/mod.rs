@@ -31,8 +31,8 @@ pub mod sqlite;
 mod url;
 
 pub use conversation::{
-    Abort, CancelledBy, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild, Refusal,
-    Reply, Signalled, Unit,
+    Abort, Addition, CancelledBy, Claim, Claimed, End, Entry, Event, Exchange, LogLine, NewChild,
+    Refusal, Reply, Signalled, Unit,
 };
 pub use error::Error;
 pub use hints::{Ended, Hints};
@@ -142,6 +142,9 @@ pub struct Policy {
     /// After how much of a stretch the body is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_timeout: Option<Duration>,
+    /// Whether it is in a growing set, to which it may add.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub grows: bool,
 }
 
 /// What roots and children have in common when they are born.
@@ -261,6 +264,13 @@ pub struct Child {
     pub cancelled_by: Option<CancelledBy>,
     /// Its value or failure as JSON, once ended.
     pub outcome: Option<String>,
+}
+
+impl Child {
+    /// Whether another member of its set has added it, not the parent's body.
+    pub(crate) fn is_added(&self) -> bool {
+        self.number >= crate::limits::CHILDREN
+    }
 }
 
 /// The counts of one set of a task.

@@ -261,9 +261,10 @@ impl Data {
 
     fn recount(&self, task: TaskId, set: crate::id::Local, last_end: u64) -> SetCounts {
         let mut counts = SetCounts { last_end, ..SetCounts::default() };
-        for (id, _) in self.children_of(task, Some(set)) {
+        for (id, number) in self.children_of(task, Some(set)) {
             let row = &self.tasks[&id];
             counts.spawned += 1;
+            counts.added += u64::from(number >= crate::limits::CHILDREN);
             match row.state {
                 State::Succeeded => counts.succeeded += 1,
                 State::Failed => counts.failed += 1,

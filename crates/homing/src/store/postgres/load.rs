@@ -16,7 +16,7 @@ use super::scene::{Counted, Scene, Sibling};
 use super::task::{Task, columns, named};
 use crate::id::{JobId, Local, TaskId, Token};
 use crate::state::State;
-use crate::store::{Event, NewChild, NewJob, Unit};
+use crate::store::{Addition, Event, NewJob, NewTask, Unit};
 use crate::wait::{self, Standing, Wait};
 
 /// What is to be locked and read.
@@ -40,7 +40,10 @@ pub(super) struct Wanted<'e> {
     falling: Vec<TaskId>,
     /// Children that units abort one by one.
     pub(super) aborted: usize,
-    spawns: Vec<(TaskId, &'e NewChild)>,
+    /// Tasks to be below others: whose, in which set, and as what.
+    spawns: Vec<(TaskId, Local, Local, &'e NewTask)>,
+    /// Parents to whose sets members add.
+    growing: Vec<TaskId>,
     detached: Vec<&'e NewJob>,
     /// Jobs that waits name.
     jobs: Vec<JobId>,
@@ -48,6 +51,8 @@ pub(super) struct Wanted<'e> {
     closing: Vec<JobId>,
     /// How many signals are sent, their entries, and the tasks that are to have them.
     signals: Vec<(TaskId, u64)>,
+    /// Entries of tasks that are added.
+    additions: Vec<(TaskId, u64)>,
     /// Tasks whose waits somebody else may satisfy.
     waiters: Vec<TaskId>,
     /// Keys that jobs to be would take.
@@ -65,11 +70,13 @@ impl<'e> Wanted<'e> {
             if ends && unit.task.is_root() {
                 wanted.closing.push(unit.task.job);
             }
+            // A task that is added is counted where an end is: under the parent's lock.
+            let adds = unit.events.iter().any(|event| matches!(event, Event::Add(_)));
             if bundled.remove(&unit.task) {
                 wanted.bundled.push(unit.task);
                 wanted.child_ends |= ends && !unit.task.is_root();
             } else {
-                wanted.tasks.push((unit.task, ends));
+                wanted.tasks.push((unit.task, ends || adds));
             }
             wanted.tokens.insert(unit.token);
             for event in &unit.events {
@@ -83,7 +90,14 @@ impl<'e> Wanted<'e> {
         match event {
             Event::Spawn(child) => {
                 self.sets.push((task, child.set));
-                self.spawns.push((task, child));
+                self.spawns.push((task, child.set, child.local, &child.task));
+            }
+            Event::Add(addition) => {
+                let Addition { seq, parent, set, local, task: new, .. } = &**addition;
+                let parent = TaskId { job: task.job, local: *parent };
+                self.spawns.push((parent, *set, *local, new));
+                self.growing.push(parent);
+                self.additions.push((task, *seq));
             }
             Event::Detach(job) => {
                 self.detached.push(job);
@@ -188,7 +202,7 @@ impl<'e> Wanted<'e> {
         add(ends || !self.children.is_empty(), What::Over, OVER, children);
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
         add(ends || !self.waits.is_empty(), What::Signals, SIGNALS, listening);
-        let known = [&self.waits[..], &self.signals[..]].concat();
+        let known = [&self.waits[..], &self.signals[..], &self.additions[..]].concat();
         let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
         add(!known.is_empty(), What::Records, RECORDS, waits);
         add(!self.jobs.is_empty(), What::Jobs, JOBS, values![self.jobs.clone()]);
@@ -197,10 +211,11 @@ impl<'e> Wanted<'e> {
         add(!self.signals.is_empty(), What::Numbers, NUMBERS, numbers);
         let falling = arrays!(self.falling, task => task.job, task.local);
         add(!self.falling.is_empty(), What::Above, ABOVE, falling);
-        let spawns = arrays!(self.spawns, (task, child) =>
-            task.job, task.local, child.set, child.local, child.task.kind.as_str(),
-            Hash(child.task.hash));
+        let spawns = arrays!(self.spawns, (task, set, local, new) =>
+            task.job, task.local, *set, *local, new.kind.as_str(), Hash(new.hash));
         add(!self.spawns.is_empty(), What::Siblings, SIBLINGS, spawns);
+        let growing = arrays!(self.growing, task => task.job, task.local);
+        add(!self.growing.is_empty(), What::Descending, DESCENDING, growing);
         let detached = arrays!(self.detached, job => job.id);
         add(!self.detached.is_empty(), What::Roots, ROOTS, detached);
         add(!self.held.is_empty(), What::Holders, HOLDERS, values![self.held.clone()]);
@@ -321,7 +336,8 @@ const SETS: &str = concat!(
       UNION SELECT job, local, \"set\" FROM up
       UNION SELECT p.job, p.local, w.\"set\" FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_sets) AS w (\"set\"))
-  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end
+  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end,
+    s.added
   FROM wanted AS w JOIN homing.sets AS s
     ON s.job = w.job AND s.task = w.task AND s.\"set\" = w.\"set\"
   ORDER BY s.job, s.task, s.\"set\" FOR UPDATE OF s"
@@ -362,6 +378,10 @@ const RECORDS: &str = "SELECT w.job, w.task, w.seq, r.place, r.entry
 const ABOVE: &str = "SELECT f.job, f.local FROM unnest($1::uuid[], $2::uuid[]) AS f (job, local)
   WHERE EXISTS (SELECT FROM homing.sets AS s WHERE s.job = f.job AND s.task = f.local
     AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted)";
+
+/// After the locks: an abort is committed under the parent's.
+const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
+  FROM unnest($1::uuid[], $2::uuid[]) AS g (job, task) JOIN homing.cascades AS c USING (job, task)";
 
 /// The first children of a set need no look.
 const SIBLINGS: &str = "SELECT n.job, n.local, t.kind, t.hash,
@@ -422,6 +442,7 @@ enum What {
     Signals,
     Records,
     Above,
+    Descending,
     Siblings,
     Roots,
     Holders,
@@ -466,6 +487,10 @@ impl What {
                     }
                 }
                 Self::Above => drop(scene.above.insert(task_id(row, 0)?)),
+                Self::Descending => {
+                    let below = count(row, 3)? as u32;
+                    scene.descending.push((task_id(row, 0)?, row.try_get(2)?, below));
+                }
                 Self::Siblings => {
                     let (kind, arguments) = (row.try_get(2)?, row.try_get(4)?);
                     let hash = row.try_get::<_, Hash>(3)?.0;

@@ -127,6 +127,8 @@ pub(super) struct Scene<'e> {
     pub(super) above: HashSet<TaskId>,
     /// Children that exist where this transaction would spawn.
     pub(super) siblings: HashMap<TaskId, Sibling>,
+    /// Cancellations on their way to the children of tasks, as they are committed: of a set, below a number.
+    pub(super) descending: Vec<(TaskId, Option<Local>, u32)>,
     /// Roots that exist where this transaction would detach.
     pub(super) roots: HashSet<JobId>,
     /// Who holds the keys that this transaction would take.

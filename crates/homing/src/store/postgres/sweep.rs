@@ -52,7 +52,8 @@ const CASCADING: &str =
 
 /// The open children of a task, in the order of their sets and numbers. Those whose key is the set's and
 /// their number are a range of the key. The key of one that was spawned after a placed child has a lower
-/// number than the child: it is in the range too, and must not be taken for an earlier one.
+/// number than the child: it is in the range too, and must not be taken for an earlier one. What members have
+/// added is meant with the child that it goes back to; see `Local::origin`.
 pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROSS JOIN LATERAL (
     (SELECT o.job, o.local,
         ('x' || right(o.local::text, 8))::bit(32)::bigint AS number
@@ -63,7 +64,8 @@ pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROS
       ORDER BY o.local LIMIT $5)
     UNION ALL
     (SELECT o.job, o.local, t.number FROM homing.tasks AS t JOIN homing.open AS o USING (job, local)
-      WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed AND t.number < $4
+      WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed AND CASE WHEN t.number < 2147483648
+        THEN t.number ELSE ('x' || right(t.local::text, 8))::bit(32)::bigint END < $4
       ORDER BY t.number, t.local LIMIT $5)) AS c
   WHERE s.job = $1 AND s.task = $2 AND ($3::uuid IS NULL OR s.\"set\" = $3)
     AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted

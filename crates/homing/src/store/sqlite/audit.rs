@@ -126,8 +126,8 @@ impl Tx<'_> {
 
     fn compare_counts(&mut self, breaches: &mut Vec<Breach>) -> Result<()> {
         let mut scan = self.sql(
-            "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
-             FROM sets ORDER BY job, task, \"set\"",
+            "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end,
+               added FROM sets ORDER BY job, task, \"set\"",
         )?;
         let mut rows = scan.query(())?;
         while let Some(row) = rows.next()? {
@@ -145,8 +145,9 @@ impl Tx<'_> {
         let mut counts = SetCounts { last_end, ..SetCounts::default() };
         let sql = (numbered!("state, cancelled_by"), placed!("state, cancelled_by"));
         let read = |row: &Row<'_>| Ok((row.get(2)?, row.get::<_, Option<CancelledBy>>(3)?));
-        for (_, (state, by)) in self.merged((task, set), (0, usize::MAX), sql, read)? {
+        for (at, (state, by)) in self.merged((task, set), (0, usize::MAX), sql, read)? {
             counts.spawned += 1;
+            counts.added += u64::from(at.number >= crate::limits::CHILDREN);
             match state {
                 State::Succeeded => counts.succeeded += 1,
                 State::Failed => counts.failed += 1,

@@ -204,6 +204,7 @@ impl History {
                 ended: some(&mut self.random),
                 lost: some(&mut self.random),
                 succeeded: some(&mut self.random),
+                drained: self.random.one_in(3),
             },
             4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
             5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned(), schema: None },
