@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::context::{Context, current};
+use crate::context::{Context, GROWING, current};
 use crate::error::{Invalid, JoinError, Misuse};
 use crate::handle::JoinHandle;
 use crate::id::Local;
@@ -220,7 +220,7 @@ impl<T> JoinSet<T> {
             return self;
         }
         // A place of its own, so that a replay which makes another kind of set finds none of the children.
-        self.place.push_str("~growing");
+        self.place.push_str(GROWING);
         self.set = context.open_set(&self.place, self.policy);
         context.with_set(self.set, |state| state.growing = true);
         self

@@ -133,7 +133,8 @@ pub struct Answer {
     /// The members of the wait.
     #[serde(default)]
     pub members: u64,
-    /// The value a signal brought, as JSON, or how a job stood: a [`Standing`].
+    /// The value a signal brought, as JSON, how a job stood: a [`Standing`], or how many members of a growing set
+    /// had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The name of that signal: a retry that takes the answer back sends the value again.
@@ -233,6 +234,11 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
                 Condition::Signal { name, .. } => (facts.signal(name, true)?, Some(name.clone())),
                 // With the answer: the job may be retried or removed before the body looks.
                 Condition::Job { job } => (Some(crate::encode::json(&facts.job(*job)?)), None),
+                // A replay must know whether one had ended that was not given, or nobody was left to add one:
+                // by then the body may have spawned more.
+                Condition::Set { set, drained: true, .. } => {
+                    (Some(facts.set(*set)?.ended().to_string()), None)
+                }
                 Condition::Set { .. }
                 | Condition::Child { .. }
                 | Condition::At { .. }
@@ -370,6 +376,7 @@ mod tests {
         assert_eq!(satisfied(&waits, &mut scene), Ok(false));
         scene.counts.failed = 2;
         assert_eq!(satisfied(&waits, &mut scene), Ok(true));
+        assert_eq!(answers(&waits, &mut scene).unwrap()[0].value.as_deref(), Some("3"));
     }
 
     #[test]

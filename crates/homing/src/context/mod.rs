@@ -38,7 +38,7 @@ use counted::Counted;
 pub(crate) use log::say;
 #[expect(unreachable_pub, reason = "it stands in a hidden variant of a public error")]
 pub use losses::Moment;
-pub(crate) use set::{SetState, Spawned};
+pub(crate) use set::{GROWING, SetState, Spawned};
 
 tokio::task_local! {
     static CURRENT: Arc<Context>;

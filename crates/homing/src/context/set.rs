@@ -15,6 +15,9 @@ use crate::names::in_place;
 use crate::store::read::{bytes_of, is_full};
 use crate::store::{Child, Event, NewChild};
 
+/// What stands at the end of a growing set's place.
+pub(crate) const GROWING: &str = "~growing";
+
 /// A set as the body sees it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
@@ -63,9 +66,20 @@ impl SetState {
         }
     }
 
-    /// Every member of a growing set has ended and was given out, and nobody is left to add one.
-    pub(crate) fn drain(&mut self) {
-        self.drained = Some(self.issued);
+    /// Whether a wait for one more of a growing set, answered when so many had ended, found that every member has
+    /// ended and was given out.
+    pub(crate) fn drains(&mut self, ended: u64) -> bool {
+        let drains = ended <= self.ends.given();
+        if drains {
+            self.drained = Some(self.issued);
+        }
+        drains
+    }
+
+    /// The place of the same set if it grew, or if it did not.
+    fn twin(&self) -> String {
+        let plain = self.place.strip_suffix(GROWING).filter(|_| self.growing);
+        plain.map_or_else(|| format!("{}{GROWING}", self.place), str::to_owned)
     }
 }
 
@@ -208,6 +222,9 @@ impl Context {
             inner.found_again += 1;
             inner.settle_lines(true);
         } else {
+            if number == 0 && self.unfound() > 0 {
+                self.check_growth(set, &place).await;
+            }
             let mut inner = self.lock();
             inner.recall.is_past();
             inner.renews();
@@ -216,6 +233,20 @@ impl Context {
         }
         self.hold_back().await;
         Ok(Spawned { set, child, place })
+    }
+
+    /// Ends the task as drifted where an earlier run has spawned into the same set, but that grew and this does not,
+    /// or the other way round.
+    async fn check_growth(self: &Arc<Self>, set: Local, place: &str) {
+        let (twin, grows) = self.with_set(set, |state| (state.twin(), state.growing));
+        let (task, twin) = (self.task, self.task.set(&twin));
+        let counts = self.fetch(move |store| async move { store.set(task, twin).await }).await;
+        if counts.spawned > 0 {
+            let (old, new) =
+                if grows { ("does not grow", "grows") } else { ("grows", "does not grow") };
+            let text = format!("expected a set that {old}, got one that {new}");
+            self.drift::<()>(place, &text).await;
+        }
     }
 
     /// The kind and the hash of a child of an earlier run.

@@ -161,14 +161,15 @@ impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
         if context.with_set(set, |state| state.is_over()) {
             return None;
         }
+        // How many had ended by then: no more than were given, so nobody is left to add one.
+        let ended = settled.value.as_deref().and_then(|ended| ended.parse::<u64>().ok());
+        if ended.is_some_and(|ended| context.with_set(set, |state| state.drains(ended))) {
+            return None;
+        }
         context.take_ends(set, true).await;
         context.next_end(set, true).await;
         match context.with_set(set, |state| state.ends.give_next()) {
             Some(child) => Some(Ok(child)),
-            None if self.set.grows(context) => {
-                context.with_set(set, crate::context::SetState::drain);
-                None
-            }
             None => context.drift(&settled.place, "expected an ended child, got none").await,
         }
     }
