@@ -28,6 +28,8 @@ pub struct SetCounts {
     pub last_end: u64,
     /// Of those spawned: members of a growing set that other members have added to it.
     pub added: u64,
+    /// How many were ever added: a job's retry takes none of their numbers back.
+    pub last_added: u64,
 }
 
 impl SetCounts {
@@ -44,7 +46,14 @@ impl SetCounts {
     /// The number of the next member that another one adds: beyond those the body gives, in the order in which
     /// they are committed. `None` if there are too many.
     pub(crate) fn next_added(&self) -> Option<u32> {
-        u32::try_from(u64::from(crate::limits::CHILDREN) + self.added).ok()
+        u32::try_from(u64::from(crate::limits::CHILDREN) + self.last_added).ok()
+    }
+
+    /// Counts a member that another one adds, under that number.
+    pub(crate) fn add(&mut self) {
+        self.spawned += 1;
+        self.added += 1;
+        self.last_added += 1;
     }
 
     /// Children that count as failed for the parent's policy.
@@ -370,7 +379,8 @@ mod tests {
         let drained =
             Condition::Set { set, ended: None, lost: None, succeeded: None, drained: true };
         let waits = [Wait { place: "w".into(), seq: 1, arms: vec![drained], members: 1 }];
-        let counts = SetCounts { spawned: 3, added: 2, succeeded: 1, ..SetCounts::default() };
+        let mut counts = SetCounts { spawned: 1, succeeded: 1, ..SetCounts::default() };
+        (counts.add(), counts.add());
         let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(0) };
         assert_eq!((scene.counts.own(), scene.counts.next_added()), (1, Some((1 << 31) + 2)));
         assert_eq!(satisfied(&waits, &mut scene), Ok(false));

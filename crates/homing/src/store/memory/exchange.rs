@@ -194,7 +194,7 @@ impl Data {
         let Some(number) = counts.next_added().filter(|_| !self.tasks.contains_key(&id)) else {
             return;
         };
-        (counts.spawned, counts.added) = (counts.spawned + 1, counts.added + 1);
+        counts.add();
         let depth = self.tasks.get(&task).map_or(0, |row| row.depth);
         self.tasks.insert(id, Task::new(new, Some((parent, set, number)), depth, now));
         self.ready = true;

@@ -227,7 +227,7 @@ impl Data {
             }
         }
         for ((task, set), counts) in &self.sets {
-            if *counts != self.recount(*task, *set, counts.last_end) {
+            if *counts != self.recount(*task, *set, counts) {
                 breaches.push(Breach {
                     task: *task,
                     what: format!("the counts of set {set} differ from its rows"),
@@ -259,8 +259,9 @@ impl Data {
         false
     }
 
-    fn recount(&self, task: TaskId, set: crate::id::Local, last_end: u64) -> SetCounts {
-        let mut counts = SetCounts { last_end, ..SetCounts::default() };
+    fn recount(&self, task: TaskId, set: crate::id::Local, stored: &SetCounts) -> SetCounts {
+        let SetCounts { last_end, last_added, .. } = *stored;
+        let mut counts = SetCounts { last_end, last_added, ..SetCounts::default() };
         for (id, number) in self.children_of(task, Some(set)) {
             let row = &self.tasks[&id];
             counts.spawned += 1;

@@ -37,7 +37,7 @@ const BUNDLES: &str = concat!(
 
 const SETS: &str =
     "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end,
-    added FROM homing.sets";
+    added, last_added FROM homing.sets";
 
 const SIGNALS: &str = "SELECT job, task, number, name, value FROM homing.signals";
 

@@ -120,7 +120,7 @@ pub(super) fn progress(row: &Row, column: usize) -> Result<Option<(u64, u64)>> {
     Ok(Some((done, count(row, column + 1)?)))
 }
 
-/// Counts in seven columns, from `first` on.
+/// Counts in eight columns, from `first` on.
 pub(super) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
     Ok(SetCounts {
         spawned: count(row, first)?,
@@ -130,6 +130,7 @@ pub(super) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
         aborted: count(row, first + 4)?,
         last_end: count(row, first + 5)?,
         added: count(row, first + 6)?,
+        last_added: count(row, first + 7)?,
     })
 }
 

@@ -179,8 +179,7 @@ impl<'e> Scene<'e> {
         let birth = Some(Birth { parent: *parent, set: *set, number, depth });
         self.newborns.push(Newborn { id, birth, new, job: None });
         self.rows.insert(id, Known::newborn(Task::born(id, new, birth, self.now)));
-        let counts = self.change_counts(owner, *set);
-        (counts.spawned, counts.added) = (counts.spawned + 1, counts.added + 1);
+        self.change_counts(owner, *set).add();
     }
 
     /// Whether a job to be is new.

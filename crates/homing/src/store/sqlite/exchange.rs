@@ -15,7 +15,7 @@ use crate::store::{
     Abort, Addition, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled,
     Unit,
 };
-use crate::wait::{Answer, Wait};
+use crate::wait::{Answer, SetCounts, Wait};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
 type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
@@ -245,9 +245,7 @@ impl Tx<'_> {
         let Some(number) = self.set_counts(parent, *set)?.next_added() else { return Ok(()) };
         let birth = Birth { parent, set: *set, number, depth: row.depth };
         if self.insert(TaskId { job, local: *local }, task, Some(birth), None)? {
-            self.change_counts(parent, *set, |counts| {
-                (counts.spawned, counts.added) = (counts.spawned + 1, counts.added + 1);
-            })?;
+            self.change_counts(parent, *set, SetCounts::add)?;
         }
         Ok(())
     }

@@ -123,7 +123,8 @@ impl<'a> Tx<'a> {
         }
         let counts = self
             .sql(
-                "SELECT spawned, succeeded, failed, cancelled, aborted, last_end, added FROM sets
+                "SELECT spawned, succeeded, failed, cancelled, aborted, last_end, added, last_added
+                 FROM sets
                  WHERE job = ?1 AND task = ?2 AND \"set\" = ?3",
             )?
             .query_row(params![task.job, task.local, set], |row| set_counts(row, 0))
@@ -156,7 +157,8 @@ impl<'a> Tx<'a> {
         changed.sort_unstable_by_key(|(key, _)| **key);
         let mut write = self.db.prepare_cached(
             "INSERT OR REPLACE INTO sets (job, task, \"set\", spawned, succeeded, failed, cancelled,
-               aborted, last_end, added) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+               aborted, last_end, added, last_added)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
         for ((task, set), Counted { counts, changed }) in changed {
             write.execute(params![
@@ -169,7 +171,8 @@ impl<'a> Tx<'a> {
                 counts.cancelled as i64,
                 counts.aborted as i64,
                 counts.last_end as i64,
-                counts.added as i64
+                counts.added as i64,
+                counts.last_added as i64
             ])?;
             *changed = false;
         }
@@ -239,7 +242,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Counts in seven columns, from `first` on.
+/// Counts in eight columns, from `first` on.
 pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCounts> {
     Ok(SetCounts {
         spawned: count(row, first)?,
@@ -249,5 +252,6 @@ pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCou
         aborted: count(row, first + 4)?,
         last_end: count(row, first + 5)?,
         added: count(row, first + 6)?,
+        last_added: count(row, first + 7)?,
     })
 }

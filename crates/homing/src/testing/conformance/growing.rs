@@ -240,7 +240,10 @@ pub async fn growing_sets_outlive_a_timeout(lab: Lab) {
     let job = lab.homing.submit(timing_out()).await.unwrap();
     let first = children_when(&lab, job.id().root(), 2).await.remove(0);
     lab.reaches(first.id, TaskState::Succeeded).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
     lab.advance(Duration::from_secs(61)).await;
+    let told = |view: &crate::TaskView| format!("{:?}", view.waits).contains("signal:go on");
+    lab.observe(job.id(), "told of the timeout", told).await;
     job.signal("go on", &()).await.unwrap();
     lab.probe.open("gate 2");
     assert_eq!(job.outcome().await.unwrap(), (1, 1, vec![1, 2, 3]));
