@@ -60,6 +60,14 @@ pub struct OpenSet {
     lost: u64,
     watermark: u64,
     passed: Vec<u64>,
+    /// How many of a growing set's members were given out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    given: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl OpenSet {
@@ -129,6 +137,10 @@ impl Context {
         if open.growing && open.policy.is_of_the_whole() && !ended {
             return Ok(());
         }
+        if open.growing && ended && counts.ended() <= open.given {
+            // It was drained: every outcome was dealt with where it was given out.
+            return Ok(());
+        }
         let spawned = if open.growing { counts.spawned } else { open.spawned };
         // The counts tell whether the policy is broken; by which child, only a walk over the ends.
         if counts.lost() >= open.policy.breaking(spawned, open.lost) {
@@ -164,6 +176,7 @@ impl Context {
                     lost: state.ends.lost(),
                     watermark: state.ends.watermark(),
                     passed: state.ends.lost_beyond(),
+                    given: if state.growing { state.ends.given() } else { 0 },
                 })
             })
         };

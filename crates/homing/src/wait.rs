@@ -380,7 +380,8 @@ mod tests {
             Condition::Set { set, ended: None, lost: None, succeeded: None, drained: true };
         let waits = [Wait { place: "w".into(), seq: 1, arms: vec![drained], members: 1 }];
         let mut counts = SetCounts { spawned: 1, succeeded: 1, ..SetCounts::default() };
-        (counts.add(), counts.add());
+        counts.add();
+        counts.add();
         let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(0) };
         assert_eq!((scene.counts.own(), scene.counts.next_added()), (1, Some((1 << 31) + 2)));
         assert_eq!(satisfied(&waits, &mut scene), Ok(false));

@@ -42,8 +42,6 @@ pub(super) struct Wanted<'e> {
     pub(super) aborted: usize,
     /// Tasks to be below others: whose, in which set, and as what.
     spawns: Vec<(TaskId, Local, Local, &'e NewTask)>,
-    /// Parents to whose sets members add.
-    growing: Vec<TaskId>,
     detached: Vec<&'e NewJob>,
     /// Jobs that waits name.
     jobs: Vec<JobId>,
@@ -51,8 +49,8 @@ pub(super) struct Wanted<'e> {
     closing: Vec<JobId>,
     /// How many signals are sent, their entries, and the tasks that are to have them.
     signals: Vec<(TaskId, u64)>,
-    /// Entries of tasks that are added.
-    additions: Vec<(TaskId, u64)>,
+    /// Entries of members that add, and the parents to whose sets.
+    additions: Vec<(TaskId, u64, TaskId)>,
     /// Tasks whose waits somebody else may satisfy.
     waiters: Vec<TaskId>,
     /// Keys that jobs to be would take.
@@ -96,8 +94,7 @@ impl<'e> Wanted<'e> {
                 let Addition { seq, parent, set, local, task: new, .. } = &**addition;
                 let parent = TaskId { job: task.job, local: *parent };
                 self.spawns.push((parent, *set, *local, new));
-                self.growing.push(parent);
-                self.additions.push((task, *seq));
+                self.additions.push((task, *seq, parent));
             }
             Event::Detach(job) => {
                 self.detached.push(job);
@@ -202,7 +199,8 @@ impl<'e> Wanted<'e> {
         add(ends || !self.children.is_empty(), What::Over, OVER, children);
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
         add(ends || !self.waits.is_empty(), What::Signals, SIGNALS, listening);
-        let known = [&self.waits[..], &self.signals[..], &self.additions[..]].concat();
+        let additions: Vec<_> = self.additions.iter().map(|(task, seq, _)| (*task, *seq)).collect();
+        let known = [&self.waits[..], &self.signals[..], &additions[..]].concat();
         let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
         add(!known.is_empty(), What::Records, RECORDS, waits);
         add(!self.jobs.is_empty(), What::Jobs, JOBS, values![self.jobs.clone()]);
@@ -214,13 +212,13 @@ impl<'e> Wanted<'e> {
         let spawns = arrays!(self.spawns, (task, set, local, new) =>
             task.job, task.local, *set, *local, new.kind.as_str(), Hash(new.hash));
         add(!self.spawns.is_empty(), What::Siblings, SIBLINGS, spawns);
-        let growing = arrays!(self.growing, task => task.job, task.local);
-        add(!self.growing.is_empty(), What::Descending, DESCENDING, growing);
+        let growing = arrays!(self.additions, (_, _, parent) => parent.job, parent.local);
+        add(!additions.is_empty(), What::Descending, super::sweep::DESCENDING, growing);
         let detached = arrays!(self.detached, job => job.id);
         add(!self.detached.is_empty(), What::Roots, ROOTS, detached);
         add(!self.held.is_empty(), What::Holders, HOLDERS, values![self.held.clone()]);
         let lines = arrays!(self.lines, (task, key) => task.job, task.local, *key);
-        add(!self.lines.is_empty(), What::Said, SAID, lines);
+        add(!self.lines.is_empty(), What::Said, super::log::SAID, lines);
         Whats(whats)
     }
 
@@ -379,10 +377,6 @@ const ABOVE: &str = "SELECT f.job, f.local FROM unnest($1::uuid[], $2::uuid[]) A
   WHERE EXISTS (SELECT FROM homing.sets AS s WHERE s.job = f.job AND s.task = f.local
     AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted)";
 
-/// After the locks: an abort is committed under the parent's.
-const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
-  FROM unnest($1::uuid[], $2::uuid[]) AS g (job, task) JOIN homing.cascades AS c USING (job, task)";
-
 /// The first children of a set need no look.
 const SIBLINGS: &str = "SELECT n.job, n.local, t.kind, t.hash,
     CASE WHEN t.kind <> n.kind OR t.hash <> n.hash THEN t.arguments END
@@ -411,15 +405,6 @@ const WATCHERS: &str = "SELECT w.waiter_job, w.waiter, w.job FROM homing.watcher
 const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, $1::bigint)";
 
 pub(super) const HOLDERS: &str = "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
-
-const SAID: &str = "WITH w AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
-  SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
-      SELECT FROM homing.logs AS l
-        WHERE l.job = w.job AND l.task = w.task AND l.key = w.key OFFSET 0) AS l
-  UNION ALL SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
-      SELECT FROM homing.unsaid AS u
-        WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
 
 /// What the statements of a round trip read, and where their answers are.
 pub(super) struct Whats(Vec<(usize, What)>);

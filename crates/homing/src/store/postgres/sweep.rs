@@ -50,6 +50,10 @@ pub(super) const RUNG: &str = concat!(
 const CASCADING: &str =
     "SELECT number, job, task, \"set\", below, by FROM homing.cascades ORDER BY number LIMIT $1";
 
+/// On their way to the children of tasks. After the locks: an abort is committed under the parent's.
+pub(super) const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
+  FROM unnest($1::uuid[], $2::uuid[]) AS g (job, task) JOIN homing.cascades AS c USING (job, task)";
+
 /// The open children of a task, in the order of their sets and numbers. Those whose key is the set's and
 /// their number are a range of the key. The key of one that was spawned after a placed child has a lower
 /// number than the child: it is in the range too, and must not be taken for an earlier one. What members have

@@ -15,6 +15,7 @@ use crate::testing::Probe;
 use crate::waiting::Boxed;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
 
+pub mod added;
 pub mod bodies;
 mod by_hand;
 pub mod cancelling;
@@ -325,8 +326,8 @@ macro_rules! __conformance {
                     growing_sets_keep_their_policies, growing_sets_answer_every_wait,
                     growing_sets_outlive_a_timeout, g06_what_a_member_has_added_is_added_once,
                     g06_a_replayed_parent_is_given_what_was_added, g07_a_growing_set_replays_the_same,
-                    aborts_spare_what_later_members_add, g02_a_frozen_member_adds_nothing,
-                    g08_nothing_joins_behind_a_cancellation, job_retry_keeps_what_was_added,
+                    aborts_spare_what_later_members_add;
+                added: g02_a_frozen_member_adds_nothing, g08_nothing_joins_behind_a_cancellation, job_retry_keeps_what_was_added,
                     g10_growing_is_part_of_the_record, misuse_of_growing_sets;
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;

@@ -56,7 +56,7 @@ impl History {
                 Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
             }
             12..14 => return self.send(task, seq).await,
-            14..16 => return self.add(task, seq).await,
+            14..16 => return self.add(task, seq, before.is_empty()).await,
             10 => Event::Progress { done: self.random.below(5), total: 5 },
             _ => {
                 let key = format!("line {}", self.random.below(6));
@@ -88,11 +88,12 @@ impl History {
     }
 
     /// A task for the set that the task is in: new, or now and then one that was added before.
-    async fn add(&mut self, task: TaskId, seq: &mut u64) -> Step<Option<Event>> {
+    async fn add(&mut self, task: TaskId, seq: &mut u64, first: bool) -> Step<Option<Event>> {
         let view = self.memory().task(task).await.map_err(|error| error.to_string())?;
         let born = view.and_then(|view| view.parent.zip(view.set));
         let Some((parent, (set, number))) = born else { return Ok(None) };
-        *seq += u64::from(*seq == 0 || !self.random.one_in(6));
+        // Under a number that is taken in the store, now and then: then it was added before.
+        *seq += u64::from(*seq == 0 || !first || !self.random.one_in(6));
         let place = format!("sibling {}", self.random.below(3));
         let new = self.new_task();
         let origin = task.local.origin(number);

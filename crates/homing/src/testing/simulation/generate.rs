@@ -37,7 +37,9 @@ pub(super) fn case(seed: u64) -> Case {
     if GROWING.contains(&(seed % 7)) {
         // By dice of its own: the other seeds are the cases they were before there were such sets.
         let mut maker = Maker { random: Random(!seed), tasks: 0, rough: maker.rough };
-        jobs.iter_mut().for_each(|job| maker.grow(&mut job.body));
+        for job in &mut jobs {
+            maker.grow(&mut job.body);
+        }
     }
     let workers = 1 + maker.random.below(3) as usize;
     let workers = (0..workers.max(2)).map(|_| maker.crew()).collect::<Vec<_>>();
@@ -161,7 +163,9 @@ impl Maker {
                     self.siblings(&mut child.body, 0);
                 }
                 Statement::Branches(branches) => {
-                    branches.iter_mut().for_each(|branch| self.grow(&mut branch.body));
+                    for branch in branches {
+                        self.grow(&mut branch.body);
+                    }
                 }
                 _ => {}
             }
