@@ -79,7 +79,8 @@ pub enum Condition {
         /// At least this many have succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         succeeded: Option<u64>,
-        /// Or that all have ended, however many there are by then: nobody is left to add one.
+        /// Or that all have ended, however many there are by then: nobody is left to add one. Of a set that has
+        /// never had a child, or was not read, that does not hold.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         drained: bool,
     },
@@ -201,7 +202,7 @@ fn holds<F: Facts>(condition: &Condition, facts: &mut F) -> Result<bool, F::Erro
     Ok(match condition {
         Condition::Set { set, ended, lost, succeeded, drained } => {
             let counts = facts.set(*set)?;
-            (*drained && counts.ended() >= counts.spawned)
+            (*drained && counts.spawned > 0 && counts.ended() >= counts.spawned)
                 || ended.is_some_and(|n| counts.ended() >= n)
                 || lost.is_some_and(|n| counts.lost() >= n)
                 || succeeded.is_some_and(|n| counts.succeeded >= n)
@@ -385,6 +386,9 @@ mod tests {
         let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(0) };
         assert_eq!((scene.counts.own(), scene.counts.next_added()), (1, Some((1 << 31) + 2)));
         assert_eq!(satisfied(&waits, &mut scene), Ok(false));
+        let counts = std::mem::take(&mut scene.counts);
+        assert_eq!(satisfied(&waits, &mut scene), Ok(false), "it has not begun");
+        scene.counts = counts;
         scene.counts.failed = 2;
         assert_eq!(satisfied(&waits, &mut scene), Ok(true));
         assert_eq!(answers(&waits, &mut scene).unwrap()[0].value.as_deref(), Some("3"));

@@ -201,6 +201,11 @@ impl History {
             if self.random.one_in(3) {
                 arms.push(self.condition(&sets, 0));
             }
+            // A body cannot wait for its own job: whether such a wait is answered before its task is cancelled
+            // with that job is the store's choice.
+            let time = self.now();
+            let own = |arm: &Condition| format!("{arm:?}").contains(&task.job.to_string());
+            arms.iter_mut().filter(|arm| own(arm)).for_each(|arm| *arm = Condition::At { time });
             let place = format!("wait {}", self.random.below(3));
             waits.push(Wait { place, seq: *seq, arms, members: self.random.below(3) });
         }
