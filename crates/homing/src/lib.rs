@@ -85,6 +85,7 @@ pub use body::info::{Info, Parent, info, parent};
 pub use body::job_wait::{JobEnd, job};
 pub use body::join_set::{JoinAll, JoinNext, JoinNextWithId, JoinSet, JoinSettled, JoinSome};
 pub use body::overdue::overdue;
+pub use body::sibling::spawn_sibling;
 pub use body::step::{step, step_blocking};
 pub use body::tags::tags;
 pub use body::trace::{LogLayer, log_layer};

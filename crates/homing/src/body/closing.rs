@@ -64,7 +64,7 @@ impl Context {
     async fn close(self: &Arc<Self>, open: &[OpenSet], seq: u64) -> Result<()> {
         let mut arms = vec![Condition::All { of: open.iter().map(OpenSet::ended).collect() }];
         let breakable: Vec<&OpenSet> = open.iter().filter(|set| !set.settled).collect();
-        arms.extend(breakable.iter().map(|set| set.broken()));
+        arms.extend(breakable.iter().filter_map(|set| set.broken()));
         let wait = Wait { place: CLOSE.to_owned(), seq, arms, members: 0 };
         let answer = self.park(wait).await;
         for set in breakable {
@@ -78,9 +78,17 @@ impl Context {
         let moment = || Some(Box::new(Moment::closing(RETURNED, all)));
         let (task, set) = (self.task, open.set);
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
+        if open.growing && open.policy.is_of_the_whole() && !ended {
+            return Ok(());
+        }
+        if open.growing && ended && counts.ended() <= open.given {
+            // It was drained: every outcome was dealt with where it was given out.
+            return Ok(());
+        }
+        let spawned = if open.growing { counts.spawned } else { open.spawned };
         // The counts tell whether the policy is broken; by which child, only a walk over the ends.
-        if counts.lost() >= open.threshold() {
-            let allowed = open.policy.allowed(open.spawned, open.lost);
+        if counts.lost() >= open.policy.breaking(spawned, open.lost) {
+            let allowed = open.policy.allowed(spawned, open.lost);
             let given = Given { watermark: open.watermark, beyond: open.passed.clone() };
             let tally = self.tally(set, &given, allowed, |_| true).await;
             if let Some(child) = tally.breaking {
@@ -89,7 +97,7 @@ impl Context {
             }
         }
         let FailurePolicy::Require { successes: needed } = open.policy else { return Ok(()) };
-        let (succeeded, spawned) = (counts.succeeded, open.spawned);
+        let succeeded = counts.succeeded;
         if ended && succeeded < needed {
             let moment = moment();
             return Err(Error::from(JoinError::TooFew { succeeded, spawned, needed, moment }));
@@ -101,16 +109,18 @@ impl Context {
     fn undelivered_sets(self: &Arc<Self>) -> Vec<OpenSet> {
         let open = |set| {
             self.with_set(set, |state| {
-                let wanted = (state.settled && !state.ended) || state.left() > 0;
+                let wanted = (state.settled && !state.ended) || !state.is_over();
                 (wanted && state.issued > 0).then(|| OpenSet {
                     set,
                     place: state.place.clone(),
                     policy: state.policy,
                     spawned: u64::from(state.issued),
                     settled: state.settled,
+                    growing: state.growing,
                     lost: state.ends.lost(),
                     watermark: state.ends.watermark(),
                     passed: state.ends.lost_beyond(),
+                    given: if state.growing { state.ends.given() } else { 0 },
                 })
             })
         };

@@ -9,6 +9,7 @@ pub(crate) mod info;
 pub(crate) mod job_wait;
 pub(crate) mod join_set;
 pub(crate) mod overdue;
+pub(crate) mod sibling;
 pub(crate) mod step;
 pub(crate) mod tags;
 pub(crate) mod trace;

@@ -61,7 +61,7 @@ pub struct Settled {
     pub place: String,
     /// Whether its timeout passed first.
     pub timed_out: bool,
-    /// What a signal brought.
+    /// What a signal brought, or another wait's answer.
     pub value: Option<String>,
 }
 

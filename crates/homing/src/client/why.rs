@@ -222,14 +222,14 @@ impl Homing {
                         let child = self.store.task(child).await?.map(Box::new);
                         to.extend(child.map(|child| Because::Child { place, child }));
                     }
-                    Condition::Set { set, ended, lost, succeeded, .. } => {
+                    Condition::Set { set, ended, lost, succeeded, drained } => {
                         let mut counts = ChildCounts::default();
                         counts.add(&self.store.set(task.id, *set).await?);
                         let of = (task.id, *set);
                         to.push(Because::Children {
                             place,
                             counts,
-                            ended: *ended,
+                            ended: ended.or_else(|| drained.then_some(counts.spawned)),
                             failed: *lost,
                             succeeded: *succeeded,
                             some_failed: self.some(of, counts, &[State::Failed]).await?,

@@ -144,7 +144,7 @@ impl Draft {
             due,
             expires: options.expires.map(|after| now.after(after)),
             deadline: options.deadline.map(|after| now.after(after)),
-            policy: Policy { retries, backoff, max_attempts, timeout, soft_timeout },
+            policy: Policy { retries, backoff, max_attempts, timeout, soft_timeout, grows: false },
             tags: self.tags,
         })
     }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::limits;
+
 /// The id of a job: a root task and everything below it.
 ///
 /// Fresh ids are UUID version 7, so they sort by the time of submission.
@@ -179,7 +181,8 @@ impl InvalidId {
 }
 
 /// A task's key within its job: zero for the root; 12 bytes of its set's hash and a 4-byte number for
-/// a numbered child; a hash of all 16 bytes for a child with a place of its own.
+/// a numbered child; a hash of all 16 bytes for a child with a place of its own; 12 bytes of a hash and the
+/// number of its [origin](Self::origin) for one that another member has added to a growing set.
 ///
 /// A set is written as its first 12 bytes and the number zero.
 #[doc(hidden)]
@@ -208,6 +211,32 @@ impl Local {
     #[must_use]
     pub fn placed(self, place: &str) -> Self {
         Self(digest(&[b"placed", &self.0, place.as_bytes()]))
+    }
+
+    /// The task that a member of this set adds to it at a place of its body, by a call's kind and hash. Its last
+    /// four bytes are the number of the child that all of them go back to; see [`origin`](Self::origin).
+    #[must_use]
+    pub(crate) fn added(
+        self,
+        by: Self,
+        origin: u32,
+        place: &str,
+        (kind, hash): (&str, &[u8; 16]),
+    ) -> Self {
+        let key = digest(&[b"added", &self.0, &by.0, place.as_bytes(), kind.as_bytes(), hash]);
+        Self(key).numbered(origin)
+    }
+
+    /// The number of the child that the parent's own body has spawned and that this one goes back to: its own,
+    /// or that of the member whose member, and so on, has added it. Aborts and retries of the parent mean a
+    /// child with all that goes back to it.
+    #[must_use]
+    pub fn origin(self, number: u32) -> u32 {
+        if number < limits::CHILDREN {
+            return number;
+        }
+        let [.., a, b, c, d] = self.0;
+        u32::from_be_bytes([a, b, c, d])
     }
 }
 
@@ -317,5 +346,17 @@ mod tests {
         assert!(set <= set.numbered(0) && set.numbered(0) < set.numbered(1));
         assert_eq!(set.numbered(9).set(), set);
         assert_ne!(set.placed("a"), set.placed("b"));
+    }
+
+    #[test]
+    fn what_a_member_adds_goes_back_to_a_child_of_the_body() {
+        let set = JobId::named("x").root().set("pages");
+        let first = set.added(set.numbered(7), 7, "sibling#1", ("page", &[1; 16]));
+        let second = set.added(first, 7, "sibling#1", ("page", &[1; 16]));
+        assert_ne!(first, second);
+        assert_ne!(first, set.added(set.numbered(7), 7, "sibling#1", ("page", &[2; 16])));
+        assert_eq!(first.origin(limits::CHILDREN), 7);
+        assert_eq!(second.origin(limits::CHILDREN + 9), 7);
+        assert_eq!(set.placed("a").origin(3), 3);
     }
 }

@@ -27,6 +27,9 @@ pub struct Policy {
     /// After how much of a stretch the body is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_timeout: Option<Duration>,
+    /// Whether it is in a growing set, to which it may add.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub grows: bool,
 }
 
 /// What roots and children have in common when they are born.

@@ -22,7 +22,8 @@ pub enum FailurePolicy {
     },
     /// Up to this share of the children, rounded down, is left out of the result.
     ToleratePercent {
-        /// 0 to 100, of the children spawned when the wait is answered.
+        /// 0 to 100, of the children spawned when the wait is answered; of all that there ever were in a
+        /// [growing](crate::JoinSet::growing) set, which is judged once they have ended.
         percent: f64,
     },
     /// Fails once this many successes can no longer be reached.
@@ -44,6 +45,14 @@ impl FailurePolicy {
                 })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether how many losses are borne depends on how many children there are.
+    pub(crate) fn is_of_the_whole(self) -> bool {
+        match self {
+            Self::FailFast | Self::Tolerate { .. } => false,
+            Self::ToleratePercent { .. } | Self::Require { .. } => true,
         }
     }
 

@@ -15,6 +15,8 @@ pub enum Entry {
     Value(String),
     /// How a wait was answered.
     Answer(Answer),
+    /// That a task was added to the set of the task's parent here, and the hash of the call.
+    Added([u8; 16]),
     /// That a job was detached here, and the hash of its call.
     Detached([u8; 16]),
     /// That a value was sent to another task here, and the hash of it.
@@ -34,6 +36,7 @@ impl Entry {
         match self {
             Self::Value(_) => "a value",
             Self::Answer(_) => "a wait",
+            Self::Added(_) => "a task that is added to a set",
             Self::Detached(_) => "a job that is started",
             Self::Signalled(_) => "a signal that is sent",
             Self::Returned { .. } => "the end of the body",
@@ -51,11 +54,22 @@ pub struct OpenSet {
     pub(crate) spawned: u64,
     /// Whether a wait has dealt with the whole set: then losses no longer matter.
     pub(crate) settled: bool,
+    /// Whether members may add to it: then it waits for all that there are by then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) growing: bool,
     /// Losses that were given out, the end number up to which every end was given out, and the losses
     /// beyond it that were given out by handles, in order.
     pub(crate) lost: u64,
     pub(crate) watermark: u64,
     pub(crate) passed: Vec<u64>,
+    /// How many of a growing set's members were given out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) given: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl OpenSet {
@@ -70,18 +84,18 @@ impl OpenSet {
     }
 
     pub(crate) fn ended(&self) -> Condition {
-        let (set, ended) = (self.set, Some(self.spawned));
-        Condition::Set { set, ended, lost: None, succeeded: None }
+        let (set, drained) = (self.set, self.growing);
+        let ended = (!drained).then_some(self.spawned);
+        Condition::Set { set, ended, lost: None, succeeded: None, drained }
     }
 
-    /// Losses at which the policy is broken.
-    pub(crate) fn threshold(&self) -> u64 {
-        self.policy.breaking(self.spawned, self.lost)
-    }
-
-    pub(crate) fn broken(&self) -> Condition {
-        let (set, lost) = (self.set, Some(self.threshold()));
-        Condition::Set { set, ended: None, lost, succeeded: None }
+    /// What says that the policy is broken, unless that depends on how many members there will have been.
+    pub(crate) fn broken(&self) -> Option<Condition> {
+        if self.growing && self.policy.is_of_the_whole() {
+            return None;
+        }
+        let (set, lost) = (self.set, Some(self.policy.breaking(self.spawned, self.lost)));
+        Some(Condition::Set { set, ended: None, lost, succeeded: None, drained: false })
     }
 }
 

@@ -76,9 +76,10 @@ impl Operation<'_> {
             (Self::Wait(members), Entry::Answer(Answer { members: old, .. })) => Verdict::Mismatch(
                 format!("expected a wait for {old} children, got one for {members}"),
             ),
-            (Self::Said(hash), Entry::Detached(old) | Entry::Signalled(old)) if old == hash => {
-                Verdict::Said
-            }
+            (
+                Self::Said(hash),
+                Entry::Added(old) | Entry::Detached(old) | Entry::Signalled(old),
+            ) if old == hash => Verdict::Said,
             (_, other) => {
                 Verdict::Mismatch(format!("expected {}, got {}", other.what(), self.what()))
             }

@@ -26,12 +26,34 @@ pub struct SetCounts {
     pub aborted: u64,
     /// The highest end number given so far. The n-th child to end has number n.
     pub last_end: u64,
+    /// Of those spawned: members of a growing set that other members have added to it.
+    pub added: u64,
+    /// How many were ever added: a job's retry takes none of their numbers back.
+    pub last_added: u64,
 }
 
 impl SetCounts {
     /// Children that have ended.
     pub fn ended(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled + self.aborted
+    }
+
+    /// Children that the parent's own body has spawned.
+    pub fn own(&self) -> u64 {
+        self.spawned.saturating_sub(self.added)
+    }
+
+    /// The number of the next member that another one adds: beyond those the body gives, in the order in which
+    /// they are committed. `None` if there are too many.
+    pub(crate) fn next_added(&self) -> Option<u32> {
+        u32::try_from(u64::from(crate::limits::CHILDREN) + self.last_added).ok()
+    }
+
+    /// Counts a member that another one adds, under that number.
+    pub(crate) fn add(&mut self) {
+        self.spawned += 1;
+        self.added += 1;
+        self.last_added += 1;
     }
 
     /// Children that count as failed for the parent's policy.
@@ -57,6 +79,10 @@ pub enum Condition {
         /// At least this many have succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         succeeded: Option<u64>,
+        /// Or that all have ended, however many there are by then: nobody is left to add one. Of a set that has
+        /// never had a child, or was not read, that does not hold.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        drained: bool,
     },
     /// One child has ended.
     Child {
@@ -117,7 +143,8 @@ pub struct Answer {
     /// The members of the wait.
     #[serde(default)]
     pub members: u64,
-    /// The value a signal brought, as JSON, or how a job stood: a [`Standing`].
+    /// The value a signal brought, as JSON, how a job stood: a [`Standing`], or how many members of a growing set
+    /// had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// The name of that signal: a retry that takes the answer back sends the value again.
@@ -173,9 +200,10 @@ pub trait Facts {
 
 fn holds<F: Facts>(condition: &Condition, facts: &mut F) -> Result<bool, F::Error> {
     Ok(match condition {
-        Condition::Set { set, ended, lost, succeeded } => {
+        Condition::Set { set, ended, lost, succeeded, drained } => {
             let counts = facts.set(*set)?;
-            ended.is_some_and(|n| counts.ended() >= n)
+            (*drained && counts.spawned > 0 && counts.ended() >= counts.spawned)
+                || ended.is_some_and(|n| counts.ended() >= n)
                 || lost.is_some_and(|n| counts.lost() >= n)
                 || succeeded.is_some_and(|n| counts.succeeded >= n)
         }
@@ -217,6 +245,11 @@ pub fn answers<F: Facts>(waits: &[Wait], facts: &mut F) -> Result<Vec<Answer>, F
                 // With the answer: the job may be retried or removed before the body looks.
                 Condition::Job { job } => {
                     (Some(crate::core::encode::json(&facts.job(*job)?)), None)
+                }
+                // A replay must know whether one had ended that was not given, or nobody was left to add one:
+                // by then the body may have spawned more.
+                Condition::Set { set, drained: true, .. } => {
+                    (Some(facts.set(*set)?.ended().to_string()), None)
                 }
                 Condition::Set { .. }
                 | Condition::Child { .. }
@@ -323,7 +356,7 @@ mod tests {
     }
 
     fn all_of(set: Local, n: u64) -> Condition {
-        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None }
+        Condition::Set { set, ended: Some(n), lost: Some(1), succeeded: None, drained: false }
     }
 
     #[test]
@@ -341,6 +374,26 @@ mod tests {
         assert_eq!(answers(&waits, &mut scene).unwrap()[0].arm, 0);
         assert_eq!(earliest(&waits), Some(Time(10)));
         assert!(concerns(&waits, set) && !concerns(&waits, Local::ROOT));
+    }
+
+    #[test]
+    fn a_growing_set_is_drained_once_all_that_were_added_have_ended() {
+        let set = JobId::named("x").root().set("s");
+        let drained =
+            Condition::Set { set, ended: None, lost: None, succeeded: None, drained: true };
+        let waits = [Wait { place: "w".into(), seq: 1, arms: vec![drained], members: 1 }];
+        let mut counts = SetCounts { spawned: 1, succeeded: 1, ..SetCounts::default() };
+        counts.add();
+        counts.add();
+        let mut scene = Scene { counts, signals: VecDeque::new(), now: Time(0) };
+        assert_eq!((scene.counts.own(), scene.counts.next_added()), (1, Some((1 << 31) + 2)));
+        assert_eq!(satisfied(&waits, &mut scene), Ok(false));
+        let counts = std::mem::take(&mut scene.counts);
+        assert_eq!(satisfied(&waits, &mut scene), Ok(false), "it has not begun");
+        scene.counts = counts;
+        scene.counts.failed = 2;
+        assert_eq!(satisfied(&waits, &mut scene), Ok(true));
+        assert_eq!(answers(&waits, &mut scene).unwrap()[0].value.as_deref(), Some("3"));
     }
 
     #[test]

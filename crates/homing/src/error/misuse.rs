@@ -100,6 +100,24 @@ pub enum Misuse {
         /// The place.
         place: String,
     },
+    /// A task added to its set where the set does not grow.
+    #[error(
+        "`spawn_sibling` was called in a task whose set does not grow: its parent makes the set with `JoinSet::new().growing()` and spawns the task with the set's `spawn`; a child of this task is spawned with `homing::spawn`"
+    )]
+    NoGrowingSet,
+    /// A task added to its set where it is in none.
+    #[error(
+        "`spawn_sibling` was called in the root of a job, which is in no set: spawn a child with `homing::spawn`, or start a job with `homing::detach`"
+    )]
+    NoSiblings,
+    /// A set that is to grow though children were spawned into it.
+    #[error(
+        "`growing` was said twice, or after a child was spawned into `{set}`: write `JoinSet::new().growing()`, then spawn"
+    )]
+    LateGrowing {
+        /// The set.
+        set: String,
+    },
     /// A detached job's id belongs to another call.
     #[error(
         "the id {id} belongs to a job of another kind or with other arguments: choose another id, or prune that job"

@@ -53,6 +53,7 @@ pub(crate) fn ended(id: TaskId, kind: &str, attempt: u32, event: &Event, clock: 
         }
         Event::Record { .. }
         | Event::Spawn(_)
+        | Event::Add(_)
         | Event::Detach(_)
         | Event::Signal(_)
         | Event::Abort(_)

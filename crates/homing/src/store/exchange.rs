@@ -73,6 +73,8 @@ pub enum Event {
     },
     /// A child. Found again if it exists.
     Spawn(Box<NewChild>),
+    /// A task for the set that the task itself is in.
+    Add(Box<Addition>),
     /// A job of its own. Found again if it exists.
     Detach(Box<NewJob>),
     /// A value for a child's or the parent's `signal` wait.
@@ -124,6 +126,7 @@ impl Event {
                 ..
             } => text.len(),
             Self::Spawn(child) => 128 + child.task.arguments.len(),
+            Self::Add(addition) => 128 + addition.task.arguments.len(),
             Self::Detach(job) => 128 + job.task.arguments.len(),
             Self::Signal(signal) => 128 + signal.value.len(),
             Self::Log(line) => line.message.len(),
@@ -154,6 +157,42 @@ pub struct Signalled {
     pub name: String,
     /// The value, as JSON.
     pub value: String,
+}
+
+/// A task that a member of a growing set adds to it: a child of the member's parent. Added once: a unit that is
+/// told again finds the entry that was recorded with it, and a task that is there already is not added again.
+///
+/// Where a cancellation of the parent's children is on its way to the member, or the parent has ended, the unit is
+/// refused as [`Refusal::Lost`]: the member is about to be cancelled, and nothing joins behind the cancellation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Addition {
+    /// The number of its entry in the member's record.
+    pub seq: u64,
+    /// Its place in the member's body.
+    pub place: String,
+    /// The entry: the hash of the call, compared on replay.
+    pub entry: Entry,
+    /// The member's parent.
+    pub parent: Local,
+    /// The set.
+    pub set: Local,
+    /// Its key within the job. The store gives it its number.
+    pub local: Local,
+    /// What it is to do.
+    pub task: NewTask,
+}
+
+impl Addition {
+    /// The number of the child of the parent's body that it goes back to.
+    pub fn origin(&self) -> u32 {
+        self.local.origin(crate::limits::CHILDREN)
+    }
+
+    /// Why a store takes no more of them.
+    pub(crate) fn too_many() -> Refusal {
+        let text = "the set has as many members as one may have: split the work into several sets";
+        Refusal::Unfit(text.to_owned())
+    }
 }
 
 /// How a task ends.
@@ -247,6 +286,8 @@ pub struct Claimed {
     pub task: TaskId,
     /// Its parent's key within the job; a root has none.
     pub parent: Option<Local>,
+    /// Its set and its number there; a root has none.
+    pub set: Option<(Local, u32)>,
     /// How many ancestors it has.
     pub depth: u32,
     /// The claim.
@@ -271,7 +312,7 @@ pub struct Claimed {
     pub stalls: u32,
     /// Entries in its record, answers below included.
     pub records: u64,
-    /// Children spawned so far.
+    /// Children that its own body has spawned so far.
     pub spawned: u64,
     /// Answers recorded by this claim.
     pub answers: Vec<Answer>,

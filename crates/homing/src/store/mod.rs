@@ -37,7 +37,8 @@ pub use crate::core::record::Entry;
 pub use crate::core::state::CancelledBy;
 pub use error::{Error, OpenError};
 pub use exchange::{
-    Abort, Claim, Claimed, End, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled, Unit,
+    Abort, Addition, Claim, Claimed, End, Event, Exchange, LogLine, NewChild, Refusal, Reply,
+    Signalled, Unit,
 };
 pub use hints::{Ended, Hints};
 pub use read::Read;
@@ -220,6 +221,13 @@ pub struct Child {
     pub cancelled_by: Option<CancelledBy>,
     /// Its value or failure as JSON, once ended.
     pub outcome: Option<String>,
+}
+
+impl Child {
+    /// Whether another member of its set has added it, not the parent's body.
+    pub(crate) fn is_added(&self) -> bool {
+        self.number >= crate::limits::CHILDREN
+    }
 }
 
 /// The counts of one set of a task.

@@ -61,6 +61,16 @@ pub(crate) struct Fallen {
 }
 
 impl Fallen {
+    /// The number of the child of the parent's body that it goes back to.
+    pub(crate) fn origin(&self) -> u32 {
+        self.local.origin(self.number)
+    }
+
+    /// Whether another member of its set has added it.
+    pub(crate) fn is_added(&self) -> bool {
+        self.number >= crate::limits::CHILDREN
+    }
+
     /// Whether the retry of its parent reopens it. What fell with its parent goes on in any case.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "the memory store has its own"))]
     pub(crate) fn is_reopened(&self, cause: Option<&Cause>) -> bool {
@@ -73,7 +83,8 @@ impl Fallen {
         };
         let aborted = |cause: &Cause| {
             let by = |(set, child, below): &(Local, Option<Local>, u32)| {
-                *set == self.set && child.map_or(self.number < *below, |child| child == self.local)
+                *set == self.set
+                    && child.map_or(self.origin() < *below, |child| child == self.local)
             };
             // One that the body had been told of by then was aborted before.
             !cause.given.contains(&self.local) && cause.aborted.iter().any(by)

@@ -48,6 +48,7 @@ pub fn says(unit: &Unit, word: &str) -> bool {
     unit.events.iter().any(|event| match event {
         Event::Record { .. } => word == "record",
         Event::Spawn(_) => word == "spawn",
+        Event::Add(_) => word == "add",
         Event::Park { .. } => word == "park",
         Event::End(_) => word == "end",
         Event::Log(_) => word == "log",

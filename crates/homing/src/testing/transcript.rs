@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::id::{JobId, TaskId};
 use crate::core::wait::Answer;
-use crate::store::{Error, Event, Exchange, Reply, Signalled, Store};
+use crate::store::{Addition, Error, Event, Exchange, Reply, Signalled, Store};
 
 /// A store that writes down what is said of one task.
 #[derive(Debug)]
@@ -84,6 +84,10 @@ fn told(event: &Event) -> String {
         Event::Spawn(child) => {
             let (set, number, task) = (child.set, child.number, &child.task);
             format!("    spawn {} in {set}: {}{}", number, task.kind, task.arguments)
+        }
+        Event::Add(addition) => {
+            let Addition { seq, place, set, task, .. } = &**addition;
+            format!("    add {seq} at {place} to {set}: {}{}", task.kind, task.arguments)
         }
         Event::Signal(signal) => {
             let Signalled { seq, place, name, value, .. } = &**signal;

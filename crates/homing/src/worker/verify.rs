@@ -144,19 +144,21 @@ impl Stage {
         let claimed = Claimed {
             task: view.id,
             parent: view.parent.map(|parent| parent.local),
+            set: view.set,
             depth,
             token: Token { worker: WorkerId::fresh(), claim: 0 },
             kind: view.kind.clone(),
             arguments: String::new(),
             queue: view.queue.clone(),
             priority: view.priority,
-            policy: Policy::default(),
+            // What a body adds to its set is new, and nothing here says whether it may.
+            policy: Policy { grows: true, ..Policy::default() },
             attempt: view.attempt,
             failures: view.failures,
             crashes: view.crashes,
             stalls: view.stalls,
             records: self.records(view.id).await?,
-            spawned: view.children.spawned,
+            spawned: self.spawned(view.id).await?,
             answers: Vec::new(),
             parked: None,
         };
@@ -166,6 +168,17 @@ impl Stage {
         let body = Box::pin(crate::body::closing::run(Arc::clone(&context), move || run(input)));
         let end = tokio::time::timeout(PATIENCE, play(&context, body)).await;
         Ok(Some(end.map_or(Verdict::Undecided, verdict)))
+    }
+
+    /// How many children the task's own body has spawned.
+    async fn spawned(&self, task: TaskId) -> Result<u64, store::Error> {
+        let (mut spawned, mut after) = (0, None);
+        loop {
+            let page = self.store.sets(task, after, limits::PAGE).await?;
+            let Some(last) = page.last() else { return Ok(spawned) };
+            after = Some(last.set);
+            spawned += page.iter().map(|row| row.counts.own()).sum::<u64>();
+        }
     }
 
     /// The number of the last entry of a record.

@@ -22,6 +22,8 @@ pub(crate) struct Deliveries {
     given: u64,
     lost: u64,
     succeeded: u64,
+    /// How many of them the body had spawned itself.
+    own: u64,
     /// A verb has dealt with the whole set: nothing is left to give.
     whole: bool,
     /// Ended children loaded and not yet given, in their order.
@@ -50,6 +52,11 @@ impl Deliveries {
     /// How many ends were given.
     pub(crate) fn given(&self) -> u64 {
         self.given
+    }
+
+    /// How many of them the body had spawned itself: all, unless the set is a growing one.
+    pub(crate) fn given_own(&self) -> u64 {
+        self.own
     }
 
     /// How many of them were losses.
@@ -84,6 +91,7 @@ impl Deliveries {
 
     fn count(&mut self, child: &Child) {
         self.given += 1;
+        self.own += u64::from(!child.is_added());
         self.lost += u64::from(is_lost(child));
         self.succeeded += u64::from(child.state == State::Succeeded);
     }
@@ -120,7 +128,7 @@ impl Deliveries {
 
     /// A verb has given or written off every child there is.
     pub(crate) fn give_all(&mut self, children: u64) {
-        (self.whole, self.given) = (true, children);
+        (self.whole, self.given, self.own) = (true, children, children);
         self.page.clear();
         self.more = false;
     }

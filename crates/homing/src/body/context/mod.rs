@@ -38,7 +38,7 @@ mod waiting;
 pub(crate) use branch::InBranch;
 use counted::Counted;
 pub(crate) use log::say;
-pub(crate) use set::{SetState, Spawned};
+pub(crate) use set::{GROWING, SetState, Spawned};
 
 tokio::task_local! {
     static CURRENT: Arc<Context>;
@@ -84,6 +84,8 @@ pub struct Context {
     pub(crate) task: TaskId,
     pub(crate) parent: Option<TaskId>,
     pub(crate) depth: u32,
+    /// The growing set that the task is in, and its number there.
+    pub(crate) growing: Option<(Local, u32)>,
     pub(crate) kind: String,
     pub(crate) attempt: u32,
     pub(crate) queue: String,
@@ -196,6 +198,7 @@ impl Context {
             task,
             parent: claimed.parent.map(|local| TaskId { job: task.job, local }),
             depth: claimed.depth,
+            growing: claimed.set.filter(|_| claimed.policy.grows),
             kind: claimed.kind.clone(),
             attempt: claimed.attempt,
             queue: claimed.queue.clone(),

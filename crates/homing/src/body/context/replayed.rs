@@ -122,7 +122,7 @@ impl Context {
     }
 
     async fn check_set(self: &Arc<Self>, row: &SetRow) {
-        let (set, old) = (row.set, row.counts.spawned);
+        let (set, old) = (row.set, row.counts.own());
         let (place, new) =
             self.with_set(set, |state| (state.place.clone(), u64::from(state.issued)));
         if old <= new {

@@ -8,7 +8,7 @@ use super::Context;
 #[cfg(feature = "postgres")]
 use super::Counted;
 use super::Inner;
-use crate::store::{Entry, Event, Signalled};
+use crate::store::{Addition, Entry, Event, Signalled};
 #[cfg(feature = "postgres")]
 use crate::store::{Store, Unit};
 
@@ -32,6 +32,19 @@ impl Context {
             inner.recall.is_past();
             inner.renews();
             inner.push(Event::Signal(Box::new(Signalled { seq, ..signal })));
+        }
+        self.hold_back().await;
+    }
+
+    /// Adds a task to the set that this one is in, from the next commit on, and remembers that.
+    pub(crate) async fn record_addition(&self, addition: Addition) {
+        {
+            let mut inner = self.lock();
+            inner.next_seq += 1;
+            let seq = inner.next_seq;
+            inner.recall.is_past();
+            inner.renews();
+            inner.push(Event::Add(Box::new(Addition { seq, ..addition })));
         }
         self.hold_back().await;
     }
@@ -85,7 +98,8 @@ impl Inner {
     pub(super) fn push(&mut self, event: Event) {
         self.bytes += event.size();
         // A signal may be as large, and the same backpressure bounds both.
-        self.spawns += usize::from(matches!(event, Event::Spawn(_) | Event::Signal(_)));
+        let spawns = matches!(event, Event::Spawn(_) | Event::Add(_) | Event::Signal(_));
+        self.spawns += usize::from(spawns);
         self.events.push(event);
     }
 

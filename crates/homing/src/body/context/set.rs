@@ -12,8 +12,11 @@ use crate::core::policy::FailurePolicy;
 use crate::error::{Invalid, Misuse};
 use crate::limits;
 use crate::store::read::{bytes_of, is_full};
-use crate::store::{Event, NewChild};
+use crate::store::{Child, Event, NewChild};
 use crate::task::call::Draft;
+
+/// What stands at the end of a growing set's place.
+pub(crate) const GROWING: &str = "~growing";
 
 /// A set as the body sees it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -23,6 +26,10 @@ pub(crate) struct SetState {
     pub(crate) policy: FailurePolicy,
     /// Whether the set was created under this name before.
     pub(crate) named: bool,
+    /// Whether members may add to it: then only the store knows how many there are.
+    pub(crate) growing: bool,
+    /// With how many children of the body's own a growing set was last found drained.
+    drained: Option<u32>,
     /// Spawns so far in this run, and those among them without a place of their own.
     pub(crate) issued: u32,
     numbered: u32,
@@ -45,9 +52,34 @@ pub(crate) struct SetState {
 }
 
 impl SetState {
-    /// Children whose outcomes were not given to the body.
+    /// Children whose outcomes were not given to the body; of a growing set those that the body has spawned.
     pub(crate) fn left(&self) -> u64 {
-        u64::from(self.issued).saturating_sub(self.ends.given())
+        u64::from(self.issued).saturating_sub(self.ends.given_own())
+    }
+
+    /// Whether no outcome can come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        if self.growing {
+            self.issued == 0 || self.settled || self.drained == Some(self.issued)
+        } else {
+            self.left() == 0
+        }
+    }
+
+    /// Whether a wait for one more of a growing set, answered when so many had ended, found that every member has
+    /// ended and was given out.
+    pub(crate) fn drains(&mut self, ended: u64) -> bool {
+        let drains = ended <= self.ends.given();
+        if drains {
+            self.drained = Some(self.issued);
+        }
+        drains
+    }
+
+    /// The place of the same set if it grew, or if it did not.
+    fn twin(&self) -> String {
+        let plain = self.place.strip_suffix(GROWING).filter(|_| self.growing);
+        plain.map_or_else(|| format!("{}{GROWING}", self.place), str::to_owned)
     }
 }
 
@@ -128,7 +160,7 @@ impl Context {
         }
         let task = self.task;
         let counts = self.fetch(move |store| async move { store.set(task, set).await }).await;
-        let (old, new) = (counts.spawned, self.with_set(set, |state| u64::from(state.issued)));
+        let (old, new) = (counts.own(), self.with_set(set, |state| u64::from(state.issued)));
         if old > new {
             let text = format!("expected a wait for {old} children, got one for {new}");
             self.drift::<()>(place, &text).await;
@@ -156,8 +188,9 @@ impl Context {
         draft: Draft,
     ) -> Result<Spawned, Misuse> {
         let own_place = draft.place.clone();
-        let task = draft.fix(self.now(), &self.queue, self.priority)?;
+        let mut task = draft.fix(self.now(), &self.queue, self.priority)?;
         let (place, number, numbered) = self.with_set(set, |state| {
+            task.policy.grows = state.growing;
             let place = match &own_place {
                 Some(name) => format!("{}@{}", state.place, in_place(name)),
                 None => format!("{}[{}]", state.place, state.numbered),
@@ -189,6 +222,9 @@ impl Context {
             inner.found_again += 1;
             inner.settle_lines(true);
         } else {
+            if number == 0 && self.unfound() > 0 {
+                self.check_growth(set, &place).await;
+            }
             let mut inner = self.lock();
             inner.recall.is_past();
             inner.renews();
@@ -197,6 +233,20 @@ impl Context {
         }
         self.hold_back().await;
         Ok(Spawned { set, child, place })
+    }
+
+    /// Ends the task as drifted where an earlier run has spawned into the same set, but that grew and this does not,
+    /// or the other way round.
+    async fn check_growth(self: &Arc<Self>, set: Local, place: &str) {
+        let (twin, grows) = self.with_set(set, |state| (state.twin(), state.growing));
+        let (task, twin) = (self.task, self.task.set(&twin));
+        let counts = self.fetch(move |store| async move { store.set(task, twin).await }).await;
+        if counts.spawned > 0 {
+            let (old, new) =
+                if grows { ("does not grow", "grows") } else { ("grows", "does not grow") };
+            let text = format!("expected a set that {old}, got one that {new}");
+            self.drift::<()>(place, &text).await;
+        }
     }
 
     /// The kind and the hash of a child of an earlier run.
@@ -219,8 +269,10 @@ impl Context {
                 )
                 .await;
             self.with_set(set, |state| {
-                state.all_known = page.len() < limits::PAGE;
-                for child in page {
+                // Behind the body's own children there are those that members have added.
+                let last = page.last().is_none_or(Child::is_added);
+                state.all_known = last || page.len() < limits::PAGE;
+                for child in page.into_iter().filter(|child| !child.is_added()) {
                     state.next_page = child.number + 1;
                     state.known.insert(child.local, (child.kind, child.hash));
                 }

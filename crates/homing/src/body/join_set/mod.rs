@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 
-use crate::body::context::{Context, current};
+use crate::body::context::{Context, GROWING, current};
 use crate::body::handle::JoinHandle;
 use crate::body::waiting::Waiting;
 use crate::core::id::Local;
@@ -99,6 +99,60 @@ impl<T> JoinSet<T> {
         self
     }
 
+    /// Lets the children add to the set they are in, with [`spawn_sibling`](crate::spawn_sibling()), and what they
+    /// add too. Default: only this body spawns into it.
+    ///
+    /// What was added is a child of this task like those spawned here: every wait for the set, the policy, the
+    /// aborts and the closing join mean it as well. So the number of members is known only once nobody is left to
+    /// add one: [`join_all`](Self::join_all), [`join_settled`](Self::join_settled) and the `None` of
+    /// [`join_next`](Self::join_next) wait until every member that there ever was has ended.
+    ///
+    /// ```
+    /// use homing::{Homing, JoinSet, task};
+    ///
+    /// /// Finds the pages that a page links to.
+    /// #[task]
+    /// async fn page(n: u64) -> homing::Result<u64> {
+    ///     for link in [2 * n, 2 * n + 1] {
+    ///         if link < 10 {
+    ///             homing::spawn_sibling(page(link)).await?;
+    ///         }
+    ///     }
+    ///     Ok(n)
+    /// }
+    ///
+    /// #[task]
+    /// async fn crawl() -> homing::Result<u64> {
+    ///     let mut pages = JoinSet::new().growing();
+    ///     pages.spawn(page(1)).await?;
+    ///     Ok(pages.join_all().await?.iter().sum())
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let homing = Homing::open("memory:").await?;
+    /// homing.worker().register(crawl).register(page).start().await?;
+    /// assert_eq!(homing.submit(crawl()).await?.outcome().await?, 45);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Said after a spawn it ends the task as [`Misuse`]: write `JoinSet::new().growing()`. A body that is changed
+    /// between a set that grows and one that does not has drifted where it had spawned into the set.
+    #[must_use]
+    pub fn growing(mut self) -> Self {
+        let Ok(context) = &self.context else { return self };
+        if self.turns > 0 || context.with_set(self.set, |state| state.growing || state.issued > 0) {
+            context.refuse(Misuse::LateGrowing { set: self.place.clone() });
+            return self;
+        }
+        // A place of its own, so that a replay which makes another kind of set finds none of the children.
+        self.place.push_str(GROWING);
+        self.set = context.open_set(&self.place, self.policy);
+        context.with_set(self.set, |state| state.growing = true);
+        self
+    }
+
     /// Spawns a child.
     ///
     /// # Errors
@@ -135,19 +189,23 @@ impl<T> JoinSet<T> {
         });
         self.turns += 1;
         let place = format!("{}~{}", self.place, self.turns);
+        let growing = context.with_set(self.set, |state| state.growing);
         self.set = context.open_set(&place, self.policy);
+        context.with_set(self.set, |state| state.growing = growing);
     }
 
     fn state<R>(&self, read: impl FnOnce(&mut crate::body::context::SetState) -> R) -> Option<R> {
         self.context.as_ref().ok().map(|context| context.with_set(self.set, read))
     }
 
-    /// Children whose outcomes have not been given out.
+    /// Children whose outcomes have not been given out. Of a [growing](Self::growing) set only those that this body
+    /// has spawned: what members add, the store alone knows.
     pub fn len(&self) -> usize {
         self.state(|state| state.left()).unwrap_or(0) as usize
     }
 
-    /// Whether every child's outcome has been given out.
+    /// Whether every child's outcome has been given out. As [`len`](Self::len) it counts the children that this body
+    /// has spawned: of a growing set there may be outcomes left, which [`join_next`](Self::join_next) gives.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -173,7 +231,8 @@ pub(crate) fn abort(context: &Context, set: Local, child: Option<Local>, policy:
 
 impl<T: DeserializeOwned + Send> JoinSet<T> {
     /// The next outcome in the order of completion; `None` when all have been given out. What has
-    /// ended already is handed out before the task parks.
+    /// ended already is handed out before the task parks. Of a [growing](Self::growing) set it is `None` once
+    /// every member has ended, so that nobody is left to add one, and all have been given out.
     pub fn join_next(&mut self) -> Waiting<'_, JoinNext<'_, T>> {
         Waiting::new(JoinNext { set: self })
     }
@@ -229,12 +288,15 @@ impl<T: DeserializeOwned + Send> JoinSet<T> {
     /// The values of all children in the order they were spawned, at most
     /// [`limits::JOIN_ALL`](crate::limits::JOIN_ALL). A loss beyond the set's policy aborts the rest
     /// and is the error. With no children it returns at once.
+    ///
+    /// Of a [growing](Self::growing) set the values of the children spawned here come first, then those that
+    /// members have added, in the order in which they were added: that of the commits.
     pub fn join_all(&mut self) -> Waiting<'_, JoinAll<'_, T>> {
         Waiting::new(JoinAll { set: self })
     }
 
     /// Every outcome in the order spawned, whatever it is, at most
-    /// [`limits::JOIN_ALL`](crate::limits::JOIN_ALL).
+    /// [`limits::JOIN_ALL`](crate::limits::JOIN_ALL). Of a growing set in the order of [`join_all`](Self::join_all).
     pub fn join_settled(&mut self) -> Waiting<'_, JoinSettled<'_, T>> {
         Waiting::new(JoinSettled { set: self })
     }

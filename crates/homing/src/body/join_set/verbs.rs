@@ -66,9 +66,39 @@ impl<T> JoinSet<T> {
 
     /// All have ended, or so many are lost.
     fn all(&self, context: &Context, lost: Option<u64>) -> Option<Condition> {
-        let left = context.with_set(self.set, |state| state.left());
-        let (set, ended) = (self.set, Some(self.issued(context)));
-        (left > 0).then_some(Condition::Set { set, ended, lost, succeeded: None })
+        let (set, over) = (self.set, context.with_set(self.set, |state| state.is_over()));
+        let drained = self.grows(context);
+        let ended = (!drained).then_some(self.issued(context));
+        (!over).then_some(Condition::Set { set, ended, lost, succeeded: None, drained })
+    }
+
+    fn grows(&self, context: &Context) -> bool {
+        context.with_set(self.set, |state| state.growing)
+    }
+
+    /// How many members there ever were. Of a growing set that is asked once nobody is left to add one.
+    async fn spawned(&self, context: &Arc<Context>) -> u64 {
+        if !self.grows(context) {
+            return self.issued(context);
+        }
+        let (task, set) = (context.task, self.set);
+        context.fetch(move |store| async move { store.set(task, set).await }).await.spawned
+    }
+
+    /// That a growing set has given out more than a list may have.
+    async fn overfull(
+        &self,
+        context: &Arc<Context>,
+        verb: &'static str,
+        listed: usize,
+    ) -> Option<JoinError> {
+        let limit = limits::JOIN_ALL;
+        if listed as u64 <= limit {
+            return None;
+        }
+        let given = context.with_set(self.set, |state| state.ends.given());
+        let children = self.spawned(context).await.saturating_sub(given);
+        Some(JoinError::TooMany { verb, children, limit })
     }
 
     fn too_many(&self, context: &Context, verb: &'static str) -> Option<JoinError> {
@@ -95,13 +125,15 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
 
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         let set = self.set.set;
-        if self.set.is_empty() || context.next_end(set, false).await {
+        let over = context.with_set(set, |state| state.is_over());
+        if over || context.next_end(set, false).await {
             return None;
         }
         context.check_members(set, place).await;
-        // One more has ended than was given.
+        // One more has ended than was given, or nobody is left to add one.
         let ended = Some(context.with_set(set, |state| state.ends.given() + 1));
-        Some(Condition::Set { set, ended, lost: None, succeeded: None })
+        let drained = self.set.grows(context);
+        Some(Condition::Set { set, ended, lost: None, succeeded: None, drained })
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
@@ -126,7 +158,12 @@ impl<T: DeserializeOwned + Send> JoinNext<'_, T> {
         if settled.timed_out {
             return Some(Err(context.timed_out(&settled.place, (set, None)).await));
         }
-        if self.set.is_empty() {
+        if context.with_set(set, |state| state.is_over()) {
+            return None;
+        }
+        // How many had ended by then: no more than were given, so nobody is left to add one.
+        let ended = settled.value.as_deref().and_then(|ended| ended.parse::<u64>().ok());
+        if ended.is_some_and(|ended| context.with_set(set, |state| state.drains(ended))) {
             return None;
         }
         context.take_ends(set, true).await;
@@ -187,9 +224,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         let policy = self.set.policy;
         let too_many = self.set.too_many(context, "join_all").is_some();
         let lost = context.with_set(self.set.set, |state| {
-            policy.breaking(u64::from(state.issued), state.ends.lost())
+            let known = !(state.growing && policy.is_of_the_whole());
+            known.then(|| policy.breaking(u64::from(state.issued), state.ends.lost()))
         });
-        self.set.all(context, Some(lost)).filter(|_| !too_many)
+        self.set.all(context, lost).filter(|_| !too_many)
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
@@ -201,9 +239,9 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
             return Err(context.timed_out(&settled.place, (set, None)).await);
         }
         context.take_ends(set, true).await;
-        let (spawned, before, succeeded) = context.with_set(set, |state| {
-            (u64::from(state.issued), state.ends.lost(), state.ends.succeeded())
-        });
+        let (before, succeeded) =
+            context.with_set(set, |state| (state.ends.lost(), state.ends.succeeded()));
+        let spawned = self.set.spawned(context).await;
         let allowed = self.set.policy.allowed(spawned, before);
         let (mut children, mut borne) = (Vec::new(), Vec::new());
         let tally = context
@@ -213,9 +251,13 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
                 } else {
                     borne.push(child.local);
                 }
-                true
+                (children.len() + borne.len()) as u64 <= limits::JOIN_ALL
             })
             .await;
+        let listed = children.len() + borne.len();
+        if let Some(error) = self.set.overfull(context, "join_all", listed).await {
+            return Err(error);
+        }
         if tally.breaking.is_some() {
             abort(context, set, None, true);
         }
@@ -276,9 +318,12 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
         let mut children = Vec::new();
         let keep = |child| {
             children.push(child);
-            true
+            children.len() as u64 <= limits::JOIN_ALL
         };
         context.tally(set, &context.given(set), u64::MAX, keep).await;
+        if let Some(error) = self.set.overfull(context, "join_settled", children.len()).await {
+            return Err(error);
+        }
         self.set.turn(context, true);
         children.sort_by_key(|child| (child.number, child.local));
         Ok(children.iter().map(|child| decode(context, child, || moment.clone())).collect())
@@ -308,13 +353,18 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         let (set, count) = (self.set.set, self.count);
         context.check_members(set, place).await;
         context.with_set(set, |state| {
+            let succeeded = Some(state.ends.succeeded().saturating_add(count));
+            if state.growing {
+                let wanted = count > 0 && !state.is_over();
+                let (ended, lost, drained) = (None, None, true);
+                return wanted.then_some(Condition::Set { set, ended, lost, succeeded, drained });
+            }
             let left = state.left();
             let reachable = left >= count && count > 0;
             // More losses than this, and the successes can no longer be reached.
             let lost = Some((state.ends.lost() + left).saturating_sub(count) + 1);
-            let succeeded = Some(state.ends.succeeded().saturating_add(count));
-            let ended = Some(u64::from(state.issued));
-            reachable.then_some(Condition::Set { set, ended, lost, succeeded })
+            let (ended, drained) = (Some(u64::from(state.issued)), false);
+            reachable.then_some(Condition::Set { set, ended, lost, succeeded, drained })
         })
     }
 
@@ -324,7 +374,7 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
             return Err(context.timed_out(&settled.place, (set, None)).await);
         }
         context.take_ends(set, true).await;
-        let spawned = self.set.issued(context);
+        let spawned = self.set.spawned(context).await;
         let (mut values, mut lost, mut borne) = (Vec::new(), None, Vec::new());
         let keep = |child: Child| {
             if child.state == crate::core::state::State::Succeeded {

@@ -81,6 +81,7 @@ impl Data {
         Claimed {
             task: id,
             parent: row.parent.map(|parent| parent.local),
+            set: row.set,
             depth: row.depth,
             token,
             kind: row.kind.clone(),
@@ -93,7 +94,7 @@ impl Data {
             crashes: row.crashes,
             stalls: row.stalls,
             records: records.map_or(0, |((_, seq), _)| *seq),
-            spawned: self.spawned(id),
+            spawned: self.spawned_by_body(id),
             answers,
             parked: row.parked_by(token.worker),
         }

@@ -1,6 +1,5 @@
 //! `exchange`: units first, then upkeep, then the claim.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 
@@ -9,11 +8,12 @@ use crate::core::id::{Local, TaskId, Token, WorkerId};
 use crate::core::log::{Level, Line};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::core::wait::{Answer, Wait};
 use crate::limits;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply, Signalled,
-    Unit,
+    Abort, Addition, CancelledBy, End, Entry, Event, Exchange, LogLine, NewChild, Refusal, Reply,
+    Signalled, Unit,
 };
 
 impl Data {
@@ -65,8 +65,10 @@ impl Data {
             return Err(Refusal::Lost);
         }
         for event in &unit.events {
-            if let Event::Spawn(child) = event {
-                self.check_drift(task, child)?;
+            match event {
+                Event::Spawn(child) => self.check_drift(task, child)?,
+                Event::Add(addition) => self.check_growth(task, addition)?,
+                _ => {}
             }
         }
         if unit.renew {
@@ -106,6 +108,7 @@ impl Data {
                 self.records.entry((task, seq)).or_insert((place, entry));
             }
             Event::Spawn(child) => self.spawn(task, *child, now),
+            Event::Add(addition) => self.add_sibling(task, *addition, now),
             Event::Detach(job) => {
                 self.submit(*job, now);
             }
@@ -163,6 +166,38 @@ impl Data {
         let birth = Some((parent, child.set, child.number));
         self.tasks.insert(id, Task::new(child.task, birth, depth, now));
         self.sets.entry((parent, child.set)).or_default().spawned += 1;
+        self.ready = true;
+    }
+
+    /// Refuses what would join a set behind a cancellation, or of a parent that has ended.
+    fn check_growth(&self, task: TaskId, addition: &Addition) -> Result<(), Refusal> {
+        let parent = TaskId { job: task.job, local: addition.parent };
+        let falls = |cascade: &Cascade| {
+            cascade.task == parent
+                && cascade.set.is_none_or(|set| set == addition.set)
+                && addition.origin() < cascade.below
+        };
+        let open = self.tasks.get(&parent).is_some_and(|row| !row.state.is_ended());
+        if !open || self.cascades.values().any(falls) {
+            return Err(Refusal::Lost);
+        }
+        let counts = self.sets.get(&(parent, addition.set)).copied().unwrap_or_default();
+        counts.next_added().map(drop).ok_or_else(Addition::too_many)
+    }
+
+    fn add_sibling(&mut self, task: TaskId, addition: Addition, now: Time) {
+        let Addition { seq, place, entry, parent, set, local, task: new } = addition;
+        let Slot::Vacant(vacant) = self.records.entry((task, seq)) else { return };
+        vacant.insert((place, entry));
+        let (parent, id) =
+            (TaskId { job: task.job, local: parent }, TaskId { job: task.job, local });
+        let counts = self.sets.entry((parent, set)).or_default();
+        let Some(number) = counts.next_added().filter(|_| !self.tasks.contains_key(&id)) else {
+            return;
+        };
+        counts.add();
+        let depth = self.tasks.get(&task).map_or(0, |row| row.depth);
+        self.tasks.insert(id, Task::new(new, Some((parent, set, number)), depth, now));
         self.ready = true;
     }
 
@@ -266,12 +301,16 @@ impl Data {
 
     /// Spawned children of a task, over all its sets.
     pub(super) fn spawned(&self, task: TaskId) -> u64 {
-        let sets: BTreeMap<Local, u64> = self
-            .sets
-            .range((task, Local::ROOT)..)
-            .take_while(|((owner, _), _)| *owner == task)
-            .map(|((_, set), counts)| (*set, counts.spawned))
-            .collect();
-        sets.values().sum()
+        self.counts_of(task).map(|counts| counts.spawned).sum()
+    }
+
+    /// As [`spawned`](Self::spawned), without those that members of the sets have added.
+    pub(super) fn spawned_by_body(&self, task: TaskId) -> u64 {
+        self.counts_of(task).map(SetCounts::own).sum()
+    }
+
+    fn counts_of(&self, task: TaskId) -> impl Iterator<Item = &SetCounts> {
+        let sets = self.sets.range((task, Local::ROOT)..);
+        sets.take_while(move |((owner, _), _)| *owner == task).map(|(_, counts)| counts)
     }
 }

@@ -242,7 +242,7 @@ impl Data {
             }
         }
         for ((task, set), counts) in &self.sets {
-            if *counts != self.recount(*task, *set, counts.last_end) {
+            if *counts != self.recount(*task, *set, counts) {
                 breaches.push(Breach {
                     task: *task,
                     what: format!("the counts of set {set} differ from its rows"),
@@ -274,11 +274,13 @@ impl Data {
         false
     }
 
-    fn recount(&self, task: TaskId, set: crate::core::id::Local, last_end: u64) -> SetCounts {
-        let mut counts = SetCounts { last_end, ..SetCounts::default() };
-        for (id, _) in self.children_of(task, Some(set)) {
+    fn recount(&self, task: TaskId, set: crate::core::id::Local, stored: &SetCounts) -> SetCounts {
+        let SetCounts { last_end, last_added, .. } = *stored;
+        let mut counts = SetCounts { last_end, last_added, ..SetCounts::default() };
+        for (id, number) in self.children_of(task, Some(set)) {
             let row = &self.tasks[&id];
             counts.spawned += 1;
+            counts.added += u64::from(number >= crate::limits::CHILDREN);
             match row.state {
                 State::Succeeded => counts.succeeded += 1,
                 State::Failed => counts.failed += 1,

@@ -115,10 +115,13 @@ impl Data {
         }
         for (set, kept) in &cause.grown {
             for (child, number) in self.children_of(task, Some(*set)) {
-                if number >= *kept {
+                if child.local.origin(number) >= *kept {
                     self.uncount(child);
                     let counts = self.sets.entry((task, *set)).or_default();
                     less(&mut counts.spawned);
+                    if number >= limits::CHILDREN {
+                        less(&mut counts.added);
+                    }
                     self.remove_tree(child, done);
                 }
             }
@@ -154,7 +157,7 @@ impl Data {
             (cause.only.is_empty() || wanted) && !cause.given.contains(&child.local)
         };
         let aborted = |(own, one, below): &(Local, Option<Local>, u32)| {
-            *own == set && one.map_or(number < *below, |one| one == child.local)
+            *own == set && one.map_or(child.local.origin(number) < *below, |one| one == child.local)
         };
         match (row.state, row.cancelled_by) {
             (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {

@@ -114,7 +114,9 @@ impl Data {
         while let Some((number, cascade)) = self.cascades.first_key_value() {
             let (number, cascade) = (*number, *cascade);
             let mut open = self.children_of(cascade.task, cascade.set);
-            open.retain(|(id, child)| *child < cascade.below && !self.tasks[id].state.is_ended());
+            open.retain(|(id, number)| {
+                id.local.origin(*number) < cascade.below && !self.tasks[id].state.is_ended()
+            });
             let some = open.len().min(left);
             for (id, _) in open.drain(..some) {
                 self.cancel_as(id, cascade.by, now);

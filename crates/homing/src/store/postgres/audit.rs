@@ -36,8 +36,8 @@ const BUNDLES: &str = concat!(
 );
 
 const SETS: &str =
-    "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
-  FROM homing.sets";
+    "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end,
+    added, last_added FROM homing.sets";
 
 const SIGNALS: &str = "SELECT job, task, number, name, value FROM homing.signals";
 
@@ -49,14 +49,15 @@ const OVER: &str = "SELECT e.job, e.local
 /// Sets whose counts differ from their rows. Jobs that are being pruned have lost some.
 const MISCOUNTED: &str = "SELECT s.job, s.task, s.\"set\" FROM homing.sets AS s
     LEFT JOIN (SELECT t.job, t.\"set\", count(*) AS spawned,
+        count(*) FILTER (WHERE t.number >= 2147483648) AS added,
         count(*) FILTER (WHERE e.state = 3) AS succeeded, count(*) FILTER (WHERE e.state = 4) AS failed,
         count(*) FILTER (WHERE e.state = 5 AND e.cancelled_by NOT IN (2, 3)) AS cancelled,
         count(*) FILTER (WHERE e.state = 5 AND e.cancelled_by IN (2, 3)) AS aborted
       FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
       WHERE t.\"set\" IS NOT NULL GROUP BY t.job, t.\"set\") AS c USING (job, \"set\")
     JOIN homing.tasks AS r ON r.job = s.job AND r.local = '00000000-0000-0000-0000-000000000000'
-  WHERE r.pruning IS NULL AND (s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted) IS DISTINCT FROM
-    (coalesce(c.spawned, 0), coalesce(c.succeeded, 0), coalesce(c.failed, 0), coalesce(c.cancelled, 0),
+  WHERE r.pruning IS NULL AND (s.spawned, s.added, s.succeeded, s.failed, s.cancelled, s.aborted)
+    IS DISTINCT FROM (coalesce(c.spawned, 0), coalesce(c.added, 0), coalesce(c.succeeded, 0), coalesce(c.failed, 0), coalesce(c.cancelled, 0),
       coalesce(c.aborted, 0))
   ORDER BY s.job, s.task, s.\"set\"";
 

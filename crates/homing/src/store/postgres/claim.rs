@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use crate::core::id::{Map, TaskId, Token, WorkerId};
+use crate::core::id::{Local, Map, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::postgres::hints::front::Look;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::transaction::columns::maybe;
 use crate::store::postgres::transaction::columns::{count, task_id};
 use crate::store::postgres::transaction::scene::{Known, Scene};
 use crate::store::postgres::transaction::task::{Task, columns};
@@ -210,8 +211,9 @@ pub(super) const PASSING: &str = "SELECT set_config('synchronous_commit', 'off',
 pub(super) const DETAILS: &str = "SELECT t.job, t.local, t.arguments, t.policy,
     CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT max(r.seq) FROM homing.records AS r
       WHERE r.job = t.job AND r.task = t.local), 0) END,
-    CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT sum(s.spawned) FROM homing.sets AS s
-      WHERE s.job = t.job AND s.task = t.local), 0)::bigint END
+    CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT sum(s.spawned - s.added) FROM homing.sets AS s
+      WHERE s.job = t.job AND s.task = t.local), 0)::bigint END,
+    t.\"set\", t.number
   FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]) AS c (job, local, begins)
     JOIN homing.tasks AS t USING (job, local)";
 
@@ -397,6 +399,7 @@ pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
     Claimed {
         task: row.id,
         parent: row.parent,
+        set: None,
         depth: row.depth,
         token,
         kind: row.kind.clone(),
@@ -443,6 +446,8 @@ pub(super) fn complete(
             }
         }
         (claimed.records, claimed.spawned) = (count(row, 4)?, count(row, 5)?);
+        let number = maybe(row, 7)?.map(|number| number as u32);
+        claimed.set = row.try_get::<_, Option<Local>>(6)?.zip(number);
     }
     claimed.retain(|claimed| unreadable.iter().all(|unit: &Arc<Unit>| unit.task != claimed.task));
     Ok(unreadable)

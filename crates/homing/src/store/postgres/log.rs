@@ -15,6 +15,16 @@ use crate::store::LogLine;
 use crate::store::postgres::link::pipeline::{Step, arrays, values};
 use crate::store::postgres::transaction::scene::{Said, Scene};
 
+/// Lines that were said before.
+pub(super) const SAID: &str = "WITH w AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
+  SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
+      SELECT FROM homing.logs AS l
+        WHERE l.job = w.job AND l.task = w.task AND l.key = w.key OFFSET 0) AS l
+  UNION ALL SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
+      SELECT FROM homing.unsaid AS u
+        WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
+
 /// The key of the line that counts the dropped; no key of a body's line begins like this.
 const DROPPED: &str = "\u{1}";
 

@@ -68,11 +68,15 @@ const CHILD: &str = concat!(
     " WHERE t.job = $1 AND t.local = $2 AND t.number IS NOT NULL"
 );
 
-const SETS: &str = "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
+const SETS: &str =
+    "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end, added,
+    last_added
   FROM homing.sets WHERE job = $1 AND task = $2 AND ($3::uuid IS NULL OR \"set\" > $3)
   ORDER BY \"set\" LIMIT $4";
 
-const SET: &str = "SELECT spawned, succeeded, failed, cancelled, aborted, last_end FROM homing.sets
+const SET: &str =
+    "SELECT spawned, succeeded, failed, cancelled, aborted, last_end, added, last_added
+  FROM homing.sets
   WHERE job = $1 AND task = $2 AND \"set\" = $3";
 
 impl Shared {

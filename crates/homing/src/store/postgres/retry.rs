@@ -69,7 +69,8 @@ const TAKE_BACK: &str = after!(
     SELECT count(*) FROM taken"
 );
 
-/// Children that were spawned after the loss.
+/// Children that were spawned after the loss, and what members have added that goes back to them (its number
+/// stands in the key; see `Local::origin`).
 const LATE: &str =
     "SELECT g.job, t.local, g.task, g.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
     e.cancelled_by
@@ -80,7 +81,9 @@ const LATE: &str =
           AND t.local <= (left(g.\"set\"::text, 28) || 'ffffffff')::uuid AND NOT t.placed
           AND t.number >= g.kept
       UNION ALL SELECT t.job, t.local, t.number FROM homing.tasks AS t
-        WHERE t.job = g.job AND t.\"set\" = g.\"set\" AND t.placed AND t.number >= g.kept) AS t
+        WHERE t.job = g.job AND t.\"set\" = g.\"set\" AND t.placed AND CASE
+          WHEN t.number < 2147483648 THEN t.number
+          ELSE ('x' || right(t.local::text, 8))::bit(32)::bigint END >= g.kept) AS t
     JOIN homing.ended AS e ON e.job = t.job AND e.local = t.local";
 
 /// Children of tasks.
@@ -131,16 +134,17 @@ const UNEND: &str =
 
 /// After the rows are gone: the highest number that is left.
 const UNCOUNT: &str = "UPDATE homing.sets AS s SET spawned = greatest(s.spawned - u.spawned, 0),
+    added = greatest(s.added - u.added, 0),
     succeeded = greatest(s.succeeded - u.succeeded, 0), failed = greatest(s.failed - u.failed, 0),
     cancelled = greatest(s.cancelled - u.cancelled, 0), aborted = greatest(s.aborted - u.aborted, 0),
     last_end = coalesce((SELECT max(e.\"end\") FROM homing.ended AS e
       WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.\"end\" IS NOT NULL), 0)
   FROM (SELECT job, task, \"set\", sum(spawned) AS spawned,
       sum(succeeded) AS succeeded, sum(failed) AS failed, sum(cancelled) AS cancelled,
-      sum(aborted) AS aborted
+      sum(aborted) AS aborted, sum(added) AS added
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
-        $7::bigint[], $8::bigint[])
-      AS u (job, task, \"set\", spawned, succeeded, failed, cancelled, aborted) GROUP BY job, task, \"set\") AS u
+        $7::bigint[], $8::bigint[], $9::bigint[])
+      AS u (job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, added) GROUP BY job, task, \"set\") AS u
   WHERE s.job = u.job AND s.task = u.task AND s.\"set\" = u.\"set\"";
 
 const UNNUMBER: &str = "UPDATE homing.ended AS e SET \"end\" = NULL
@@ -393,6 +397,7 @@ fn uncount(children: &[Child], gone: bool) -> Vec<Step<'_>> {
     let spawned = i64::from(gone);
     let counts = arrays!(children, child =>
         child.parent.job, child.parent.local, child.fallen.set, spawned, child.counts()[0],
-        child.counts()[1], child.counts()[2], child.counts()[3]);
+        child.counts()[1], child.counts()[2], child.counts()[3],
+        i64::from(gone && child.fallen.is_added()));
     vec![Step::new(UNNUMBER, values![jobs, locals]), Step::new(UNCOUNT, counts)]
 }

@@ -14,9 +14,9 @@ use crate::store::postgres::hints::front::Ready;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::arrays;
 use crate::store::postgres::link::pipeline::{Session, Step, add, values};
+use crate::store::postgres::log::SAID;
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::{limit, task_id};
-use crate::store::postgres::transaction::load::SAID;
 use crate::store::postgres::transaction::load::Wanted;
 use crate::store::postgres::transaction::scene::{Cascade, Scene};
 use crate::store::postgres::transaction::task::Task;
@@ -56,9 +56,14 @@ pub(super) const RUNG: &str = concat!(
 const CASCADING: &str =
     "SELECT number, job, task, \"set\", below, by FROM homing.cascades ORDER BY number LIMIT $1";
 
+/// On their way to the children of tasks. After the locks: an abort is committed under the parent's.
+pub(super) const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
+  FROM unnest($1::uuid[], $2::uuid[]) AS g (job, task) JOIN homing.cascades AS c USING (job, task)";
+
 /// The open children of a task, in the order of their sets and numbers. Those whose key is the set's and
 /// their number are a range of the key. The key of one that was spawned after a placed child has a lower
-/// number than the child: it is in the range too, and must not be taken for an earlier one.
+/// number than the child: it is in the range too, and must not be taken for an earlier one. What members have
+/// added is meant with the child that it goes back to; see `Local::origin`.
 pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROSS JOIN LATERAL (
     (SELECT o.job, o.local,
         ('x' || right(o.local::text, 8))::bit(32)::bigint AS number
@@ -69,7 +74,8 @@ pub(super) const BELOW: &str = "SELECT c.job, c.local FROM homing.sets AS s CROS
       ORDER BY o.local LIMIT $5)
     UNION ALL
     (SELECT o.job, o.local, t.number FROM homing.tasks AS t JOIN homing.open AS o USING (job, local)
-      WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed AND t.number < $4
+      WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed AND CASE WHEN t.number < 2147483648
+        THEN t.number ELSE ('x' || right(t.local::text, 8))::bit(32)::bigint END < $4
       ORDER BY t.number, t.local LIMIT $5)) AS c
   WHERE s.job = $1 AND s.task = $2 AND ($3::uuid IS NULL OR s.\"set\" = $3)
     AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted

@@ -126,14 +126,14 @@ impl Tx<'_> {
 
     fn compare_counts(&mut self, breaches: &mut Vec<Breach>) -> Result<()> {
         let mut scan = self.sql(
-            "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end
-             FROM sets ORDER BY job, task, \"set\"",
+            "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end,
+               added, last_added FROM sets ORDER BY job, task, \"set\"",
         )?;
         let mut rows = scan.query(())?;
         while let Some(row) = rows.next()? {
             let (task, set): (_, Local) = (task_id(row, 0)?, row.get(2)?);
             let counts = set_counts(row, 3)?;
-            if counts != self.recount(task, set, counts.last_end)? {
+            if counts != self.recount(task, set, counts)? {
                 let what = format!("the counts of set {set} differ from its rows");
                 breaches.push(Breach { task, what });
             }
@@ -141,12 +141,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn recount(&self, task: TaskId, set: Local, last_end: u64) -> Result<SetCounts> {
-        let mut counts = SetCounts { last_end, ..SetCounts::default() };
+    fn recount(&self, task: TaskId, set: Local, stored: SetCounts) -> Result<SetCounts> {
+        let SetCounts { last_end, last_added, .. } = stored;
+        let mut counts = SetCounts { last_end, last_added, ..SetCounts::default() };
         let sql = (numbered!("state, cancelled_by"), placed!("state, cancelled_by"));
         let read = |row: &Row<'_>| Ok((row.get(2)?, row.get::<_, Option<CancelledBy>>(3)?));
-        for (_, (state, by)) in self.merged((task, set), (0, usize::MAX), sql, read)? {
+        for (at, (state, by)) in self.merged((task, set), (0, usize::MAX), sql, read)? {
             counts.spawned += 1;
+            counts.added += u64::from(at.number >= crate::limits::CHILDREN);
             match state {
                 State::Succeeded => counts.succeeded += 1,
                 State::Failed => counts.failed += 1,

@@ -12,7 +12,7 @@ use super::columns::{count, task_id, token};
 use super::fault::{Fault, Result};
 use super::finish::decode;
 use super::tx::Tx;
-use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::id::{Local, TaskId, Token, WorkerId};
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::{Claim, Claimed, Policy, Reply};
@@ -46,7 +46,8 @@ pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers W
 
 // By the row's number, which every index knows: saves two descents by the key.
 const READ: &str = "SELECT kind, arguments, queue, priority, policy, attempt, failures, crashes,
-  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth FROM tasks WHERE rowid = ?1";
+  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth, \"set\", number
+  FROM tasks WHERE rowid = ?1";
 
 /// A future that another worker has parked is older than what this one may record: its right ends. The
 /// worker's own keeps it, as the reply may be lost and the task handed out again.
@@ -294,6 +295,7 @@ fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
     Ok(Claimed {
         task,
         parent: row.get(14)?,
+        set: row.get::<_, Option<Local>>(16)?.zip(row.get(17)?),
         depth: row.get(15)?,
         token,
         kind: row.get(0)?,

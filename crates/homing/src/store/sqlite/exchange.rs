@@ -10,10 +10,12 @@ use super::tx::Tx;
 use crate::core::id::{TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::core::wait::{Answer, Wait};
 use crate::limits;
 use crate::store::{
-    Abort, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled, Unit,
+    Abort, Addition, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled,
+    Unit,
 };
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
@@ -76,9 +78,12 @@ impl Tx<'_> {
             return Ok(Err(Refusal::Lost));
         }
         for event in &unit.events {
-            if let Event::Spawn(child) = event
-                && let Some(refusal) = self.drift(unit.task, child)?
-            {
+            let refusal = match event {
+                Event::Spawn(child) => self.drift(unit.task, child)?,
+                Event::Add(addition) => self.no_growth(unit.task, addition)?,
+                _ => None,
+            };
+            if let Some(refusal) = refusal {
                 return Ok(Err(refusal));
             }
         }
@@ -122,6 +127,7 @@ impl Tx<'_> {
                 self.record_once(row.id, *seq, place, entry)?;
             }
             Event::Spawn(child) => self.spawn(row, child)?,
+            Event::Add(addition) => self.add_sibling(row, addition)?,
             Event::Detach(job) => {
                 self.submit(job)?;
             }
@@ -208,6 +214,39 @@ impl Tx<'_> {
         let birth = Birth { parent: row.id, set, number, depth: row.depth + 1 };
         if self.insert(id, &child.task, Some(birth), None)? {
             self.change_counts(row.id, set, |counts| counts.spawned += 1)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what would join a set behind a cancellation, or of a parent that has ended.
+    fn no_growth(&mut self, task: TaskId, addition: &Addition) -> Result<Option<Refusal>> {
+        let Addition { parent, set, .. } = *addition;
+        let mut find = self.sql(
+            "SELECT state < 3 AND NOT EXISTS (SELECT 1 FROM cascades AS c
+               WHERE c.job = t.job AND c.task = t.local AND (c.\"set\" IS NULL OR c.\"set\" = ?3)
+                 AND c.below > ?4)
+             FROM tasks AS t WHERE job = ?1 AND local = ?2",
+        )?;
+        let open = find
+            .query_row(params![task.job, parent, set, addition.origin()], |row| row.get(0))
+            .optional()?;
+        if open != Some(true) {
+            return Ok(Some(Refusal::Lost));
+        }
+        let counts = self.set_counts(TaskId { job: task.job, local: parent }, set)?;
+        Ok(counts.next_added().is_none().then(Addition::too_many))
+    }
+
+    fn add_sibling(&mut self, row: &Task, addition: &Addition) -> Result<()> {
+        let Addition { seq, place, entry, parent, set, local, task } = addition;
+        let (job, parent) = (row.id.job, TaskId { job: row.id.job, local: *parent });
+        if !self.record_once(row.id, *seq, place, entry)? {
+            return Ok(());
+        }
+        let Some(number) = self.set_counts(parent, *set)?.next_added() else { return Ok(()) };
+        let birth = Birth { parent, set: *set, number, depth: row.depth };
+        if self.insert(TaskId { job, local: *local }, task, Some(birth), None)? {
+            self.change_counts(parent, *set, SetCounts::add)?;
         }
         Ok(())
     }

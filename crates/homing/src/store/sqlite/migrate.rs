@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 /// The newest version.
 pub(super) const NEWEST: i64 = STEPS.len() as i64;

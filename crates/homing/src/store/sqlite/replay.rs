@@ -89,7 +89,9 @@ impl Tx<'_> {
         rows: usize,
     ) -> Result<Vec<SetRow>> {
         let mut read = self.sql(
-            "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end FROM sets
+            "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end, added,
+               last_added
+             FROM sets
              WHERE job = ?1 AND task = ?2 AND (?3 IS NULL OR \"set\" > ?3) ORDER BY \"set\" LIMIT ?4",
         )?;
         let found = read.query_map(params![task.job, task.local, after, limit(rows)], |row| {

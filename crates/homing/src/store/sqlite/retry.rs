@@ -170,9 +170,14 @@ impl Tx<'_> {
         done.taken_back += gone as u64;
         for (set, kept) in &cause.grown {
             for child in self.ended_children(task, *set)? {
-                if child.number >= *kept {
+                if child.origin() >= *kept {
                     self.uncount(task, &child)?;
-                    self.change_counts(task, *set, |counts| less(&mut counts.spawned))?;
+                    self.change_counts(task, *set, |counts| {
+                        less(&mut counts.spawned);
+                        if child.is_added() {
+                            less(&mut counts.added);
+                        }
+                    })?;
                     self.remove_tree(TaskId { job: task.job, local: child.local }, done)?;
                 }
             }

@@ -210,9 +210,9 @@ impl Tx<'_> {
             let mut more = true;
             while more {
                 let (mut page, last) = self.states_after(cascade.task, set, at)?;
-                let seen = page.len();
-                page.retain(|(child, _)| child.number < cascade.below);
-                more = !last && seen == page.len();
+                let passed = page.last().map(|(child, _)| *child);
+                page.retain(|(child, _)| child.local.origin(child.number) < cascade.below);
+                more = !last;
                 for (child, state) in page {
                     if !state.is_ended() {
                         if budget.cancel == 0 {
@@ -227,6 +227,15 @@ impl Tx<'_> {
                     }
                     at = Some(child);
                 }
+                // Of the children that come later only those that members have added may be meant.
+                at = passed.map(|child| {
+                    let beyond = child.number.max(limits::CHILDREN - 1);
+                    if child.number < cascade.below {
+                        child
+                    } else {
+                        Cursor { number: beyond, ..child }
+                    }
+                });
                 budget.look = budget.look.saturating_sub(STATES);
                 if more && budget.look == 0 {
                     cascade.at = at.map(|at| (set, at));

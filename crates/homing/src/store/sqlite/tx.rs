@@ -123,7 +123,8 @@ impl<'a> Tx<'a> {
         }
         let counts = self
             .sql(
-                "SELECT spawned, succeeded, failed, cancelled, aborted, last_end FROM sets
+                "SELECT spawned, succeeded, failed, cancelled, aborted, last_end, added, last_added
+                 FROM sets
                  WHERE job = ?1 AND task = ?2 AND \"set\" = ?3",
             )?
             .query_row(params![task.job, task.local, set], |row| set_counts(row, 0))
@@ -156,7 +157,8 @@ impl<'a> Tx<'a> {
         changed.sort_unstable_by_key(|(key, _)| **key);
         let mut write = self.db.prepare_cached(
             "INSERT OR REPLACE INTO sets (job, task, \"set\", spawned, succeeded, failed, cancelled,
-               aborted, last_end) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+               aborted, last_end, added, last_added)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
         for ((task, set), Counted { counts, changed }) in changed {
             write.execute(params![
@@ -168,7 +170,9 @@ impl<'a> Tx<'a> {
                 counts.failed as i64,
                 counts.cancelled as i64,
                 counts.aborted as i64,
-                counts.last_end as i64
+                counts.last_end as i64,
+                counts.added as i64,
+                counts.last_added as i64
             ])?;
             *changed = false;
         }
@@ -180,11 +184,12 @@ impl<'a> Tx<'a> {
         self.counts.retain(|(own, _), _| *own != task);
     }
 
-    /// Spawned children of a task, over all its sets.
+    /// Children that a task's own body has spawned, over all its sets. There are no others without them.
     pub(super) fn spawned(&mut self, task: TaskId) -> Result<u64> {
         self.write_counts()?;
-        let mut sum =
-            self.sql("SELECT coalesce(sum(spawned), 0) FROM sets WHERE job = ?1 AND task = ?2")?;
+        let mut sum = self.sql(
+            "SELECT coalesce(sum(spawned - added), 0) FROM sets WHERE job = ?1 AND task = ?2",
+        )?;
         Ok(sum.query_row(params![task.job, task.local], |row| count(row, 0))?)
     }
 
@@ -237,7 +242,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Counts in six columns, from `first` on.
+/// Counts in eight columns, from `first` on.
 pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCounts> {
     Ok(SetCounts {
         spawned: count(row, first)?,
@@ -246,5 +251,7 @@ pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCou
         cancelled: count(row, first + 3)?,
         aborted: count(row, first + 4)?,
         last_end: count(row, first + 5)?,
+        added: count(row, first + 6)?,
+        last_added: count(row, first + 7)?,
     })
 }

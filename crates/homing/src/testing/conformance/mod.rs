@@ -16,6 +16,7 @@ use crate::testing::Probe;
 use crate::{Homing, TaskState, Worker, WorkerBuilder};
 use futures_util::future::BoxFuture;
 
+pub mod added;
 pub mod bodies;
 mod by_hand;
 pub mod cancelling;
@@ -24,6 +25,7 @@ pub mod claims;
 pub mod crashes;
 pub mod doors;
 pub mod drift;
+pub mod growing;
 pub mod input;
 pub mod job_waits;
 pub mod jobs;
@@ -339,6 +341,13 @@ macro_rules! __conformance {
                     queues_are_paused, children_inherit, unregistered_kinds_wait,
                     step_blocking_remembers, overdue_jobs_end_without_a_worker,
                     an_overdue_job_holds_no_key, an_overdue_key_passes_to_one;
+                growing: growing_sets_are_joined_whole, growing_sets_give_the_next_until_they_are_drained,
+                    growing_sets_keep_their_policies, growing_sets_answer_every_wait,
+                    growing_sets_outlive_a_timeout, g06_what_a_member_has_added_is_added_once,
+                    g06_a_replayed_parent_is_given_what_was_added, g07_a_growing_set_replays_the_same,
+                    aborts_spare_what_later_members_add;
+                added: g02_a_frozen_member_adds_nothing, g08_nothing_joins_behind_a_cancellation, job_retry_keeps_what_was_added,
+                    g10_growing_is_part_of_the_record, misuse_of_growing_sets;
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
                     g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
                 doors: g13_values_have_a_depth, g13_what_does_not_parse_is_no_null,

@@ -161,7 +161,8 @@ impl History {
         let later = |random: &mut Random, one_in| {
             random.one_in(one_in).then(|| now.after(Duration::from_millis(random.below(5000))))
         };
-        let policy = Policy { retries: self.random.one_in(4).then_some(2), ..Policy::default() };
+        let (retries, grows) = (self.random.one_in(4).then_some(2), self.random.one_in(4));
+        let policy = Policy { retries, grows, ..Policy::default() };
         NewTask {
             kind: (*self.random.pick(&KINDS)).to_owned(),
             arguments: format!("{{\"n\":{variant}}}"),

@@ -11,7 +11,7 @@ use crate::core::id::{Local, TaskId};
 use crate::core::log::Level;
 use crate::core::wait::{Condition, Wait};
 use crate::error::{Failure, Reason};
-use crate::store::{Abort, Cause, End, Entry, Event, LogLine, NewChild, Signalled, Unit};
+use crate::store::{Abort, Addition, Cause, End, Entry, Event, LogLine, NewChild, Signalled, Unit};
 use crate::testing::random::Random;
 
 impl History {
@@ -35,7 +35,7 @@ impl History {
         seq: &mut u64,
         before: &[Event],
     ) -> Step<Option<Event>> {
-        Ok(Some(match self.random.below(14) {
+        Ok(Some(match self.random.below(16) {
             0..2 => {
                 *seq += 1;
                 let place = format!("step {}", self.random.below(3));
@@ -56,6 +56,7 @@ impl History {
                 Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
             }
             12..14 => return self.send(task, seq).await,
+            14..16 => return self.add(task, seq, before.is_empty()).await,
             10 => Event::Progress { done: self.random.below(5), total: 5 },
             _ => {
                 let key = format!("line {}", self.random.below(6));
@@ -86,6 +87,22 @@ impl History {
         Ok(Some(Event::Signal(Box::new(signal))))
     }
 
+    /// A task for the set that the task is in: new, or now and then one that was added before.
+    async fn add(&mut self, task: TaskId, seq: &mut u64, first: bool) -> Step<Option<Event>> {
+        let view = self.memory().task(task).await.map_err(|error| error.to_string())?;
+        let born = view.and_then(|view| view.parent.zip(view.set));
+        let Some((parent, (set, number))) = born else { return Ok(None) };
+        // Under a number that is taken in the store, now and then: then it was added before.
+        *seq += u64::from(*seq == 0 || !first || !self.random.one_in(6));
+        let place = format!("sibling {}", self.random.below(3));
+        let new = self.new_task();
+        let origin = task.local.origin(number);
+        let local = set.added(task.local, origin, &place, (&new.kind, &new.hash));
+        let (seq, entry, parent) = (*seq, Entry::Added([8; 16]), parent.local);
+        let addition = Addition { seq, place, entry, parent, set, local, task: new };
+        Ok(Some(Event::Add(Box::new(addition))))
+    }
+
     /// A new child, one spawned again, or now and then one that has drifted.
     async fn spawn(&mut self, task: TaskId, before: &[Event]) -> Step<Option<Event>> {
         let set = task.set(self.random.pick::<&str>(&SETS));
@@ -98,6 +115,7 @@ impl History {
         let mut all: BTreeMap<u32, Local> = unsaid.collect();
         let known = self.memory().children(task, set, 0, 1000).await;
         let known = known.map_err(|error| error.to_string())?.into_iter();
+        let known = known.filter(|child| !child.is_added());
         all.extend(known.map(|child| (child.number, child.local)));
         let number = all.len() as u32;
         if spawned > 0 && self.random.one_in(4) {
@@ -183,6 +201,11 @@ impl History {
             if self.random.one_in(3) {
                 arms.push(self.condition(&sets, 0));
             }
+            // A body cannot wait for its own job: whether such a wait is answered before its task is cancelled
+            // with that job is the store's choice.
+            let time = self.now();
+            let own = |arm: &Condition| format!("{arm:?}").contains(&task.job.to_string());
+            arms.iter_mut().filter(|arm| own(arm)).for_each(|arm| *arm = Condition::At { time });
             let place = format!("wait {}", self.random.below(3));
             waits.push(Wait { place, seq: *seq, arms, members: self.random.below(3) });
         }
@@ -204,6 +227,7 @@ impl History {
                 ended: some(&mut self.random),
                 lost: some(&mut self.random),
                 succeeded: some(&mut self.random),
+                drained: self.random.one_in(3),
             },
             4 => Condition::Child { set, child: set.numbered(self.random.below(spawned) as u32) },
             5 => Condition::Signal { name: (*self.random.pick(&SIGNALS)).to_owned(), schema: None },

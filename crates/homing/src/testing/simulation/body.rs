@@ -158,10 +158,11 @@ impl<'r> Scope<'r> {
 
     async fn one(&mut self, statement: &Statement, spot: Spot) -> Result<(), Stopped> {
         match statement {
-            Statement::Set { named, policy } => {
+            Statement::Set { named, policy, growing } => {
                 let set = if *named { JoinSet::named(&spot.1) } else { JoinSet::new() };
+                let set = if *growing { set.growing() } else { set };
                 self.sets.push((set.policy(*policy), self.families.len()));
-                self.families.push(Family::new(*policy));
+                self.families.push(Family::new(*policy, *growing));
             }
             Statement::Spawn { set, at, limits, child } => {
                 self.spawn(*set, (*at, *limits), child, &spot).await?;
@@ -205,6 +206,7 @@ impl<'r> Scope<'r> {
         match statement {
             Statement::Step { fails, takes } => self.step(*fails, *takes, &spot).await?,
             Statement::Replace(child) => self.replace(child, &spot).await?,
+            Statement::Sibling { at, sibling } => self.sibling(*at, sibling, &spot).await?,
             Statement::Tell(n) => self.tell(*n, &spot).await?,
             Statement::Overdue(takes) => self.overdue(*takes, &spot).await?,
             Statement::Blocking => self.blocking(&spot).await?,

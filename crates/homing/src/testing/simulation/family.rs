@@ -19,11 +19,13 @@ pub(super) struct Family {
     pub(super) policy: FailurePolicy,
     /// A wait has dealt with all of it.
     pub(super) dealt: bool,
+    /// Whether its children may add to it: what they have added, the store tells in the end.
+    pub(super) growing: bool,
 }
 
 impl Family {
-    pub(super) fn new(policy: FailurePolicy) -> Self {
-        Self { policy, ..Self::default() }
+    pub(super) fn new(policy: FailurePolicy, growing: bool) -> Self {
+        Self { policy, growing, ..Self::default() }
     }
 
     /// Children that were not given out, in spawn order.
@@ -33,7 +35,7 @@ impl Family {
 
     /// Takes a child that a wait gave out; `false` if it is none, or was given out before.
     pub(super) fn give(&mut self, child: TaskId) -> bool {
-        self.children.contains(&child) && self.given.insert(child)
+        (self.growing || self.children.contains(&child)) && self.given.insert(child)
     }
 }
 

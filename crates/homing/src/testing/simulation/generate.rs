@@ -16,6 +16,9 @@ const TASKS: usize = 14;
 /// on which few seeds are run.
 const RECIPE: u64 = 25;
 
+/// The seeds, by their rest of seven, in whose cases sets grow.
+const GROWING: [u64; 2] = [0, 4];
+
 /// The case of a seed.
 pub(super) fn case(seed: u64) -> Case {
     let mut random = Random(seed);
@@ -30,6 +33,13 @@ pub(super) fn case(seed: u64) -> Case {
     }
     if seed % RECIPE == 7 {
         maker.placed(&mut jobs[0].body);
+    }
+    if GROWING.contains(&(seed % 7)) {
+        // By dice of its own: the other seeds are the cases they were before there were such sets.
+        let mut maker = Maker { random: Random(!seed), tasks: 0, rough: maker.rough };
+        for job in &mut jobs {
+            maker.grow(&mut job.body);
+        }
     }
     let workers = 1 + maker.random.below(3) as usize;
     let workers = (0..workers.max(2)).map(|_| maker.crew()).collect::<Vec<_>>();
@@ -80,7 +90,7 @@ impl Maker {
             2 => FailurePolicy::Require { successes: 1 + self.random.below(2) },
             _ => FailurePolicy::FailFast,
         };
-        Statement::Set { named: self.random.one_in(3), policy }
+        Statement::Set { named: self.random.one_in(3), policy, growing: false }
     }
 
     fn statement(&mut self, depth: u32, inside: bool, body: &mut Vec<Statement>) {
@@ -141,6 +151,44 @@ impl Maker {
             verbs.push(Statement::Spawn { set: Some(0), at, limits: Limits::default(), child });
         }
         body.splice(0..0, verbs);
+    }
+
+    /// Lets most sets of a body grow, and their children add to them.
+    fn grow(&mut self, body: &mut [Statement]) {
+        for statement in body {
+            match statement {
+                Statement::Set { growing, .. } => *growing = !self.random.one_in(4),
+                Statement::Spawn { child, .. } => {
+                    self.grow(&mut child.body);
+                    self.siblings(&mut child.body, 0);
+                }
+                Statement::Branches(branches) => {
+                    for branch in branches {
+                        self.grow(&mut branch.body);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn siblings(&mut self, body: &mut Vec<Statement>, depth: u32) {
+        for _ in 0..self.random.below(3) {
+            if self.tasks == TASKS {
+                return;
+            }
+            self.tasks += 1;
+            let mut sibling = Program::default();
+            for _ in 0..self.random.below(3) {
+                // Nothing below it: that is what other programs are for.
+                self.statement(2, false, &mut sibling.body);
+            }
+            if depth < 2 {
+                self.siblings(&mut sibling.body, depth + 1);
+            }
+            let at = self.random.below(body.len() as u64 + 1) as usize;
+            body.insert(at, Statement::Sibling { at: self.random.one_in(4), sibling });
+        }
     }
 
     fn canvas(&mut self, depth: u32) -> Statement {

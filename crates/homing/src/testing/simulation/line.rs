@@ -349,6 +349,7 @@ fn name(event: &Event) -> String {
     match event {
         Event::Record { seq, place, .. } => format!("record {seq} `{place}`"),
         Event::Spawn(child) => format!("spawn {}", child.local),
+        Event::Add(addition) => format!("add {}", addition.local),
         Event::Park { waits, .. } => {
             let waits: Vec<_> = waits.iter().map(|wait| wait.place.as_str()).collect();
             format!("park {waits:?}")

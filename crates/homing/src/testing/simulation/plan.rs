@@ -28,6 +28,8 @@ pub(super) enum Statement {
         named: bool,
         /// How many losses it bears.
         policy: FailurePolicy,
+        /// Whether its children may add to it.
+        growing: bool,
     },
     /// Spawns a child and keeps its handle.
     Spawn {
@@ -58,6 +60,13 @@ pub(super) enum Statement {
     },
     /// `homing::replace`: a child whose value or failure is passed on.
     Replace(Program),
+    /// Adds a task to the set that the running one is in, if that grows.
+    Sibling {
+        /// Whether it has a place of its own.
+        at: bool,
+        /// What it does.
+        sibling: Program,
+    },
     /// Sends the child of a handle the signal that only parents send.
     Tell(usize),
     /// A step that minds its soft timeout, for so many milliseconds.

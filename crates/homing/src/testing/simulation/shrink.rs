@@ -146,6 +146,13 @@ fn statements(statement: &Statement) -> Vec<Statement> {
             }
             all
         }
+        Statement::Set { named, policy, growing: true } => {
+            vec![Statement::Set { named: *named, policy: *policy, growing: false }]
+        }
+        Statement::Sibling { at, sibling } => {
+            let less = |sibling| Statement::Sibling { at: *at, sibling };
+            programs(sibling).into_iter().map(less).collect()
+        }
         Statement::Fewer { set, child } => {
             let fewer = |child| Statement::Fewer { set: *set, child };
             programs(child).into_iter().map(fewer).collect()

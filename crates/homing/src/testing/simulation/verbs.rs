@@ -13,7 +13,7 @@ use super::plan::{Ending, LONGEST, Limits, Program, Shape, Statement, Wait};
 use super::{Out, after, fell, sim, total, went};
 use crate::task::Kind;
 use crate::task::call::Call;
-use crate::{Error, TaskId};
+use crate::{Error, Misuse, TaskId};
 
 /// How much later than its soft timeout a body may be told of it, in milliseconds: one turn of a timer.
 const TOLD_LATE: u64 = 5;
@@ -118,6 +118,23 @@ impl Scope<'_> {
             }
         };
         self.ledger().book().canvas.insert(child);
+        Ok(())
+    }
+
+    /// Adds to the set that the task is in, if that grows: the same in every run.
+    pub(super) async fn sibling(
+        &self,
+        at: bool,
+        sibling: &Program,
+        spot: &Spot,
+    ) -> Result<(), Stopped> {
+        let call = sim(sibling.clone());
+        let call = if at { call.at(spot.1.clone()) } else { call };
+        match crate::spawn_sibling(call).await {
+            Ok(added) => self.saw(spot, &format!("the sibling {added}")),
+            Err(Misuse::NoSiblings | Misuse::NoGrowingSet) => self.saw(spot, "no growing set"),
+            Err(other) => return Err(misuse(other)),
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::core::policy::FailurePolicy;
 use crate::core::time::Time;
 use crate::error::{Failure, Reason};
 use crate::store::{CancelledBy, Store};
-use crate::{TaskState, TaskView};
+use crate::{TaskState, TaskView, limits};
 
 /// How a task ended.
 #[derive(Debug, Clone)]
@@ -118,10 +118,38 @@ impl Ends<'_> {
         Ok(ended)
     }
 
+    /// What the members of a growing set had added by its end, in that order, as far as it goes back to the
+    /// children it had.
+    fn added(&mut self, family: &Family) -> Result<Vec<TaskId>, String> {
+        let Some(first) = family.children.first().filter(|_| family.growing) else {
+            return Ok(Vec::new());
+        };
+        let (job, view) = (first.job, now(self.store.task(*first)));
+        let view = view.ok().flatten().ok_or(format!("{first} is not in the store"))?;
+        let Some((parent, (set, _))) = view.parent.zip(view.set) else { return Ok(Vec::new()) };
+        let all = now(self.store.children(parent, set, limits::CHILDREN, 1_000));
+        let mut all = all.map_err(|error| error.to_string())?;
+        all.retain(|child| (child.local.origin(child.number) as usize) < family.children.len());
+        Ok(all.into_iter().map(|child| TaskId { job, local: child.local }).collect())
+    }
+
+    /// All members of a set.
+    fn members(&mut self, family: &Family) -> Result<Vec<TaskId>, String> {
+        let added = self.added(family)?;
+        Ok(family.children.iter().copied().chain(added).collect())
+    }
+
+    /// Those that were not given out.
+    fn left(&mut self, family: &Family) -> Result<Vec<TaskId>, String> {
+        let mut members = self.members(family)?;
+        members.retain(|child| !family.given.contains(child));
+        Ok(members)
+    }
+
     /// The children of a set that were not given out, in the order they ended.
     fn in_order(&mut self, family: &Family) -> Result<Vec<(TaskId, Ended)>, String> {
         let mut left = Vec::new();
-        for child in family.left() {
+        for child in self.left(family)? {
             left.push((child, self.of(child)?));
         }
         left.sort_by_key(|(_, end)| end.number);
@@ -134,14 +162,15 @@ impl Ends<'_> {
         for child in &family.given {
             given_lost += u64::from(self.of(*child)?.is_lost());
         }
+        let members = self.members(family)?.len();
         let allowed = match family.policy {
             FailurePolicy::FailFast => 0,
             FailurePolicy::Tolerate { failures } => failures,
             FailurePolicy::ToleratePercent { percent } => {
-                (family.children.len() as f64 * percent / 100.0).floor() as u64
+                (members as f64 * percent / 100.0).floor() as u64
             }
             FailurePolicy::Require { successes } => {
-                (family.children.len() as u64).saturating_sub(successes).saturating_sub(given_lost)
+                (members as u64).saturating_sub(successes).saturating_sub(given_lost)
             }
         };
         let left = self.in_order(family)?;
@@ -153,8 +182,8 @@ impl Ends<'_> {
     fn too_few(&mut self, family: &Family) -> Result<bool, String> {
         let FailurePolicy::Require { successes } = family.policy else { return Ok(false) };
         let mut count = 0;
-        for child in &family.children {
-            count += u64::from(self.of(*child)?.state == TaskState::Succeeded);
+        for child in self.members(family)? {
+            count += u64::from(self.of(child)?.state == TaskState::Succeeded);
         }
         Ok(count < successes)
     }
@@ -172,7 +201,7 @@ impl Ends<'_> {
             },
             "join_settled" => {
                 let mut all = Vec::new();
-                for child in family.left() {
+                for child in self.left(family)? {
                     all.push(self.of(child)?.told(child));
                 }
                 same(&Told::Many(all), &seen.told)
@@ -192,7 +221,7 @@ impl Ends<'_> {
             return same(&Told::TooFew, &seen.told);
         }
         let mut all = Vec::new();
-        for child in family.left() {
+        for child in self.left(family)? {
             let told = self.of(child)?.told(child);
             all.extend(matches!(told, Told::Value(..)).then_some(told));
         }
@@ -266,10 +295,12 @@ impl Ends<'_> {
 
     fn cancelled(&mut self, task: TaskId, end: &Ended, book: &Book) -> Judged {
         let parent = end.parent.map(|parent| self.of(parent)).transpose()?;
+        // What a member has added is aborted with the child that it goes back to.
+        let meant = self.origin(task)?;
         let right = match end.by {
-            Some(CancelledBy::Abort) => book.aborted.contains(&task),
+            Some(CancelledBy::Abort) => book.aborted.contains(&meant),
             Some(CancelledBy::Policy) => {
-                book.given_up.contains(&task) || self.is_below_combinator(end)
+                book.given_up.contains(&meant) || self.is_below_combinator(end)
             }
             Some(CancelledBy::Parent) => {
                 parent.is_some_and(|parent| parent.state != TaskState::Succeeded)
@@ -277,6 +308,21 @@ impl Ends<'_> {
             Some(CancelledBy::User) | None => book.cancelled.contains(&task),
         };
         if right { Ok(()) } else { Err(format!("it was cancelled by {:?}, for no reason", end.by)) }
+    }
+
+    /// The child of its parent's body that a task goes back to: itself, unless a member has added it.
+    fn origin(&self, task: TaskId) -> Result<TaskId, String> {
+        let view = now(self.store.task(task)).map_err(|error| error.to_string())?;
+        let born = view.and_then(|view| view.parent.zip(view.set));
+        let Some((parent, (set, number))) = born.filter(|(_, (_, n))| *n >= limits::CHILDREN)
+        else {
+            return Ok(task);
+        };
+        let page = now(self.store.children(parent, set, task.local.origin(number), 1));
+        let first = page.map_err(|error| error.to_string())?.into_iter().next();
+        first
+            .map(|child| TaskId { local: child.local, ..task })
+            .ok_or(format!("{task} goes back to no child"))
     }
 
     /// Whether its parent is a combinator, which gives up the rest of a group by itself.
@@ -312,7 +358,7 @@ impl Ends<'_> {
             if let Some(child) = self.breaking(family)? {
                 return Ok(Some(child));
             }
-            if family.left().next().is_some() && self.too_few(family)? {
+            if !self.left(family)?.is_empty() && self.too_few(family)? {
                 return Ok(family.children.first().copied());
             }
         }

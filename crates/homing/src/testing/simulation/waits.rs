@@ -125,7 +125,7 @@ impl Scope<'_> {
             (None, None, Some(_)) => 0,
             (None, None, None) => return,
         };
-        if wrong && target.set.is_some() {
+        if wrong && target.set.is_some() && !self.families[family].growing {
             let own = &self.families[family].children;
             let others: Vec<_> =
                 told.children().into_iter().filter(|child| !own.contains(child)).collect();
@@ -181,7 +181,7 @@ impl Scope<'_> {
                     self.run.site.ledger.book().given_up.extend(&model.children);
                 }
                 model.dealt = true;
-                let fresh = Family::new(model.policy);
+                let fresh = Family::new(model.policy, model.growing);
                 if let Some(set) = target.set {
                     self.sets[set].1 = self.families.len();
                     self.families.push(fresh);

@@ -13,8 +13,12 @@ use crate::store::postgres::link::schema::Schema;
 use crate::store::{Error, Migration};
 
 /// The steps: the n-th leads from version n to n + 1. Written for the schema `homing`.
-pub(in crate::store::postgres) const STEPS: &[&str] =
-    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(in crate::store::postgres) const STEPS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// Checks the schema, and brings it to the newest version if that is asked for and allowed.
 pub(in crate::store::postgres) async fn run(

@@ -106,7 +106,13 @@ async fn a_member_that_spawns_and_waits_leaves() {
     let children = (0..9).map(|number| spawn(set(task), number, "leaf"));
     peer.say(vec![unit(&claimed[1], children.collect())], 0).await;
     assert_eq!(count(&url, "open WHERE state = 1").await, 1);
-    let arms = vec![Condition::Set { set: set(task), ended: Some(9), lost: None, succeeded: None }];
+    let arms = vec![Condition::Set {
+        set: set(task),
+        ended: Some(9),
+        lost: None,
+        succeeded: None,
+        drained: false,
+    }];
     let wait = Wait { place: "all".to_owned(), seq: 1, arms, members: 0 };
     let park = Event::Park { waits: vec![wait], resident: false };
     let reply = peer.say(vec![unit(&claimed[1], vec![park])], 0).await;

@@ -42,7 +42,13 @@ fn step() -> Event {
 }
 
 fn parked(task: TaskId) -> Event {
-    let arms = vec![Condition::Set { set: set(task), ended: Some(1), lost: None, succeeded: None }];
+    let arms = vec![Condition::Set {
+        set: set(task),
+        ended: Some(1),
+        lost: None,
+        succeeded: None,
+        drained: false,
+    }];
     let wait = Wait { place: "all".to_owned(), seq: 2, arms, members: 0 };
     Event::Park { waits: vec![wait], resident: false }
 }

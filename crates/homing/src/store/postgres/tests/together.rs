@@ -11,7 +11,7 @@ const CHILDREN: u32 = 400;
 
 fn for_all(task: crate::core::id::TaskId) -> Event {
     let (set, ended) = (set(task), Some(u64::from(CHILDREN)));
-    let arms = vec![Condition::Set { set, ended, lost: None, succeeded: None }];
+    let arms = vec![Condition::Set { set, ended, lost: None, succeeded: None, drained: false }];
     let wait = Wait { place: "all".to_owned(), seq: 1, arms, members: 0 };
     Event::Park { waits: vec![wait], resident: false }
 }

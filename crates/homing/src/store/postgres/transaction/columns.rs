@@ -120,7 +120,7 @@ pub(in crate::store::postgres) fn progress(row: &Row, column: usize) -> Result<O
     Ok(Some((done, count(row, column + 1)?)))
 }
 
-/// Counts in six columns, from `first` on.
+/// Counts in eight columns, from `first` on.
 pub(in crate::store::postgres) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
     Ok(SetCounts {
         spawned: count(row, first)?,
@@ -129,6 +129,8 @@ pub(in crate::store::postgres) fn set_counts(row: &Row, first: usize) -> Result<
         cancelled: count(row, first + 3)?,
         aborted: count(row, first + 4)?,
         last_end: count(row, first + 5)?,
+        added: count(row, first + 6)?,
+        last_added: count(row, first + 7)?,
     })
 }
 

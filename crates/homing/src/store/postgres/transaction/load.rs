@@ -17,7 +17,7 @@ use crate::store::postgres::transaction::bundle::{self, Held, dissolve};
 use crate::store::postgres::transaction::columns::{Hash, count, set_counts, task_id};
 use crate::store::postgres::transaction::scene::{Counted, Scene, Sibling};
 use crate::store::postgres::transaction::task::{Task, columns, named};
-use crate::store::{Event, NewChild, NewJob, Unit};
+use crate::store::{Addition, Event, NewJob, NewTask, Unit};
 
 /// What is to be locked and read.
 #[derive(Debug, Default)]
@@ -40,7 +40,8 @@ pub(in crate::store::postgres) struct Wanted<'e> {
     falling: Vec<TaskId>,
     /// Children that units abort one by one.
     pub(in crate::store::postgres) aborted: usize,
-    spawns: Vec<(TaskId, &'e NewChild)>,
+    /// Tasks to be below others: whose, in which set, and as what.
+    spawns: Vec<(TaskId, Local, Local, &'e NewTask)>,
     detached: Vec<&'e NewJob>,
     /// Jobs that waits name.
     jobs: Vec<JobId>,
@@ -48,6 +49,8 @@ pub(in crate::store::postgres) struct Wanted<'e> {
     closing: Vec<JobId>,
     /// How many signals are sent, their entries, and the tasks that are to have them.
     signals: Vec<(TaskId, u64)>,
+    /// Entries of members that add, and the parents to whose sets.
+    additions: Vec<(TaskId, u64, TaskId)>,
     /// Tasks whose waits somebody else may satisfy.
     waiters: Vec<TaskId>,
     /// Keys that jobs to be would take.
@@ -65,11 +68,13 @@ impl<'e> Wanted<'e> {
             if ends && unit.task.is_root() {
                 wanted.closing.push(unit.task.job);
             }
+            // A task that is added is counted where an end is: under the parent's lock.
+            let adds = unit.events.iter().any(|event| matches!(event, Event::Add(_)));
             if bundled.remove(&unit.task) {
                 wanted.bundled.push(unit.task);
                 wanted.child_ends |= ends && !unit.task.is_root();
             } else {
-                wanted.tasks.push((unit.task, ends));
+                wanted.tasks.push((unit.task, ends || adds));
             }
             wanted.tokens.insert(unit.token);
             for event in &unit.events {
@@ -83,7 +88,13 @@ impl<'e> Wanted<'e> {
         match event {
             Event::Spawn(child) => {
                 self.sets.push((task, child.set));
-                self.spawns.push((task, child));
+                self.spawns.push((task, child.set, child.local, &child.task));
+            }
+            Event::Add(addition) => {
+                let Addition { seq, parent, set, local, task: new, .. } = &**addition;
+                let parent = TaskId { job: task.job, local: *parent };
+                self.spawns.push((parent, *set, *local, new));
+                self.additions.push((task, *seq, parent));
             }
             Event::Detach(job) => {
                 self.detached.push(job);
@@ -188,7 +199,8 @@ impl<'e> Wanted<'e> {
         add(ends || !self.children.is_empty(), What::Over, OVER, children);
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
         add(ends || !self.waits.is_empty(), What::Signals, SIGNALS, listening);
-        let known = [&self.waits[..], &self.signals[..]].concat();
+        let additions: Vec<_> = self.additions.iter().map(|(task, seq, _)| (*task, *seq)).collect();
+        let known = [&self.waits[..], &self.signals[..], &additions[..]].concat();
         let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
         add(!known.is_empty(), What::Records, RECORDS, waits);
         add(!self.jobs.is_empty(), What::Jobs, JOBS, values![self.jobs.clone()]);
@@ -197,15 +209,21 @@ impl<'e> Wanted<'e> {
         add(!self.signals.is_empty(), What::Numbers, NUMBERS, numbers);
         let falling = arrays!(self.falling, task => task.job, task.local);
         add(!self.falling.is_empty(), What::Above, ABOVE, falling);
-        let spawns = arrays!(self.spawns, (task, child) =>
-            task.job, task.local, child.set, child.local, child.task.kind.as_str(),
-            Hash(child.task.hash));
+        let spawns = arrays!(self.spawns, (task, set, local, new) =>
+            task.job, task.local, *set, *local, new.kind.as_str(), Hash(new.hash));
         add(!self.spawns.is_empty(), What::Siblings, SIBLINGS, spawns);
+        let growing = arrays!(self.additions, (_, _, parent) => parent.job, parent.local);
+        add(
+            !additions.is_empty(),
+            What::Descending,
+            crate::store::postgres::sweep::DESCENDING,
+            growing,
+        );
         let detached = arrays!(self.detached, job => job.id);
         add(!self.detached.is_empty(), What::Roots, ROOTS, detached);
         add(!self.held.is_empty(), What::Holders, HOLDERS, values![self.held.clone()]);
         let lines = arrays!(self.lines, (task, key) => task.job, task.local, *key);
-        add(!self.lines.is_empty(), What::Said, SAID, lines);
+        add(!self.lines.is_empty(), What::Said, crate::store::postgres::log::SAID, lines);
         Whats(whats)
     }
 
@@ -329,7 +347,8 @@ const SETS: &str = concat!(
       UNION SELECT job, local, \"set\" FROM up
       UNION SELECT p.job, p.local, w.\"set\" FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_sets) AS w (\"set\"))
-  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end
+  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end,
+    s.added, s.last_added
   FROM wanted AS w JOIN homing.sets AS s
     ON s.job = w.job AND s.task = w.task AND s.\"set\" = w.\"set\"
   ORDER BY s.job, s.task, s.\"set\" FOR UPDATE OF s"
@@ -402,15 +421,6 @@ const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, 
 pub(in crate::store::postgres) const HOLDERS: &str =
     "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";
 
-pub(in crate::store::postgres) const SAID: &str = "WITH w AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS w (job, task, key))
-  SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
-      SELECT FROM homing.logs AS l
-        WHERE l.job = w.job AND l.task = w.task AND l.key = w.key OFFSET 0) AS l
-  UNION ALL SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
-      SELECT FROM homing.unsaid AS u
-        WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
-
 /// What the statements of a round trip read, and where their answers are.
 pub(in crate::store::postgres) struct Whats(Vec<(usize, What)>);
 
@@ -436,6 +446,7 @@ enum What {
     Signals,
     Records,
     Above,
+    Descending,
     Siblings,
     Roots,
     Holders,
@@ -480,6 +491,10 @@ impl What {
                     }
                 }
                 Self::Above => drop(scene.above.insert(task_id(row, 0)?)),
+                Self::Descending => {
+                    let below = count(row, 3)? as u32;
+                    scene.descending.push((task_id(row, 0)?, row.try_get(2)?, below));
+                }
                 Self::Siblings => {
                     let (kind, arguments) = (row.try_get(2)?, row.try_get(4)?);
                     let hash = row.try_get::<_, Hash>(3)?.0;

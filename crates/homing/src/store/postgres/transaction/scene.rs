@@ -128,6 +128,8 @@ pub(in crate::store::postgres) struct Scene<'e> {
     pub(in crate::store::postgres) above: HashSet<TaskId>,
     /// Children that exist where this transaction would spawn.
     pub(in crate::store::postgres) siblings: HashMap<TaskId, Sibling>,
+    /// Cancellations on their way to the children of tasks, as they are committed: of a set, below a number.
+    pub(in crate::store::postgres) descending: Vec<(TaskId, Option<Local>, u32)>,
     /// Roots that exist where this transaction would detach.
     pub(in crate::store::postgres) roots: HashSet<JobId>,
     /// Who holds the keys that this transaction would take.

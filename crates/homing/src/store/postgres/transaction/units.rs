@@ -1,6 +1,6 @@
 //! What a unit's events do to the scene, in the order in which the body said them.
 
-use crate::core::id::TaskId;
+use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait::{self, Answer, Wait};
 use crate::limits;
@@ -9,7 +9,9 @@ use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::transaction::bundle;
 use crate::store::postgres::transaction::scene::{Cascade, Known, Scene};
 use crate::store::postgres::transaction::task::{Birth, Newborn, Task};
-use crate::store::{Abort, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit};
+use crate::store::{
+    Abort, Addition, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit,
+};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
 type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
@@ -22,9 +24,12 @@ impl<'e> Scene<'e> {
             return Ok(Err(Refusal::Lost));
         }
         for event in &unit.events {
-            if let Event::Spawn(child) = event
-                && let Some(refusal) = self.drift(unit.task, child)
-            {
+            let refusal = match event {
+                Event::Spawn(child) => self.drift(unit.task, child),
+                Event::Add(addition) => self.no_growth(unit.task, addition),
+                _ => None,
+            };
+            if let Some(refusal) = refusal {
                 return Ok(Err(refusal));
             }
         }
@@ -80,6 +85,7 @@ impl<'e> Scene<'e> {
                 }
             }
             Event::Spawn(child) => self.spawn(task, child),
+            Event::Add(addition) => self.add_sibling(task, addition),
             Event::Detach(job) => drop(self.submit(job)),
             Event::Signal(signal) => self.signal_once(task, signal)?,
             Event::Abort(abort) => self.abort(task, *abort),
@@ -143,6 +149,37 @@ impl<'e> Scene<'e> {
         let task = Task::born(id, &child.task, birth, self.now);
         self.rows.insert(id, Known::newborn(task));
         self.change_counts(parent, set).spawned += 1;
+    }
+
+    /// Refuses what would join a set behind a cancellation, or of a parent that has ended.
+    fn no_growth(&self, task: TaskId, addition: &Addition) -> Option<Refusal> {
+        let parent = TaskId { job: task.job, local: addition.parent };
+        let falls = |(own, set, below): (TaskId, Option<Local>, u32)| {
+            own == parent && set.is_none_or(|set| set == addition.set) && addition.origin() < below
+        };
+        let here = self.cascades.iter().map(|cascade| (cascade.task, cascade.set, cascade.below));
+        if self.task(parent).is_none() || here.chain(self.descending.iter().copied()).any(falls) {
+            return Some(Refusal::Lost);
+        }
+        let counts = self.counts(parent, addition.set);
+        counts.next_added().is_none().then(Addition::too_many)
+    }
+
+    fn add_sibling(&mut self, task: TaskId, addition: &'e Addition) {
+        let Addition { seq, place, entry, parent, set, local, task: new } = addition;
+        if self.records.contains_key(&(task, *seq)) {
+            return;
+        }
+        self.entries.push((task, *seq, place, entry));
+        let (owner, id) =
+            (TaskId { job: task.job, local: *parent }, TaskId { job: task.job, local: *local });
+        let known = self.siblings.contains_key(&id) || self.rows.contains_key(&id);
+        let Some(number) = self.counts(owner, *set).next_added().filter(|_| !known) else { return };
+        let depth = self.task(task).map_or(0, |row| row.depth);
+        let birth = Some(Birth { parent: *parent, set: *set, number, depth });
+        self.newborns.push(Newborn { id, birth, new, job: None });
+        self.rows.insert(id, Known::newborn(Task::born(id, new, birth, self.now)));
+        self.change_counts(owner, *set).add();
     }
 
     /// Whether a job to be is new.

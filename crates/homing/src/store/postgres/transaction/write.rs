@@ -12,12 +12,13 @@ use crate::store::postgres::transaction::task;
 use crate::store::{Entry, NewJob};
 
 const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
-    cancelled, aborted, last_end)
+    cancelled, aborted, last_end, added, last_added)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
-    $7::bigint[], $8::bigint[], $9::bigint[])
+    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
   ON CONFLICT (job, task, \"set\") DO UPDATE SET spawned = excluded.spawned,
     succeeded = excluded.succeeded, failed = excluded.failed, cancelled = excluded.cancelled,
-    aborted = excluded.aborted, last_end = excluded.last_end";
+    aborted = excluded.aborted, last_end = excluded.last_end,
+    added = excluded.added, last_added = excluded.last_added";
 
 const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
@@ -162,7 +163,7 @@ impl Scene<'_> {
             arrays!(changed, ((task, set), counts) =>
                 task.job, task.local, *set, counts.spawned as i64, counts.succeeded as i64,
                 counts.failed as i64, counts.cancelled as i64, counts.aborted as i64,
-                counts.last_end as i64),
+                counts.last_end as i64, counts.added as i64, counts.last_added as i64),
         ));
     }
 
