@@ -12,15 +12,14 @@ use super::worker::{KNOWN, NOTICES, TOLD};
 use crate::core::id::{TaskId, Token};
 use crate::core::state::State;
 use crate::core::time::Time;
-use crate::store::postgres::Shared;
 use crate::store::postgres::hints::front::{self, Found, Level, List, Look};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Session, Step, add, values};
-use crate::store::postgres::transaction::bundle;
 use crate::store::postgres::transaction::columns::{count, maybe, task_id};
 use crate::store::postgres::transaction::load::Wanted;
 use crate::store::postgres::transaction::scene::{Effects, Scene};
 use crate::store::postgres::transaction::task::Task;
+use crate::store::postgres::{Shared, transaction::bundle};
 use crate::store::{Exchange, Refusal, Reply, Unit};
 
 /// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant

@@ -3,6 +3,7 @@
 pub(super) mod bundle;
 pub(super) mod columns;
 pub(super) mod load;
+pub(super) mod loaded;
 pub(super) mod scene;
 pub(super) mod task;
 pub(super) mod units;
