@@ -33,7 +33,12 @@ pub(crate) fn linked_already(draft: &Draft) -> Option<Plan> {
 /// The job that follows a link's end without success, from the link's arguments and its outcome.
 ///
 /// For stores: to be inserted in the transaction that ends the link.
-pub(crate) fn fallen(task: TaskId, arguments: &str, outcome: &str, now: Time) -> Option<NewJob> {
+pub(crate) fn job_after_failure(
+    task: TaskId,
+    arguments: &str,
+    outcome: &str,
+    now: Time,
+) -> Option<NewJob> {
     match follower(task, arguments, outcome, now) {
         Ok(job) => job,
         Err(reason) => {

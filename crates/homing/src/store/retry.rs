@@ -51,7 +51,7 @@ impl Cause {
 
 /// A child that ended without a value, as a retry sees it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fallen {
+pub(crate) struct LostChild {
     pub(crate) local: Local,
     pub(crate) set: Local,
     pub(crate) number: u32,
@@ -60,7 +60,7 @@ pub(crate) struct Fallen {
     pub(crate) by: Option<CancelledBy>,
 }
 
-impl Fallen {
+impl LostChild {
     /// The number of the child of the parent's body that it goes back to.
     pub(crate) fn origin(&self) -> u32 {
         self.local.origin(self.number)

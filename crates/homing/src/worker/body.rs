@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-use super::mailbox::{Mail, Mailbox};
+use super::inbox::{DriverInbox, DriverMessage};
 use super::outbox::Posting;
 use super::waker::poll_counted;
 use super::{Shared, Slot};
@@ -25,7 +25,7 @@ use crate::{limits, point};
 pub(super) struct Driver {
     shared: Arc<Shared>,
     claimed: Box<Claimed>,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<DriverInbox>,
     context: Arc<Context>,
     body: Option<Body<String>>,
     requests: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -70,7 +70,7 @@ impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
         (claimed, span): (Claimed, tracing::Span),
-        mailbox: Arc<Mailbox>,
+        inbox: Arc<DriverInbox>,
         slot: Arc<Slot>,
     ) -> Self {
         let context = Arc::new(Context::new(&claimed, Arc::clone(&shared.store)));
@@ -78,7 +78,7 @@ impl Driver {
         Self {
             shared,
             claimed: Box::new(claimed),
-            mailbox,
+            inbox,
             context,
             body: None,
             requests: Vec::new(),
@@ -167,10 +167,10 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Stop> {
-        self.mailbox.register(cx);
+        self.inbox.register(cx);
         loop {
-            while let Some(mail) = self.mailbox.take() {
-                if let Some(stop) = self.read(mail) {
+            while let Some(message) = self.inbox.take() {
+                if let Some(stop) = self.read(message) {
                     return Poll::Ready(stop);
                 }
             }
@@ -204,20 +204,20 @@ impl Driver {
         some
     }
 
-    fn read(&mut self, mail: Mail) -> Option<Stop> {
-        match mail {
-            Mail::Committed { units } => self.context.units_committed(units),
-            Mail::Ready(answers) => self.context.answer(answers),
-            Mail::Dropped => return Some(Stop::Dropped),
-            Mail::Refused(refusal) => return Some(self.stop_of(refusal)),
-            Mail::HandBack => return Some(Stop::HandBack),
-            Mail::Cancelled => {
+    fn read(&mut self, message: DriverMessage) -> Option<Stop> {
+        match message {
+            DriverMessage::Committed { units } => self.context.units_committed(units),
+            DriverMessage::Ready(answers) => self.context.answer(answers),
+            DriverMessage::Dropped => return Some(Stop::Dropped),
+            DriverMessage::Refused(refusal) => return Some(self.stop_of(refusal)),
+            DriverMessage::HandBack => return Some(Stop::HandBack),
+            DriverMessage::Cancelled => {
                 self.context.cancelled.cancel();
                 let clock = self.shared.store.clock().clone();
                 let end = clock.now().after(self.shared.settings.grace);
                 self.grace = Some(Box::pin(async move { clock.until(end).await }));
             }
-            Mail::Parked { .. } | Mail::Resumed(..) => {}
+            DriverMessage::Parked { .. } | DriverMessage::Resumed(..) => {}
         }
         None
     }
@@ -309,7 +309,7 @@ impl Driver {
         let (task, token) = (self.claimed.task, self.claimed.token);
         self.shared.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew, events }),
-            mailbox: Arc::clone(&self.mailbox),
+            inbox: Arc::clone(&self.inbox),
             units: 1,
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
@@ -332,14 +332,14 @@ impl Driver {
         self.context.shrink();
         let mut hand_back = false;
         loop {
-            let mail = poll_fn(|cx| {
-                self.mailbox.register(cx);
-                self.mailbox.take().map_or(Poll::Pending, Poll::Ready)
+            let message = poll_fn(|cx| {
+                self.inbox.register(cx);
+                self.inbox.take().map_or(Poll::Pending, Poll::Ready)
             })
             .await;
-            match mail {
-                Mail::Committed { units } => self.context.units_committed(units),
-                Mail::Ready(answers) => {
+            match message {
+                DriverMessage::Committed { units } => self.context.units_committed(units),
+                DriverMessage::Ready(answers) => {
                     self.context.units_committed(1);
                     if hand_back {
                         return Parked::Stopped(Stop::HandBack);
@@ -348,12 +348,12 @@ impl Driver {
                     self.begin_stretch();
                     return Parked::Ready;
                 }
-                Mail::Parked { keep: true } => {
+                DriverMessage::Parked { keep: true } => {
                     point::worker("parked");
                     self.context.units_committed(1);
                     self.context.hold_slot(None);
                 }
-                Mail::Resumed(claimed, slot) => {
+                DriverMessage::Resumed(claimed, slot) => {
                     self.context.hold_slot(Some(slot));
                     self.context.hold_token(claimed.token);
                     self.context.answer(claimed.answers.clone());
@@ -362,13 +362,13 @@ impl Driver {
                     self.claimed.arguments = String::new();
                     return Parked::Resumed;
                 }
-                Mail::Refused(refusal) => return Parked::Stopped(self.stop_of(refusal)),
+                DriverMessage::Refused(refusal) => return Parked::Stopped(self.stop_of(refusal)),
                 // The store says what becomes of it. Should the park turn out to be satisfied already,
                 // the task is given back then.
-                Mail::HandBack => hand_back = true,
+                DriverMessage::HandBack => hand_back = true,
                 // A cancelled task has no token, so its park is refused.
-                Mail::Cancelled => {}
-                Mail::Parked { keep: false } | Mail::Dropped => {
+                DriverMessage::Cancelled => {}
+                DriverMessage::Parked { keep: false } | DriverMessage::Dropped => {
                     return Parked::Stopped(Stop::Dropped);
                 }
             }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::drive::drive;
-use super::mailbox::Mail;
+use super::inbox::DriverMessage;
 use super::outbox::Posting;
 use super::{Phase, Shared, Slot};
 use crate::core::id::{TaskId, WorkerId};
@@ -301,14 +301,14 @@ impl Conversation {
                 continue;
             }
             let units = posting.units;
-            let mail = match posting.unit.events.last() {
+            let message = match posting.unit.events.last() {
                 Some(Event::Park { .. }) => {
                     // The park itself is told of by what follows.
                     if units > 1 {
-                        posting.mailbox.put(Mail::Committed { units: units - 1 });
+                        posting.inbox.put(DriverMessage::Committed { units: units - 1 });
                     }
                     match ready.remove(&task) {
-                        Some(answers) => Mail::Ready(answers),
+                        Some(answers) => DriverMessage::Ready(answers),
                         None => self.shared.parked(&posting),
                     }
                 }
@@ -320,15 +320,15 @@ impl Conversation {
                     }
                     continue;
                 }
-                _ => Mail::Committed { units },
+                _ => DriverMessage::Committed { units },
             };
-            posting.mailbox.put(mail);
+            posting.inbox.put(message);
         }
         for (task, token) in reply.cancelled {
             let bodies = self.shared.bodies();
-            if let Some((_, mailbox)) = bodies.get(&task).filter(|(own, _)| *own == token) {
+            if let Some((_, inbox)) = bodies.get(&task).filter(|(own, _)| *own == token) {
                 events::body_cancelled(task);
-                mailbox.put(Mail::Cancelled);
+                inbox.put(DriverMessage::Cancelled);
             }
         }
         for claimed in reply.claimed {
@@ -344,9 +344,9 @@ impl Conversation {
         // Once: nothing is claimed since, and what was claimed just before has begun.
         if over && !std::mem::replace(&mut self.handed_back, true) {
             let bodies: Vec<_> =
-                self.shared.bodies().values().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
-            for mailbox in bodies {
-                mailbox.put(Mail::HandBack);
+                self.shared.bodies().values().map(|(_, inbox)| Arc::clone(inbox)).collect();
+            for inbox in bodies {
+                inbox.put(DriverMessage::HandBack);
             }
         }
         let late = self.unsaid || is_past(&self.phase, limits::LEAVE);
@@ -414,16 +414,16 @@ impl Shared {
             let (task, token) = (claimed.task, claimed.token);
             let resident = self.residents().resume(task, claimed.parked);
             let goes_on = resident.is_some();
-            let mailbox = resident.unwrap_or_default();
-            let before = self.bodies().insert(task, (token, Arc::clone(&mailbox)));
+            let inbox = resident.unwrap_or_default();
+            let before = self.bodies().insert(task, (token, Arc::clone(&inbox)));
             // A server that crashed may have forgotten the claim of a body that still runs here.
             if let Some((_, lost)) = before {
-                lost.put(Mail::Dropped);
+                lost.put(DriverMessage::Dropped);
             }
             if goes_on {
-                mailbox.put(Mail::Resumed(Box::new(claimed), slot));
+                inbox.put(DriverMessage::Resumed(Box::new(claimed), slot));
             } else {
-                tokio::spawn(drive(Arc::clone(self), claimed, mailbox, slot));
+                tokio::spawn(drive(Arc::clone(self), claimed, inbox, slot));
             }
         }
     }
@@ -435,14 +435,14 @@ impl Shared {
     }
 
     /// A park was committed: the body holds no token any more.
-    fn parked(&self, posting: &Posting) -> Mail {
+    fn parked(&self, posting: &Posting) -> DriverMessage {
         let (task, token) = (posting.unit.task, posting.unit.token);
         self.forget_body(task, token);
         let most = self.settings.resident;
         if most > 0 {
-            self.residents().keep(task, token, Arc::clone(&posting.mailbox), most);
+            self.residents().keep(task, token, Arc::clone(&posting.inbox), most);
         }
-        Mail::Parked { keep: most > 0 }
+        DriverMessage::Parked { keep: most > 0 }
     }
 
     /// A unit was refused. The body hears of it, unless it is done: then the store hears why.
@@ -450,7 +450,7 @@ impl Shared {
         let (task, token) = (posting.unit.task, posting.unit.token);
         if !posting.ends_the_stretch() {
             self.outbox.refuse(task, token);
-            posting.mailbox.put(Mail::Refused(refusal));
+            posting.inbox.put(DriverMessage::Refused(refusal));
             return;
         }
         let event = match refusal {
@@ -471,7 +471,7 @@ impl Shared {
         self.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,
-            mailbox: Arc::clone(&posting.mailbox),
+            inbox: Arc::clone(&posting.inbox),
             kind: posting.kind.clone(),
             span: posting.span.clone(),
             ..*posting

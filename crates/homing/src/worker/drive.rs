@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::body::Driver;
-use super::mailbox::Mailbox;
+use super::inbox::DriverInbox;
 use super::outbox::Posting;
 use super::{Shared, Slot};
 use crate::core::id::TaskId;
@@ -21,14 +21,14 @@ use crate::store::{Claimed, Event, Unit};
 pub(super) async fn drive(
     shared: Arc<Shared>,
     claimed: Claimed,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<DriverInbox>,
     slot: Arc<Slot>,
 ) {
     let (task, attempt, stalls) = (claimed.task, claimed.attempt, claimed.stalls);
     let kind = shared.definitions.get(claimed.kind.as_str()).map_or("", |kind| kind.name);
     let mut guard = Guard {
         shared: Arc::clone(&shared),
-        mailbox: Arc::clone(&mailbox),
+        inbox: Arc::clone(&inbox),
         task,
         kind,
         attempt,
@@ -37,7 +37,7 @@ pub(super) async fn drive(
         last: Some(Event::HandBack),
     };
     let span = guard.span.clone();
-    let driver = Driver::new(shared, (claimed, span), mailbox, slot);
+    let driver = Driver::new(shared, (claimed, span), inbox, slot);
     guard.last = match AssertUnwindSafe(driver.run()).catch_unwind().await {
         Ok(()) => None,
         Err(panic) => {
@@ -55,7 +55,7 @@ pub(super) async fn drive(
 /// Says a task's last word for its driver, unless that has come to its end.
 struct Guard {
     shared: Arc<Shared>,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<DriverInbox>,
     task: TaskId,
     kind: &'static str,
     attempt: u32,
@@ -68,15 +68,15 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let Some(event) = self.last.take() else { return };
-        let Self { shared, mailbox, task, .. } = self;
+        let Self { shared, inbox, task, .. } = self;
         // The token may be another than the driver began with: its future was parked and went on.
         let held = shared.bodies().get(task).cloned();
-        let Some((token, _)) = held.filter(|(_, own)| Arc::ptr_eq(own, mailbox)) else { return };
+        let Some((token, _)) = held.filter(|(_, own)| Arc::ptr_eq(own, inbox)) else { return };
         shared.forget_body(*task, token);
         shared.outbox.post(Posting {
             unit: Arc::new(Unit { task: *task, token, renew: false, events: vec![event] }),
             units: 1,
-            mailbox: Arc::clone(mailbox),
+            inbox: Arc::clone(inbox),
             kind: self.kind.to_owned(),
             attempt: self.attempt,
             stalls: self.stalls,

@@ -1,7 +1,7 @@
 //! The worker: runs tasks on a bounded number of slots. The only loops and timers of the library.
 //!
 //! `conversation` talks to the store, one exchange at a time; `body` drives each claimed task;
-//! `outbox` carries what bodies say to the conversation, `mailbox` what it answers; `heartbeat` renews
+//! `outbox` carries what bodies say to the conversation, `inbox` what it answers; `heartbeat` renews
 //! the lease on a thread of its own. A body that parks gives its slot back; what remains of it in
 //! memory is a cache, kept by `resident`.
 
@@ -28,7 +28,7 @@ mod drive;
 mod heartbeat;
 mod identity;
 mod idle;
-mod mailbox;
+mod inbox;
 mod outbox;
 mod outcome;
 mod resident;
@@ -38,7 +38,7 @@ mod verify;
 mod waker;
 
 use identity::Identity;
-use mailbox::{Mail, Mailbox};
+use inbox::{DriverInbox, DriverMessage};
 use outbox::Outbox;
 use resident::Residents;
 pub use verify::{Verdict, Verified};
@@ -347,7 +347,7 @@ struct Shared {
     identity: Identity,
     outbox: Outbox,
     /// Every body that holds a token.
-    bodies: Mutex<Map<TaskId, (Token, Arc<Mailbox>)>>,
+    bodies: Mutex<Map<TaskId, (Token, Arc<DriverInbox>)>>,
     residents: Mutex<Residents>,
     free: AtomicUsize,
     suspects: AtomicUsize,
@@ -396,7 +396,7 @@ impl Shared {
         }
     }
 
-    fn bodies(&self) -> MutexGuard<'_, Map<TaskId, (Token, Arc<Mailbox>)>> {
+    fn bodies(&self) -> MutexGuard<'_, Map<TaskId, (Token, Arc<DriverInbox>)>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -426,9 +426,9 @@ impl Shared {
 
     /// Drops every body: the lease is lost, or the worker killed.
     fn drop_bodies(&self) {
-        let bodies: Vec<_> = self.bodies().drain().map(|(_, (_, mailbox))| mailbox).collect();
-        for mailbox in bodies {
-            mailbox.put(Mail::Dropped);
+        let bodies: Vec<_> = self.bodies().drain().map(|(_, (_, inbox))| inbox).collect();
+        for inbox in bodies {
+            inbox.put(DriverMessage::Dropped);
         }
         self.residents().clear();
         self.outbox.clear();

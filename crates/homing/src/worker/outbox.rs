@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::mailbox::Mailbox;
+use super::inbox::DriverInbox;
 use crate::core::id::{Map, Set, TaskId, Token};
 use crate::limits;
 use crate::store::{Event, Unit};
@@ -20,7 +20,7 @@ pub(super) struct Posting {
     pub(super) unit: Arc<Unit>,
     /// How many of the body's own units it holds.
     pub(super) units: u64,
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) inbox: Arc<DriverInbox>,
     pub(super) kind: String,
     pub(super) attempt: u32,
     /// Standstills in a row before this one.
@@ -183,7 +183,7 @@ mod tests {
         Posting {
             unit: Arc::new(Unit { task, token, renew: false, events }),
             units: 1,
-            mailbox: Arc::default(),
+            inbox: Arc::default(),
             kind: String::new(),
             attempt: 1,
             stalls: 0,

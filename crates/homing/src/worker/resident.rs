@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mailbox::{Mail, Mailbox};
+use super::inbox::{DriverInbox, DriverMessage};
 use crate::clock::Clock;
 use crate::core::id::{TaskId, Token};
 use crate::core::time::Time;
@@ -22,7 +22,7 @@ pub(super) struct Residents {
 #[derive(Debug)]
 struct Resident {
     parked: Token,
-    mailbox: Arc<Mailbox>,
+    inbox: Arc<DriverInbox>,
     number: u64,
     since: Time,
 }
@@ -37,11 +37,17 @@ impl Residents {
     }
 
     /// Keeps a parked future; an older one of the same task, and the oldest beyond `most`, are dropped.
-    pub(super) fn keep(&mut self, task: TaskId, parked: Token, mailbox: Arc<Mailbox>, most: usize) {
+    pub(super) fn keep(
+        &mut self,
+        task: TaskId,
+        parked: Token,
+        inbox: Arc<DriverInbox>,
+        most: usize,
+    ) {
         self.evict(task);
         self.counter += 1;
         let number = self.counter;
-        self.by_task.insert(task, Resident { parked, mailbox, number, since: self.clock.now() });
+        self.by_task.insert(task, Resident { parked, inbox, number, since: self.clock.now() });
         self.by_age.insert(number, task);
         while self.by_task.len() > most {
             let Some((_, oldest)) = self.by_age.pop_first() else { break };
@@ -50,20 +56,24 @@ impl Residents {
     }
 
     /// The mailbox of the future that was parked under a token; any other future of the task is stale.
-    pub(super) fn resume(&mut self, task: TaskId, parked: Option<Token>) -> Option<Arc<Mailbox>> {
+    pub(super) fn resume(
+        &mut self,
+        task: TaskId,
+        parked: Option<Token>,
+    ) -> Option<Arc<DriverInbox>> {
         let resident = self.by_task.remove(&task)?;
         self.by_age.remove(&resident.number);
         if Some(resident.parked) == parked {
-            return Some(resident.mailbox);
+            return Some(resident.inbox);
         }
-        resident.mailbox.put(Mail::Dropped);
+        resident.inbox.put(DriverMessage::Dropped);
         None
     }
 
     fn evict(&mut self, task: TaskId) {
         if let Some(resident) = self.by_task.remove(&task) {
             self.by_age.remove(&resident.number);
-            resident.mailbox.put(Mail::Dropped);
+            resident.inbox.put(DriverMessage::Dropped);
         }
     }
 
@@ -85,7 +95,7 @@ impl Residents {
 
     pub(super) fn clear(&mut self) {
         for (_, resident) in self.by_task.drain() {
-            resident.mailbox.put(Mail::Dropped);
+            resident.inbox.put(DriverMessage::Dropped);
         }
         self.by_age.clear();
     }

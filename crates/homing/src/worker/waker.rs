@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-struct Counted {
+struct WakerCount {
     inner: Waker,
 }
 
-impl Wake for Counted {
+impl Wake for WakerCount {
     fn wake(self: Arc<Self>) {
         self.inner.wake_by_ref();
     }
@@ -25,7 +25,7 @@ pub(super) fn poll_counted<T>(
     waker: &Waker,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> (Poll<T>, bool) {
-    let counted = Arc::new(Counted { inner: waker.clone() });
+    let counted = Arc::new(WakerCount { inner: waker.clone() });
     let fresh = Waker::from(Arc::clone(&counted));
     let polled = poll(&mut Context::from_waker(&fresh));
     drop(fresh);

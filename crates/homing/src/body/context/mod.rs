@@ -36,7 +36,7 @@ mod takers;
 mod waiting;
 
 pub(crate) use branch::InBranch;
-use counted::Counted;
+use counted::CountGuard;
 pub(crate) use log::say;
 pub(crate) use set::{GROWING, SetState, Spawned};
 
@@ -395,7 +395,7 @@ impl Context {
             if let Some(value) = ready(&mut self.lock()) {
                 return Poll::Ready(value);
             }
-            guard.get_or_insert_with(|| Counted::new(self, |inner| &mut inner.awaiting));
+            guard.get_or_insert_with(|| CountGuard::new(self, |inner| &mut inner.awaiting));
             self.reach(cx, &mut foreign);
             Poll::Pending
         })
@@ -467,8 +467,8 @@ impl Context {
     }
 
     /// Marks that a step's plain work runs.
-    pub(crate) fn executing(&self) -> Counted<'_> {
-        Counted::new(self, |inner| &mut inner.executing)
+    pub(crate) fn executing(&self) -> CountGuard<'_> {
+        CountGuard::new(self, |inner| &mut inner.executing)
     }
 }
 

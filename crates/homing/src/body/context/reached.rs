@@ -7,7 +7,7 @@
 
 use std::task::{Context as Poller, Waker};
 
-use super::{Context, Counted};
+use super::{Context, CountGuard};
 use crate::error::Misuse;
 
 /// What is known of the poll that is under way.
@@ -29,11 +29,11 @@ impl Context {
     }
 
     /// A future of homing's own is polled and has to wait; `foreign` is its own for as long as it does.
-    pub(super) fn reach<'c>(&'c self, poller: &Poller<'_>, foreign: &mut Option<Counted<'c>>) {
+    pub(super) fn reach<'c>(&'c self, poller: &Poller<'_>, foreign: &mut Option<CountGuard<'c>>) {
         if foreign.is_none() && self.lock().reached.own == poller.waker().data() as usize {
             return;
         }
-        foreign.get_or_insert_with(|| Counted::new(self, |inner| &mut inner.reached.foreign));
+        foreign.get_or_insert_with(|| CountGuard::new(self, |inner| &mut inner.reached.foreign));
         self.lock().reached.seen += 1;
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Context;
 #[cfg(feature = "postgres")]
-use super::Counted;
+use super::CountGuard;
 use super::Inner;
 use crate::store::{Addition, Entry, Event, Signalled};
 #[cfg(feature = "postgres")]
@@ -70,8 +70,8 @@ impl Context {
 
     /// Marks that a transaction of the body's own is open.
     #[cfg(feature = "postgres")]
-    pub(crate) fn transacting(&self) -> Counted<'_> {
-        Counted::new(self, |inner| &mut inner.transactions)
+    pub(crate) fn transacting(&self) -> CountGuard<'_> {
+        CountGuard::new(self, |inner| &mut inner.transactions)
     }
 
     /// The store, for what the worker has no part in.

@@ -263,7 +263,7 @@ impl Data {
         if !answers.is_empty() {
             return Some(answers);
         }
-        let mut facts = super::finish::Scene { data: self, task, now };
+        let mut facts = super::finish::WaitFacts { data: self, task, now };
         let Ok(jobs) = crate::core::wait::open_jobs(&waits, &mut facts);
         self.watchers.extend(jobs.into_iter().map(|job| (job, task)));
         self.change(task, |row| {
@@ -288,7 +288,7 @@ impl Data {
                 answers.push(answer.clone());
                 continue;
             }
-            let mut facts = super::finish::Scene { data: self, task, now };
+            let mut facts = super::finish::WaitFacts { data: self, task, now };
             let Ok(new) = crate::core::wait::answers(std::slice::from_ref(wait), &mut facts);
             for answer in &new {
                 let entry = (answer.place.clone(), Entry::Answer(answer.clone()));

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::{Cascade, Data, Notice};
 use crate::core::id::{JobId, Local, TaskId};
-use crate::core::link::{LINK, fallen};
+use crate::core::link::{LINK, job_after_failure};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Facts, SetCounts, Standing};
@@ -33,7 +33,7 @@ impl Data {
         row.waits.clear();
         row.holder = None;
         let follower = (row.kind == LINK && state != State::Succeeded)
-            .then(|| fallen(task, &row.arguments, row.outcome.as_deref()?, now))
+            .then(|| job_after_failure(task, &row.arguments, row.outcome.as_deref()?, now))
             .flatten();
         let birth = row.parent.zip(row.set);
         if let Some(token) = row.token.take() {
@@ -47,7 +47,7 @@ impl Data {
             self.cascades.insert(number, cascade);
         }
         match birth {
-            Some((parent, (set, _))) => self.tell_parent(task, parent, set, state, by),
+            Some((parent, (set, _))) => self.count_end(task, parent, set, state, by),
             None => self.end_job(task),
         }
         if let Some(job) = follower {
@@ -57,7 +57,7 @@ impl Data {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the whole of an end, in one place")]
-    fn tell_parent(
+    fn count_end(
         &mut self,
         task: TaskId,
         parent: TaskId,
@@ -80,7 +80,7 @@ impl Data {
         {
             job.errors = true;
         }
-        self.touched.insert((parent, set));
+        self.parents_to_check.insert((parent, set));
     }
 
     fn end_job(&mut self, root: TaskId) {
@@ -93,7 +93,7 @@ impl Data {
     /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
     /// if that satisfies it.
     pub(super) fn wake_parents(&mut self, now: Time) {
-        for (parent, set) in std::mem::take(&mut self.touched) {
+        for (parent, set) in std::mem::take(&mut self.parents_to_check) {
             let Some(row) = self.tasks.get(&parent) else { continue };
             if row.state == State::Waiting && wait::concerns(&row.waits, set) {
                 self.wake_if_satisfied(parent, now);
@@ -124,19 +124,19 @@ impl Data {
 
     pub(super) fn is_satisfied(&mut self, task: TaskId, now: Time) -> bool {
         let waits = self.tasks.get(&task).map(|row| row.waits.clone()).unwrap_or_default();
-        let Ok(satisfied) = wait::satisfied(&waits, &mut Scene { data: self, task, now });
+        let Ok(satisfied) = wait::satisfied(&waits, &mut WaitFacts { data: self, task, now });
         satisfied
     }
 }
 
 /// A waiting task's view of the maps.
-pub(super) struct Scene<'a> {
+pub(super) struct WaitFacts<'a> {
     pub(super) data: &'a mut Data,
     pub(super) task: TaskId,
     pub(super) now: Time,
 }
 
-impl Facts for Scene<'_> {
+impl Facts for WaitFacts<'_> {
     type Error = Infallible;
 
     fn set(&mut self, set: Local) -> Result<SetCounts, Infallible> {

@@ -144,7 +144,7 @@ struct Data {
     /// Jobs that tasks of other jobs wait for, and those tasks; some of them may have stopped waiting.
     watchers: BTreeSet<(JobId, TaskId)>,
     /// Parents and sets whose children ended in this transaction.
-    touched: BTreeSet<(TaskId, Local)>,
+    parents_to_check: BTreeSet<(TaskId, Local)>,
     /// Jobs whose roots ended in this transaction and that may be waited for.
     over: BTreeSet<JobId>,
     /// Jobs that ended in this transaction.

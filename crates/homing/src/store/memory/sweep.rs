@@ -18,13 +18,13 @@ impl super::Worker {
 
 impl Data {
     pub(super) fn sweep(&mut self, max_crashes: u32, now: Time) -> bool {
-        self.bury(max_crashes, now);
-        self.ring(now);
+        self.reclaim_dead_workers(max_crashes, now);
+        self.fire_timers(now);
         self.cascade(now)
     }
 
     /// Gives up workers whose lease has run out, and takes back what they held.
-    fn bury(&mut self, max_crashes: u32, now: Time) {
+    fn reclaim_dead_workers(&mut self, max_crashes: u32, now: Time) {
         let dead: Vec<WorkerId> = self
             .workers
             .iter()
@@ -62,12 +62,12 @@ impl Data {
     }
 
     /// Acts on every instant that has come.
-    fn ring(&mut self, now: Time) {
+    fn fire_timers(&mut self, now: Time) {
         self.tasks.settle();
         let due = |row: &super::Task| row.timer().is_some_and(|time| time <= now);
-        let rung: Vec<TaskId> =
+        let fired: Vec<TaskId> =
             self.tasks.awake().filter(|(_, row)| due(row)).map(|(id, _)| *id).collect();
-        for task in rung {
+        for task in fired {
             // An end further up may have reached it meanwhile.
             if !due(&self.tasks[&task]) {
                 continue;

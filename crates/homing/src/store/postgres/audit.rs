@@ -9,12 +9,12 @@ use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::bundle::{bundle, in_bundle};
 use crate::store::postgres::transaction::columns::{count, set_counts, small, task_id};
-use crate::store::postgres::transaction::load::JOBS;
-use crate::store::postgres::transaction::scene::{Counted, Scene};
+use crate::store::postgres::transaction::load_plan::JOBS;
 use crate::store::postgres::transaction::task::{Task, columns, named};
+use crate::store::postgres::transaction::tx::{ChangedCounts, Tx};
 use crate::store::read::Breach;
 use crate::store::{Entry, Policy};
 
@@ -85,31 +85,31 @@ impl Shared {
         self.transaction(async |session| {
             let answers = session
                 .run(vec![
-                    Step::plain(BEGIN),
-                    Step::new(CLOCK, values![self.manual_now()]),
-                    Step::plain(OPEN),
-                    Step::plain(SETS),
-                    Step::plain(SIGNALS),
-                    Step::plain(CASCADES),
-                    Step::plain(MISCOUNTED),
-                    Step::plain(ASTRAY),
-                    Step::plain(BUNDLES),
-                    Step::plain(POLICIES),
-                    Step::plain(RECORDS),
+                    Statement::plain(BEGIN),
+                    Statement::new(CLOCK, values![self.manual_now()]),
+                    Statement::plain(OPEN),
+                    Statement::plain(SETS),
+                    Statement::plain(SIGNALS),
+                    Statement::plain(CASCADES),
+                    Statement::plain(MISCOUNTED),
+                    Statement::plain(ASTRAY),
+                    Statement::plain(BUNDLES),
+                    Statement::plain(POLICIES),
+                    Statement::plain(RECORDS),
                 ])
                 .await?;
             let mut audit = Audit::default();
             if let Some(row) = answers[1].first() {
-                audit.scene.now = row.try_get(0)?;
+                audit.tx.now = row.try_get(0)?;
             }
             audit.read(&answers)?;
             let over = session.one(OVER, audit.named()).await?;
             let jobs = session.one(JOBS, values![audit.jobs()]).await?;
-            session.run(vec![Step::plain("COMMIT")]).await?;
+            session.run(vec![Statement::plain("COMMIT")]).await?;
             for row in &over {
-                audit.scene.over.insert(task_id(row, 0)?);
+                audit.tx.over.insert(task_id(row, 0)?);
             }
-            jobs.iter().try_for_each(|row| audit.scene.add_standing(row))?;
+            jobs.iter().try_for_each(|row| audit.tx.add_standing(row))?;
             audit.look()?;
             for row in &answers[6] {
                 let what = format!(
@@ -131,7 +131,7 @@ impl Shared {
 
 #[derive(Default)]
 struct Audit {
-    scene: Scene<'static>,
+    tx: Tx<'static>,
     open: Vec<TaskId>,
     /// Tasks below ended parents.
     orphans: HashSet<TaskId>,
@@ -151,11 +151,11 @@ impl Audit {
                 self.orphans.insert(task.id);
             }
             self.open.push(task.id);
-            self.scene.add(task);
+            self.tx.add(task);
         }
         for row in &answers[8] {
-            let key = self.scene.add_bundle(row)?;
-            let members: Vec<TaskId> = self.scene.members(key).collect();
+            let key = self.tx.add_bundle(row)?;
+            let members: Vec<TaskId> = self.tx.members(key).collect();
             if members.len() != small(row, 14)? as usize {
                 self.breaches.push(Breach { task: key, what: "a bundle miscounts".to_owned() });
             }
@@ -167,11 +167,11 @@ impl Audit {
         for row in &answers[3] {
             let counts = set_counts(row, 3)?;
             let key = (task_id(row, 0)?, row.try_get(2)?);
-            self.scene.sets.insert(key, Counted { counts, changed: false });
+            self.tx.sets.insert(key, ChangedCounts { counts, changed: false });
         }
         for row in &answers[4] {
             let key = (task_id(row, 0)?, row.try_get(2)?);
-            self.scene.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
+            self.tx.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
         }
         for row in &answers[5] {
             self.cascades.insert(task_id(row, 0)?);
@@ -199,7 +199,7 @@ impl Audit {
 
     /// The children that waits name.
     fn named(&self) -> Vec<crate::store::postgres::link::pipeline::Value<'static>> {
-        let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
+        let rows = self.open.iter().filter_map(|id| self.tx.task(*id));
         let named: Vec<TaskId> = rows
             .flat_map(|row| {
                 let (_, children) = named(&row.waits);
@@ -211,30 +211,30 @@ impl Audit {
 
     /// The jobs that waits name.
     fn jobs(&self) -> Vec<JobId> {
-        let rows = self.open.iter().filter_map(|id| self.scene.task(*id));
+        let rows = self.open.iter().filter_map(|id| self.tx.task(*id));
         rows.flat_map(|row| wait::jobs(&row.waits)).collect()
     }
 
     fn look(&mut self) -> Result<()> {
         for id in std::mem::take(&mut self.open) {
-            let Some(row) = self.scene.task(id).cloned() else { continue };
+            let Some(row) = self.tx.task(id).cloned() else { continue };
             let mut breach = |what: &str| {
                 self.breaches.push(Breach { task: id, what: what.to_owned() });
             };
             if (row.state == State::Running) != row.token.is_some() {
                 breach("running without a token, or a token without running");
             }
-            if let Some(what) = self.scene.unreadable(id) {
+            if let Some(what) = self.tx.unreadable(id) {
                 breach(what);
                 continue;
             }
             if self.timers.get(&id).copied() != row.timer() {
                 breach("its timer is not the earliest of its instants");
             }
-            let overdue = row.timer().is_some_and(|time| time <= self.scene.now);
+            let overdue = row.timer().is_some_and(|time| time <= self.tx.now);
             if row.state == State::Waiting
                 && !overdue
-                && wait::satisfied(&row.waits, &mut View { scene: &mut self.scene, task: id })?
+                && wait::satisfied(&row.waits, &mut View { tx: &mut self.tx, task: id })?
             {
                 breach("waiting, yet satisfied");
             }
@@ -254,7 +254,7 @@ impl Audit {
             if self.cascades.contains(&parent) {
                 return true;
             }
-            next = self.scene.task(parent).and_then(Task::parent);
+            next = self.tx.task(parent).and_then(Task::parent);
         }
         false
     }

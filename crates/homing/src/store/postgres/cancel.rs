@@ -5,10 +5,10 @@ use crate::core::failure::Reason;
 use crate::core::id::TaskId;
 use crate::core::state::State;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Session, Step, add, values};
-use crate::store::postgres::transaction::load::Wanted;
-use crate::store::postgres::transaction::scene::{Effects, Scene};
+use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
+use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::Task;
+use crate::store::postgres::transaction::tx::{Effects, Tx};
 use crate::store::{Amended, CancelledBy, Sent};
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
@@ -31,14 +31,14 @@ impl Shared {
         let by = CancelledBy::User;
         let text = text.unwrap_or(crate::core::state::cancelled_text(by));
         let ended = self.transaction(async |session| {
-            let Some(mut scene) = self.with(session, task, true).await? else {
+            let Some(mut tx) = self.with(session, task, true).await? else {
                 session.roll_back().await;
                 return Ok(None);
             };
-            let first = scene.fail(task, Reason::Cancelled, text, Some(by));
-            scene.wake_parents()?;
+            let first = tx.fail(task, Reason::Cancelled, text, Some(by));
+            tx.wake_parents()?;
             super::applied("cancel");
-            Ok(Some((first, scene.commit(session).await?)))
+            Ok(Some((first, tx.commit(session).await?)))
         });
         let Some((first, effects)) = ended.await? else { return Ok(None) };
         self.tell(effects);
@@ -52,29 +52,29 @@ impl Shared {
         session: &Session<'_>,
         task: TaskId,
         ends: bool,
-    ) -> Result<Option<Scene<'e>>> {
-        let mut wanted = Wanted::default();
+    ) -> Result<Option<Tx<'e>>> {
+        let mut wanted = LoadPlan::default();
         if ends {
             wanted.ending([task]);
         } else {
             wanted.other(task);
         }
         wanted.watched(session);
-        let mut steps = vec![Step::begin()];
+        let mut steps = vec![Statement::begin()];
         let whats = wanted.steps(&mut steps);
-        let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
-        let exists = add(&mut steps, Step::new(EXISTS, values![task.job, task.local]));
+        let clock = add(&mut steps, Statement::new(CLOCK, values![self.manual_now()]));
+        let exists = add(&mut steps, Statement::new(EXISTS, values![task.job, task.local]));
         let answers = session.run(steps).await?;
         if answers[exists].is_empty() {
             return Ok(None);
         }
-        let mut scene = Scene::default();
-        whats.absorb(&answers, &mut scene)?;
-        wanted.follow(session, &mut scene).await?;
+        let mut tx = Tx::default();
+        whats.absorb(&answers, &mut tx)?;
+        wanted.follow(session, &mut tx).await?;
         if let Some(row) = answers[clock].first() {
-            scene.now = row.try_get(0)?;
+            tx.now = row.try_get(0)?;
         }
-        Ok(Some(scene))
+        Ok(Some(tx))
     }
 
     /// `None` if the task is unknown.
@@ -86,11 +86,11 @@ impl Shared {
     ) -> Result<Option<Sent>> {
         let sent = self.transaction(async |session| {
             let known = self.with(session, task, false).await?;
-            let Some(mut scene) = known else {
+            let Some(mut tx) = known else {
                 session.roll_back().await;
                 return Ok(None);
             };
-            let Some(row) = scene.task(task).cloned() else {
+            let Some(row) = tx.task(task).cloned() else {
                 session.roll_back().await;
                 return Ok(Some((Sent::Ended, Effects::default())));
             };
@@ -101,20 +101,20 @@ impl Shared {
                 return Ok(Some((sent, Effects::default())));
             }
             let row_of = values![task.job, task.local];
-            let keep = Step::new(SEND, values![task.job, task.local, name, value]);
-            session.run(vec![keep, Step::new(MARK, row_of)]).await?;
-            if let Some(row) = scene.change(task) {
+            let keep = Statement::new(SEND, values![task.job, task.local, name, value]);
+            session.run(vec![keep, Statement::new(MARK, row_of)]).await?;
+            if let Some(row) = tx.change(task) {
                 row.signalled = true;
             }
             if row.state == State::Waiting {
-                let mut wanted = Wanted::default();
+                let mut wanted = LoadPlan::default();
                 wanted.tasks.push((task, false));
                 wanted.waiting(task, &row.waits);
-                wanted.load(session, &mut scene).await?;
-                scene.wake_if_satisfied(task)?;
+                wanted.load(session, &mut tx).await?;
+                tx.wake_if_satisfied(task)?;
             }
             super::applied("signal");
-            Ok(Some((sent, scene.commit(session).await?)))
+            Ok(Some((sent, tx.commit(session).await?)))
         });
         let Some((sent, effects)) = sent.await? else { return Ok(None) };
         self.tell(effects);
@@ -125,13 +125,13 @@ impl Shared {
     /// it is unknown.
     pub(super) async fn amend(&self, task: TaskId, arguments: &str) -> Result<Option<Amended>> {
         let amended = self.transaction(async |session| {
-            let Some(mut scene) = self.with(session, task, false).await? else {
+            let Some(mut tx) = self.with(session, task, false).await? else {
                 session.roll_back().await;
                 return Ok(None);
             };
-            let now = scene.now;
+            let now = tx.now;
             let stands = |row: &Task| row.state == State::Pending && row.stalls > 0;
-            let refusal = match scene.task(task) {
+            let refusal = match tx.task(task) {
                 None => Some(Amended::Ended),
                 Some(row) => (!stands(row)).then_some(Amended::NotStalled),
             };
@@ -139,12 +139,14 @@ impl Shared {
                 session.roll_back().await;
                 return Ok(Some((refusal, Effects::default())));
             }
-            session.run(vec![Step::new(AMEND, values![task.job, task.local, arguments])]).await?;
-            if let Some(row) = scene.change(task) {
+            session
+                .run(vec![Statement::new(AMEND, values![task.job, task.local, arguments])])
+                .await?;
+            if let Some(row) = tx.change(task) {
                 row.due = now;
             }
             super::applied("amend");
-            Ok(Some((Amended::Done, scene.commit(session).await?)))
+            Ok(Some((Amended::Done, tx.commit(session).await?)))
         });
         let Some((amended, effects)) = amended.await? else { return Ok(None) };
         self.tell(effects);

@@ -12,13 +12,13 @@ use crate::core::id::{Local, Map, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
-use crate::store::postgres::hints::front::Look;
+use crate::store::postgres::hints::scan_starts::ClaimScan;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::columns::maybe;
 use crate::store::postgres::transaction::columns::{count, task_id};
-use crate::store::postgres::transaction::scene::{Known, Scene};
 use crate::store::postgres::transaction::task::{Task, columns};
+use crate::store::postgres::transaction::tx::{LockedTask, Tx};
 use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
 /// The schema's indexes of ready and suspect tasks say so too.
@@ -227,7 +227,7 @@ pub(super) struct Candidates<'c> {
     /// The time, where it is not the server's.
     pub(super) now: Option<Time>,
     /// Where to look, if that is known.
-    pub(super) look: &'c Look<'c>,
+    pub(super) look: &'c ClaimScan<'c>,
 }
 
 impl<'c> Candidates<'c> {
@@ -235,11 +235,11 @@ impl<'c> Candidates<'c> {
         &self,
         sql: &'static str,
         last: crate::store::postgres::link::pipeline::Value<'c>,
-    ) -> Step<'c> {
+    ) -> Statement<'c> {
         let [queues, kinds] = self.lanes();
         let mut values = values![self.now, self.worker, queues, kinds];
         values.push(last);
-        Step::new(sql, values)
+        Statement::new(sql, values)
     }
 
     /// The same statement, where it is known which levels there are.
@@ -247,7 +247,7 @@ impl<'c> Candidates<'c> {
         &self,
         [everywhere, known]: [&'static str; 2],
         last: crate::store::postgres::link::pipeline::Value<'c>,
-    ) -> Step<'c> {
+    ) -> Statement<'c> {
         let Some(levels) = &self.look.levels else { return self.step(everywhere, last) };
         let levels = arrays!(levels, (level, (due, job, local)) =>
             level.queue.as_str(), level.kind.as_str(), level.priority, *due, *job, *local);
@@ -260,13 +260,13 @@ impl<'c> Candidates<'c> {
     }
 
     /// What there is, where that is not known.
-    pub(super) fn levels(&self) -> Option<Step<'c>> {
+    pub(super) fn levels(&self) -> Option<Statement<'c>> {
         self.levels_by(LEVELS)
     }
 
-    pub(super) fn levels_by(&self, sql: &'static str) -> Option<Step<'c>> {
+    pub(super) fn levels_by(&self, sql: &'static str) -> Option<Statement<'c>> {
         let [queues, kinds] = self.lanes();
-        self.look.levels.is_none().then(|| Step::new(sql, values![queues, kinds]))
+        self.look.levels.is_none().then(|| Statement::new(sql, values![queues, kinds]))
     }
 
     /// How many of the ready tasks are locked at most.
@@ -274,20 +274,20 @@ impl<'c> Candidates<'c> {
         self.claim.tasks + self.aborted
     }
 
-    pub(super) fn ready(&self) -> Step<'c> {
+    pub(super) fn ready(&self) -> Statement<'c> {
         self.looking(
             [READY, READY_KNOWN],
             Box::new(crate::store::postgres::transaction::columns::limit(self.limit())),
         )
     }
 
-    pub(super) fn suspect(&self) -> Step<'c> {
+    pub(super) fn suspect(&self) -> Statement<'c> {
         self.step(SUSPECT, Box::new(i64::from(self.claim.suspect)))
     }
 
-    pub(super) fn next_due(&self) -> Step<'c> {
+    pub(super) fn next_due(&self) -> Statement<'c> {
         if self.claim.tasks == 0 {
-            return Step::new(TIMER, values![self.now]);
+            return Statement::new(TIMER, values![self.now]);
         }
         self.looking([NEXT, NEXT_KNOWN], Box::new(self.claim.suspect))
     }
@@ -295,7 +295,7 @@ impl<'c> Candidates<'c> {
 
 const TIMER: &str = concat!("SELECT min(timer) FROM homing.open WHERE timer > ", super::now!());
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// The tasks of the scene that a worker takes, best first, at most `free`.
     pub(super) fn to_claim(
         &self,
@@ -419,9 +419,9 @@ pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
 }
 
 /// The statement that reads what other tables hold of claimed tasks.
-pub(super) fn details<'e>(claimed: &[Claimed], scene: &Scene<'_>) -> Step<'e> {
-    let begins = |task| scene.rows.get(&task).is_some_and(|known: &Known| known.begun);
-    Step::new(DETAILS, arrays!(claimed, c => c.task.job, c.task.local, begins(c.task)))
+pub(super) fn details<'e>(claimed: &[Claimed], tx: &Tx<'_>) -> Statement<'e> {
+    let begins = |task| tx.rows.get(&task).is_some_and(|known: &LockedTask| known.begun);
+    Statement::new(DETAILS, arrays!(claimed, c => c.task.job, c.task.local, begins(c.task)))
 }
 
 /// Adds what other tables hold of claimed tasks. Those of which it does not decode are taken out again: what

@@ -3,7 +3,7 @@
 use crate::core::id::Local;
 use crate::core::time::Time;
 use crate::store::CancelledBy;
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::task::Task;
 
 /// A task that ends in this transaction.
@@ -37,8 +37,8 @@ const CLOSE: &str = "DELETE FROM homing.open AS o
   WHERE o.job = e.job AND o.local = e.local";
 
 /// Removes the moving rows of tasks that end.
-pub(super) fn close<'e>(ended: &[&Ended]) -> Step<'e> {
-    Step::new(CLOSE, arrays!(ended, e => e.task.id.job, e.task.id.local))
+pub(super) fn close<'e>(ended: &[&Ended]) -> Statement<'e> {
+    Statement::new(CLOSE, arrays!(ended, e => e.task.id.job, e.task.id.local))
 }
 
 const END_PLAIN: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state, attempt, due, started,
@@ -60,7 +60,7 @@ const END: &str = "INSERT INTO homing.ended (job, local, \"set\", \"end\", state
       crashes, lines, stalls, expires, deadline, dropped, progress_done, progress_total, reason, cause)";
 
 /// Writes how tasks ended.
-pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
+pub(super) fn end(ended: &[Ended], now: Time) -> Statement<'_> {
     let mut values = arrays!(ended, e =>
         e.task.id.job, e.task.id.local, e.task.set, e.end.map(|end| end as i64), e.task.state,
         e.task.attempt as i32, e.task.due, e.task.started, e.outcome.as_str()
@@ -71,7 +71,7 @@ pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
     }
     values.extend(values![now]);
     if ended.iter().all(Ended::is_plain) {
-        return Step::new(END_PLAIN, values);
+        return Statement::new(END_PLAIN, values);
     }
     values.extend(arrays!(ended, e =>
         e.by, e.task.failures as i32, e.task.crashes as i32, e.task.lines as i32,
@@ -79,5 +79,5 @@ pub(super) fn end(ended: &[Ended], now: Time) -> Step<'_> {
         e.task.progress.map(|(done, _)| done as i64),
         e.task.progress.map(|(_, total)| total as i64), e.task.reason.as_deref(), e.cause.as_deref()
     ));
-    Step::new(END, values)
+    Statement::new(END, values)
 }

@@ -12,13 +12,13 @@ use super::worker::{KNOWN, NOTICES, TOLD};
 use crate::core::id::{TaskId, Token};
 use crate::core::state::State;
 use crate::core::time::Time;
-use crate::store::postgres::hints::front::{self, Found, Level, List, Look};
+use crate::store::postgres::hints::scan_starts::{self, ClaimScan, Level, List, ScanResult};
 use crate::store::postgres::link::fault::{Fault, Result};
-use crate::store::postgres::link::pipeline::{Session, Step, add, values};
+use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
 use crate::store::postgres::transaction::columns::{count, maybe, task_id};
-use crate::store::postgres::transaction::load::Wanted;
-use crate::store::postgres::transaction::scene::{Effects, Scene};
+use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::Task;
+use crate::store::postgres::transaction::tx::{Effects, Tx};
 use crate::store::postgres::{Shared, transaction::bundle};
 use crate::store::{Exchange, Refusal, Reply, Unit};
 
@@ -43,7 +43,7 @@ const APART: usize = 32;
 
 /// How far an exchange goes in one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum Scope {
     /// Units alone: upkeep or a claim follows, or is made beside them.
     Units,
     /// Units, and the claim unless upkeep is due.
@@ -54,7 +54,7 @@ enum Reach {
 
 /// What a transaction has come to.
 #[derive(Debug, Default)]
-struct Turn {
+struct TxResult {
     reply: Reply,
     effects: Effects,
     /// Whether upkeep must be done before tasks are claimed.
@@ -77,11 +77,11 @@ impl Shared {
         let (mut reply, upkeep) = if units.len() >= APART && exchange.claim.tasks > 0 {
             self.side_by_side(exchange, &units, effects).await?
         } else {
-            self.tolerant(exchange, &units, Reach::UnitsAndClaim, effects).await?
+            self.tolerant(exchange, &units, Scope::UnitsAndClaim, effects).await?
         };
         if upkeep {
             reply.more = self.keep_up(exchange.claim.max_crashes).await?;
-            let (claimed, _) = self.turn(exchange, &[], Reach::Claim, effects).await?;
+            let (claimed, _) = self.turn(exchange, &[], Scope::Claim, effects).await?;
             reply.claimed = claimed.claimed;
             reply.left = claimed.left;
             reply.cancelled = claimed.cancelled;
@@ -101,8 +101,8 @@ impl Shared {
     ) -> Result<(Reply, bool)> {
         let mut of_claim = Effects::default();
         let (applied, claimed) = tokio::join!(
-            self.tolerant(exchange, units, Reach::Units, effects),
-            self.turn(exchange, &[], Reach::UnitsAndClaim, &mut of_claim),
+            self.tolerant(exchange, units, Scope::Units, effects),
+            self.turn(exchange, &[], Scope::UnitsAndClaim, &mut of_claim),
         );
         effects.extend(of_claim);
         let ((units, cascades), (claim, upkeep)) = (applied?, claimed?);
@@ -118,7 +118,7 @@ impl Shared {
         &self,
         exchange: &Exchange,
         units: &[&Unit],
-        reach: Reach,
+        reach: Scope,
         effects: &mut Effects,
     ) -> Result<(Reply, bool)> {
         match self.turn(exchange, units, reach, effects).await {
@@ -140,7 +140,7 @@ impl Shared {
         let mut reply = Reply::default();
         let mut parts = vec![units];
         while let Some(part) = parts.pop() {
-            match self.turn(exchange, part, Reach::Units, effects).await {
+            match self.turn(exchange, part, Scope::Units, effects).await {
                 Ok((some, _)) => {
                     reply.refused.extend(some.refused);
                     reply.ready.extend(some.ready);
@@ -166,20 +166,22 @@ impl Shared {
         &self,
         exchange: &Exchange,
         units: &[&Unit],
-        reach: Reach,
+        reach: Scope,
         effects: &mut Effects,
     ) -> Result<(Reply, bool)> {
-        let turn =
-            self.transaction(async |session| Talk { exchange, units, reach, session }.run().await);
+        let turn = self.transaction(async |session| {
+            ExchangeTx { exchange, units, reach, session }.run().await
+        });
         let mut turn = turn.await?;
         // The rest of the exchange is to find it.
-        self.wake.fronts().ready(&turn.effects.claimable);
+        self.wake.scan_starts().ready(&turn.effects.claimable);
         effects.extend(std::mem::take(&mut turn.effects));
         if !turn.unreadable.is_empty() {
             let units: Vec<&Unit> = turn.unreadable.iter().map(|unit| &**unit).collect();
-            let (units, reach) = (&units[..], Reach::Units);
-            let stood = self
-                .transaction(async |session| Talk { exchange, units, reach, session }.run().await);
+            let (units, reach) = (&units[..], Scope::Units);
+            let stood = self.transaction(async |session| {
+                ExchangeTx { exchange, units, reach, session }.run().await
+            });
             effects.extend(stood.await?.effects);
         }
         Ok((turn.reply, turn.upkeep))
@@ -187,16 +189,16 @@ impl Shared {
 }
 
 /// One transaction of an exchange.
-struct Talk<'t, 's> {
+struct ExchangeTx<'t, 's> {
     exchange: &'t Exchange,
     units: &'t [&'t Unit],
-    reach: Reach,
+    reach: Scope,
     session: &'t Session<'s>,
 }
 
 /// What the first round trip brings beside the scene.
 #[derive(Debug, Default)]
-struct Seen {
+struct Looked {
     known: bool,
     upkeep: bool,
     paused: Vec<String>,
@@ -222,15 +224,15 @@ struct Locked {
 }
 
 /// Where the answers about ready tasks are.
-struct Asked {
+struct WaitAnswers {
     levels: Vec<usize>,
     bundles: usize,
     ready: usize,
     suspect: usize,
 }
 
-impl Asked {
-    fn of<'e>(candidates: &Candidates<'e>, steps: &mut Vec<Step<'e>>) -> Self {
+impl WaitAnswers {
+    fn of<'e>(candidates: &Candidates<'e>, steps: &mut Vec<Statement<'e>>) -> Self {
         let levels = [candidates.levels(), candidates.bundled_levels()];
         let levels = levels.into_iter().flatten().map(|step| add(steps, step)).collect();
         let bundles = add(steps, candidates.bundles());
@@ -241,34 +243,30 @@ impl Asked {
 
 type Answers = [Vec<tokio_postgres::Row>];
 
-impl Seen {
+impl Looked {
     /// What was found and what of it is left, where something was looked for.
-    fn found(&self, scene: &Scene<'_>) -> Option<Found> {
+    fn found(&self, tx: &Tx<'_>) -> Option<ScanResult> {
         let Locked { levels, tasks, bundles, more } = self.ready.as_ref()?;
         let tasks = tasks.iter().filter_map(|task| {
-            let row = &scene.rows.get(task)?.task;
-            Some((Level::of(row), front::place(row), row.state != State::Pending))
+            let row = &tx.rows.get(task)?.task;
+            Some((Level::of(row), scan_starts::place(row), row.state != State::Pending))
         });
         let tasks = List { places: tasks.collect(), more: more[0] };
-        let bundles = List { places: scene.found_bundles(bundles), more: more[1] };
+        let bundles = List { places: tx.found_bundles(bundles), more: more[1] };
         let (levels, paused) = (levels.clone(), self.paused.clone());
-        Some(Found { now: scene.now, levels, lists: [tasks, bundles], paused })
+        Some(ScanResult { now: tx.now, levels, lists: [tasks, bundles], paused })
     }
 
     /// Reads tasks of lost replies: rows, and bundles.
-    fn read_again(
-        &mut self,
-        rows: [&[tokio_postgres::Row]; 2],
-        scene: &mut Scene<'_>,
-    ) -> Result<()> {
+    fn read_again(&mut self, rows: [&[tokio_postgres::Row]; 2], tx: &mut Tx<'_>) -> Result<()> {
         for row in rows[0] {
             let task = Task::of(row)?;
             self.again.push(task.id);
-            scene.add(task);
+            tx.add(task);
         }
         for row in rows[1] {
-            let key = scene.add_bundle(row)?;
-            self.again.extend(scene.members(key));
+            let key = tx.add_bundle(row)?;
+            self.again.extend(tx.members(key));
         }
         self.again.sort_unstable();
         Ok(())
@@ -277,10 +275,10 @@ impl Seen {
     /// Reads what was locked to be claimed.
     fn read_ready(
         &mut self,
-        asked: &Asked,
+        asked: &WaitAnswers,
         candidates: &Candidates<'_>,
         answers: &Answers,
-        scene: &mut Scene<'_>,
+        tx: &mut Tx<'_>,
     ) -> Result<()> {
         let mut locked = Locked::default();
         for row in asked.levels.iter().flat_map(|at| &answers[*at]) {
@@ -291,19 +289,19 @@ impl Seen {
             }
         }
         for row in &answers[asked.bundles] {
-            locked.bundles.push(scene.add_bundle(row)?);
+            locked.bundles.push(tx.add_bundle(row)?);
         }
         for row in [asked.ready, asked.suspect].iter().flat_map(|at| &answers[*at]) {
             let task = Task::of(row)?;
-            if !scene.rows.contains_key(&task.id) && !task.waits.is_empty() {
+            if !tx.rows.contains_key(&task.id) && !task.waits.is_empty() {
                 self.unread.push(task.id);
             }
-            scene.add(task);
+            tx.add(task);
         }
         let tasks = answers[asked.ready].iter().map(|row| task_id(row, 0));
         locked.tasks = tasks.collect::<Result<_>>()?;
         // So many bundles, or so many members of them, may be all that were asked for.
-        let members = scene.members_of(&locked.bundles);
+        let members = tx.members_of(&locked.bundles);
         let more_bundles =
             locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.tasks;
         locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];
@@ -312,36 +310,36 @@ impl Seen {
     }
 }
 
-impl Talk<'_, '_> {
-    async fn run(&self) -> Result<Turn> {
+impl ExchangeTx<'_, '_> {
+    async fn run(&self) -> Result<TxResult> {
         let bundle_from = self.session.shared.bundle_from;
-        let mut scene = Scene { bundle_from, ..Scene::default() };
-        let look = self.session.shared.wake.fronts().look(&self.exchange.claim);
-        let mut seen = self.look(&look, &mut scene).await?;
-        let mut turn = Turn::default();
+        let mut tx = Tx { bundle_from, ..Tx::default() };
+        let look = self.session.shared.wake.scan_starts().look(&self.exchange.claim);
+        let mut seen = self.look(&look, &mut tx).await?;
+        let mut turn = TxResult::default();
         for unit in self.units {
-            match scene.apply(unit)? {
+            match tx.apply(unit)? {
                 Ok(None) => {}
                 Ok(Some(answers)) => turn.reply.ready.push((unit.task, answers)),
                 Err(refusal) => turn.reply.refused.push((unit.task, refusal)),
             }
         }
-        scene.wake_parents()?;
+        tx.wake_parents()?;
         turn.upkeep = match self.reach {
-            Reach::Units => scene.needs_upkeep(),
-            Reach::UnitsAndClaim => seen.upkeep || scene.needs_upkeep(),
-            Reach::Claim => false,
+            Scope::Units => tx.needs_upkeep(),
+            Scope::UnitsAndClaim => seen.upkeep || tx.needs_upkeep(),
+            Scope::Claim => false,
         };
-        let goes_on = self.reach != Reach::Units && !turn.upkeep;
+        let goes_on = self.reach != Scope::Units && !turn.upkeep;
         if goes_on && seen.known {
-            self.answer_unread(&mut seen, &mut scene).await?;
-            self.claim(&seen, &mut scene, &mut turn.reply)?;
+            self.answer_unread(&mut seen, &mut tx).await?;
+            self.claim(&seen, &mut tx, &mut turn.reply)?;
         }
         if goes_on {
-            self.tell_notices(&seen, &scene, &mut turn.reply);
+            self.tell_notices(&seen, &tx, &mut turn.reply);
         }
-        let found = seen.found(&scene);
-        self.write(&look, scene, seen, &mut turn).await?;
+        let found = seen.found(&tx);
+        self.write(&look, tx, seen, &mut turn).await?;
         if let Some(found) = found {
             look.found(&self.exchange.claim, &found);
         }
@@ -349,45 +347,45 @@ impl Talk<'_, '_> {
     }
 
     /// The first round trip.
-    async fn look(&self, look: &Look<'_>, scene: &mut Scene<'_>) -> Result<Seen> {
+    async fn look(&self, look: &ClaimScan<'_>, tx: &mut Tx<'_>) -> Result<Looked> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
-        let mut wanted = Wanted::by(self.units, &self.session.shared.held);
+        let mut wanted = LoadPlan::by(self.units, &self.session.shared.held);
         wanted.watched(self.session);
-        let mut steps = vec![Step::begin(), self.session.shared.share(*worker)];
+        let mut steps = vec![Statement::begin(), self.session.shared.share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let killed = self.session.shared.killed();
-        let facts = add(&mut steps, Step::new(LOOK, values![manual, *worker, killed]));
-        let claims = self.reach != Reach::Units;
+        let facts = add(&mut steps, Statement::new(LOOK, values![manual, *worker, killed]));
+        let claims = self.reach != Scope::Units;
         let own = claims.then(|| {
             let again = self.session.shared.spoken.may_be_again(self.exchange).then(|| {
-                let again = Step::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
+                let again = Statement::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
                 let again = add(&mut steps, again);
                 (again, add(&mut steps, bundle::again(*worker, *acknowledged)))
             });
-            (again, add(&mut steps, Step::new(NOTICES, values![*worker])))
+            (again, add(&mut steps, Statement::new(NOTICES, values![*worker])))
         });
         let candidates =
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
-        let ready = (claims && claim.tasks > 0).then(|| Asked::of(&candidates, &mut steps));
+        let ready = (claims && claim.tasks > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
         let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
-        whats.absorb(&answers, scene)?;
-        if wanted.bundled.iter().any(|task| !scene.rows.contains_key(task)) {
+        whats.absorb(&answers, tx)?;
+        if wanted.bundled.iter().any(|task| !tx.rows.contains_key(task)) {
             // A bundle was dissolved: its members' rows are to be looked for.
             self.session.shared.held.leave(*worker);
             return Err(Fault::Stale);
         }
-        wanted.follow(self.session, scene).await?;
-        let mut seen = Seen::default();
+        wanted.follow(self.session, tx).await?;
+        let mut seen = Looked::default();
         if let Some(row) = answers[facts].first() {
-            scene.now = row.try_get(0)?;
+            tx.now = row.try_get(0)?;
             (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
             seen.paused = row.try_get(3)?;
         }
         if let Some((again, notices)) = own {
             if let Some((again, bundles)) = again {
-                seen.read_again([&answers[again], &answers[bundles]], scene)?;
+                seen.read_again([&answers[again], &answers[bundles]], tx)?;
             }
             for row in &answers[notices] {
                 let token = Token { worker: *worker, claim: count(row, 2)? };
@@ -395,7 +393,7 @@ impl Talk<'_, '_> {
             }
         }
         if let Some(asked) = &ready {
-            seen.read_ready(asked, &candidates, &answers, scene)?;
+            seen.read_ready(asked, &candidates, &answers, tx)?;
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
             seen.next_due = row.try_get(0)?;
@@ -404,21 +402,21 @@ impl Talk<'_, '_> {
     }
 
     /// Reads what the waits of candidates depend on. Their rows are locked, so it will not change.
-    async fn answer_unread(&self, seen: &mut Seen, scene: &mut Scene<'_>) -> Result<()> {
-        let mut wanted = Wanted::default();
+    async fn answer_unread(&self, seen: &mut Looked, tx: &mut Tx<'_>) -> Result<()> {
+        let mut wanted = LoadPlan::default();
         for task in seen.unread.drain(..) {
             wanted.tasks.push((task, false));
-            if let Some(row) = scene.task(task) {
+            if let Some(row) = tx.task(task) {
                 wanted.waiting(task, &row.waits);
             }
         }
-        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(self.session, scene).await }
+        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(self.session, tx).await }
     }
 
-    fn claim(&self, seen: &Seen, scene: &mut Scene<'_>, reply: &mut Reply) -> Result<()> {
+    fn claim(&self, seen: &Looked, tx: &mut Tx<'_>, reply: &mut Reply) -> Result<()> {
         let Exchange { worker, number, acknowledged, claim, .. } = self.exchange;
         for task in &seen.again {
-            if let Some(row) = scene.task(*task)
+            if let Some(row) = tx.task(*task)
                 && let Some(token) = row.token.filter(|token| token.worker == *worker)
                 && token.claim > *acknowledged
             {
@@ -427,21 +425,21 @@ impl Talk<'_, '_> {
         }
         let free = claim.tasks.saturating_sub(reply.claimed.len());
         let token = Token { worker: *worker, claim: *number };
-        let mut chosen = scene.to_claim(*worker, claim, &seen.paused, free);
-        reply.left = scene.spare_bundles(&mut chosen);
+        let mut chosen = tx.to_claim(*worker, claim, &seen.paused, free);
+        reply.left = tx.spare_bundles(&mut chosen);
         for task in chosen {
-            reply.claimed.extend(scene.take(task, token)?);
+            reply.claimed.extend(tx.take(task, token)?);
         }
         Ok(())
     }
 
     /// Puts what the worker is to be told into the reply.
-    fn tell_notices(&self, seen: &Seen, scene: &Scene<'_>, reply: &mut Reply) {
+    fn tell_notices(&self, seen: &Looked, tx: &Tx<'_>, reply: &mut Reply) {
         let Exchange { worker, acknowledged, .. } = self.exchange;
         let untold =
             seen.notices.iter().filter(|(.., told)| told.is_none_or(|n| n > *acknowledged));
         reply.cancelled.extend(untold.map(|(task, token, _)| (*task, *token)));
-        let own = scene.notices.iter().filter(|(_, token)| token.worker == *worker);
+        let own = tx.notices.iter().filter(|(_, token)| token.worker == *worker);
         reply.cancelled.extend(own.copied());
         let gone = reply.cancelled.iter().map(|(task, _)| *task);
         self.session.shared.held.forget(*worker, gone);
@@ -450,20 +448,20 @@ impl Talk<'_, '_> {
     /// The last round trip.
     async fn write(
         &self,
-        look: &Look<'_>,
-        scene: Scene<'_>,
-        seen: Seen,
-        turn: &mut Turn,
+        look: &ClaimScan<'_>,
+        tx: Tx<'_>,
+        seen: Looked,
+        turn: &mut TxResult,
     ) -> Result<()> {
         let Exchange { worker, number, acknowledged, claim, .. } = self.exchange;
-        let goes_on = self.reach != Reach::Units && !turn.upkeep;
+        let goes_on = self.reach != Scope::Units && !turn.upkeep;
         // A notice is told by this exchange only if its reply carries it.
-        let partings = scene.partings();
-        let mut steps = scene.steps(&partings, goes_on.then_some((*worker, *number)));
+        let partings = tx.partings();
+        let mut steps = tx.steps(&partings, goes_on.then_some((*worker, *number)));
         let notices = goes_on && !seen.notices.is_empty();
         if notices {
-            steps.push(Step::new(KNOWN, values![*worker, *acknowledged as i64]));
-            steps.push(Step::new(TOLD, values![*worker, *number as i64]));
+            steps.push(Statement::new(KNOWN, values![*worker, *acknowledged as i64]));
+            steps.push(Statement::new(TOLD, values![*worker, *number as i64]));
         }
         if steps.is_empty() && turn.reply.claimed.is_empty() && self.units.is_empty() {
             turn.reply.next_due = seen.next_due;
@@ -471,30 +469,29 @@ impl Talk<'_, '_> {
         }
         // A claim lost with the server's memory is no loss: the row is pending again, and the token that
         // the worker minted holds nothing. Answers are different: the body sees them.
-        let passing = self.units.is_empty() && !notices && scene.answers.is_empty();
+        let passing = self.units.is_empty() && !notices && tx.answers.is_empty();
         if passing && !steps.is_empty() {
-            steps.insert(0, Step::plain(claim::PASSING));
+            steps.insert(0, Statement::plain(claim::PASSING));
         }
         let claimed = &turn.reply.claimed;
-        let details =
-            (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &scene)));
+        let details = (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &tx)));
         let due = goes_on.then(|| {
-            let now = Some(scene.now);
+            let now = Some(tx.now);
             let candidates = Candidates { worker: *worker, claim, aborted: 0, now, look };
             add(&mut steps, candidates.next_due())
         });
-        steps.push(Step::plain("COMMIT"));
+        steps.push(Statement::plain("COMMIT"));
         super::applied("exchange");
         let answers = self.session.run(steps).await?;
         if let Some(at) = details {
-            turn.unreadable = claim::complete(&mut turn.reply.claimed, &answers[at], scene.now)?;
+            turn.unreadable = claim::complete(&mut turn.reply.claimed, &answers[at], tx.now)?;
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
-            let here = scene.next_due(*worker, claim, &seen.paused);
+            let here = tx.next_due(*worker, claim, &seen.paused);
             turn.reply.next_due = here.into_iter().chain(row.try_get::<_, Option<Time>>(0)?).min();
         }
-        self.session.shared.held.add(*worker, scene.claimed_in(&partings));
-        turn.effects = scene.effects();
+        self.session.shared.held.add(*worker, tx.claimed_in(&partings));
+        turn.effects = tx.effects();
         Ok(())
     }
 }

@@ -3,15 +3,15 @@
 use super::ended::Ended;
 use crate::core::failure::{Failure, Reason};
 use crate::core::id::{JobId, Local, TaskId};
-use crate::core::link::fallen;
+use crate::core::link::job_after_failure;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Answer, Facts, SetCounts, Standing, Wait};
 use crate::limits;
 use crate::store::events::Swept;
 use crate::store::postgres::link::fault::{Fault, Result};
-use crate::store::postgres::transaction::scene::{Cascade, Known, Scene};
 use crate::store::postgres::transaction::task::Task;
+use crate::store::postgres::transaction::tx::{Cascade, LockedTask, Tx};
 use crate::store::{CancelledBy, Entry};
 
 /// How a task ends.
@@ -22,7 +22,7 @@ pub(super) struct Ending {
     pub(super) cause: Option<String>,
 }
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// Ends a task that is open. The first terminal write wins.
     pub(super) fn finish(&mut self, id: TaskId, ending: Ending) -> bool {
         let falls = ending.state != State::Succeeded && self.has_open_children(id);
@@ -46,16 +46,16 @@ impl Scene<'_> {
             self.cascades.push(Cascade { task: id, set: None, below: u32::MAX, by });
         }
         let end =
-            task.parent().zip(task.set).map(|(parent, set)| self.tell_parent(parent, set, &ending));
+            task.parent().zip(task.set).map(|(parent, set)| self.count_end(parent, set, &ending));
         if end.is_none() {
             self.end_job(task.key.as_ref(), id, &ending);
         }
         if let Some(link) = task.link.as_deref().filter(|_| ending.state != State::Succeeded)
-            && let Some(job) = fallen(id, link, &ending.outcome, self.now)
+            && let Some(job) = job_after_failure(id, link, &ending.outcome, self.now)
         {
             let root = job.id.root();
             let born = Task::born(root, &job.task, None, self.now);
-            self.rows.insert(root, Known::newborn(born));
+            self.rows.insert(root, LockedTask::newborn(born));
             self.followers.push(job);
         }
         let Ending { outcome, by, cause, .. } = ending;
@@ -91,7 +91,7 @@ impl Scene<'_> {
     }
 
     /// Counts the end. Returns its number.
-    fn tell_parent(&mut self, parent: TaskId, set: Local, ending: &Ending) -> u64 {
+    fn count_end(&mut self, parent: TaskId, set: Local, ending: &Ending) -> u64 {
         let counts = self.change_counts(parent, set);
         match ending.state {
             State::Succeeded => counts.succeeded += 1,
@@ -101,7 +101,7 @@ impl Scene<'_> {
         }
         counts.last_end += 1;
         let end = counts.last_end;
-        self.touched.insert((parent, set));
+        self.parents_to_check.insert((parent, set));
         end
     }
 
@@ -120,7 +120,7 @@ impl Scene<'_> {
     /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
     /// if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
-        for (parent, set) in std::mem::take(&mut self.touched) {
+        for (parent, set) in std::mem::take(&mut self.parents_to_check) {
             let concerned = |row: &crate::store::postgres::transaction::task::Task| {
                 row.state == State::Waiting
                     && (row.unreadable.is_some() || wait::concerns(&row.waits, set))
@@ -154,7 +154,7 @@ impl Scene<'_> {
             return Ok(());
         }
         let waits = self.task(task).map(|row| row.waits.clone()).unwrap_or_default();
-        if !wait::satisfied(&waits, &mut View { scene: self, task })? {
+        if !wait::satisfied(&waits, &mut View { tx: self, task })? {
             return Ok(());
         }
         let now = self.now;
@@ -177,7 +177,7 @@ impl Scene<'_> {
                 answers.push(answer.clone());
                 continue;
             }
-            let view = &mut View { scene: self, task };
+            let view = &mut View { tx: self, task };
             for answer in wait::answers(std::slice::from_ref(wait), view)? {
                 self.answers.push((task, answer.clone()));
                 answers.push(answer);
@@ -189,7 +189,7 @@ impl Scene<'_> {
 
 /// A task's view of the scene.
 pub(super) struct View<'s, 'e> {
-    pub(super) scene: &'s mut Scene<'e>,
+    pub(super) tx: &'s mut Tx<'e>,
     pub(super) task: TaskId,
 }
 
@@ -197,42 +197,42 @@ impl Facts for View<'_, '_> {
     type Error = Fault;
 
     fn set(&mut self, set: Local) -> Result<SetCounts> {
-        Ok(self.scene.counts(self.task, set))
+        Ok(self.tx.counts(self.task, set))
     }
 
     fn child_ended(&mut self, child: Local) -> Result<bool> {
         let id = TaskId { job: self.task.job, local: child };
-        let ends_here = self.scene.rows.get(&id).is_some_and(|known| known.task.state.is_ended());
-        Ok(ends_here || self.scene.over.contains(&id))
+        let ends_here = self.tx.rows.get(&id).is_some_and(|known| known.task.state.is_ended());
+        Ok(ends_here || self.tx.over.contains(&id))
     }
 
     fn signal(&mut self, name: &str, take: bool) -> Result<Option<String>> {
-        let mut sent = self.scene.signals.range((self.task, 0)..=(self.task, i64::MAX));
+        let mut sent = self.tx.signals.range((self.task, 0)..=(self.task, i64::MAX));
         let found = sent.find(|(_, (own, _))| own == name);
         let found = found.map(|(key, (_, value))| (*key, value.clone()));
         if let Some((key, _)) = found.as_ref().filter(|_| take) {
-            self.scene.signals.remove(key);
-            self.scene.taken.push(*key);
+            self.tx.signals.remove(key);
+            self.tx.taken.push(*key);
         }
         Ok(found.map(|(_, value)| value))
     }
 
     fn job(&mut self, job: JobId) -> Result<Standing> {
         let root = job.root();
-        if self.scene.task(root).is_some() {
+        if self.tx.task(root).is_some() {
             return Ok(Standing::Open);
         }
         // Ended here, or before.
-        if self.scene.rows.contains_key(&root)
-            && let Some(ended) = self.scene.ended.iter().find(|ended| ended.task.id == root)
+        if self.tx.rows.contains_key(&root)
+            && let Some(ended) = self.tx.ended.iter().find(|ended| ended.task.id == root)
         {
             return Ok(Standing::of(ended.task.state, Some(ended.outcome.clone())));
         }
         // What was not read is of no moment here.
-        Ok(self.scene.standing.get(&job).cloned().unwrap_or(Standing::Open))
+        Ok(self.tx.standing.get(&job).cloned().unwrap_or(Standing::Open))
     }
 
     fn now(&self) -> Time {
-        self.scene.now
+        self.tx.now
     }
 }

@@ -12,8 +12,8 @@ use crate::core::log::Level;
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::LogLine;
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
-use crate::store::postgres::transaction::scene::{Said, Scene};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
+use crate::store::postgres::transaction::tx::{Said, Tx};
 
 /// Lines that were said before.
 pub(super) const SAID: &str = "WITH w AS MATERIALIZED (
@@ -49,7 +49,7 @@ const RECOUNT: &str = "UPDATE homing.logs AS l SET message = d.message
   FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS d (job, task, message)
   WHERE l.job = d.job AND l.task = d.task AND l.key = $4";
 
-impl<'e> Scene<'e> {
+impl<'e> Tx<'e> {
     /// Writes a line that was not written before.
     pub(super) fn say(&mut self, task: TaskId, line: &'e LogLine) {
         self.keep(task, Cow::Borrowed(&line.key), (line.time, line.level), &line.message);
@@ -88,10 +88,10 @@ impl<'e> Scene<'e> {
 }
 
 /// The statements that write a scene's lines.
-pub(super) fn write<'s>(scene: &'s Scene<'_>, steps: &mut Vec<Step<'s>>) {
+pub(super) fn write<'s>(tx: &'s Tx<'_>, steps: &mut Vec<Statement<'s>>) {
     let mut heads: BTreeMap<JobId, i64> = BTreeMap::new();
     let mut lines = Vec::new();
-    for said in &scene.lines {
+    for said in &tx.lines {
         if let Some(line) = &said.line {
             let turn = heads.entry(said.task.job).or_default();
             *turn += 1;
@@ -103,18 +103,18 @@ pub(super) fn write<'s>(scene: &'s Scene<'_>, steps: &mut Vec<Step<'s>>) {
         let mut values = values![jobs.clone()];
         values.extend(arrays!(lines, (said, turn, (time, level, message)) =>
             said.task.job, *turn, said.task.local, said.key.as_ref(), *time, *level as i16, message.as_str()));
-        steps.push(Step::new(HOLD, values![jobs]));
-        steps.push(Step::new(WRITE, values));
+        steps.push(Statement::new(HOLD, values![jobs]));
+        steps.push(Statement::new(WRITE, values));
     }
-    let counted: Vec<_> = scene.lines.iter().filter(|said| said.line.is_none()).collect();
+    let counted: Vec<_> = tx.lines.iter().filter(|said| said.line.is_none()).collect();
     if !counted.is_empty() {
         let values = arrays!(counted, said => said.task.job, said.task.local, said.key.as_ref());
-        steps.push(Step::new(COUNT, values));
+        steps.push(Statement::new(COUNT, values));
     }
-    if !scene.dropped.is_empty() {
-        let mut values = arrays!(scene.dropped, (task, message) =>
+    if !tx.dropped.is_empty() {
+        let mut values = arrays!(tx.dropped, (task, message) =>
             task.job, task.local, message.as_str());
         values.extend(values![DROPPED]);
-        steps.push(Step::new(RECOUNT, values));
+        steps.push(Statement::new(RECOUNT, values));
     }
 }

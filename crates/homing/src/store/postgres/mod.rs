@@ -8,19 +8,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use self::hints::listen::{Said, Wake};
+use self::hints::listen::{Announcement, Wake};
 use self::link::connect::{Connector, Pool};
 use self::link::engine::Engine;
 use self::link::options::Options;
 use self::link::pipeline::{Session, Value};
 use self::link::schema::Schema;
 use self::link::{fault, migrate};
-use self::transaction::bundle::Held;
-use self::transaction::scene::Effects;
+use self::transaction::bundle::BundledTasks;
+use self::transaction::tx::Effects;
 pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
 pub use self::within::Within;
-use self::worker::Spoken;
+use self::worker::LastExchange;
 use super::read::{
     Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, StoreView,
     TaskView, WorkerView,
@@ -120,8 +120,8 @@ struct Shared {
     /// From how many tasks on that are born together they are bundled; 0: never.
     bundle_from: usize,
     /// Tasks that workers of this process have claimed in bundles.
-    held: Held,
-    spoken: Spoken,
+    held: BundledTasks,
+    spoken: LastExchange,
 }
 
 impl Postgres {
@@ -172,8 +172,8 @@ impl Shared {
             pool,
             schema: options.schema,
             bundle_from: options.bundle,
-            held: Held::default(),
-            spoken: Spoken::default(),
+            held: BundledTasks::default(),
+            spoken: LastExchange::default(),
             clock,
             texts: RwLock::default(),
             killed: Mutex::default(),
@@ -260,7 +260,7 @@ impl Shared {
     fn tell(&self, effects: Effects) {
         let Effects { ended, swept, ready, claimable, noticed } = effects;
         swept.into_iter().for_each(Swept::say);
-        self.wake.tell(Said { ready, claimable, noticed, ended });
+        self.wake.tell(Announcement { ready, claimable, noticed, ended });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::core::id::JobId;
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Session, Step, values};
+use crate::store::postgres::link::pipeline::{Session, Statement, values};
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::limit;
 use crate::store::{Pruned, Removed};
@@ -113,9 +113,9 @@ async fn take(
 ) -> Result<Pruned> {
     let answers = session
         .run(vec![
-            Step::begin(),
-            Step::new(HOLD, values![old.clone(), limit(limits::PRUNE_ROWS)]),
-            Step::new(OVER, values![old, before]),
+            Statement::begin(),
+            Statement::new(HOLD, values![old.clone(), limit(limits::PRUNE_ROWS)]),
+            Statement::new(OVER, values![old, before]),
         ])
         .await?;
     let mut rows = std::collections::HashMap::new();
@@ -138,15 +138,15 @@ async fn take(
     let mut steps = Vec::new();
     if !whole.is_empty() {
         steps.push(dissolve::roots(&whole));
-        steps.extend(WHOLE.iter().map(|sql| Step::new(sql, values![whole.clone()])));
+        steps.extend(WHOLE.iter().map(|sql| Statement::new(sql, values![whole.clone()])));
     }
     if let Some(job) = large {
-        steps.push(Step::new(MARK, values![job]));
+        steps.push(Statement::new(MARK, values![job]));
         let part = left / SOME.len() as i64 + 1;
-        steps.extend(SOME.iter().map(|sql| Step::new(sql, values![job, part])));
+        steps.extend(SOME.iter().map(|sql| Statement::new(sql, values![job, part])));
     }
     super::applied("prune");
-    steps.push(Step::plain("COMMIT"));
+    steps.push(Statement::plain("COMMIT"));
     session.run(steps).await?;
     Ok(pruned)
 }

@@ -14,12 +14,12 @@ use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::store::postgres::link::fault::{Fault, Result};
-use crate::store::postgres::link::pipeline::{Session, Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Session, Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{count, task_id};
-use crate::store::postgres::transaction::load::HOLDERS;
-use crate::store::postgres::transaction::scene::Effects;
+use crate::store::postgres::transaction::load_plan::HOLDERS;
 use crate::store::postgres::transaction::task::ids;
-use crate::store::retry::Fallen;
+use crate::store::postgres::transaction::tx::Effects;
+use crate::store::retry::LostChild;
 use crate::store::{CancelledBy, Cause, Retried, Retry};
 
 const HOLD: &str = "SELECT coalesce(pruning, false) FROM homing.tasks
@@ -159,13 +159,13 @@ const SETTLING: Duration = Duration::from_millis(5);
 /// An ended child, and whose it is.
 struct Child {
     parent: TaskId,
-    fallen: Fallen,
+    lost: LostChild,
 }
 
 impl Child {
     fn of(row: &tokio_postgres::Row) -> Result<Self> {
         let TaskId { job, local } = task_id(row, 0)?;
-        let fallen = Fallen {
+        let lost = LostChild {
             local,
             set: row.try_get(3)?,
             number: count(row, 4)? as u32,
@@ -173,19 +173,19 @@ impl Child {
             state: row.try_get(6)?,
             by: row.try_get(7)?,
         };
-        Ok(Self { parent: TaskId { job, local: row.try_get(2)? }, fallen })
+        Ok(Self { parent: TaskId { job, local: row.try_get(2)? }, lost })
     }
 
     fn id(&self) -> TaskId {
-        TaskId { job: self.parent.job, local: self.fallen.local }
+        TaskId { job: self.parent.job, local: self.lost.local }
     }
 
     /// What it counts as: succeeded, failed, cancelled, aborted.
     fn counts(&self) -> [i64; 4] {
-        match self.fallen.state {
+        match self.lost.state {
             State::Succeeded => [1, 0, 0, 0],
             State::Failed => [0, 1, 0, 0],
-            _ if self.fallen.by.is_some_and(CancelledBy::is_parent) => [0, 0, 0, 1],
+            _ if self.lost.by.is_some_and(CancelledBy::is_parent) => [0, 0, 0, 1],
             _ => [0, 0, 1, 0],
         }
     }
@@ -240,10 +240,10 @@ impl Shared {
     async fn try_retry(&self, session: &Session<'_>, job: JobId, preview: bool) -> Result<Tried> {
         let answers = session
             .run(vec![
-                Step::begin(),
-                Step::new(HOLD, values![job, Local::ROOT]),
-                Step::new(ROOT, values![job, Local::ROOT]),
-                Step::new(CLOCK, values![self.manual_now()]),
+                Statement::begin(),
+                Statement::new(HOLD, values![job, Local::ROOT]),
+                Statement::new(ROOT, values![job, Local::ROOT]),
+                Statement::new(CLOCK, values![self.manual_now()]),
             ])
             .await?;
         let (Some(held), Some(root)) = (answers[1].first(), answers[2].first()) else {
@@ -269,10 +269,10 @@ impl Shared {
         }
         let mut last = Vec::new();
         if let Some(key) = key {
-            last.push(Step::new(TAKE_KEY, values![key, job]));
+            last.push(Statement::new(TAKE_KEY, values![key, job]));
         }
         super::applied("retry");
-        last.push(Step::plain("COMMIT"));
+        last.push(Statement::plain("COMMIT"));
         session.run(last).await?;
         Ok(Tried::Answer(Retry::Done(retried)))
     }
@@ -297,8 +297,8 @@ impl Shared {
         if let Some(holder) = root.try_get::<_, Option<JobId>>(3)? {
             let keys = vec![root.try_get::<_, Option<String>>(1)?.unwrap_or_default()];
             let again = vec![
-                Step::new(OVERDUE, values![self.manual_now(), keys.clone()]),
-                Step::new(HOLDERS, values![keys]),
+                Statement::new(OVERDUE, values![self.manual_now(), keys.clone()]),
+                Statement::new(HOLDERS, values![keys]),
             ];
             let answers = session.run(again).await?;
             if let Some(row) = answers[0].first() {
@@ -329,20 +329,20 @@ async fn reopen(
         causes.insert(task, cause);
     }
     take_back(session, &causes, done).await?;
-    let mut fallen = Vec::new();
+    let mut lost = Vec::new();
     for row in session.one(FALLEN, read()).await? {
         let child = Child::of(&row)?;
-        if child.fallen.is_reopened(causes.get(&child.parent)) {
-            fallen.push(child);
+        if child.lost.is_reopened(causes.get(&child.parent)) {
+            lost.push(child);
         }
     }
     let mut again = read();
     again.push(Box::new(now));
-    let mut steps = vec![Step::new(REOPEN, again), Step::new(UNEND, read())];
+    let mut steps = vec![Statement::new(REOPEN, again), Statement::new(UNEND, read())];
     // The children's rows go with the next level; their numbers must not count here any more.
-    steps.extend(uncount(&fallen, false));
+    steps.extend(uncount(&lost, false));
     session.run(steps).await?;
-    Ok(fallen.iter().map(Child::id).collect())
+    Ok(lost.iter().map(Child::id).collect())
 }
 
 /// Takes back what came after the losses: entries of records and children.
@@ -385,19 +385,19 @@ async fn take_back(
     done.removed += gone.len() as u64;
     let gone: Vec<TaskId> = gone.into_iter().collect();
     let (jobs, locals) = ids(&gone);
-    let go = GO.iter().map(|sql| Step::new(sql, values![jobs.clone(), locals.clone()]));
+    let go = GO.iter().map(|sql| Statement::new(sql, values![jobs.clone(), locals.clone()]));
     session.run(go.collect()).await?;
     Ok(())
 }
 
 /// Takes ended children out of the counts of their sets, and of what was ever spawned where they are `gone`.
-fn uncount(children: &[Child], gone: bool) -> Vec<Step<'_>> {
+fn uncount(children: &[Child], gone: bool) -> Vec<Statement<'_>> {
     let all: Vec<TaskId> = children.iter().map(Child::id).collect();
     let (jobs, locals) = ids(&all);
     let spawned = i64::from(gone);
     let counts = arrays!(children, child =>
-        child.parent.job, child.parent.local, child.fallen.set, spawned, child.counts()[0],
+        child.parent.job, child.parent.local, child.lost.set, spawned, child.counts()[0],
         child.counts()[1], child.counts()[2], child.counts()[3],
-        i64::from(gone && child.fallen.is_added()));
-    vec![Step::new(UNNUMBER, values![jobs, locals]), Step::new(UNCOUNT, counts)]
+        i64::from(gone && child.lost.is_added()));
+    vec![Statement::new(UNNUMBER, values![jobs, locals]), Statement::new(UNCOUNT, counts)]
 }

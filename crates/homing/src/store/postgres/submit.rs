@@ -6,9 +6,9 @@ use super::Shared;
 use super::cancel::CLOCK;
 use crate::core::id::JobId;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Step, add, arrays, values};
-use crate::store::postgres::transaction::load::Wanted;
-use crate::store::postgres::transaction::scene::Scene;
+use crate::store::postgres::link::pipeline::{Statement, add, arrays, values};
+use crate::store::postgres::transaction::load_plan::LoadPlan;
+use crate::store::postgres::transaction::tx::Tx;
 use crate::store::{NewJob, Submitted};
 
 /// What is known of the jobs that ids belong to.
@@ -50,42 +50,42 @@ impl Shared {
         let new = jobs.len() > 1 && jobs.iter().all(|job| job.key.is_none());
         let look = AtomicBool::new(!new);
         let done = self.transaction(async |session| {
-            let wanted = Wanted::submitting(jobs);
-            let mut steps = vec![Step::begin()];
+            let wanted = LoadPlan::submitting(jobs);
+            let mut steps = vec![Statement::begin()];
             // Before the holders are read: a holder that another client ends between the two statements is
             // either overdue still, or no holder any more. The other order would take the ended job for one
             // that holds its key.
             let keys: Vec<&str> = jobs.iter().filter_map(|job| job.key.as_deref()).collect();
             let overdue = (!keys.is_empty())
-                .then(|| add(&mut steps, Step::new(OVERDUE, values![self.manual_now(), keys])));
+                .then(|| add(&mut steps, Statement::new(OVERDUE, values![self.manual_now(), keys])));
             let whats = wanted.steps(&mut steps);
-            let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
+            let clock = add(&mut steps, Statement::new(CLOCK, values![self.manual_now()]));
             let known = look.swap(true, Ordering::Relaxed).then(|| {
                 let known = arrays!(jobs, job =>
                     job.id, job.task.kind.as_str(), crate::store::postgres::transaction::columns::Hash(job.task.hash));
-                add(&mut steps, Step::new(KNOWN, known))
+                add(&mut steps, Statement::new(KNOWN, known))
             });
             let answers = session.run(steps).await?;
-            let mut scene = Scene { bundle_from: self.bundle_from, ..Scene::default() };
-            whats.absorb(&answers, &mut scene)?;
+            let mut tx = Tx { bundle_from: self.bundle_from, ..Tx::default() };
+            whats.absorb(&answers, &mut tx)?;
             if let Some(row) = answers[clock].first() {
-                scene.now = row.try_get(0)?;
+                tx.now = row.try_get(0)?;
             }
             let mut same = std::collections::HashMap::new();
             for row in known.iter().flat_map(|at| &answers[*at]) {
                 let job: JobId = row.try_get(0)?;
-                scene.roots.insert(job);
+                tx.roots.insert(job);
                 same.insert(job, row.try_get::<_, bool>(1)?);
             }
             let held = overdue.map(|at| &answers[at]);
-            let overdue = in_the_way(jobs, held.into_iter().flatten(), &scene)?;
+            let overdue = in_the_way(jobs, held.into_iter().flatten(), &tx)?;
             if !overdue.is_empty() {
                 session.roll_back().await;
                 return Ok(Err(overdue));
             }
-            let submitted = jobs.iter().map(|job| scene.answer_to(job, &same)).collect::<Vec<_>>();
+            let submitted = jobs.iter().map(|job| tx.answer_to(job, &same)).collect::<Vec<_>>();
             super::applied("submit");
-            let effects = scene.commit(session).await?;
+            let effects = tx.commit(session).await?;
             Ok(Ok((submitted, effects)))
         });
         Ok(match done.await? {
@@ -102,14 +102,13 @@ impl Shared {
 fn in_the_way<'r>(
     jobs: &[NewJob],
     held: impl Iterator<Item = &'r tokio_postgres::Row>,
-    scene: &Scene<'_>,
+    tx: &Tx<'_>,
 ) -> Result<Vec<JobId>> {
     let mut overdue = Vec::new();
     for row in held {
         let key: &str = row.try_get(0)?;
         let wanted = jobs.iter().enumerate().any(|(n, job)| {
-            let known =
-                scene.roots.contains(&job.id) || jobs[..n].iter().any(|old| old.id == job.id);
+            let known = tx.roots.contains(&job.id) || jobs[..n].iter().any(|old| old.id == job.id);
             job.key.as_deref() == Some(key) && !known
         });
         if wanted {
@@ -121,7 +120,7 @@ fn in_the_way<'r>(
     Ok(overdue)
 }
 
-impl<'e> Scene<'e> {
+impl<'e> Tx<'e> {
     fn answer_to(
         &mut self,
         job: &'e NewJob,
@@ -141,7 +140,7 @@ impl<'e> Scene<'e> {
         if let Some(holder) = holder {
             return Submitted::Existing(holder);
         }
-        Scene::submit(self, job);
+        Tx::submit(self, job);
         Submitted::New(job.id)
     }
 }

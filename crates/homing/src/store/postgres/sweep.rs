@@ -10,19 +10,19 @@ use crate::core::log::{Event, attempt_key};
 use crate::core::state::State;
 use crate::limits;
 use crate::store::events::Swept;
-use crate::store::postgres::hints::front::Ready;
+use crate::store::postgres::hints::scan_starts::Ready;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::arrays;
-use crate::store::postgres::link::pipeline::{Session, Step, add, values};
+use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
 use crate::store::postgres::log::SAID;
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::{limit, task_id};
-use crate::store::postgres::transaction::load::Wanted;
-use crate::store::postgres::transaction::scene::{Cascade, Scene};
+use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::Task;
+use crate::store::postgres::transaction::tx::{Cascade, Tx};
 
 /// Instants acted on by one transaction.
-const RING: usize = 1000;
+const TIMERS_AT_ONCE: usize = 1000;
 /// Bundles dissolved by one transaction for each cancellation on its way down: about as many children as
 /// are cancelled at once.
 const BUNDLES: usize = limits::CASCADE.div_ceil(limits::POSTGRES_BUNDLE_MOST);
@@ -47,7 +47,7 @@ const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worke
 const ONE_AT_A_TIME: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('homing upkeep ' || $1, 0))";
 
-pub(super) const RUNG: &str = concat!(
+pub(super) const DUE_TIMERS: &str = concat!(
     "SELECT job, local FROM homing.open WHERE timer <= ",
     super::now!(),
     " ORDER BY timer LIMIT $2"
@@ -92,33 +92,36 @@ impl Shared {
 
     /// `true` if there is more to do now.
     pub(super) async fn keep_up(&self, max_crashes: u32) -> Result<bool> {
-        self.bury(max_crashes).await?;
-        let rung = self.ring().await?;
-        Ok(self.cascade().await? || rung)
+        self.reclaim_dead_workers(max_crashes).await?;
+        let fired = self.fire_timers().await?;
+        Ok(self.cascade().await? || fired)
     }
 
     /// Gives up workers whose lease has run out, and takes back what they held.
-    async fn bury(&self, max_crashes: u32) -> Result<()> {
+    async fn reclaim_dead_workers(&self, max_crashes: u32) -> Result<()> {
         let values = || values![self.manual_now(), self.killed()];
         let dead = self.transaction(async |session| session.one(DEAD, values()).await).await?;
         for row in dead {
-            self.bury_one(row.try_get(0)?, max_crashes).await?;
+            self.reclaim_worker(row.try_get(0)?, max_crashes).await?;
         }
         Ok(())
     }
 
-    async fn bury_one(&self, worker: WorkerId, max_crashes: u32) -> Result<()> {
+    async fn reclaim_worker(&self, worker: WorkerId, max_crashes: u32) -> Result<()> {
         let buried = self.transaction(async |session| {
             let mut values = values![self.manual_now(), self.killed()];
             values.push(Box::new(worker));
             let answers = session
                 .run(vec![
-                    Step::begin(),
-                    Step::new(worker::TRY_ALONE, values![worker::lock(self.schema.name(), worker)]),
-                    Step::new(STILL_DEAD, values),
+                    Statement::begin(),
+                    Statement::new(
+                        worker::TRY_ALONE,
+                        values![worker::lock(self.schema.name(), worker)],
+                    ),
+                    Statement::new(STILL_DEAD, values),
                     dissolve::held(worker),
-                    Step::new(HELD, values![worker]),
-                    Step::new(NAME, values![worker]),
+                    Statement::new(HELD, values![worker]),
+                    Statement::new(NAME, values![worker]),
                 ])
                 .await?;
             if !is_locked(&answers[1])? || answers[2].is_empty() {
@@ -129,20 +132,20 @@ impl Shared {
             // Their lines have one order in every store.
             tasks.sort_unstable();
             let first = vec![
-                Step::new(worker::FORGET, values![worker]),
-                Step::new(worker::FORGET_NOTICES, values![worker]),
+                Statement::new(worker::FORGET, values![worker]),
+                Statement::new(worker::FORGET_NOTICES, values![worker]),
             ];
             let name: String = match answers[5].first() {
                 Some(row) => row.try_get(0)?,
                 None => worker.to_string(),
             };
-            let mut scene = self.ending(session, first, &tasks).await?;
-            scene.know_said(session, &tasks).await?;
+            let mut tx = self.ending(session, first, &tasks).await?;
+            tx.know_said(session, &tasks).await?;
             for task in tasks {
-                scene.crash(task, (worker, &name), max_crashes);
+                tx.crash(task, (worker, &name), max_crashes);
             }
-            scene.wake_parents()?;
-            Ok(Some(scene.commit(session).await?))
+            tx.wake_parents()?;
+            Ok(Some(tx.commit(session).await?))
         });
         if let Some(effects) = buried.await? {
             self.revive(worker);
@@ -155,32 +158,32 @@ impl Shared {
     async fn ending<'e>(
         &self,
         session: &Session<'_>,
-        mut steps: Vec<Step<'e>>,
+        mut steps: Vec<Statement<'e>>,
         tasks: &[TaskId],
-    ) -> Result<Scene<'e>> {
-        let mut wanted = Wanted::default();
+    ) -> Result<Tx<'e>> {
+        let mut wanted = LoadPlan::default();
         wanted.ending(tasks.iter().copied());
         wanted.watched(session);
         let whats = wanted.steps(&mut steps);
-        let clock = add(&mut steps, Step::new(CLOCK, values![self.manual_now()]));
+        let clock = add(&mut steps, Statement::new(CLOCK, values![self.manual_now()]));
         let answers = session.run(steps).await?;
-        let mut scene = Scene::default();
-        whats.absorb(&answers, &mut scene)?;
-        wanted.follow(session, &mut scene).await?;
+        let mut tx = Tx::default();
+        whats.absorb(&answers, &mut tx)?;
+        wanted.follow(session, &mut tx).await?;
         if let Some(row) = answers[clock].first() {
-            scene.now = row.try_get(0)?;
+            tx.now = row.try_get(0)?;
         }
-        Ok(scene)
+        Ok(tx)
     }
 
     /// Acts on instants that have come. `true` if there may be more.
-    async fn ring(&self) -> Result<bool> {
-        let rung = self.transaction(async |session| {
+    async fn fire_timers(&self) -> Result<bool> {
+        let fired = self.transaction(async |session| {
             let answers = session
                 .run(vec![
-                    Step::begin(),
-                    Step::new(ONE_AT_A_TIME, values![self.schema_name()]),
-                    Step::new(RUNG, values![self.manual_now(), limit(RING)]),
+                    Statement::begin(),
+                    Statement::new(ONE_AT_A_TIME, values![self.schema_name()]),
+                    Statement::new(DUE_TIMERS, values![self.manual_now(), limit(TIMERS_AT_ONCE)]),
                 ])
                 .await?;
             let mut tasks = ids(&answers[2])?;
@@ -189,25 +192,25 @@ impl Shared {
                 return Ok(None);
             }
             tasks.sort_unstable();
-            let mut scene = self.ending(session, Vec::new(), &tasks).await?;
-            let mut wanted = Wanted::default();
-            for row in tasks.iter().filter_map(|task| scene.task(*task)) {
+            let mut tx = self.ending(session, Vec::new(), &tasks).await?;
+            let mut wanted = LoadPlan::default();
+            for row in tasks.iter().filter_map(|task| tx.task(*task)) {
                 if row.state == State::Waiting {
                     wanted.tasks.push((row.id, false));
                     wanted.waiting(row.id, &row.waits);
                 }
             }
             if !wanted.tasks.is_empty() {
-                wanted.load(session, &mut scene).await?;
+                wanted.load(session, &mut tx).await?;
             }
-            scene.know_said(session, &tasks).await?;
+            tx.know_said(session, &tasks).await?;
             for task in &tasks {
-                scene.ring_for(*task)?;
+                tx.fire_timer(*task)?;
             }
-            scene.wake_parents()?;
-            Ok(Some((tasks.len() == RING, scene.commit(session).await?)))
+            tx.wake_parents()?;
+            Ok(Some((tasks.len() == TIMERS_AT_ONCE, tx.commit(session).await?)))
         });
-        let Some((more, effects)) = rung.await? else { return Ok(false) };
+        let Some((more, effects)) = fired.await? else { return Ok(false) };
         self.tell(effects);
         Ok(more)
     }
@@ -216,12 +219,12 @@ impl Shared {
     pub(super) async fn end_overdue(&self, jobs: &[JobId]) -> Result<()> {
         let roots: Vec<TaskId> = jobs.iter().map(|job| job.root()).collect();
         let ended = self.transaction(async |session| {
-            let mut scene = self.ending(session, vec![Step::begin()], &roots).await?;
-            scene.know_said(session, &roots).await?;
+            let mut tx = self.ending(session, vec![Statement::begin()], &roots).await?;
+            tx.know_said(session, &roots).await?;
             for root in &roots {
-                scene.end_if_overdue(*root);
+                tx.end_if_overdue(*root);
             }
-            scene.commit(session).await
+            tx.commit(session).await
         });
         self.tell(ended.await?);
         Ok(())
@@ -231,8 +234,8 @@ impl Shared {
     pub(super) async fn cascade(&self) -> Result<bool> {
         let mut left = limits::CASCADE;
         loop {
-            let fallen = self.transaction(async |session| self.descend(session, left).await);
-            let Some((cancelled, more, effects)) = fallen.await? else { return Ok(false) };
+            let done = self.transaction(async |session| self.cancel_children(session, left).await);
+            let Some((cancelled, more, effects)) = done.await? else { return Ok(false) };
             self.tell(effects);
             left -= cancelled;
             if more {
@@ -243,16 +246,16 @@ impl Shared {
 
     /// Carries the first cancellations one step down, within `left` children. `None` if there are none;
     /// else how many were cancelled, and whether there are more children than that.
-    async fn descend(
+    async fn cancel_children(
         &self,
         session: &Session<'_>,
         left: usize,
-    ) -> Result<Option<(usize, bool, crate::store::postgres::transaction::scene::Effects)>> {
+    ) -> Result<Option<(usize, bool, crate::store::postgres::transaction::tx::Effects)>> {
         let answers = session
             .run(vec![
-                Step::begin(),
-                Step::new(ONE_AT_A_TIME, values![self.schema_name()]),
-                Step::new(CASCADING, values![limit(CASCADES)]),
+                Statement::begin(),
+                Statement::new(ONE_AT_A_TIME, values![self.schema_name()]),
+                Statement::new(CASCADING, values![limit(CASCADES)]),
             ])
             .await?;
         if !is_locked(&answers[1])? || answers[2].is_empty() {
@@ -283,7 +286,7 @@ impl Shared {
         };
         let steps = cascades.iter().flat_map(|(_, cascade)| {
             let bundles = dissolve::below(cascade.task, cascade.set, BUNDLES);
-            [bundles, Step::new(BELOW, below(cascade))]
+            [bundles, Statement::new(BELOW, below(cascade))]
         });
         let found = session.run(steps.collect()).await?;
         let found: Vec<_> = found.chunks(2).collect();
@@ -302,20 +305,20 @@ impl Shared {
             if more {
                 break;
             }
-            done.push(Step::new(DONE, values![cascade.task.job, *number]));
+            done.push(Statement::new(DONE, values![cascade.task.job, *number]));
         }
         let tasks: Vec<TaskId> = falling.iter().map(|(task, _)| *task).collect();
-        let mut scene = self.ending(session, done, &tasks).await?;
-        scene.effects.claimable.extend(claimable);
+        let mut tx = self.ending(session, done, &tasks).await?;
+        tx.effects.claimable.extend(claimable);
         for (task, by) in &falling {
-            scene.cancel_as(*task, *by);
+            tx.cancel_as(*task, *by);
         }
-        scene.wake_parents()?;
-        Ok(Some((falling.len(), more, scene.commit(session).await?)))
+        tx.wake_parents()?;
+        Ok(Some((falling.len(), more, tx.commit(session).await?)))
     }
 }
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// Reads which of the lines that upkeep may write of the ends of tasks have been written before: a child
     /// that a retry took back is born again under its id, and its lines stay. Those of crashes are named after
     /// claims and are always new.
@@ -356,7 +359,7 @@ impl Scene<'_> {
         self.fail(id, Reason::Crashed, &crate::core::state::crashed_text(crashes), None);
     }
 
-    fn ring_for(&mut self, id: TaskId) -> Result<()> {
+    fn fire_timer(&mut self, id: TaskId) -> Result<()> {
         let Some(row) = self.task(id) else { return Ok(()) };
         let waiting = row.state == State::Waiting;
         if !self.end_if_overdue(id) && waiting {

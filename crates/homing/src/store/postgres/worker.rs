@@ -10,7 +10,7 @@ use super::Shared;
 use crate::core::id::{Map, WorkerId};
 use crate::limits;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Step, values};
+use crate::store::postgres::link::pipeline::{Statement, values};
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::task::words;
 use crate::store::{Exchange, Heartbeat};
@@ -61,9 +61,9 @@ const RELEASE: &str = concat!(
 
 /// The last exchange of each worker that this process has taken to the server.
 #[derive(Debug, Default)]
-pub(super) struct Spoken(Mutex<Map<WorkerId, u64>>);
+pub(super) struct LastExchange(Mutex<Map<WorkerId, u64>>);
 
-impl Spoken {
+impl LastExchange {
     fn known(&self) -> MutexGuard<'_, Map<WorkerId, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,8 +91,8 @@ pub(super) fn lock(schema: &str, worker: WorkerId) -> i64 {
 
 impl Shared {
     /// Keeps a worker from being given up until the end of the transaction.
-    pub(super) fn share<'e>(&self, worker: WorkerId) -> Step<'e> {
-        Step::new(SHARE, values![lock(self.schema.name(), worker)])
+    pub(super) fn share<'e>(&self, worker: WorkerId) -> Statement<'e> {
+        Statement::new(SHARE, values![lock(self.schema.name(), worker)])
     }
 
     pub(super) async fn heartbeat(&self, told: &Heartbeat) -> Result<bool> {
@@ -124,10 +124,10 @@ impl Shared {
             let arguments: Vec<String> = arguments.map(|names| words(names)).collect();
             session
                 .run(vec![
-                    Step::begin(),
-                    Step::new(ANNOUNCE, values()),
-                    Step::new(LEARN, values![told.kinds.to_vec(), arguments]),
-                    Step::plain("COMMIT"),
+                    Statement::begin(),
+                    Statement::new(ANNOUNCE, values()),
+                    Statement::new(LEARN, values![told.kinds.to_vec(), arguments]),
+                    Statement::plain("COMMIT"),
                 ])
                 .await?;
             Ok(true)
@@ -141,14 +141,14 @@ impl Shared {
             super::applied("leave");
             session
                 .run(vec![
-                    Step::begin(),
-                    Step::new(ALONE, values![lock(self.schema.name(), worker)]),
-                    Step::new(FORGET, values![worker]),
-                    Step::new(FORGET_NOTICES, values![worker]),
+                    Statement::begin(),
+                    Statement::new(ALONE, values![lock(self.schema.name(), worker)]),
+                    Statement::new(FORGET, values![worker]),
+                    Statement::new(FORGET_NOTICES, values![worker]),
                     dissolve::held(worker),
-                    Step::new(LOCK, values![worker]),
-                    Step::new(RELEASE, values![self.manual_now(), worker, age]),
-                    Step::plain("COMMIT"),
+                    Statement::new(LOCK, values![worker]),
+                    Statement::new(RELEASE, values![self.manual_now(), worker, age]),
+                    Statement::plain("COMMIT"),
                 ])
                 .await?;
             Ok(())
@@ -157,7 +157,7 @@ impl Shared {
         self.revive(worker);
         self.held.leave(worker);
         self.spoken.leave(worker);
-        self.tell(crate::store::postgres::transaction::scene::Effects::ready());
+        self.tell(crate::store::postgres::transaction::tx::Effects::ready());
         Ok(())
     }
 }

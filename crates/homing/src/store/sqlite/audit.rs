@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::children::{numbered, placed};
 use super::columns::{count, maybe_text, task_id, text};
 use super::fault::Result;
-use super::finish::{Scene, decode};
+use super::finish::{WaitFacts, decode};
 use super::tx::{Tx, set_counts};
 use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
@@ -92,7 +92,7 @@ impl Tx<'_> {
         match decode(task.waits.as_deref()) {
             Ok(waits) => {
                 let waiting = task.state == State::Waiting && !overdue;
-                if waiting && wait::satisfied(&waits, &mut Scene { tx: self, task: task.id })? {
+                if waiting && wait::satisfied(&waits, &mut WaitFacts { tx: self, task: task.id })? {
                     breach("waiting, yet satisfied");
                 }
             }

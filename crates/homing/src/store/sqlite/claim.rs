@@ -63,7 +63,7 @@ const TAKE_FIRST: &str =
     "UPDATE tasks SET state = 1, worker = ?2, claim = ?3, started = ?4 WHERE rowid = ?1";
 
 /// What a claim has to know of a row beside what its worker gets.
-struct Found {
+struct ClaimedRow {
     waits: Option<String>,
     started: bool,
     timer: bool,
@@ -202,13 +202,13 @@ impl Tx<'_> {
     }
 
     /// A task as its worker gets it, and what the claim has to know besides.
-    fn claimed(&mut self, task: TaskId, row: i64, token: Token) -> Result<(Claimed, Found)> {
+    fn claimed(&mut self, task: TaskId, row: i64, token: Token) -> Result<(Claimed, ClaimedRow)> {
         let mut rows = self.kept(READ)?.query([row])?;
         let Some(row) = rows.next()? else {
             return Err(rusqlite::Error::QueryReturnedNoRows.into());
         };
         let policy: Option<String> = row.get(4)?;
-        let found = Found {
+        let found = ClaimedRow {
             waits: row.get(11)?,
             started: row.get::<_, Option<Time>>(12)?.is_some(),
             timer: row.get::<_, Option<Time>>(13)?.is_some(),

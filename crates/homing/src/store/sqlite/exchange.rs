@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::columns::{task_id, text};
 use super::fault::{Fault, Result};
-use super::finish::Scene;
+use super::finish::WaitFacts;
 use super::task::{Birth, Task};
 use super::tx::Tx;
 use crate::core::id::{TaskId, Token, WorkerId};
@@ -269,7 +269,7 @@ impl Tx<'_> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
-        let jobs = crate::core::wait::open_jobs(waits, &mut Scene { tx: self, task: row.id })?;
+        let jobs = crate::core::wait::open_jobs(waits, &mut WaitFacts { tx: self, task: row.id })?;
         self.watch(row.id, &jobs)?;
         row.state = State::Waiting;
         // It came as far as its record goes, so it fits.
@@ -290,8 +290,8 @@ impl Tx<'_> {
                 answers.push(answer);
                 continue;
             }
-            let scene = &mut Scene { tx: self, task };
-            for answer in crate::core::wait::answers(std::slice::from_ref(wait), scene)? {
+            let facts = &mut WaitFacts { tx: self, task };
+            for answer in crate::core::wait::answers(std::slice::from_ref(wait), facts)? {
                 let entry = crate::core::encode::json(&Entry::Answer(answer.clone()));
                 self.sql(
                     "INSERT OR REPLACE INTO records (job, task, seq, place, entry)

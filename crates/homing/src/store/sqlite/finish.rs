@@ -7,7 +7,7 @@ use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId, Token};
-use crate::core::link::{LINK, fallen};
+use crate::core::link::{LINK, job_after_failure};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Facts, SetCounts, Standing, Wait};
@@ -61,7 +61,7 @@ impl Tx<'_> {
             .optional()?;
         let Some((parent, set, row)) = birth else { return Ok(false) };
         let parent = TaskId { job, local: parent };
-        let end = self.tell_parent(parent, set, State::Succeeded, None)?;
+        let end = self.count_end(parent, set, State::Succeeded, None)?;
         self.kept(DONE_CHILD)?.execute(params![row, value, now, end as i64])?;
         Ok(true)
     }
@@ -81,7 +81,7 @@ impl Tx<'_> {
         row.state = state;
         row.cancelled_by = by;
         if let Some(token) = row.token.take() {
-            self.give_notice(row.id, token)?;
+            self.queue_cancellation_notice(row.id, token)?;
             self.effects.noticed = true;
         }
         if self.has_signals()? {
@@ -92,7 +92,7 @@ impl Tx<'_> {
             self.add_cascade(row.id, None, u32::MAX, CancelledBy::Parent)?;
         }
         let end = if let Some((parent, (set, _))) = row.parent().zip(row.set) {
-            Some(self.tell_parent(parent, set, state, by)?)
+            Some(self.count_end(parent, set, state, by)?)
         } else {
             self.end_job(row, outcome)?;
             None
@@ -125,14 +125,14 @@ impl Tx<'_> {
         let arguments: String = self
             .sql("SELECT arguments FROM tasks WHERE job = ?1 AND local = ?2")?
             .query_row(params![link.job, link.local], |row| row.get(0))?;
-        if let Some(job) = fallen(link, &arguments, outcome, self.now) {
+        if let Some(job) = job_after_failure(link, &arguments, outcome, self.now) {
             self.submit(&job)?;
         }
         Ok(())
     }
 
     /// Keeps for a worker that a task has ended under its hands.
-    fn give_notice(&self, task: TaskId, token: Token) -> Result<()> {
+    fn queue_cancellation_notice(&self, task: TaskId, token: Token) -> Result<()> {
         self.sql(
             "INSERT INTO notices (worker, number, job, local, claim)
              SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4 FROM notices WHERE worker = ?1",
@@ -142,7 +142,7 @@ impl Tx<'_> {
     }
 
     /// Counts the end. Returns its number.
-    fn tell_parent(
+    fn count_end(
         &mut self,
         parent: TaskId,
         set: Local,
@@ -166,7 +166,7 @@ impl Tx<'_> {
             )?
             .execute(params![root.job, root.local])?;
         }
-        self.touched.insert((parent, set));
+        self.parents_to_check.insert((parent, set));
         Ok(counts.last_end)
     }
 
@@ -182,7 +182,7 @@ impl Tx<'_> {
     /// Looks once at each parent whose children ended, and at whoever waits for a job that did, and wakes it
     /// if that satisfies it.
     pub(super) fn wake_parents(&mut self) -> Result<()> {
-        for (parent, set) in std::mem::take(&mut self.touched) {
+        for (parent, set) in std::mem::take(&mut self.parents_to_check) {
             match self.waits_of(parent) {
                 Ok(Some(waits)) if wait::concerns(&waits, set) => {
                     self.wake_if_satisfied(parent, &waits)?;
@@ -258,7 +258,7 @@ impl Tx<'_> {
 
     /// Makes a waiting task runnable if its waits are satisfied.
     pub(super) fn wake_if_satisfied(&mut self, task: TaskId, waits: &[Wait]) -> Result<()> {
-        if !wait::satisfied(waits, &mut Scene { tx: self, task })? {
+        if !wait::satisfied(waits, &mut WaitFacts { tx: self, task })? {
             return Ok(());
         }
         self.sql(
@@ -283,12 +283,12 @@ pub(super) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
 }
 
 /// A waiting task's view of the store.
-pub(super) struct Scene<'t, 'a> {
+pub(super) struct WaitFacts<'t, 'a> {
     pub(super) tx: &'t mut Tx<'a>,
     pub(super) task: TaskId,
 }
 
-impl Facts for Scene<'_, '_> {
+impl Facts for WaitFacts<'_, '_> {
     type Error = Fault;
 
     fn set(&mut self, set: Local) -> Result<SetCounts> {

@@ -8,7 +8,7 @@ use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
-use crate::store::retry::Fallen;
+use crate::store::retry::LostChild;
 use crate::store::{Amended, CancelledBy, Cause, Retried, Retry};
 
 /// What came after the loss: at the places of the waits and below them, from a number on, and what the body
@@ -204,11 +204,11 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn children_to_reopen(&self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<Fallen>> {
+    fn children_to_reopen(&self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<LostChild>> {
         let mut find = self.sql(FALLEN)?;
         let found = find.query_map(params![task.job, task.local], |row| {
             let end: Option<i64> = row.get(3)?;
-            Ok(Fallen {
+            Ok(LostChild {
                 local: row.get(0)?,
                 set: row.get(1)?,
                 number: row.get(2)?,
@@ -217,13 +217,13 @@ impl Tx<'_> {
                 by: row.get(5)?,
             })
         })?;
-        let mut fallen = found.collect::<rusqlite::Result<Vec<_>>>()?;
-        fallen.retain(|child| child.is_reopened(cause));
-        Ok(fallen)
+        let mut lost = found.collect::<rusqlite::Result<Vec<_>>>()?;
+        lost.retain(|child| child.is_reopened(cause));
+        Ok(lost)
     }
 
     /// The ended children of a set.
-    fn ended_children(&self, task: TaskId, set: Local) -> Result<Vec<Fallen>> {
+    fn ended_children(&self, task: TaskId, set: Local) -> Result<Vec<LostChild>> {
         const COLUMNS: (&str, &str) = (
             numbered!("state, cancelled_by, coalesce(\"end\", 0)"),
             placed!("state, cancelled_by, coalesce(\"end\", 0)"),
@@ -234,13 +234,13 @@ impl Tx<'_> {
         })?;
         let children = all.into_iter().map(|(at, (state, by, end))| {
             let (local, number) = (at.local, at.number);
-            Fallen { local, set, number, end, state, by }
+            LostChild { local, set, number, end, state, by }
         });
         Ok(children.filter(|child| child.state.is_ended()).collect())
     }
 
     /// Takes an ended child out of its set's counts.
-    fn uncount(&mut self, parent: TaskId, child: &Fallen) -> Result<()> {
+    fn uncount(&mut self, parent: TaskId, child: &LostChild) -> Result<()> {
         let (job, set, state, by) = (parent.job, child.set, child.state, child.by);
         self.sql("UPDATE tasks SET \"end\" = NULL WHERE job = ?1 AND local = ?2")?
             .execute(params![job, child.local])?;

@@ -14,11 +14,12 @@ use crate::limits;
 use crate::store::CancelledBy;
 use crate::store::events::Swept;
 
-pub(super) const RUNG: &str = "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
+pub(super) const DUE_TIMERS: &str =
+    "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
   ORDER BY timer LIMIT ?2";
 
 /// Instants acted on by one transaction.
-const RING: usize = 1000;
+const TIMERS_AT_ONCE: usize = 1000;
 /// Children a transaction looks at on behalf of cascades, ended ones included.
 const LOOKED_AT: usize = 50_000;
 
@@ -42,13 +43,13 @@ struct Budget {
 
 impl Tx<'_> {
     pub(super) fn sweep(&mut self, max_crashes: u32) -> Result<bool> {
-        self.bury(max_crashes)?;
-        let rung = self.ring()?;
-        Ok(self.cascade()? || rung)
+        self.reclaim_dead_workers(max_crashes)?;
+        let fired = self.fire_timers()?;
+        Ok(self.cascade()? || fired)
     }
 
     /// Gives up workers whose lock nobody holds, and takes back what they held.
-    fn bury(&mut self, max_crashes: u32) -> Result<()> {
+    fn reclaim_dead_workers(&mut self, max_crashes: u32) -> Result<()> {
         if !self.shared.looks_for_dead() {
             return Ok(());
         }
@@ -110,20 +111,21 @@ impl Tx<'_> {
     }
 
     /// Acts on instants that have come. `true` if there may be more.
-    fn ring(&mut self) -> Result<bool> {
-        let mut find = self.sql(RUNG)?;
-        let rows = find.query_map(params![self.now, limit(RING)], |row| task_id(row, 0))?;
+    fn fire_timers(&mut self) -> Result<bool> {
+        let mut find = self.sql(DUE_TIMERS)?;
+        let rows =
+            find.query_map(params![self.now, limit(TIMERS_AT_ONCE)], |row| task_id(row, 0))?;
         let mut tasks: Vec<TaskId> = rows.collect::<rusqlite::Result<_>>()?;
         tasks.sort_unstable();
         for task in &tasks {
-            if let Err(fault) = self.ring_for(*task) {
+            if let Err(fault) = self.fire_timer(*task) {
                 self.stand_still(*task, fault)?;
             }
         }
-        Ok(tasks.len() == RING)
+        Ok(tasks.len() == TIMERS_AT_ONCE)
     }
 
-    fn ring_for(&mut self, task: TaskId) -> Result<()> {
+    fn fire_timer(&mut self, task: TaskId) -> Result<()> {
         if !self.end_if_overdue(task)?
             && let Some(waits) = self.waits_of(task)?
         {
@@ -162,7 +164,7 @@ impl Tx<'_> {
     pub(super) fn cascade(&mut self) -> Result<bool> {
         let mut budget = Budget { cancel: limits::CASCADE, look: LOOKED_AT };
         while let Some(mut cascade) = self.first_cascade()? {
-            if self.descend(&mut cascade, &mut budget)? {
+            if self.cancel_children(&mut cascade, &mut budget)? {
                 let (set, at) = cascade.at.unzip();
                 let mut keep = self.sql(
                     "UPDATE cascades SET at_set = ?2, at_number = ?3, at_local = ?4 WHERE number = ?1",
@@ -204,7 +206,7 @@ impl Tx<'_> {
     }
 
     /// Takes a cascade further. `true` if there is more to do when the budget is spent.
-    fn descend(&mut self, cascade: &mut Cascade, budget: &mut Budget) -> Result<bool> {
+    fn cancel_children(&mut self, cascade: &mut Cascade, budget: &mut Budget) -> Result<bool> {
         for set in self.open_sets(cascade)? {
             let mut at = cascade.at.filter(|(own, _)| *own == set).map(|(_, at)| at);
             let mut more = true;

@@ -44,7 +44,7 @@ impl Effects {
 
 /// A set's counts as they will be, and whether the row says something else.
 #[derive(Debug, Clone, Copy)]
-struct Counted {
+struct ChangedCounts {
     counts: SetCounts,
     changed: bool,
 }
@@ -52,8 +52,8 @@ struct Counted {
 /// What a refused unit must leave as it was.
 #[derive(Debug)]
 pub(super) struct Before {
-    counts: HashMap<(TaskId, Local), Counted>,
-    touched: BTreeSet<(TaskId, Local)>,
+    counts: HashMap<(TaskId, Local), ChangedCounts>,
+    parents_to_check: BTreeSet<(TaskId, Local)>,
     over: BTreeSet<JobId>,
     ended: usize,
     swept: usize,
@@ -67,8 +67,8 @@ pub(super) struct Tx<'a> {
     /// Whether each unit of an exchange runs under a savepoint of its own.
     pub(super) careful: bool,
     /// Parents and sets whose children ended.
-    pub(super) touched: BTreeSet<(TaskId, Local)>,
-    counts: HashMap<(TaskId, Local), Counted>,
+    pub(super) parents_to_check: BTreeSet<(TaskId, Local)>,
+    counts: HashMap<(TaskId, Local), ChangedCounts>,
     /// Jobs whose roots ended and that somebody may wait for.
     pub(super) over: BTreeSet<JobId>,
     /// Whether there is any signal at all, once it is known; and any task that waits for a job.
@@ -85,7 +85,7 @@ impl<'a> Tx<'a> {
             now: shared.clock.now(),
             effects: Effects::default(),
             careful: false,
-            touched: BTreeSet::new(),
+            parents_to_check: BTreeSet::new(),
             counts: HashMap::new(),
             over: BTreeSet::new(),
             signals: None,
@@ -130,7 +130,7 @@ impl<'a> Tx<'a> {
             .query_row(params![task.job, task.local, set], |row| set_counts(row, 0))
             .optional()?
             .unwrap_or_default();
-        self.counts.insert((task, set), Counted { counts, changed: false });
+        self.counts.insert((task, set), ChangedCounts { counts, changed: false });
         Ok(counts)
     }
 
@@ -142,7 +142,7 @@ impl<'a> Tx<'a> {
     ) -> Result<SetCounts> {
         let mut counts = self.set_counts(task, set)?;
         how(&mut counts);
-        self.counts.insert((task, set), Counted { counts, changed: true });
+        self.counts.insert((task, set), ChangedCounts { counts, changed: true });
         Ok(counts)
     }
 
@@ -160,7 +160,7 @@ impl<'a> Tx<'a> {
                aborted, last_end, added, last_added)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
-        for ((task, set), Counted { counts, changed }) in changed {
+        for ((task, set), ChangedCounts { counts, changed }) in changed {
             write.execute(params![
                 task.job,
                 task.local,
@@ -228,14 +228,14 @@ impl<'a> Tx<'a> {
     }
 
     pub(super) fn before(&self) -> Before {
-        let (counts, touched) = (self.counts.clone(), self.touched.clone());
+        let (counts, parents_to_check) = (self.counts.clone(), self.parents_to_check.clone());
         let (over, ended) = (self.over.clone(), self.effects.ended.len());
-        Before { counts, touched, over, ended, swept: self.effects.swept.len() }
+        Before { counts, parents_to_check, over, ended, swept: self.effects.swept.len() }
     }
 
     pub(super) fn restore(&mut self, before: Before) {
         self.counts = before.counts;
-        self.touched = before.touched;
+        self.parents_to_check = before.parents_to_check;
         self.over = before.over;
         self.effects.ended.truncate(before.ended);
         self.effects.swept.truncate(before.swept);

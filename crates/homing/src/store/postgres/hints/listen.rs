@@ -17,7 +17,7 @@ use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
 use crate::limits;
-use crate::store::postgres::hints::front::{Fronts, Ready};
+use crate::store::postgres::hints::scan_starts::{Ready, ScanStarts};
 use crate::store::postgres::link::connect::{Connector, Wire};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::options::Options;
@@ -34,7 +34,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What a commit has done that others may wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::store::postgres) struct Said {
+pub(in crate::store::postgres) struct Announcement {
     /// Tasks may have become claimable.
     pub(in crate::store::postgres) ready: bool,
     /// What there is to claim.
@@ -45,7 +45,7 @@ pub(in crate::store::postgres) struct Said {
     pub(in crate::store::postgres) ended: Vec<Ended>,
 }
 
-impl Said {
+impl Announcement {
     fn is_nothing(&self) -> bool {
         !self.ready && !self.noticed && self.ended.is_empty() && self.claimable.is_nothing()
     }
@@ -108,10 +108,10 @@ pub(in crate::store::postgres) struct Wake {
 #[derive(Debug)]
 struct Shared {
     hints: Hints,
-    fronts: Fronts,
+    scan_starts: ScanStarts,
     /// Who speaks: a process need not hear itself.
     sender: String,
-    unsent: Mutex<Said>,
+    unsent: Mutex<Announcement>,
     more: Notify,
     /// How often this process has heard its own proof.
     proofs: watch::Sender<u64>,
@@ -122,13 +122,13 @@ impl Wake {
     pub(in crate::store::postgres) fn start(options: &Options, connector: Connector) -> Self {
         let shared = Arc::new(Shared {
             hints: Hints::default(),
-            fronts: Fronts::default(),
+            scan_starts: ScanStarts::default(),
             sender: Uuid::now_v7().simple().to_string(),
             unsent: Mutex::default(),
             more: Notify::new(),
             proofs: watch::Sender::new(0),
         });
-        let talk = Talk {
+        let talk = Listener {
             shared: Arc::clone(&shared),
             connector,
             channel: options.schema.channel(),
@@ -146,12 +146,12 @@ impl Wake {
     }
 
     /// Where there is something to claim.
-    pub(in crate::store::postgres) fn fronts(&self) -> &Fronts {
-        &self.shared.fronts
+    pub(in crate::store::postgres) fn scan_starts(&self) -> &ScanStarts {
+        &self.shared.scan_starts
     }
 
     /// Tells of a commit: this process now, the others as soon as the way is free.
-    pub(in crate::store::postgres) fn tell(&self, said: Said) {
+    pub(in crate::store::postgres) fn tell(&self, said: Announcement) {
         if said.is_nothing() {
             return;
         }
@@ -168,18 +168,18 @@ impl Drop for Wake {
 }
 
 impl Shared {
-    fn unsent(&self) -> MutexGuard<'_, Said> {
+    fn unsent(&self) -> MutexGuard<'_, Announcement> {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Anything may have happened.
     fn say_changed(&self) {
-        self.fronts.ready(&Ready::anything());
+        self.scan_starts.ready(&Ready::anything());
         self.hints.say_changed();
     }
 
-    fn say(&self, said: Said) {
-        self.fronts.ready(&said.claimable);
+    fn say(&self, said: Announcement) {
+        self.scan_starts.ready(&said.claimable);
         self.hints.say_ended(said.ended);
         if said.ready {
             self.hints.say_ready();
@@ -202,7 +202,7 @@ impl Shared {
         if flags == PROVE {
             return;
         }
-        match Said::read(flags, words) {
+        match Announcement::read(flags, words) {
             Some(said) => self.say(said),
             None => self.say_changed(),
         }
@@ -213,7 +213,7 @@ impl Shared {
 const PROVE: &str = "?";
 
 /// The task's side.
-struct Talk {
+struct Listener {
     shared: Arc<Shared>,
     connector: Connector,
     channel: String,
@@ -224,7 +224,7 @@ struct Talk {
     warned: bool,
 }
 
-impl Talk {
+impl Listener {
     async fn run(mut self) {
         let mut pause = PAUSE.0;
         loop {

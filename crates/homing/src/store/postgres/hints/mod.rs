@@ -1,4 +1,4 @@
 //! What this process remembers of the store and hears of others: never the truth, only a reason to look.
 
-pub(super) mod front;
 pub(super) mod listen;
+pub(super) mod scan_starts;

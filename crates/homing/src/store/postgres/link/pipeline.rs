@@ -12,7 +12,7 @@ use deadpool_postgres::{Client, Transaction};
 use futures_util::future::{Either, ready};
 use futures_util::poll;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{IsolationLevel, Row, Statement};
+use tokio_postgres::{IsolationLevel, Row, Statement as Prepared};
 
 use crate::core::id::TaskId;
 use crate::store::postgres::Shared;
@@ -43,18 +43,18 @@ pub(in crate::store::postgres) const PLANS: &str =
 pub(in crate::store::postgres) type Value<'e> = Box<dyn ToSql + Sync + Send + 'e>;
 
 /// One statement and its parameters.
-pub(in crate::store::postgres) struct Step<'e> {
+pub(in crate::store::postgres) struct Statement<'e> {
     sql: &'static str,
     values: Vec<Value<'e>>,
 }
 
-impl fmt::Debug for Step<'_> {
+impl fmt::Debug for Statement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.sql)
     }
 }
 
-impl<'e> Step<'e> {
+impl<'e> Statement<'e> {
     pub(in crate::store::postgres) fn new(sql: &'static str, values: Vec<Value<'e>>) -> Self {
         Self { sql, values }
     }
@@ -84,7 +84,10 @@ impl<'e> Step<'e> {
 }
 
 /// Adds a statement to a round trip, and says where its answer will be.
-pub(in crate::store::postgres) fn add<'e>(steps: &mut Vec<Step<'e>>, step: Step<'e>) -> usize {
+pub(in crate::store::postgres) fn add<'e>(
+    steps: &mut Vec<Statement<'e>>,
+    step: Statement<'e>,
+) -> usize {
     steps.push(step);
     steps.len() - 1
 }
@@ -136,7 +139,7 @@ impl<'s> Session<'s> {
     /// Runs statements in one round trip. The first error is the one that made the others.
     pub(in crate::store::postgres) async fn run(
         &self,
-        steps: Vec<Step<'_>>,
+        steps: Vec<Statement<'_>>,
     ) -> Result<Vec<Vec<Row>>> {
         let mut prepared = Vec::with_capacity(steps.len() + 1);
         for step in &steps {
@@ -165,7 +168,7 @@ impl<'s> Session<'s> {
         Ok(answers)
     }
 
-    async fn statement(&self, sql: &'static str) -> Result<Statement> {
+    async fn statement(&self, sql: &'static str) -> Result<Prepared> {
         Ok(self.client.prepare_cached(&self.shared.text(sql)).await?)
     }
 
@@ -175,7 +178,7 @@ impl<'s> Session<'s> {
         sql: &'static str,
         values: Vec<Value<'_>>,
     ) -> Result<Vec<Row>> {
-        let answers = self.run(vec![Step::new(sql, values)]).await?;
+        let answers = self.run(vec![Statement::new(sql, values)]).await?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 

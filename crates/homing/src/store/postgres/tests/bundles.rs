@@ -1,6 +1,6 @@
 //! Bundles: one row for many, and nothing of one of them is lost.
 
-use super::talk::{Talk, done, new_job, set, spawn, store, unit};
+use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::id::TaskId;
 use crate::core::state::State;
@@ -47,7 +47,7 @@ async fn what_is_born_together_is_one_row_until_it_ends() {
     let store = store(&url).await;
     submit(&store, 0..250).await;
     assert_eq!((count(&url, "bundles").await, count(&url, "open").await), (3, 0));
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 250).await.claimed;
     assert_eq!(claimed.len(), 250);
     assert_eq!(count(&url, "bundles WHERE worker IS NOT NULL").await, 3);
@@ -73,7 +73,7 @@ async fn a_bundle_is_claimed_whole_or_dissolved() {
     let url = common_schema();
     let store = store(&url).await;
     submit(&store, 0..300).await;
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let reply = peer.say(Vec::new(), 120).await;
     assert_eq!((reply.claimed.len(), reply.left), (100, true));
     assert_eq!(count(&url, "bundles WHERE worker IS NULL").await, 2);
@@ -93,7 +93,7 @@ async fn a_member_that_spawns_and_waits_leaves() {
     let url = common_schema();
     let store = store(&url).await;
     submit(&store, 0..10).await;
-    let mut peer = Talk::begin(&store, &["root", "leaf"]).await;
+    let mut peer = TestWorker::begin(&store, &["root", "leaf"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = || {
         let (place, entry) = ("a".to_owned(), Entry::Value("1".to_owned()));
@@ -137,7 +137,7 @@ async fn ends_wait_for_whoever_dissolves_the_bundle() {
         let url = with_option(&server.url("postgres"), &format!("schema=knows_{knows}"));
         let (store, other) = (store(&url).await, store(&url).await);
         submit(&store, 0..10).await;
-        let mut peer = Talk::begin(&store, &["root"]).await;
+        let mut peer = TestWorker::begin(&store, &["root"]).await;
         let claimed = peer.say(Vec::new(), 10).await.claimed;
         let mut peer = if knows { peer } else { peer.over(&other) };
         let mut holder = pool(&url).get().await.unwrap();
@@ -164,7 +164,7 @@ async fn a_member_is_cancelled_alone() {
     let url = common_schema();
     let store = store(&url).await;
     submit(&store, 0..10).await;
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     assert!(store.cancel(claimed[3].task, None).await.unwrap());
     let reply = peer.say(ends(&claimed), 0).await;
@@ -183,7 +183,7 @@ async fn a_wide_parent_falls_with_all_its_bundles() {
     let url = common_schema();
     let store = store(&url).await;
     submit(&store, 0..1).await;
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let root = peer.say(Vec::new(), 1).await.claimed.remove(0);
     let children = (0..1250).map(|number| spawn(set(root.task), number, "leaf"));
     assert!(peer.say(vec![unit(&root, children.collect())], 0).await.refused.is_empty());
@@ -204,7 +204,7 @@ async fn what_is_left_of_a_dissolved_bundle_is_found() {
     let schema = options(&url).unwrap().schema;
     let store = store(&url).await;
     submit(&store, 0..10).await;
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let mut holder = pool(&url).get().await.unwrap();
     let held = holder.transaction().await.unwrap();
     held.query(&schema.render("SELECT FROM homing.bundles FOR UPDATE"), &[]).await.unwrap();
@@ -221,11 +221,11 @@ async fn a_worker_that_leaves_gives_its_bundles_back() {
     let url = common_schema();
     let store = store(&url).await;
     submit(&store, 0..10).await;
-    let mut first = Talk::begin(&store, &["root"]).await;
+    let mut first = TestWorker::begin(&store, &["root"]).await;
     let claimed = first.say(Vec::new(), 10).await.claimed;
     assert!(first.say(ends(&claimed[..4]), 0).await.refused.is_empty());
     store.leave(first.worker).await.unwrap();
-    let mut second = Talk::begin(&store, &["root"]).await;
+    let mut second = TestWorker::begin(&store, &["root"]).await;
     let again = second.say(Vec::new(), 10).await.claimed;
     assert_eq!(again.len(), 6);
     assert!(second.say(ends(&again), 0).await.refused.is_empty());
@@ -240,7 +240,7 @@ async fn a_pruned_job_may_come_again() {
     let url = common_schema();
     let store = store(&url).await;
     submit(&store, 0..10).await;
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let mut claimed = peer.say(Vec::new(), 10).await.claimed;
     claimed.sort_unstable_by_key(|claimed| claimed.task);
     let first = claimed.remove(0);
@@ -269,7 +269,7 @@ async fn a_callers_transaction_is_waited_for() {
     let schema = options(&url).unwrap().schema;
     let store = store(&url).await;
     submit(&store, 0..10).await;
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed.remove(0);
     let TaskId { job, local } = claimed.task;
     let (place, entry) = ("write".to_owned(), Entry::Value("1".to_owned()));

@@ -43,7 +43,7 @@ async fn what_one_process_commits_another_hears() {
     let other = elsewhere.hints().ended();
     let jobs: Vec<Ended> = (0..3).map(|n| Ended::unknown(JobId::named(&n.to_string()))).collect();
     ready.mark_unchanged();
-    here.tell(Said { ready: true, ended: jobs.clone(), ..Said::default() });
+    here.tell(Announcement { ready: true, ended: jobs.clone(), ..Announcement::default() });
     assert_eq!(&*ended.recv().await.unwrap(), jobs);
     ready.changed().await.unwrap();
     // Its own process heard of it before the server did, and once.
@@ -59,7 +59,7 @@ async fn more_than_fits_is_anything() {
     let mut changed = there.hints().changed();
     changed.mark_unchanged();
     let ended = (0..100_000).map(|_| Ended::unknown(JobId::fresh())).collect();
-    here.tell(Said { ended, ..Said::default() });
+    here.tell(Announcement { ended, ..Announcement::default() });
     changed.changed().await.unwrap();
 }
 
@@ -71,7 +71,7 @@ async fn what_is_said_while_one_is_on_its_way_shares_the_next() {
     let mut ended = there.hints().ended();
     let jobs: Vec<Ended> = (0..100).map(|_| Ended::unknown(JobId::fresh())).collect();
     for job in &jobs {
-        here.tell(Said { ended: vec![job.clone()], ..Said::default() });
+        here.tell(Announcement { ended: vec![job.clone()], ..Announcement::default() });
     }
     let (mut heard, mut messages) = (Vec::new(), 0);
     while heard.len() < jobs.len() {
@@ -99,7 +99,10 @@ async fn a_lost_connection_is_made_again_and_anything_may_have_happened() {
     changed.changed().await.unwrap();
     listening(&url, &[&here, &there]).await;
     let mut ended = there.hints().ended();
-    here.tell(Said { ended: vec![Ended::unknown(JobId::named("a"))], ..Said::default() });
+    here.tell(Announcement {
+        ended: vec![Ended::unknown(JobId::named("a"))],
+        ..Announcement::default()
+    });
     ended.recv().await.unwrap();
 }
 

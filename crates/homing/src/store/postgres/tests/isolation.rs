@@ -2,11 +2,11 @@
 //!
 //! What is locked is read by later statements, so each must see what the lock's last holder committed.
 
-use super::talk::{Talk, done, new_job, set, spawn, store, unit};
+use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
-use crate::store::postgres::link::pipeline::{Session, Step};
+use crate::store::postgres::link::pipeline::{Session, Statement};
 use crate::store::postgres::worker;
 use crate::store::read::Read;
 use crate::store::{Event, Store};
@@ -28,10 +28,10 @@ async fn a_park_sees_what_was_committed_before_its_locks() {
         let job = new_job("parent");
         let task = job.id.root();
         store.submit(vec![job]).await.unwrap();
-        let mut parent = Talk::begin(&store, &["root"]).await;
+        let mut parent = TestWorker::begin(&store, &["root"]).await;
         let root = parent.say(Vec::new(), 1).await.claimed.remove(0);
         parent.say(vec![unit(&root, vec![spawn(set(task), 0, "leaf")])], 0).await;
-        let mut peer = Talk::begin(&store, &["leaf"]).await;
+        let mut peer = TestWorker::begin(&store, &["leaf"]).await;
         let child = peer.say(Vec::new(), 1).await.claimed.remove(0);
 
         // The parent's exchange waits for its worker's lock, which is the first it asks for.
@@ -67,7 +67,8 @@ async fn transactions_name_their_isolation() {
         let url = url(isolation);
         let store = store(&url).await;
         let session = Session::new(&store.shared, pool(&url).get().await.unwrap());
-        let shown = session.run(vec![Step::begin(), Step::plain("SHOW transaction_isolation")]);
+        let shown =
+            session.run(vec![Statement::begin(), Statement::plain("SHOW transaction_isolation")]);
         let shown: String = shown.await.unwrap()[1][0].get(0);
         assert_eq!(shown, "read committed");
         session.roll_back().await;

@@ -28,7 +28,7 @@ const STATEMENTS: [(&str, &[&str]); 8] = [
     (claim::READY_KNOWN, &["Index Only Scan using ready|Index Scan using ready"]),
     (claim::NEXT_KNOWN, &["using ready", "using timers"]),
     (claim::AGAIN, &["using running"]),
-    (sweep::RUNG, &["using timers"]),
+    (sweep::DUE_TIMERS, &["using timers"]),
     (replay::ENDS, &["using ends"]),
     (prune::OLD, &["using settled"]),
 ];

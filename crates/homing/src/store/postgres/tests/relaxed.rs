@@ -4,7 +4,7 @@
 //! crash. The first test sees a claim go; under the same conditions the second sees everything else stay.
 
 use super::server::FORGETFUL;
-use super::talk::{Talk, done, new_job, set, spawn, store, unit};
+use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::id::TaskId;
 use crate::core::state::State;
@@ -60,7 +60,7 @@ async fn a_claim_that_the_server_forgot_is_made_again() {
     let job = new_job("job");
     let task = job.id.root();
     before.submit(vec![job]).await.unwrap();
-    let mut peer = Talk::begin(&before, &["root"]).await;
+    let mut peer = TestWorker::begin(&before, &["root"]).await;
     let lost = peer.say(Vec::new(), 1).await.claimed.remove(0);
     assert_eq!(row(&server, task), format!("1|{}", lost.token.claim));
 
@@ -92,7 +92,7 @@ async fn nothing_else_is_forgotten() {
 
     let store = crash(&mut server).await;
     assert_eq!((row(&server, task), row(&server, top)), ("0|".into(), "0|".into()), "a submission");
-    let mut peer = Talk::begin(&store, &["root", "leaf"]).await;
+    let mut peer = TestWorker::begin(&store, &["root", "leaf"]).await;
     let claimed = peer.say(Vec::new(), 2).await.claimed;
     let of = |task: TaskId| claimed.iter().find(|claimed| claimed.task == task).unwrap().clone();
     let (parent, other) = (of(task), of(top));

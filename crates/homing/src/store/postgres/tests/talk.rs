@@ -50,14 +50,14 @@ pub(super) fn unit(claimed: &Claimed, events: Vec<Event>) -> Arc<Unit> {
 }
 
 /// A worker's side of a conversation.
-pub(super) struct Talk<'s> {
+pub(super) struct TestWorker<'s> {
     store: &'s Postgres,
     pub(super) worker: WorkerId,
     number: u64,
     kinds: Arc<[String]>,
 }
 
-impl<'s> Talk<'s> {
+impl<'s> TestWorker<'s> {
     pub(super) async fn begin(store: &'s Postgres, kinds: &[&str]) -> Self {
         let worker = WorkerId::fresh();
         let kinds: Arc<[String]> = kinds.iter().map(|&kind| kind.to_owned()).collect();
@@ -79,9 +79,9 @@ impl<'s> Talk<'s> {
     }
 
     /// The same worker, over another way to its store.
-    pub(super) fn over(self, store: &Postgres) -> Talk<'_> {
+    pub(super) fn over(self, store: &Postgres) -> TestWorker<'_> {
         let Self { worker, number, kinds, .. } = self;
-        Talk { store, worker, number, kinds }
+        TestWorker { store, worker, number, kinds }
     }
 
     pub(super) async fn say(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> Reply {

@@ -1,6 +1,6 @@
 //! Many processes on one tree: nothing is lost between them, and nobody waits in a circle.
 
-use super::talk::{Talk, done, new_job, set, spawn, store, unit};
+use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
@@ -35,7 +35,7 @@ async fn end_the_children(at_once: usize) {
     let job = new_job("parent");
     let task = job.id.root();
     first.submit(vec![job]).await.unwrap();
-    let mut parent = Talk::begin(&first, &["root"]).await;
+    let mut parent = TestWorker::begin(&first, &["root"]).await;
     let root = parent.say(Vec::new(), 1).await.claimed.remove(0);
     let mut events: Vec<Event> = (0..CHILDREN).map(|n| spawn(set(task), n, "leaf")).collect();
     events.push(for_all(task));
@@ -45,7 +45,7 @@ async fn end_the_children(at_once: usize) {
         let url = url.clone();
         processes.spawn(async move {
             let store = store(&url).await;
-            let mut peer = Talk::begin(&store, &["leaf", "root"]).await;
+            let mut peer = TestWorker::begin(&store, &["leaf", "root"]).await;
             let (mut units, mut woken) = (Vec::new(), 0);
             loop {
                 let spoke = !units.is_empty();
@@ -89,15 +89,16 @@ async fn rows_are_locked_in_one_order() {
     jobs.sort_by_key(|job| job.id);
     let [upper, lower] = [jobs[0].id.root(), jobs[1].id.root()];
     store.submit(jobs).await.unwrap();
-    let mut parents = Talk::begin(&store, &["root"]).await;
+    let mut parents = TestWorker::begin(&store, &["root"]).await;
     let roots = parents.say(Vec::new(), 2).await.claimed;
     let units = roots.iter().map(|root| {
         let set = set(root.task);
         unit(root, vec![spawn(set, 0, "x"), spawn(set, 1, "y"), for_all(root.task)])
     });
     parents.say(units.collect(), 0).await;
-    let (mut x, mut y) = (Talk::begin(&store, &["x"]).await, Talk::begin(&store, &["y"]).await);
-    let of = async |peer: &mut Talk<'_>, first: crate::core::id::TaskId| {
+    let (mut x, mut y) =
+        (TestWorker::begin(&store, &["x"]).await, TestWorker::begin(&store, &["y"]).await);
+    let of = async |peer: &mut TestWorker<'_>, first: crate::core::id::TaskId| {
         let mut claimed = peer.say(Vec::new(), 2).await.claimed;
         claimed.sort_by_key(|child| child.task.job != first.job);
         assert_eq!(claimed.len(), 2);
@@ -132,7 +133,7 @@ async fn a_unit_that_does_not_fit_harms_no_neighbour() {
     let store = store(&url).await;
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     store.submit(names.iter().map(|name| new_job(name)).collect()).await.unwrap();
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = |place: &str| {
         let entry = Entry::Value("1".to_owned());
@@ -186,7 +187,7 @@ async fn notices_go_with_their_worker() {
     let store = store(&url).await;
     let schema = options(&url).unwrap().schema;
     store.submit(vec![new_job("a")]).await.unwrap();
-    let mut peer = Talk::begin(&store, &["root"]).await;
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
     let claimed = peer.say(Vec::new(), 1).await.claimed.remove(0);
     store.cancel(claimed.task, None).await.unwrap();
     let count = || server::psql(&url, &schema.render("SELECT count(*) FROM homing.notices"));

@@ -2,9 +2,9 @@
 
 pub(super) mod bundle;
 pub(super) mod columns;
-pub(super) mod load;
+pub(super) mod load_plan;
 pub(super) mod loaded;
-pub(super) mod scene;
 pub(super) mod task;
+pub(super) mod tx;
 pub(super) mod units;
 pub(super) mod write;

@@ -8,7 +8,7 @@ use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::link::fault::{Fault, Result};
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{Hash, count, progress, small, task_id, token};
 use crate::store::{NewJob, NewTask, Policy};
 
@@ -304,7 +304,7 @@ pub(in crate::store::postgres) fn bear<'e>(
     newborns: &[Newborn<'e>],
     bundles: &Map<TaskId, Local>,
     now: Time,
-) -> Step<'e> {
+) -> Statement<'e> {
     let mut values = arrays!(newborns, n =>
         n.id.job, n.id.local,
         n.birth.map(|birth| birth.parent),
@@ -323,7 +323,7 @@ pub(in crate::store::postgres) fn bear<'e>(
     }
     values.extend(values![now]);
     if newborns.iter().all(Newborn::is_plain) {
-        return Step::new(BEAR_PLAIN, values);
+        return Statement::new(BEAR_PLAIN, values);
     }
     values.extend(arrays!(newborns, n =>
         policy(&n.new.policy),
@@ -333,7 +333,7 @@ pub(in crate::store::postgres) fn bear<'e>(
         n.job.and_then(|job| job.title.as_deref()),
         Some(&n.new.tags).filter(|tags| !tags.is_empty()).map(|tags| words(tags))
     ));
-    Step::new(BEAR, values)
+    Statement::new(BEAR, values)
 }
 
 fn policy(policy: &Policy) -> Option<String> {
@@ -367,19 +367,19 @@ const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth,
       expires, deadline, timer, key, signalled)";
 
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
-pub(in crate::store::postgres) fn open<'e>(tasks: &[&'e Task]) -> Step<'e> {
+pub(in crate::store::postgres) fn open<'e>(tasks: &[&'e Task]) -> Statement<'e> {
     let mut values = arrays!(tasks, t =>
         t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, t.due, t.queue.as_str(),
         t.kind.as_str()
     );
     if tasks.iter().all(|task| task.is_plain()) {
-        return Step::new(OPEN_PLAIN, values);
+        return Statement::new(OPEN_PLAIN, values);
     }
     values.extend(arrays!(tasks, t =>
         t.state, t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
         t.expires, t.deadline, t.timer(), t.key.as_deref(), t.signalled
     ));
-    Step::new(OPEN, values)
+    Statement::new(OPEN, values)
 }
 
 const MOVE: &str = "UPDATE homing.open AS o SET state = m.state, attempt = m.attempt,
@@ -399,10 +399,10 @@ const MOVE: &str = "UPDATE homing.open AS o SET state = m.state, attempt = m.att
   WHERE o.job = m.job AND o.local = m.local";
 
 /// Writes rows that have moved.
-pub(in crate::store::postgres) fn moved<'e>(tasks: &[&Task]) -> Step<'e> {
+pub(in crate::store::postgres) fn moved<'e>(tasks: &[&Task]) -> Statement<'e> {
     let names: Vec<_> = tasks.iter().map(|task| named(&task.waits)).collect();
     let tasks: Vec<_> = tasks.iter().zip(&names).collect();
-    Step::new(
+    Statement::new(
         MOVE,
         arrays!(tasks, (t, names) =>
             t.id.job, t.id.local, t.state, t.attempt as i32, t.failures as i32, t.crashes as i32,
@@ -423,10 +423,14 @@ const START: &str = "UPDATE homing.open AS o SET state = 1, worker = $4, claim =
 
 /// Writes rows that are claimed for the first time, all in one exchange: what else there is to a row is as
 /// it was born.
-pub(in crate::store::postgres) fn begun<'e>(tasks: &[&Task], token: Token, now: Time) -> Step<'e> {
+pub(in crate::store::postgres) fn begun<'e>(
+    tasks: &[&Task],
+    token: Token,
+    now: Time,
+) -> Statement<'e> {
     let mut values = arrays!(tasks, t => t.id.job, t.id.local, t.timer());
     values.extend(values![token.worker, token.claim as i64, now]);
-    Step::new(START, values)
+    Statement::new(START, values)
 }
 
 /// Names a job's ids for a statement.

@@ -7,8 +7,8 @@ use crate::limits;
 use crate::store::postgres::finish::{Ending, View};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::transaction::bundle;
-use crate::store::postgres::transaction::scene::{Cascade, Known, Scene};
 use crate::store::postgres::transaction::task::{Birth, Newborn, Task};
+use crate::store::postgres::transaction::tx::{Cascade, LockedTask, Tx};
 use crate::store::{
     Abort, Addition, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit,
 };
@@ -16,7 +16,7 @@ use crate::store::{
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
 type Applied = std::result::Result<Option<Vec<Answer>>, Refusal>;
 
-impl<'e> Scene<'e> {
+impl<'e> Tx<'e> {
     /// Applies a unit whole or, with a refusal, not at all. Whatever may refuse it is looked at first.
     pub(in crate::store::postgres) fn apply(&mut self, unit: &'e Unit) -> Result<Applied> {
         let holds = |row: &Task| row.state == State::Running && row.token == Some(unit.token);
@@ -147,7 +147,7 @@ impl<'e> Scene<'e> {
         let birth = Some(Birth { parent: parent.local, set, number, depth });
         self.newborns.push(Newborn { id, birth, new: &child.task, job: None });
         let task = Task::born(id, &child.task, birth, self.now);
-        self.rows.insert(id, Known::newborn(task));
+        self.rows.insert(id, LockedTask::newborn(task));
         self.change_counts(parent, set).spawned += 1;
     }
 
@@ -178,7 +178,7 @@ impl<'e> Scene<'e> {
         let depth = self.task(task).map_or(0, |row| row.depth);
         let birth = Some(Birth { parent: *parent, set: *set, number, depth });
         self.newborns.push(Newborn { id, birth, new, job: None });
-        self.rows.insert(id, Known::newborn(Task::born(id, new, birth, self.now)));
+        self.rows.insert(id, LockedTask::newborn(Task::born(id, new, birth, self.now)));
         self.change_counts(owner, *set).add();
     }
 
@@ -198,7 +198,7 @@ impl<'e> Scene<'e> {
         self.newborns.push(Newborn { id, birth: None, new: &job.task, job: Some(job) });
         let mut task = Task::born(id, &job.task, None, self.now);
         task.key.clone_from(&job.key);
-        self.rows.insert(id, Known::newborn(task));
+        self.rows.insert(id, LockedTask::newborn(task));
         self.keys.extend(job.key.as_deref().map(|key| (key, job.id)));
         true
     }
@@ -242,7 +242,7 @@ impl<'e> Scene<'e> {
         if !answers.is_empty() {
             return Ok(Some(answers));
         }
-        for job in wait::open_jobs(waits, &mut View { scene: self, task })? {
+        for job in wait::open_jobs(waits, &mut View { tx: self, task })? {
             if !self.rows.contains_key(&job.root()) {
                 // It came to be, or was opened again, after the rows were locked.
                 return Err(Fault::Stale);

@@ -4,11 +4,11 @@ use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::wait::SetCounts;
 use crate::store::postgres::ended;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Session, Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Session, Statement, arrays, values};
 use crate::store::postgres::log;
-use crate::store::postgres::transaction::bundle::{self, Partings};
-use crate::store::postgres::transaction::scene::{Counted, Effects, Scene};
+use crate::store::postgres::transaction::bundle::{self, BundleWrites};
 use crate::store::postgres::transaction::task;
+use crate::store::postgres::transaction::tx::{ChangedCounts, Effects, Tx};
 use crate::store::{Entry, NewJob};
 
 const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
@@ -62,17 +62,17 @@ const NOTICE: &str = "INSERT INTO homing.notices (job, number, worker, local, cl
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])
       WITH ORDINALITY AS new (job, local, worker, claim, told, turn) ORDER BY turn) AS new";
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// The statements that write all this. Notices for `told` are given in the reply to the exchange of
     /// that number.
     pub(in crate::store::postgres) fn steps(
         &self,
-        partings: &Partings,
+        partings: &BundleWrites,
         told: Option<(WorkerId, u64)>,
-    ) -> Vec<Step<'_>> {
+    ) -> Vec<Statement<'_>> {
         let mut steps = Vec::new();
         if !self.freed.is_empty() {
-            steps.push(Step::new(FREE, arrays!(self.freed, (key, job) => key.as_str(), *job)));
+            steps.push(Statement::new(FREE, arrays!(self.freed, (key, job) => key.as_str(), *job)));
         }
         self.write_births(&mut steps);
         let leaving = self.leaving(partings);
@@ -103,7 +103,7 @@ impl Scene<'_> {
         self.write_signals(&mut steps);
         self.write_watchers(&mut steps);
         if !self.cascades.is_empty() {
-            steps.push(Step::new(
+            steps.push(Statement::new(
                 CASCADE,
                 arrays!(self.cascades, c =>
                     c.task.job, c.task.local, c.set, i64::from(c.below), c.by),
@@ -111,7 +111,7 @@ impl Scene<'_> {
         }
         if !self.notices.is_empty() {
             let number = |worker| told.filter(|(own, _)| *own == worker).map(|(_, n)| n as i64);
-            steps.push(Step::new(
+            steps.push(Statement::new(
                 NOTICE,
                 arrays!(self.notices, (task, token) =>
                     task.job, task.local, token.worker, token.claim as i64, number(token.worker)),
@@ -121,7 +121,7 @@ impl Scene<'_> {
         steps
     }
 
-    fn write_births<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+    fn write_births<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
         let mut opened = self.born();
         let bundles = self.bundled(&opened);
         let births = bundle::births(&bundles);
@@ -139,7 +139,7 @@ impl Scene<'_> {
         if !self.keys.is_empty() {
             let mut keys = self.keys.clone();
             keys.sort_unstable();
-            steps.push(Step::new(HOLD, arrays!(keys, (key, job) => *key, *job)));
+            steps.push(Statement::new(HOLD, arrays!(keys, (key, job) => *key, *job)));
         }
         if !bundles.is_empty() {
             steps.push(bundle::bear(&bundles));
@@ -150,15 +150,15 @@ impl Scene<'_> {
         }
     }
 
-    fn write_counts<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+    fn write_counts<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
         let changed = self.sets.iter().filter(|(_, counted)| counted.changed);
         let mut changed: Vec<((TaskId, Local), SetCounts)> =
-            changed.map(|(key, Counted { counts, .. })| (*key, *counts)).collect();
+            changed.map(|(key, ChangedCounts { counts, .. })| (*key, *counts)).collect();
         if changed.is_empty() {
             return;
         }
         changed.sort_unstable_by_key(|(key, _)| *key);
-        steps.push(Step::new(
+        steps.push(Statement::new(
             COUNT,
             arrays!(changed, ((task, set), counts) =>
                 task.job, task.local, *set, counts.spawned as i64, counts.succeeded as i64,
@@ -167,16 +167,16 @@ impl Scene<'_> {
         ));
     }
 
-    fn write_records<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+    fn write_records<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
         if !self.entries.is_empty() {
-            steps.push(Step::new(
+            steps.push(Statement::new(
                 RECORD,
                 arrays!(self.entries, (task, seq, place, entry) =>
                     task.job, task.local, *seq as i64, *place, crate::core::encode::json(*entry)),
             ));
         }
         if !self.answers.is_empty() {
-            steps.push(Step::new(
+            steps.push(Statement::new(
                 ANSWER,
                 arrays!(self.answers, (task, answer) =>
                     task.job, task.local, answer.seq as i64, answer.place.as_str(),
@@ -185,10 +185,10 @@ impl Scene<'_> {
         }
     }
 
-    fn write_watchers<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+    fn write_watchers<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
         if !self.watching.is_empty() {
             let values = arrays!(self.watching, (job, waiter) => *job, waiter.job, waiter.local);
-            steps.push(Step::new(WATCH, values));
+            steps.push(Statement::new(WATCH, values));
         }
         let ended =
             |job: &JobId| self.rows.get(&job.root()).is_some_and(|root| root.task.state.is_ended());
@@ -196,31 +196,31 @@ impl Scene<'_> {
         over.dedup();
         over.retain(ended);
         if !over.is_empty() {
-            steps.push(Step::new(UNWATCH, values![over]));
+            steps.push(Statement::new(UNWATCH, values![over]));
         }
     }
 
-    fn write_signals<'s>(&'s self, steps: &mut Vec<Step<'s>>) {
+    fn write_signals<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
         if !self.sent.is_empty() {
             let values = arrays!(self.sent, (to, number, name, value) =>
                 to.job, to.local, *number, *name, *value);
-            steps.push(Step::new(SEND, values));
+            steps.push(Statement::new(SEND, values));
         }
         let (all, some): (Vec<_>, Vec<_>) =
             self.taken.iter().copied().partition(|(_, number)| *number == i64::MAX);
         if !some.is_empty() {
             let values = arrays!(some, (task, number) => task.job, task.local, *number);
-            steps.push(Step::new(TAKE, values));
+            steps.push(Statement::new(TAKE, values));
         }
         if !all.is_empty() {
-            steps.push(Step::new(FORGET, arrays!(all, (task, _) => task.job, task.local)));
+            steps.push(Statement::new(FORGET, arrays!(all, (task, _) => task.job, task.local)));
         }
     }
 
     /// Writes everything and commits, in one round trip. Returns what is to be said of it.
     pub(in crate::store::postgres) async fn commit(self, session: &Session<'_>) -> Result<Effects> {
         let mut steps = self.steps(&self.partings(), None);
-        steps.push(Step::plain("COMMIT"));
+        steps.push(Statement::plain("COMMIT"));
         session.run(steps).await?;
         Ok(self.effects())
     }

@@ -12,7 +12,7 @@ use crate::core::id::JobId;
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::schema::Schema;
 use crate::store::postgres::transaction::columns::Hash;
-use crate::store::postgres::transaction::scene::Scene;
+use crate::store::postgres::transaction::tx::Tx;
 use crate::store::{Error, NewJob, Submitted};
 use futures_util::future::BoxFuture;
 
@@ -139,15 +139,14 @@ impl Caller<'_> {
         if let Some(same) = column::<bool>(row, 1, &Type::BOOL)? {
             return Ok(known(job.id, same));
         }
-        let mut scene =
-            Scene { now: column(row, 0, &Type::INT8)?.unwrap_or_default(), ..Scene::default() };
+        let mut tx = Tx { now: column(row, 0, &Type::INT8)?.unwrap_or_default(), ..Tx::default() };
         if let Some(holder) = self.take_key(job).await? {
             return Ok(Submitted::Existing(holder));
         }
-        scene.submit(job);
+        tx.submit(job);
         // It is taken already.
-        scene.keys.clear();
-        for step in scene.steps(&scene.partings(), None) {
+        tx.keys.clear();
+        for step in tx.steps(&tx.partings(), None) {
             let (sql, values) = step.parts();
             self.run(sql, values).await?;
         }

@@ -8,7 +8,7 @@ async fn a_worker_lives_as_long_as_its_lock_is_held() {
     let (first, second) = (directory.store().await, directory.store().await);
     let job = new_job("a");
     first.submit(vec![job.clone()]).await.unwrap();
-    let mut peer = Talk::begin(&first).await;
+    let mut peer = TestWorker::begin(&first).await;
     let worker = peer.worker;
     assert_eq!(peer.say(Vec::new(), 1).await.claimed.len(), 1);
     let file = directory.0.join(format!("x.db.workers/{worker}.lock"));
@@ -34,11 +34,11 @@ async fn the_first_look_after_opening_finds_the_dead() {
     let directory = Directory::new();
     let first = directory.store().await;
     first.submit(vec![new_job("a")]).await.unwrap();
-    let mut dead = Talk::begin(&first).await;
+    let mut dead = TestWorker::begin(&first).await;
     dead.say(Vec::new(), 1).await;
     drop(first);
     let second = directory.store().await;
-    let mut peer = Talk::begin(&second).await;
+    let mut peer = TestWorker::begin(&second).await;
     assert_eq!(peer.say(Vec::new(), 1).await.claimed.len(), 1);
 }
 
@@ -46,8 +46,8 @@ async fn the_first_look_after_opening_finds_the_dead() {
 async fn an_idle_store_hears_of_a_death() {
     let directory = Directory::new();
     let (first, second) = (directory.store().await, directory.store().await);
-    let dead = Talk::begin(&first).await.worker;
-    let mut peer = Talk::begin(&second).await;
+    let dead = TestWorker::begin(&first).await.worker;
+    let mut peer = TestWorker::begin(&second).await;
     let mut ready = second.hints().ready();
     let mut noticed = second.hints().noticed();
     // What the beginnings above made each other hear of is heard before the death.
@@ -71,7 +71,7 @@ async fn a_worker_that_leaves_is_not_a_crash() {
     let store = directory.store().await;
     let job = new_job("a");
     store.submit(vec![job.clone()]).await.unwrap();
-    let mut peer = Talk::begin(&store).await;
+    let mut peer = TestWorker::begin(&store).await;
     peer.say(Vec::new(), 1).await;
     store.leave(peer.worker).await.unwrap();
     let task = store.task(job.id.root()).await.unwrap().unwrap();
@@ -100,7 +100,7 @@ async fn files_that_dead_processes_left_behind_are_removed() {
 async fn the_same_database_by_another_path_has_the_same_locks() {
     let directory = Directory::new();
     let first = directory.store().await;
-    Talk::begin(&first).await;
+    TestWorker::begin(&first).await;
     let detour = directory.0.join("../").join(directory.0.file_name().unwrap()).join("x.db");
     let second = Sqlite::with(Options::at(detour), Clock::System).await.unwrap();
     second.sweep(5).await.unwrap();

@@ -95,13 +95,13 @@ fn heartbeat(worker: WorkerId) -> Heartbeat {
 }
 
 /// A worker that talks to one store.
-struct Talk<'s> {
+struct TestWorker<'s> {
     store: &'s dyn Store,
     worker: WorkerId,
     number: u64,
 }
 
-impl<'s> Talk<'s> {
+impl<'s> TestWorker<'s> {
     async fn begin(store: &'s dyn Store) -> Self {
         let worker = WorkerId::fresh();
         assert!(store.heartbeat(heartbeat(worker)).await.unwrap());

@@ -14,7 +14,7 @@ fn hot_statements_use_their_index() {
         (claim::DUE, "INDEX ready (queue=? AND kind=? AND priority=? AND due>?)"),
         (claim::HELD, "INDEX held (held_until>?)"),
         (claim::TIMER, "INDEX timers (timer>?)"),
-        (sweep::RUNG, "INDEX timers (timer<?)"),
+        (sweep::DUE_TIMERS, "INDEX timers (timer<?)"),
         (replay::ENDS, "INDEX ends (job=? AND set=? AND end>?)"),
         (prune::OLD, "INDEX settled (ended>? AND ended<?)"),
         (

@@ -30,7 +30,7 @@ async fn a_unit_that_does_not_fit_harms_no_neighbour() {
         )
         .unwrap();
     store.submit(vec![new_job("a"), new_job("b"), new_job("c")]).await.unwrap();
-    let mut peer = Talk::begin(&store).await;
+    let mut peer = TestWorker::begin(&store).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
     let record = |place: &str| {
         let entry = Entry::Value("1".into());
@@ -86,7 +86,7 @@ async fn a_wide_cascade_takes_bounded_steps_and_reaches_every_child() {
     for store in [&memory as &dyn Store, &sqlite] {
         let job = new_job("wide").id;
         store.submit(vec![new_job("wide")]).await.unwrap();
-        let mut peer = Talk::begin(store).await;
+        let mut peer = TestWorker::begin(store).await;
         let parent = peer.say(Vec::new(), 1).await.claimed.remove(0);
         let sets = [parent.task.set("a"), parent.task.set("b")];
         let spawns = |set: Local| (0..900).map(move |n| child(set, n, n % 3 == 0));
@@ -117,7 +117,7 @@ async fn a_large_job_is_pruned_in_bounded_steps() {
     let store = Sqlite::with(directory.options(), Clock::Manual(clock.clone())).await.unwrap();
     let job = new_job("large").id;
     store.submit(vec![new_job("large")]).await.unwrap();
-    let mut peer = Talk::begin(&store).await;
+    let mut peer = TestWorker::begin(&store).await;
     let parent = peer.say(Vec::new(), 1).await.claimed.remove(0);
     let set = parent.task.set("a");
     let spawns = (0..12_000).map(|n| child(set, n, false)).collect();
@@ -174,7 +174,7 @@ async fn notices_go_with_their_worker() {
     let directory = Directory::new();
     let store = directory.store().await;
     store.submit(vec![new_job("a")]).await.unwrap();
-    let mut peer = Talk::begin(&store).await;
+    let mut peer = TestWorker::begin(&store).await;
     let claimed = peer.say(Vec::new(), 1).await.claimed.remove(0);
     store.cancel(claimed.task, None).await.unwrap();
     let count = || {
@@ -192,7 +192,7 @@ async fn pending_children_are_found_either_way() {
     let directory = Directory::new();
     let store = directory.store().await;
     store.submit(vec![new_job("a")]).await.unwrap();
-    let mut peer = Talk::begin(&store).await;
+    let mut peer = TestWorker::begin(&store).await;
     let root = peer.say(Vec::new(), 1).await.claimed.remove(0);
     let set = root.task.set("s");
     let events = (0..5).map(|n| child(set, n, n == 2)).collect();

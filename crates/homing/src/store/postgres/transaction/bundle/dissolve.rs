@@ -4,9 +4,9 @@ use tokio_postgres::Row;
 
 use super::members;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
-use crate::store::postgres::hints::front::{Level, Ready};
+use crate::store::postgres::hints::scan_starts::{Level, Ready};
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{limit, task_id};
 
 /// Gives the tasks of bundles, those that are told, rows of their own. Says what there is to claim of them:
@@ -55,24 +55,24 @@ const ROOTS: &str = dissolve!(
       ORDER BY b.job, b.local"
 );
 
-pub(in crate::store::postgres) fn named<'e>(tasks: &[TaskId]) -> Step<'e> {
-    Step::new(NAMED, arrays!(tasks, task => task.job, task.local))
+pub(in crate::store::postgres) fn named<'e>(tasks: &[TaskId]) -> Statement<'e> {
+    Statement::new(NAMED, arrays!(tasks, task => task.job, task.local))
 }
 
-pub(in crate::store::postgres) fn held<'e>(worker: WorkerId) -> Step<'e> {
-    Step::new(HELD, values![worker])
+pub(in crate::store::postgres) fn held<'e>(worker: WorkerId) -> Statement<'e> {
+    Statement::new(HELD, values![worker])
 }
 
 pub(in crate::store::postgres) fn below<'e>(
     task: TaskId,
     set: Option<Local>,
     most: usize,
-) -> Step<'e> {
-    Step::new(BELOW, values![task.job, task.local, set, limit(most)])
+) -> Statement<'e> {
+    Statement::new(BELOW, values![task.job, task.local, set, limit(most)])
 }
 
-pub(in crate::store::postgres) fn roots<'e>(jobs: &[JobId]) -> Step<'e> {
-    Step::new(ROOTS, values![jobs.to_vec()])
+pub(in crate::store::postgres) fn roots<'e>(jobs: &[JobId]) -> Statement<'e> {
+    Statement::new(ROOTS, values![jobs.to_vec()])
 }
 
 /// What there is to claim of dissolved bundles.

@@ -8,9 +8,9 @@ use crate::store::{Event, Unit};
 /// Tasks that this process has claimed in bundles and that have done nothing but record since, by their
 /// workers: their rows need not be looked for. Whoever else takes one of them away tells its worker.
 #[derive(Debug, Default)]
-pub(in crate::store::postgres) struct Held(Mutex<Map<WorkerId, Set<TaskId>>>);
+pub(in crate::store::postgres) struct BundledTasks(Mutex<Map<WorkerId, Set<TaskId>>>);
 
-impl Held {
+impl BundledTasks {
     fn known(&self) -> MutexGuard<'_, Map<WorkerId, Set<TaskId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,17 +17,17 @@ use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
 use crate::store::postgres::claim::Candidates;
-use crate::store::postgres::hints::front::{self, Level, Place};
+use crate::store::postgres::hints::scan_starts::{self, Level, Place};
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Step, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{limit, small, task_id, token};
-use crate::store::postgres::transaction::scene::{Known, Scene};
 use crate::store::postgres::transaction::task::Task;
+use crate::store::postgres::transaction::tx::{LockedTask, Tx};
 
 pub(in crate::store::postgres) mod dissolve;
 mod held;
 
-pub(in crate::store::postgres) use held::{Held, stays};
+pub(in crate::store::postgres) use held::{BundledTasks, stays};
 
 /// As many bundles are looked at in any case; see `ready!`.
 pub(in crate::store::postgres) const SEEN: usize = 8;
@@ -94,12 +94,12 @@ const AGAIN: &str = concat!(
     " FROM homing.bundles AS b WHERE b.worker = $1 AND b.claim > $2 ORDER BY b.job, b.local"
 );
 
-pub(in crate::store::postgres) fn held<'e>(tokens: &[Token]) -> Step<'e> {
-    Step::new(HELD, arrays!(tokens, token => token.worker, token.claim as i64))
+pub(in crate::store::postgres) fn held<'e>(tokens: &[Token]) -> Statement<'e> {
+    Statement::new(HELD, arrays!(tokens, token => token.worker, token.claim as i64))
 }
 
-pub(in crate::store::postgres) fn again<'e>(worker: WorkerId, acknowledged: u64) -> Step<'e> {
-    Step::new(AGAIN, values![worker, acknowledged as i64])
+pub(in crate::store::postgres) fn again<'e>(worker: WorkerId, acknowledged: u64) -> Statement<'e> {
+    Statement::new(AGAIN, values![worker, acknowledged as i64])
 }
 
 /// The ready bundles of levels, as many as have the members that are asked for.
@@ -159,12 +159,12 @@ const LEVELS: &str =
 
 impl<'c> Candidates<'c> {
     /// Bundles that the worker may claim.
-    pub(in crate::store::postgres) fn bundles(&self) -> Step<'c> {
+    pub(in crate::store::postgres) fn bundles(&self) -> Statement<'c> {
         self.looking([READY, READY_KNOWN], Box::new(limit(self.claim.tasks)))
     }
 
     /// As [`levels`](Self::levels), of bundles.
-    pub(in crate::store::postgres) fn bundled_levels(&self) -> Option<Step<'c>> {
+    pub(in crate::store::postgres) fn bundled_levels(&self) -> Option<Statement<'c>> {
         self.levels_by(LEVELS)
     }
 }
@@ -224,7 +224,7 @@ impl Bundle {
 
 /// What is written of the bundles that were locked, beside the rows of those who leave.
 #[derive(Debug, Default)]
-pub(in crate::store::postgres) struct Partings {
+pub(in crate::store::postgres) struct BundleWrites {
     /// Members that get rows of their own, unless they have ended.
     pub(in crate::store::postgres) leaving: BTreeSet<TaskId>,
     claimed: Vec<(TaskId, Token)>,
@@ -232,22 +232,22 @@ pub(in crate::store::postgres) struct Partings {
     emptied: Vec<TaskId>,
 }
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// Adds the members of a bundle. Returns its key.
     pub(in crate::store::postgres) fn add_bundle(&mut self, row: &Row) -> Result<TaskId> {
         let (bundle, task) = Bundle::of(row)?;
         let key = task.id;
         for (_, id) in bundle.here() {
-            self.rows.entry(id).or_insert_with(|| Known {
+            self.rows.entry(id).or_insert_with(|| LockedTask {
                 bundle: Some(key),
-                ..Known::of(Task { id, ..task.clone() })
+                ..LockedTask::of(Task { id, ..task.clone() })
             });
         }
         self.bundles.entry(key).or_insert(bundle);
         Ok(key)
     }
 
-    fn known_of<'s>(&'s self, bundle: &'s Bundle) -> impl Iterator<Item = (usize, &'s Known)> {
+    fn known_of<'s>(&'s self, bundle: &'s Bundle) -> impl Iterator<Item = (usize, &'s LockedTask)> {
         bundle.here().filter_map(|(turn, id)| Some((turn, self.rows.get(&id)?)))
     }
 
@@ -301,13 +301,13 @@ impl Scene<'_> {
     }
 
     /// The members of bundles that are claimed whole.
-    pub(in crate::store::postgres) fn claimed_in(&self, partings: &Partings) -> Vec<TaskId> {
+    pub(in crate::store::postgres) fn claimed_in(&self, partings: &BundleWrites) -> Vec<TaskId> {
         partings.claimed.iter().flat_map(|(key, _)| self.members(*key)).collect()
     }
 
     /// What was done to the bundles.
-    pub(in crate::store::postgres) fn partings(&self) -> Partings {
-        let mut partings = Partings::default();
+    pub(in crate::store::postgres) fn partings(&self) -> BundleWrites {
+        let mut partings = BundleWrites::default();
         for (key, bundle) in &self.bundles {
             let moved = || self.known_of(bundle).filter(|(_, known)| known.moved);
             if moved().next().is_none() {
@@ -379,21 +379,21 @@ const EMPTY: &str = "DELETE FROM homing.bundles AS b
   USING unnest($1::uuid[], $2::uuid[]) AS e (job, local)
   WHERE b.job = e.job AND b.local = e.local";
 
-impl Partings {
+impl BundleWrites {
     /// The statements that write this.
-    pub(in crate::store::postgres) fn steps(&self, now: Time, steps: &mut Vec<Step<'_>>) {
+    pub(in crate::store::postgres) fn steps(&self, now: Time, steps: &mut Vec<Statement<'_>>) {
         if !self.claimed.is_empty() {
             let values = arrays!(self.claimed, (key, token) =>
                 key.job, key.local, token.worker, token.claim as i64);
-            steps.push(Step::new(CLAIM, values).with(values![now]));
+            steps.push(Statement::new(CLAIM, values).with(values![now]));
         }
         if !self.left.is_empty() {
             let values = arrays!(self.left, (key, gone, here) =>
                 key.job, key.local, gone.clone(), *here);
-            steps.push(Step::new(LEAVE, values));
+            steps.push(Statement::new(LEAVE, values));
         }
         if !self.emptied.is_empty() {
-            steps.push(Step::new(EMPTY, arrays!(self.emptied, key => key.job, key.local)));
+            steps.push(Statement::new(EMPTY, arrays!(self.emptied, key => key.job, key.local)));
         }
     }
 }
@@ -407,7 +407,7 @@ const BEAR: &str = "INSERT INTO homing.bundles (job, local, parent, \"set\", dep
     AS n (job, local, parent, \"set\", depth, priority, here, due, queue, kind, gone, first)";
 
 /// Writes newborn bundles.
-pub(in crate::store::postgres) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Step<'s> {
+pub(in crate::store::postgres) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Statement<'s> {
     // The members of all in one list, and where in it each begins.
     let (mut members, mut firsts) = (Vec::new(), Vec::new());
     for tasks in bundles {
@@ -417,7 +417,7 @@ pub(in crate::store::postgres) fn bear<'s>(bundles: &[Vec<&'s Task>]) -> Step<'s
     let values = arrays!(firsts, (t, first, here) =>
         t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, *here as i32, t.due,
         t.queue.as_str(), t.kind.as_str(), vec![0_u8; here.div_ceil(8)], *first);
-    Step::new(BEAR, values).with(values![members])
+    Statement::new(BEAR, values).with(values![members])
 }
 
 /// What a member is called among the others: a child by its local, a root by its job.
@@ -436,8 +436,8 @@ pub(in crate::store::postgres) fn births(bundles: &[Vec<&Task>]) -> Map<TaskId, 
 }
 
 /// Of a row that is left to be claimed: where it is found, in its bundle or, if it has left that, by itself.
-pub(in crate::store::postgres) fn place(scene: &Scene<'_>, known: &Known) -> Place {
-    let own = front::place(&known.task);
-    let bundle = known.bundle.and_then(|key| scene.bundles.get(&key));
+pub(in crate::store::postgres) fn place(tx: &Tx<'_>, known: &LockedTask) -> Place {
+    let own = scan_starts::place(&known.task);
+    let bundle = known.bundle.and_then(|key| tx.bundles.get(&key));
     bundle.and_then(Bundle::place).map_or(own, |place| place.min(own))
 }

@@ -12,17 +12,17 @@ use crate::core::id::{JobId, Local, TaskId, Token};
 use crate::core::state::State;
 use crate::core::wait::{self, Standing, Wait};
 use crate::store::postgres::link::fault::{Fault, Result};
-use crate::store::postgres::link::pipeline::{self, Session, Step, arrays, values};
-use crate::store::postgres::transaction::bundle::{self, Held, dissolve};
+use crate::store::postgres::link::pipeline::{self, Session, Statement, arrays, values};
+use crate::store::postgres::transaction::bundle::{self, BundledTasks, dissolve};
 use crate::store::postgres::transaction::columns::Hash;
-use crate::store::postgres::transaction::loaded::{What, Whats};
-use crate::store::postgres::transaction::scene::Scene;
+use crate::store::postgres::transaction::loaded::{Load, Loads};
 use crate::store::postgres::transaction::task::{Task, columns, named};
+use crate::store::postgres::transaction::tx::Tx;
 use crate::store::{Addition, Event, NewJob, NewTask, Unit};
 
 /// What is to be locked and read.
 #[derive(Debug, Default)]
-pub(in crate::store::postgres) struct Wanted<'e> {
+pub(in crate::store::postgres) struct LoadPlan<'e> {
     /// Tasks, and whether each may end.
     pub(in crate::store::postgres) tasks: Vec<(TaskId, bool)>,
     /// Tasks that are in bundles as far as is known, which are locked by their tokens: no row of theirs is
@@ -59,9 +59,9 @@ pub(in crate::store::postgres) struct Wanted<'e> {
     lines: Vec<(TaskId, &'e str)>,
 }
 
-impl<'e> Wanted<'e> {
+impl<'e> LoadPlan<'e> {
     /// What units need.
-    pub(in crate::store::postgres) fn by(units: &[&'e Unit], held: &Held) -> Self {
+    pub(in crate::store::postgres) fn by(units: &[&'e Unit], held: &BundledTasks) -> Self {
         let mut wanted = Self::default();
         let mut bundled = held.of(units);
         for unit in units {
@@ -171,61 +171,61 @@ impl<'e> Wanted<'e> {
     }
 
     /// The statements, as many as are needed.
-    pub(in crate::store::postgres) fn steps(&self, steps: &mut Vec<Step<'e>>) -> Whats {
+    pub(in crate::store::postgres) fn steps(&self, steps: &mut Vec<Statement<'e>>) -> Loads {
         let mut whats = Vec::new();
         if !self.others.is_empty() {
-            whats.push((pipeline::add(steps, dissolve::named(&self.others)), What::Dissolved));
+            whats.push((pipeline::add(steps, dissolve::named(&self.others)), Load::Dissolved));
         }
         let tokens: Vec<Token> = self.tokens.iter().copied().collect();
         if !tokens.is_empty() {
-            whats.push((pipeline::add(steps, bundle::held(&tokens)), What::Bundles));
+            whats.push((pipeline::add(steps, bundle::held(&tokens)), Load::Bundles));
         }
         // A root has no parent whose sets and waits it could touch.
         let ends =
             self.child_ends || self.tasks.iter().any(|(task, ends)| *ends && !task.is_root());
         let mut add = |needed: bool, what, sql, more: Vec<_>| {
             if needed {
-                let own = matches!(what, What::Sets | What::Over | What::Signals);
+                let own = matches!(what, Load::Sets | Load::Over | Load::Signals);
                 let mut values = if own { self.keys() } else { Vec::new() };
                 values.extend(more);
-                whats.push((pipeline::add(steps, Step::new(sql, values)), what));
+                whats.push((pipeline::add(steps, Statement::new(sql, values)), what));
             }
         };
         let own = arrays!(self.tasks, (task, _) => task.job, task.local);
-        add(!self.tasks.is_empty() && !ends, What::Rows, LOCK_OWN, own);
-        add(ends, What::Rows, LOCK, self.keys());
+        add(!self.tasks.is_empty() && !ends, Load::Rows, LOCK_OWN, own);
+        add(ends, Load::Rows, LOCK, self.keys());
         let sets = arrays!(self.sets, (task, set) => task.job, task.local, *set);
-        add(ends || !self.sets.is_empty(), What::Sets, SETS, sets);
+        add(ends || !self.sets.is_empty(), Load::Sets, SETS, sets);
         let children = arrays!(self.children, child => child.job, child.local);
-        add(ends || !self.children.is_empty(), What::Over, OVER, children);
+        add(ends || !self.children.is_empty(), Load::Over, OVER, children);
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
-        add(ends || !self.waits.is_empty(), What::Signals, SIGNALS, listening);
+        add(ends || !self.waits.is_empty(), Load::Signals, SIGNALS, listening);
         let additions: Vec<_> = self.additions.iter().map(|(task, seq, _)| (*task, *seq)).collect();
         let known = [&self.waits[..], &self.signals[..], &additions[..]].concat();
         let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
-        add(!known.is_empty(), What::Records, RECORDS, waits);
-        add(!self.jobs.is_empty(), What::Jobs, JOBS, values![self.jobs.clone()]);
-        add(!self.closing.is_empty(), What::Watchers, WATCHERS, values![self.closing.clone()]);
+        add(!known.is_empty(), Load::Records, RECORDS, waits);
+        add(!self.jobs.is_empty(), Load::Jobs, JOBS, values![self.jobs.clone()]);
+        add(!self.closing.is_empty(), Load::Watchers, WATCHERS, values![self.closing.clone()]);
         let numbers = values![self.signals.len() as i64];
-        add(!self.signals.is_empty(), What::Numbers, NUMBERS, numbers);
+        add(!self.signals.is_empty(), Load::Numbers, NUMBERS, numbers);
         let falling = arrays!(self.falling, task => task.job, task.local);
-        add(!self.falling.is_empty(), What::Above, ABOVE, falling);
+        add(!self.falling.is_empty(), Load::Above, ABOVE, falling);
         let spawns = arrays!(self.spawns, (task, set, local, new) =>
             task.job, task.local, *set, *local, new.kind.as_str(), Hash(new.hash));
-        add(!self.spawns.is_empty(), What::Siblings, SIBLINGS, spawns);
+        add(!self.spawns.is_empty(), Load::Siblings, SIBLINGS, spawns);
         let growing = arrays!(self.additions, (_, _, parent) => parent.job, parent.local);
         add(
             !additions.is_empty(),
-            What::Descending,
+            Load::Descending,
             crate::store::postgres::sweep::DESCENDING,
             growing,
         );
         let detached = arrays!(self.detached, job => job.id);
-        add(!self.detached.is_empty(), What::Roots, ROOTS, detached);
-        add(!self.held.is_empty(), What::Holders, HOLDERS, values![self.held.clone()]);
+        add(!self.detached.is_empty(), Load::Roots, ROOTS, detached);
+        add(!self.held.is_empty(), Load::Holders, HOLDERS, values![self.held.clone()]);
         let lines = arrays!(self.lines, (task, key) => task.job, task.local, *key);
-        add(!self.lines.is_empty(), What::Said, crate::store::postgres::log::SAID, lines);
-        Whats(whats)
+        add(!self.lines.is_empty(), Load::Said, crate::store::postgres::log::SAID, lines);
+        Loads(whats)
     }
 
     fn keys(&self) -> Vec<crate::store::postgres::link::pipeline::Value<'e>> {
@@ -238,12 +238,12 @@ impl<'e> Wanted<'e> {
     pub(in crate::store::postgres) async fn load(
         &self,
         session: &Session<'_>,
-        scene: &mut Scene<'_>,
+        tx: &mut Tx<'_>,
     ) -> Result<()> {
         let mut steps = Vec::new();
         let whats = self.steps(&mut steps);
         let answers = session.run(steps).await?;
-        whats.absorb(&answers, scene)
+        whats.absorb(&answers, tx)
     }
 
     /// After what was wanted has been absorbed: what the waits depend on that somebody else may satisfy.
@@ -251,28 +251,28 @@ impl<'e> Wanted<'e> {
     pub(in crate::store::postgres) async fn follow(
         &self,
         session: &Session<'_>,
-        scene: &mut Scene<'_>,
+        tx: &mut Tx<'_>,
     ) -> Result<()> {
-        session.know_watchers(scene)?;
-        let mut wanted = Wanted::default();
+        session.know_watchers(tx)?;
+        let mut wanted = LoadPlan::default();
         let waiting = |row: &&Task| row.state == State::Waiting;
-        for row in self.waiters.iter().filter_map(|waiter| scene.task(*waiter)).filter(waiting) {
+        for row in self.waiters.iter().filter_map(|waiter| tx.task(*waiter)).filter(waiting) {
             wanted.tasks.push((row.id, false));
             wanted.waiting(row.id, &row.waits);
         }
         // A parent that its child's end wakes may wait for a job, too.
-        let rows = scene.rows.values().map(|known| &known.task).filter(waiting);
+        let rows = tx.rows.values().map(|known| &known.task).filter(waiting);
         let jobs: Vec<JobId> = rows.flat_map(|row| wait::jobs(&row.waits)).collect();
         if wanted.tasks.is_empty() && !jobs.is_empty() {
             let rows = session.one(JOBS, values![jobs]).await?;
-            return rows.iter().try_for_each(|row| scene.add_standing(row));
+            return rows.iter().try_for_each(|row| tx.add_standing(row));
         }
         wanted.jobs.extend(jobs);
-        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(session, scene).await }
+        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(session, tx).await }
     }
 }
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// Reads how a job stands.
     pub(in crate::store::postgres) fn add_standing(&mut self, row: &Row) -> Result<()> {
         let standing = match (row.try_get(1)?, row.try_get::<_, Option<State>>(2)?) {
@@ -288,10 +288,10 @@ impl Scene<'_> {
 impl Session<'_> {
     /// Whoever waits for a job that may end must be locked as all rows are, in their order and at once: if
     /// somebody has come who is not, the transaction runs again and knows them.
-    fn know_watchers(&self, scene: &Scene<'_>) -> Result<()> {
+    fn know_watchers(&self, tx: &Tx<'_>) -> Result<()> {
         let known = self.watchers();
-        let mut missing: Vec<TaskId> = scene.watchers.iter().map(|(_, waiter)| *waiter).collect();
-        missing.retain(|waiter| !scene.rows.contains_key(waiter) && !known.contains(waiter));
+        let mut missing: Vec<TaskId> = tx.watchers.iter().map(|(_, waiter)| *waiter).collect();
+        missing.retain(|waiter| !tx.rows.contains_key(waiter) && !known.contains(waiter));
         if missing.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! still sees: beside a long transaction, a backup say, every claim would pass over all that was claimed
 //! since that began. So a store remembers for every level (a queue, a kind and a priority) the place
 //! before which it has left nothing, and looks from there on. Whoever makes a task claimable says where:
-//! in this process by [`Fronts::ready`], to others in the notification. What nobody said, because a
+//! in this process by [`ScanStarts::ready`], to others in the notification. What nobody said, because a
 //! notification was lost or a transaction given up, is found by a look at everything: every second, or up to ten
 //! where that takes long.
 
@@ -178,21 +178,21 @@ impl Ready {
 
 /// What a store remembers.
 #[derive(Debug, Default)]
-pub(in crate::store::postgres) struct Fronts(Mutex<Known>);
+pub(in crate::store::postgres) struct ScanStarts(Mutex<Remembered>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct Remembered {
     /// Queues and kinds of the last look at everything, and when the next one is due.
     lanes: Option<(Vec<String>, Vec<String>)>,
     next: Option<Instant>,
-    levels: HashMap<Level, Front>,
+    levels: HashMap<Level, ScanStart>,
     /// Looks that have begun, with what has become claimable since.
-    looks: BTreeMap<u64, Since>,
+    looks: BTreeMap<u64, AddedMeanwhile>,
     number: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Front {
+struct ScanStart {
     name: u64,
     from: Place,
     /// Not raised before: what is one worker's alone is not seen by the others.
@@ -200,15 +200,15 @@ struct Front {
 }
 
 #[derive(Debug, Default)]
-struct Since {
+struct AddedMeanwhile {
     anything: bool,
     levels: HashMap<Level, Place>,
 }
 
 /// A claim under way.
 #[derive(Debug)]
-pub(in crate::store::postgres) struct Look<'f> {
-    fronts: &'f Fronts,
+pub(in crate::store::postgres) struct ClaimScan<'f> {
+    scan_starts: &'f ScanStarts,
     number: u64,
     begun: Instant,
     /// Where to look, and from when on; `None`: everywhere.
@@ -217,7 +217,7 @@ pub(in crate::store::postgres) struct Look<'f> {
 
 /// What a claim has found.
 #[derive(Debug, Default)]
-pub(in crate::store::postgres) struct Found {
+pub(in crate::store::postgres) struct ScanResult {
     /// By the server's clock, not after the look.
     pub(in crate::store::postgres) now: Time,
     /// Of a look at everything: all there is.
@@ -239,7 +239,7 @@ pub(in crate::store::postgres) struct List {
 
 impl List {
     /// Before which place nothing is left of a level, if that is known.
-    fn front(&self, level: &Level, now: Time) -> Option<Place> {
+    fn scan_start(&self, level: &Level, now: Time) -> Option<Place> {
         let own = || self.places.iter().filter(|(other, ..)| other == level);
         let left = own().filter(|(.., taken)| !taken).map(|(_, place, _)| *place).min();
         let last = own().map(|(_, place, _)| *place).max();
@@ -248,17 +248,17 @@ impl List {
     }
 }
 
-impl Fronts {
-    fn known(&self) -> MutexGuard<'_, Known> {
+impl ScanStarts {
+    fn known(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a claim is to look.
-    pub(in crate::store::postgres) fn look(&self, claim: &Claim) -> Look<'_> {
+    pub(in crate::store::postgres) fn look(&self, claim: &Claim) -> ClaimScan<'_> {
         let mut known = self.known();
         known.number += 1;
         let number = known.number;
-        known.looks.insert(number, Since::default());
+        known.looks.insert(number, AddedMeanwhile::default());
         let begun = monotonic();
         let same = known
             .lanes
@@ -270,18 +270,18 @@ impl Fronts {
         };
         let levels = fresh.then(|| {
             let levels = known.levels.iter().filter(|(level, _)| own(level));
-            levels.map(|(level, front)| (level.clone(), front.from)).collect()
+            levels.map(|(level, scan_start)| (level.clone(), scan_start.from)).collect()
         });
-        Look { fronts: self, number, begun, levels }
+        ClaimScan { scan_starts: self, number, begun, levels }
     }
 
     /// Takes note of what has become claimable.
     pub(in crate::store::postgres) fn ready(&self, ready: &Ready) {
         let mut known = self.known();
-        let Known { levels, looks, next, .. } = &mut *known;
-        let mut lower = |level: &Level, front: &mut Front, from: Start| {
-            front.from = front.from.min(from.place);
-            front.held = front.held.max(from.held);
+        let Remembered { levels, looks, next, .. } = &mut *known;
+        let mut lower = |level: &Level, scan_start: &mut ScanStart, from: Start| {
+            scan_start.from = scan_start.from.min(from.place);
+            scan_start.held = scan_start.held.max(from.held);
             for since in looks.values_mut() {
                 let low = since.levels.entry(level.clone()).or_insert(from.place);
                 *low = (*low).min(from.place);
@@ -290,14 +290,14 @@ impl Fronts {
         let mut anything = ready.anything;
         for (level, from) in &ready.levels {
             match levels.get_mut(level) {
-                Some(front) => lower(level, front, *from),
+                Some(scan_start) => lower(level, scan_start, *from),
                 None => anything = true,
             }
         }
         for (name, from) in &ready.named {
-            let found = levels.iter_mut().find(|(_, front)| front.name == *name);
+            let found = levels.iter_mut().find(|(_, scan_start)| scan_start.name == *name);
             match found {
-                Some((level, front)) => lower(level, front, *from),
+                Some((level, scan_start)) => lower(level, scan_start, *from),
                 None => anything = true,
             }
         }
@@ -310,10 +310,10 @@ impl Fronts {
     }
 }
 
-impl Look<'_> {
+impl ClaimScan<'_> {
     /// Takes note of what was found, once it is committed.
-    pub(in crate::store::postgres) fn found(self, claim: &Claim, found: &Found) {
-        let mut known = self.fronts.known();
+    pub(in crate::store::postgres) fn found(self, claim: &Claim, found: &ScanResult) {
+        let mut known = self.scan_starts.known();
         let known = &mut *known;
         let since = known.looks.remove(&self.number).unwrap_or_default();
         let mut scanned: Vec<&Level> = match &self.levels {
@@ -328,9 +328,9 @@ impl Look<'_> {
             }
             for level in found.levels.iter().take(LEVELS) {
                 let (name, never) = (level.name(), Time(i64::MIN));
-                let front = Front { name, from: at(never), held: never };
+                let scan_start = ScanStart { name, from: at(never), held: never };
                 // Whatever was known of where it begins is known anew below.
-                known.levels.entry(level.clone()).or_insert(front).from = at(never);
+                known.levels.entry(level.clone()).or_insert(scan_start).from = at(never);
             }
             let whole = !since.anything && found.levels.len() <= LEVELS;
             let pause = (self.begun.elapsed() * SHARE).clamp(limits::POLL, LONGEST);
@@ -338,23 +338,26 @@ impl Look<'_> {
             known.lanes = Some((claim.queues.to_vec(), claim.kinds.to_vec()));
         }
         for level in scanned {
-            let Some(front) = known.levels.get_mut(level) else { continue };
-            if found.now < front.held {
+            let Some(scan_start) = known.levels.get_mut(level) else { continue };
+            if found.now < scan_start.held {
                 continue;
             }
             let [tasks, bundles] = &found.lists;
-            let fronts = tasks.front(level, found.now).zip(bundles.front(level, found.now));
-            let Some(mut from) = fronts.map(|(task, bundle)| task.min(bundle)) else { continue };
+            let scan_starts =
+                tasks.scan_start(level, found.now).zip(bundles.scan_start(level, found.now));
+            let Some(mut from) = scan_starts.map(|(task, bundle)| task.min(bundle)) else {
+                continue;
+            };
             if let Some(low) = since.levels.get(level) {
                 from = from.min(*low);
             }
-            front.from = front.from.max(from);
+            scan_start.from = scan_start.from.max(from);
         }
     }
 }
 
-impl Drop for Look<'_> {
+impl Drop for ClaimScan<'_> {
     fn drop(&mut self) {
-        self.fronts.known().looks.remove(&self.number);
+        self.scan_starts.known().looks.remove(&self.number);
     }
 }

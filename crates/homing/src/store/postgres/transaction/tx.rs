@@ -13,8 +13,8 @@ use crate::core::time::Time;
 use crate::core::wait::{SetCounts, Standing};
 use crate::store::events::Swept;
 use crate::store::postgres::ended::Ended;
-use crate::store::postgres::hints::front::Ready;
-use crate::store::postgres::transaction::bundle::{self, Bundle, Partings};
+use crate::store::postgres::hints::scan_starts::Ready;
+use crate::store::postgres::transaction::bundle::{self, Bundle, BundleWrites};
 use crate::store::postgres::transaction::task::{Newborn, Task};
 use crate::store::{CancelledBy, Entry, NewJob};
 
@@ -50,7 +50,7 @@ impl Effects {
 
 /// A row, and what becomes of it.
 #[derive(Debug)]
-pub(in crate::store::postgres) struct Known {
+pub(in crate::store::postgres) struct LockedTask {
     pub(in crate::store::postgres) task: Task,
     /// Whether it is born in this transaction: then there is no row yet.
     pub(in crate::store::postgres) newborn: bool,
@@ -62,7 +62,7 @@ pub(in crate::store::postgres) struct Known {
     pub(in crate::store::postgres) bundle: Option<TaskId>,
 }
 
-impl Known {
+impl LockedTask {
     pub(in crate::store::postgres) fn of(task: Task) -> Self {
         Self { task, newborn: false, moved: false, begun: false, bundle: None }
     }
@@ -74,7 +74,7 @@ impl Known {
 
 /// Counts as they will be.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::store::postgres) struct Counted {
+pub(in crate::store::postgres) struct ChangedCounts {
     pub(in crate::store::postgres) counts: SetCounts,
     pub(in crate::store::postgres) changed: bool,
 }
@@ -108,14 +108,14 @@ pub(in crate::store::postgres) struct Sibling {
 
 /// Locked, read, and about to be written.
 #[derive(Debug, Default)]
-pub(in crate::store::postgres) struct Scene<'e> {
+pub(in crate::store::postgres) struct Tx<'e> {
     pub(in crate::store::postgres) now: Time,
-    pub(in crate::store::postgres) rows: Map<TaskId, Known>,
+    pub(in crate::store::postgres) rows: Map<TaskId, LockedTask>,
     /// Bundles that are locked, by their keys; their members are among the rows.
     pub(in crate::store::postgres) bundles: BTreeMap<TaskId, Bundle>,
     /// From how many newborn tasks on they are bundled; 0: never.
     pub(in crate::store::postgres) bundle_from: usize,
-    pub(in crate::store::postgres) sets: HashMap<(TaskId, Local), Counted>,
+    pub(in crate::store::postgres) sets: HashMap<(TaskId, Local), ChangedCounts>,
     /// Children named by waits that have ended.
     pub(in crate::store::postgres) over: HashSet<TaskId>,
     /// Signals of the tasks here, by their numbers.
@@ -163,13 +163,13 @@ pub(in crate::store::postgres) struct Scene<'e> {
     pub(in crate::store::postgres) dropped: HashMap<TaskId, String>,
     pub(in crate::store::postgres) freed: Vec<(String, JobId)>,
     /// Parents and sets whose children ended.
-    pub(in crate::store::postgres) touched: BTreeSet<(TaskId, Local)>,
+    pub(in crate::store::postgres) parents_to_check: BTreeSet<(TaskId, Local)>,
     /// Jobs whose roots ended.
     pub(in crate::store::postgres) jobs_over: BTreeSet<JobId>,
     pub(in crate::store::postgres) effects: Effects,
 }
 
-impl Scene<'_> {
+impl Tx<'_> {
     /// The row of an open task.
     pub(in crate::store::postgres) fn task(&self, id: TaskId) -> Option<&Task> {
         self.rows.get(&id).map(|known| &known.task).filter(|task| !task.state.is_ended())
@@ -204,7 +204,7 @@ impl Scene<'_> {
 
     pub(in crate::store::postgres) fn add(&mut self, task: Task) {
         // A row that was locked before is the truth.
-        self.rows.entry(task.id).or_insert_with(|| Known::of(task));
+        self.rows.entry(task.id).or_insert_with(|| LockedTask::of(task));
     }
 
     /// The counts of a set; zero if it has never had a child.
@@ -229,7 +229,7 @@ impl Scene<'_> {
     }
 
     pub(in crate::store::postgres) fn has_open_children(&self, task: TaskId) -> bool {
-        let born_here = |known: &Known| {
+        let born_here = |known: &LockedTask| {
             known.newborn && known.task.parent() == Some(task) && !known.task.state.is_ended()
         };
         self.above.contains(&task)
@@ -238,7 +238,7 @@ impl Scene<'_> {
 
     /// What is to be said once all is committed.
     pub(in crate::store::postgres) fn effects(self) -> Effects {
-        let pending = |known: &&Known| known.task.state == State::Pending;
+        let pending = |known: &&LockedTask| known.task.state == State::Pending;
         let ready = self.rows.values().filter(pending).any(|known| known.moved);
         let places = self.rows.values().filter(pending);
         let places = places.map(|known| (&known.task, bundle::place(&self, known)));
@@ -263,11 +263,11 @@ impl Scene<'_> {
     }
 
     /// Those that leave their bundles, in the order of their ids.
-    pub(in crate::store::postgres) fn leaving(&self, partings: &Partings) -> Vec<&Task> {
+    pub(in crate::store::postgres) fn leaving(&self, partings: &BundleWrites) -> Vec<&Task> {
         self.written(|known| known.bundle.is_some() && partings.leaving.contains(&known.task.id))
     }
 
-    fn written(&self, wanted: impl Fn(&Known) -> bool) -> Vec<&Task> {
+    fn written(&self, wanted: impl Fn(&LockedTask) -> bool) -> Vec<&Task> {
         let rows = self.rows.values().filter(|known| wanted(known));
         let mut rows: Vec<&Task> = rows.map(|known| &known.task).collect();
         rows.retain(|task| !task.state.is_ended());

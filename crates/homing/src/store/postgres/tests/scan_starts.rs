@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::talk::{Talk, done, new_job, new_task, set, spawn, store, unit};
+use super::talk::{TestWorker, done, new_job, new_task, set, spawn, store, unit};
 use super::*;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
-use crate::store::postgres::hints::front::{Found, Fronts, Level, List, Place, Ready, place};
+use crate::store::postgres::hints::scan_starts::{
+    Level, List, Place, Ready, ScanResult, ScanStarts, place,
+};
 use crate::store::postgres::transaction::task::Task;
 use crate::store::read::Read;
 use crate::store::{Abort, Claim, Event, Refusal, Store};
@@ -33,16 +35,16 @@ fn level(kind: &str) -> Level {
 }
 
 /// Where the next claim begins; `None`: everywhere.
-fn begins(fronts: &Fronts) -> Option<Vec<Place>> {
-    let levels = fronts.look(&claim(&["a"])).levels.clone();
+fn begins(scan_starts: &ScanStarts) -> Option<Vec<Place>> {
+    let levels = scan_starts.look(&claim(&["a"])).levels.clone();
     levels.map(|levels| levels.into_iter().map(|(_, place)| place).collect())
 }
 
 /// A claim that took tasks due at these times.
-fn took(now: i64, dues: &[i64], more: bool) -> Found {
+fn took(now: i64, dues: &[i64], more: bool) -> ScanResult {
     let places = dues.iter().map(|&due| (level("a"), place(&task("a", due)), true)).collect();
     let lists = [List { places, more }, List::default()];
-    Found { now: Time(now), levels: vec![level("a")], lists, ..Found::default() }
+    ScanResult { now: Time(now), levels: vec![level("a")], lists, ..ScanResult::default() }
 }
 
 /// What tasks say that can be claimed.
@@ -50,12 +52,12 @@ fn ready<'t>(tasks: impl IntoIterator<Item = &'t Task>) -> Ready {
     Ready::of(tasks.into_iter().map(|task| (task, place(task))))
 }
 
-fn looked(now: i64, dues: &[i64], more: bool) -> Fronts {
-    let fronts = Fronts::default();
-    let look = fronts.look(&claim(&["a"]));
+fn looked(now: i64, dues: &[i64], more: bool) -> ScanStarts {
+    let scan_starts = ScanStarts::default();
+    let look = scan_starts.look(&claim(&["a"]));
     assert!(look.levels.is_none());
     look.found(&claim(&["a"]), &took(now, dues, more));
-    fronts
+    scan_starts
 }
 
 fn at(due: i64) -> Place {
@@ -64,76 +66,76 @@ fn at(due: i64) -> Place {
 
 #[test]
 fn a_claim_begins_where_the_last_one_ended() {
-    let fronts = looked(100, &[3, 5, 7], true);
-    assert_eq!(begins(&fronts), Some(vec![place(&task("a", 7))]));
+    let scan_starts = looked(100, &[3, 5, 7], true);
+    assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 7))]));
     // What was locked and not taken is still there.
-    let look = fronts.look(&claim(&["a"]));
+    let look = scan_starts.look(&claim(&["a"]));
     let mut found = took(100, &[8, 9], true);
     found.lists[0].places[0].2 = false;
     look.found(&claim(&["a"]), &found);
-    assert_eq!(begins(&fronts), Some(vec![place(&task("a", 8))]));
+    assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 8))]));
     // Nothing is left that is due by now.
-    fronts.look(&claim(&["a"])).found(&claim(&["a"]), &took(100, &[8], false));
-    assert_eq!(begins(&fronts), Some(vec![at(100)]));
+    scan_starts.look(&claim(&["a"])).found(&claim(&["a"]), &took(100, &[8], false));
+    assert_eq!(begins(&scan_starts), Some(vec![at(100)]));
     // A queue that is paused was passed over.
-    let paused = Found { paused: vec!["default".to_owned()], ..took(200, &[], false) };
-    fronts.look(&claim(&["a"])).found(&claim(&["a"]), &paused);
-    assert_eq!(begins(&fronts), Some(vec![at(100)]));
+    let paused = ScanResult { paused: vec!["default".to_owned()], ..took(200, &[], false) };
+    scan_starts.look(&claim(&["a"])).found(&claim(&["a"]), &paused);
+    assert_eq!(begins(&scan_starts), Some(vec![at(100)]));
 }
 
 #[test]
 fn what_becomes_claimable_is_begun_at() {
-    let fronts = looked(100, &[], false);
-    fronts.ready(&ready(&[task("a", 40), task("a", 30)]));
-    assert_eq!(begins(&fronts), Some(vec![place(&task("a", 30))]));
+    let scan_starts = looked(100, &[], false);
+    scan_starts.ready(&ready(&[task("a", 40), task("a", 30)]));
+    assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 30))]));
     // While a claim is under way, too: it may have looked before.
-    let look = fronts.look(&claim(&["a"]));
-    fronts.ready(&ready(&[task("a", 60)]));
+    let look = scan_starts.look(&claim(&["a"]));
+    scan_starts.ready(&ready(&[task("a", 60)]));
     look.found(&claim(&["a"]), &took(200, &[30, 40], false));
-    assert_eq!(begins(&fronts), Some(vec![place(&task("a", 60))]));
+    assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 60))]));
     // A claim that comes to nothing changes nothing.
-    drop(fronts.look(&claim(&["a"])));
-    assert_eq!(begins(&fronts), Some(vec![place(&task("a", 60))]));
+    drop(scan_starts.look(&claim(&["a"])));
+    assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 60))]));
     // What is one worker's alone is not seen by the others, until it is everybody's.
     let worker = Some(WorkerId::fresh());
     let held = Task { holder: worker, held_until: Some(Time(500)), ..task("a", 20) };
-    fronts.ready(&ready(&[held]));
-    fronts.look(&claim(&["a"])).found(&claim(&["a"]), &took(499, &[], false));
-    assert_eq!(begins(&fronts), Some(vec![place(&task("a", 20))]));
-    fronts.look(&claim(&["a"])).found(&claim(&["a"]), &took(500, &[], false));
-    assert_eq!(begins(&fronts), Some(vec![at(500)]));
+    scan_starts.ready(&ready(&[held]));
+    scan_starts.look(&claim(&["a"])).found(&claim(&["a"]), &took(499, &[], false));
+    assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 20))]));
+    scan_starts.look(&claim(&["a"])).found(&claim(&["a"]), &took(500, &[], false));
+    assert_eq!(begins(&scan_starts), Some(vec![at(500)]));
 }
 
 #[test]
 fn what_is_not_known_is_looked_for_everywhere() {
     let known = || looked(100, &[], false);
     for unknown in [Ready::anything(), ready(&[task("b", 200)])] {
-        let fronts = known();
-        fronts.ready(&unknown);
-        assert_eq!(begins(&fronts), None);
+        let scan_starts = known();
+        scan_starts.ready(&unknown);
+        assert_eq!(begins(&scan_starts), None);
         // And again, if it came while everything was looked at.
-        let look = fronts.look(&claim(&["a"]));
-        fronts.ready(&unknown);
+        let look = scan_starts.look(&claim(&["a"]));
+        scan_starts.ready(&unknown);
         look.found(&claim(&["a"]), &took(300, &[], false));
-        assert_eq!(begins(&fronts), None);
+        assert_eq!(begins(&scan_starts), None);
     }
     assert!(known().look(&claim(&["a", "b"])).levels.is_none(), "other lanes");
 }
 
 #[test]
 fn a_notification_says_where() {
-    let (fronts, mut heard, mut payload) =
+    let (scan_starts, mut heard, mut payload) =
         (looked(100, &[], false), Ready::default(), String::new());
     assert!(ready(&[task("a", 30)]).write(&mut payload));
     for word in payload.split_whitespace() {
         heard.read(word).unwrap();
     }
-    fronts.ready(&heard);
-    assert_eq!(begins(&fronts), Some(vec![at(30)]));
+    scan_starts.ready(&heard);
+    assert_eq!(begins(&scan_starts), Some(vec![at(30)]));
     let mut unknown = Ready::default();
     unknown.read("@77:1:1").unwrap();
-    fronts.ready(&unknown);
-    assert_eq!(begins(&fronts), None);
+    scan_starts.ready(&unknown);
+    assert_eq!(begins(&scan_starts), None);
     for word in ["@", "@7", "@7:1", "@x:1:1", "@7:1:y"] {
         assert_eq!(Ready::default().read(word), None, "{word}");
     }
@@ -146,8 +148,8 @@ fn a_notification_says_where() {
 async fn what_another_process_gives_back_is_found() {
     let url = common_schema();
     let (here, there) = (store(&url).await, store(&url).await);
-    let mut one = Talk::begin(&here, &["root"]).await;
-    let mut other = Talk::begin(&there, &["root"]).await;
+    let mut one = TestWorker::begin(&here, &["root"]).await;
+    let mut other = TestWorker::begin(&there, &["root"]).await;
     for round in 0..5 {
         here.submit(vec![new_job(&format!("{round}"))]).await.unwrap();
         let mut given = Vec::new();
@@ -178,7 +180,7 @@ async fn units_and_a_claim_side_by_side() {
     let names: Vec<String> = (0..128).map(|n| format!("side {n}")).collect();
     let jobs: Vec<_> = names.iter().map(|name| new_job(name)).collect();
     store.submit(jobs).await.unwrap();
-    let mut worker = Talk::begin(&store, &["root"]).await;
+    let mut worker = TestWorker::begin(&store, &["root"]).await;
     let first = worker.say(Vec::new(), 64).await.claimed;
     let ends: Vec<_> = first.iter().map(|claimed| unit(claimed, vec![done()])).collect();
     let reply = worker.say(ends.clone(), 64).await;
@@ -208,7 +210,7 @@ async fn cancellations_beside_a_claim_go_down() {
     let store = store(&url).await;
     let jobs: Vec<_> = (0..80).map(|n| new_job(&format!("falling {n}"))).collect();
     store.submit(jobs).await.unwrap();
-    let mut worker = Talk::begin(&store, &["root"]).await;
+    let mut worker = TestWorker::begin(&store, &["root"]).await;
     let parents = worker.say(Vec::new(), 40).await.claimed;
     let events = |claimed: &crate::store::Claimed, event| unit(claimed, vec![event]);
     let born = parents.iter().map(|parent| events(parent, spawn(set(parent.task), 0, "idle")));

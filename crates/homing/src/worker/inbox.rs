@@ -11,7 +11,7 @@ use crate::store::{Claimed, Refusal};
 
 /// One piece of news.
 #[derive(Debug)]
-pub(super) enum Mail {
+pub(super) enum DriverMessage {
     /// The oldest units on their way are committed: so many of those the body handed over.
     Committed { units: u64 },
     /// A unit was refused: nothing of it happened.
@@ -32,25 +32,25 @@ pub(super) enum Mail {
 
 /// A driver's letter box.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox {
-    mail: Mutex<VecDeque<Mail>>,
+pub(super) struct DriverInbox {
+    message: Mutex<VecDeque<DriverMessage>>,
     waker: AtomicWaker,
 }
 
-impl Mailbox {
-    pub(super) fn put(&self, mail: Mail) {
-        let mut letters = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+impl DriverInbox {
+    pub(super) fn put(&self, message: DriverMessage) {
+        let mut messages = self.message.lock().unwrap_or_else(PoisonError::into_inner);
         // There is rarely more than one, and a parked body keeps the room.
-        if letters.capacity() == letters.len() {
-            letters.reserve_exact(1);
+        if messages.capacity() == messages.len() {
+            messages.reserve_exact(1);
         }
-        letters.push_back(mail);
-        drop(letters);
+        messages.push_back(message);
+        drop(messages);
         self.waker.wake();
     }
 
-    pub(super) fn take(&self) -> Option<Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    pub(super) fn take(&self) -> Option<DriverMessage> {
+        self.message.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// Whom to wake when there is news.
