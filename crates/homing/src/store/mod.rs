@@ -41,7 +41,7 @@ pub use exchange::{
     Signalled, Unit,
 };
 pub use hints::{Ended, Hints};
-pub use read::Read;
+pub use read::{Read, Records};
 pub use retry::{Cause, Retried, Retry};
 pub use signal::Sent;
 pub use url::Migration;
@@ -51,7 +51,53 @@ pub(crate) use url::{inspect, known, migrate, open};
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A place where tasks live.
-pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
+///
+/// # What a store owes
+///
+/// This is all that the worker and the client rely on. The memory store is it, executable; the conformance suite, the
+/// random histories (each store against the memory store, row by row) and the simulation hold a store to it.
+///
+/// **Every verb** is one transaction and returns after its commit. An error means that nothing was changed, or that
+/// nobody knows: whoever calls sends the same again. So each verb may be repeated:
+///
+/// | verb | told again |
+/// |---|---|
+/// | `submit` | finds the job by its id: `Existing` |
+/// | `exchange` | the same number: each unit is idempotent or refused as `Lost`; what was claimed under numbers above `acknowledged` is handed out again under its old token; cancellations told under such numbers are told again |
+/// | `heartbeat` | renews once more |
+/// | `leave`, `pause`, `remove`, `prune`, `sweep` | go on with what is left, or do nothing |
+/// | `cancel` | `false`: the first terminal write wins |
+/// | `signal` | keeps the value once more: a client does not resend it |
+/// | `retry` | finds nothing that failed |
+/// | `amend` | finds a task that stands still no longer |
+///
+/// **In an exchange** units take effect first, in the order given; then upkeep, which may be a bounded part of what is
+/// due (`Reply::more`); then the claim, which sees both. A worker that the store has given up, or never knew, is
+/// given nothing.
+///
+/// **A unit** is applied whole or refused whole, and its refusal harms no other. `Lost`: its token is not the row's,
+/// or the row is not running. `Drift`: it spawns a child at a key that holds another call. `Unfit`: the store cannot
+/// hold what it says. Within a unit events take effect in order; `Park`, `End`, `Retry`, `Stall` and `HandBack` are last.
+///
+/// | event | told again in a later unit of the same run, or by a replay |
+/// |---|---|
+/// | `Record` | the number is taken: nothing |
+/// | `Spawn` | the child is there: nothing, if kind and arguments are the same |
+/// | `Add`, `Signal` | the entry at its number is there: nothing |
+/// | `Detach` | as `submit` |
+/// | `Abort` | spares children with higher numbers, so those spawned since |
+/// | `Log` | the line's key is there: nothing |
+/// | `Progress` | the last one counts |
+///
+/// **An end**, whoever brings it about, numbers itself in its set, counts there, and looks once at the parent's waits,
+/// in the same transaction; a root's looks at the waits of other jobs' tasks for it and frees its key. A parked task
+/// whose waits hold becomes pending at once, for 50 ms only for the worker that has its future. Children of a task that
+/// ended without success are cancelled in bounded transactions that follow, top down, whoever dies meanwhile.
+///
+/// **A claim** takes tasks that are due, of queues that are served and not paused and of registered kinds, by priority
+/// and then by due time; suspects only alone. It records the answers of the waits that hold, each once, at the numbers
+/// the waits reserved, and hands them over with the task. A task is running exactly while its row has a token.
+pub trait Store: Records + Read + fmt::Debug + Send + Sync + 'static {
     /// Adds jobs. Each is answered by itself and harms no other: an id already taken by the same call
     /// is [`Submitted::Existing`], by another call [`Submitted::Conflict`]; a key held by an open job
     /// names that job, unless it is past its expiry or its deadline: then it is ended first, and the key is
@@ -121,7 +167,6 @@ pub trait Store: Read + fmt::Debug + Send + Sync + 'static {
     fn clock(&self) -> &Clock;
 
     /// Says here and elsewhere that tasks may have become claimable.
-    #[cfg(feature = "postgres")]
     fn nudge(&self) {
         self.hints().say_ready();
     }

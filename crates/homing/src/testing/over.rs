@@ -126,7 +126,7 @@ macro_rules! over {
             }
         }
 
-        impl $crate::store::Read for $name {
+        impl $crate::store::Records for $name {
             fn record(
                 &self,
                 task: $crate::core::id::TaskId,
@@ -175,18 +175,6 @@ macro_rules! over {
             ) -> $crate::store::Verb<'_, Vec<$crate::store::SetRow>> {
                 self.pass("sets", move |inner| inner.sets(task, after, limit))
             }
-            fn task(
-                &self,
-                task: $crate::core::id::TaskId,
-            ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
-                self.pass("task", move |inner| inner.task(task))
-            }
-            fn tasks(
-                &self,
-                tasks: Vec<$crate::core::id::TaskId>,
-            ) -> $crate::store::Verb<'_, Vec<$crate::store::read::TaskView>> {
-                self.pass("tasks", move |inner| inner.tasks(tasks))
-            }
             fn overdue(
                 &self,
                 jobs: Vec<$crate::core::id::JobId>,
@@ -200,14 +188,29 @@ macro_rules! over {
             {
                 self.pass("outcomes", move |inner| inner.outcomes(jobs))
             }
+            fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::core::id::JobId>> {
+                self.pass("holder", move |inner| inner.holder(key))
+            }
+        }
+
+        impl $crate::store::Read for $name {
+            fn task(
+                &self,
+                task: $crate::core::id::TaskId,
+            ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
+                self.pass("task", move |inner| inner.task(task))
+            }
+            fn tasks(
+                &self,
+                tasks: Vec<$crate::core::id::TaskId>,
+            ) -> $crate::store::Verb<'_, Vec<$crate::store::read::TaskView>> {
+                self.pass("tasks", move |inner| inner.tasks(tasks))
+            }
             fn job(
                 &self,
                 job: $crate::core::id::JobId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::JobView>> {
                 self.pass("job", move |inner| inner.job(job))
-            }
-            fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::core::id::JobId>> {
-                self.pass("holder", move |inner| inner.holder(key))
             }
             fn jobs_between(
                 &self,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::rows::Rows;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, TaskView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Records, Settled, TaskView,
     WorkerView,
 };
 use super::{
@@ -306,7 +306,7 @@ impl Store for Memory {
     }
 }
 
-impl Read for Memory {
+impl Records for Memory {
     fn record(
         &self,
         task: TaskId,
@@ -336,14 +336,6 @@ impl Read for Memory {
         self.read(|data, _| data.sets_of(task, after, limit))
     }
 
-    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
-        self.read(|data, _| data.task_view(task))
-    }
-
-    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
-        self.read(|data, _| tasks.into_iter().filter_map(|task| data.task_view(task)).collect())
-    }
-
     fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
         self.read(|data, now| {
             jobs.into_iter().filter(|job| data.is_overdue(job.root(), now)).collect()
@@ -356,6 +348,16 @@ impl Read for Memory {
 
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
         self.read(|data, _| data.keys.get(&key).copied())
+    }
+}
+
+impl Read for Memory {
+    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
+        self.read(|data, _| data.task_view(task))
+    }
+
+    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
+        self.read(|data, _| tasks.into_iter().filter_map(|task| data.task_view(task)).collect())
     }
 
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {

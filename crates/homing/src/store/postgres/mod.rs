@@ -22,7 +22,7 @@ pub use self::transactions::Transactions;
 pub use self::within::Within;
 use self::worker::LastExchange;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, StoreView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Records, Settled, StoreView,
     TaskView, WorkerView,
 };
 use super::url::Url;
@@ -380,8 +380,8 @@ impl Store for Postgres {
 
 /// The reading verbs: the same names, the same arguments.
 macro_rules! reads {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty = |$s:ident| $read:expr;)+) => {
-        impl Read for Postgres {
+    ($trait:ident: $($name:ident($($argument:ident: $type:ty),*) -> $answer:ty = |$s:ident| $read:expr;)+) => {
+        impl $trait for Postgres {
             $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
                 self.verb(move |s| async move {
                     s.verb(stringify!($name), async |$s| $read.await).await
@@ -391,7 +391,7 @@ macro_rules! reads {
     };
 }
 
-reads! {
+reads! { Records:
     record(task: TaskId, after: u64, limit: usize) -> Vec<(u64, String, Entry)>
         = |s| s.record(task, after, limit);
     children(task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child>
@@ -403,11 +403,14 @@ reads! {
     set(task: TaskId, set: Local) -> SetCounts = |s| s.set(task, set);
     sets(task: TaskId, after: Option<Local>, limit: usize) -> Vec<SetRow>
         = |s| s.sets(task, after, limit);
-    task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
-    tasks(tasks: Vec<TaskId>) -> Vec<TaskView> = |s| s.task_views(&tasks);
     overdue(jobs: Vec<JobId>) -> Vec<JobId> = |s| s.overdue(&jobs);
     outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
     holder(key: String) -> Option<JobId> = |s| s.holder(&key);
+}
+
+reads! { Read:
+    task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
+    tasks(tasks: Vec<TaskId>) -> Vec<TaskView> = |s| s.task_views(&tasks);
     job(job: JobId) -> Option<JobView> = |s| s.job_view(job);
     jobs_between(from: JobId, to: JobId, limit: usize) -> Vec<JobId>
         = |s| s.jobs_between(from, to, limit);

@@ -24,8 +24,9 @@ pub use filter::JobFilter;
 /// The ids of jobs next to one: lower, higher.
 pub type Neighbours = (Option<JobId>, Option<JobId>);
 
-/// A store's reading verbs.
-pub trait Read: Send + Sync {
+/// What the engine reads: replays, the closing join, and whoever waits for an outcome. Small, by key, and never held
+/// up by what people read.
+pub trait Records: Send + Sync {
     /// Entries of a task's record with numbers above `after`, in order, at most `limit` and no more than
     /// a page may hold.
     fn record(&self, task: TaskId, after: u64, limit: usize)
@@ -42,11 +43,6 @@ pub trait Read: Send + Sync {
     fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts>;
     /// The sets of a task with keys above `after`, at most `limit`.
     fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>>;
-
-    /// One task, or `None`.
-    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
-    /// As [`task`](Self::task), of many; unknown ones are left out.
-    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>>;
     /// Those of the jobs whose roots are open and past their expiries or deadlines.
     fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>>;
     /// State and outcome of the roots of jobs; unknown ones are left out. Once the outcomes reach
@@ -55,6 +51,14 @@ pub trait Read: Send + Sync {
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>>;
     /// The open job that holds a key.
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
+}
+
+/// What people read, and programs that show it to them. May take as long as what is asked for is large.
+pub trait Read: Send + Sync {
+    /// One task, or `None`.
+    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
+    /// As [`task`](Self::task), of many; unknown ones are left out.
+    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>>;
     /// One job's record, or `None`.
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
     /// Jobs with ids from one to another, both included, in order, at most `limit`: a look into the key for

@@ -17,7 +17,7 @@ use self::options::Options;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::read::{
-    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Settled, StoreView,
+    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Records, Settled, StoreView,
     TaskView, WorkerView,
 };
 use super::url::Url;
@@ -69,6 +69,8 @@ const LOOK_FOR_DEAD: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Sqlite {
     writer: Writer,
+    /// For the engine, and for people: a long list that somebody looks at holds up no replay.
+    replays: Readers,
     readers: Readers,
     shared: Arc<Shared>,
 }
@@ -164,7 +166,7 @@ impl Sqlite {
         options.path = std::fs::canonicalize(&options.path).map_err(|error| failed(&error))?;
         let path = options.path.display().to_string();
         let mut reading = Vec::new();
-        for _ in 0..readers::THREADS {
+        for _ in 0..2 * readers::THREADS {
             reading.push(migrate::reader(&options).map_err(|fault| fault.told(&path))?);
         }
         let shared = Arc::new(Shared {
@@ -178,9 +180,11 @@ impl Sqlite {
             busy_timeout: options.busy_timeout,
             looked: Mutex::default(),
         });
-        let readers = Readers::start(reading, &shared).map_err(|error| failed(&error))?;
+        let people = reading.split_off(readers::THREADS);
+        let replays = Readers::start(reading, &shared).map_err(|error| failed(&error))?;
+        let readers = Readers::start(people, &shared).map_err(|error| failed(&error))?;
         let writer = Writer::start(writing, Arc::clone(&shared)).map_err(|error| failed(&error))?;
-        Ok(Self { writer, readers, shared })
+        Ok(Self { writer, replays, readers, shared })
     }
 
     fn write<T: Send + 'static>(
@@ -196,6 +200,14 @@ impl Sqlite {
         verb: impl FnOnce(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
     ) -> Verb<'_, T> {
         Box::pin(self.readers.read(verb))
+    }
+
+    /// A read of the engine's.
+    fn replay<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
+    ) -> Verb<'_, T> {
+        Box::pin(self.replays.read(verb))
     }
 
     /// A write that answers `None` if the task is unknown.
@@ -315,36 +327,50 @@ impl Store for Sqlite {
     }
 }
 
-impl Read for Sqlite {
+impl Records for Sqlite {
     fn record(
         &self,
         task: TaskId,
         after: u64,
         limit: usize,
     ) -> Verb<'_, Vec<(u64, String, Entry)>> {
-        self.read(move |tx| tx.record(task, after, limit))
+        self.replay(move |tx| tx.record(task, after, limit))
     }
 
     fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>> {
-        self.read(move |tx| tx.children(task, set, from, limit))
+        self.replay(move |tx| tx.children(task, set, from, limit))
     }
 
     fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>> {
-        self.read(move |tx| tx.ends(task, set, after, limit))
+        self.replay(move |tx| tx.ends(task, set, after, limit))
     }
 
     fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
-        self.read(move |tx| tx.child(TaskId { job: task.job, local: child }))
+        self.replay(move |tx| tx.child(TaskId { job: task.job, local: child }))
     }
 
     fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts> {
-        self.read(move |tx| tx.set_counts(task, set))
+        self.replay(move |tx| tx.set_counts(task, set))
     }
 
     fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {
-        self.read(move |tx| tx.sets_of(task, after, limit))
+        self.replay(move |tx| tx.sets_of(task, after, limit))
     }
 
+    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
+        self.replay(move |tx| tx.overdue(&jobs))
+    }
+
+    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
+        self.replay(move |tx| tx.outcomes(&jobs))
+    }
+
+    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
+        self.replay(move |tx| tx.holder(&key))
+    }
+}
+
+impl Read for Sqlite {
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
         self.read(move |tx| tx.task_view(task))
     }
@@ -354,18 +380,6 @@ impl Read for Sqlite {
             let views = tasks.iter().map(|task| tx.task_view(*task));
             views.filter_map(fault::Result::transpose).collect()
         })
-    }
-
-    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
-        self.read(move |tx| tx.overdue(&jobs))
-    }
-
-    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
-        self.read(move |tx| tx.outcomes(&jobs))
-    }
-
-    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
-        self.read(move |tx| tx.holder(&key))
     }
 
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {

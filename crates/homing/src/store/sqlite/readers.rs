@@ -14,7 +14,7 @@ use super::tx::Tx;
 use super::writer::unless_it_panics;
 use crate::store::Error;
 
-/// Threads that read; more than two gain nothing on small machines and hold back more checkpoints.
+/// Threads of each set; more than two gain nothing on small machines and hold back more checkpoints.
 pub(super) const THREADS: usize = 2;
 
 type Task = Box<dyn FnOnce(&Connection, &Shared) + Send>;

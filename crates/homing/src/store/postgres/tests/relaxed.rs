@@ -10,7 +10,7 @@ use crate::core::id::TaskId;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::Postgres;
-use crate::store::read::Read;
+use crate::store::read::{Read, Records};
 use crate::store::{End, Entry, Event, Refusal, Store};
 
 fn forgetful() -> Server {

@@ -4,7 +4,7 @@ use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
-use crate::store::read::Read;
+use crate::store::read::{Read, Records};
 use crate::store::{Entry, Event, Refusal, Store};
 
 const CHILDREN: u32 = 400;

@@ -25,6 +25,7 @@ use crate::store::{
 mod files;
 mod locks;
 mod plans;
+mod reading;
 mod writing;
 
 /// A directory of a test's own, removed with it.
