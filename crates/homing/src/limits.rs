@@ -102,7 +102,7 @@ pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// PostgreSQL: how long a transaction may stand idle, its process frozen say, before the server ends it
 /// and frees its locks.
 pub const POSTGRES_IDLE: Duration = Duration::from_secs(15);
-/// PostgreSQL: so many tasks that are born together and alike are one row until they end.
+/// PostgreSQL: this many similar tasks created in one transaction share one row until they go ways of their own.
 pub const POSTGRES_BUNDLE: usize = 8;
 /// PostgreSQL: tasks in one such row at most; with more it would not lie in one piece.
 pub const POSTGRES_BUNDLE_MOST: usize = 100;

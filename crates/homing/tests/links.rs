@@ -92,6 +92,36 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
 }
 
+/// Paths of the repository that stand between backticks.
+fn paths(text: &str) -> Vec<&str> {
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let rooms = ["crates/", "docs/", "examples/", "scripts/"];
+    spans
+        .filter(|span| rooms.iter().any(|room| span.starts_with(room)))
+        .filter(|span| !span.contains([' ', '*', '{', '<']))
+        .collect()
+}
+
+#[test]
+fn every_path_that_is_named_is_there() {
+    let root = workspace();
+    let mut all = Vec::new();
+    pages(&root.join("docs"), &mut all);
+    all.extend(["README.md", "ARCHITECTURE.md"].map(|name| root.join(name)));
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for page in &all {
+        let text = fs::read_to_string(page).unwrap();
+        for path in paths(&text) {
+            count += 1;
+            if !root.join(path).exists() {
+                wrong.push(format!("{}: {path}", page.display()));
+            }
+        }
+    }
+    assert!(count > 10, "only {count} paths were found");
+    assert!(wrong.is_empty(), "paths that are not there:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_page_is_in_the_book() {
     let docs = workspace().join("docs");

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::core::failure::{Failure, Reason, bounded};
 use crate::core::id::{TaskId, Token, digest};
 use crate::core::time::{Time, rfc3339};
-use crate::store::LogLine;
 
 /// How important a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +55,19 @@ pub struct Line {
     pub level: Level,
     /// The task that said it.
     pub task: TaskId,
+    /// What was said.
+    pub message: String,
+}
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its identity within the task: a line that exists is not written again.
+    pub key: String,
+    /// When it was said.
+    pub time: Time,
+    /// How important it is.
+    pub level: Level,
     /// What was said.
     pub message: String,
 }

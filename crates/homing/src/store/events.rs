@@ -99,8 +99,7 @@ pub(crate) fn no_kind(queue: &str, kind: &str) {
 }
 
 /// The runtime's time was paused once the worker ran.
-pub(crate) fn paused_time() {
-    let error = crate::error::StartError::PausedTime;
+pub(crate) fn paused_time(error: &dyn std::fmt::Display) {
     tracing::warn!(target: target!(), %error, "the worker spins");
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Cause, NewJob, NewTask, Policy};
 use crate::core::failure::Failure;
 use crate::core::id::{Local, TaskId, Token, WorkerId};
+use crate::core::log::LogLine;
 use crate::core::record::Entry;
 use crate::core::time::Time;
 use crate::core::wait::{Answer, Wait};
@@ -233,19 +234,6 @@ pub struct Abort {
     pub below: u32,
     /// Whether a failure policy did it, not the body's own word.
     pub policy: bool,
-}
-
-/// A line of a job's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// Its identity within the task: a line that exists is not written again.
-    pub key: String,
-    /// When it was said.
-    pub time: Time,
-    /// How important it is.
-    pub level: crate::core::log::Level,
-    /// What was said.
-    pub message: String,
 }
 
 /// What an exchange brings back.

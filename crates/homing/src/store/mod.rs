@@ -32,13 +32,14 @@ mod signal;
 pub mod sqlite;
 mod url;
 
+pub use crate::core::log::LogLine;
 pub use crate::core::new_task::{NewJob, NewTask, Policy};
 pub use crate::core::record::Entry;
 pub use crate::core::state::CancelledBy;
 pub use error::{Error, OpenError};
 pub use exchange::{
-    Abort, Addition, Claim, Claimed, End, Event, Exchange, LogLine, NewChild, Refusal, Reply,
-    Signalled, Unit,
+    Abort, Addition, Claim, Claimed, End, Event, Exchange, NewChild, Refusal, Reply, Signalled,
+    Unit,
 };
 pub use hints::{Ended, Hints};
 pub use read::{Read, Records};

@@ -1,9 +1,9 @@
 //! The conversation with the store: one exchange at a time.
 //!
 //! While one exchange is in flight the next one gathers in the outbox, so batches form by themselves
-//! under load and latency stays one round trip without load. What a reply has claimed is begun once the
-//! next exchange is on its way, or at once if there is no reason for one. A failed exchange is sent again under the
-//! same number until it is answered; the store makes that harmless.
+//! under load and latency stays one round trip without load. Tasks that a reply brings start as soon
+//! as the next exchange has been sent; if there is nothing to send, they start immediately. A failed exchange is sent
+//! again under the same number until it is answered; the store makes that harmless.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use super::outbox::Posting;
 use super::{Phase, Shared, Slot};
 use crate::core::id::{TaskId, WorkerId};
 use crate::core::time::Time;
+use crate::error::StartError;
 use crate::error::{Failure, Reason};
 use crate::limits;
 use crate::point;
@@ -205,7 +206,7 @@ impl Conversation {
         let spins = || !self.shared.store.clock().is_simulated() && crate::clock::is_paused();
         if !self.warned_of_paused_time && spins() {
             self.warned_of_paused_time = true;
-            events::paused_time();
+            events::paused_time(&StartError::PausedTime);
         }
     }
 

@@ -1,9 +1,9 @@
 //! `exchange`: units first, then upkeep, then the claim.
 //!
 //! One transaction of two round trips: lock and read, decide, write and commit. A third where a claim
-//! resumes tasks whose waits are to be answered, one where there is nothing to write. Where upkeep is
-//! due, units, upkeep and claim are transactions of their own, and where there are many units, these and
-//! the claim are so at the same time: each is harmless if another is lost.
+//! resumes tasks whose waits are to be answered, one where there is nothing to write. If upkeep is due,
+//! units, upkeep and claim run as three transactions. From 32 units on, units and claim run at the same time in two.
+//! Each is harmless if another is lost.
 
 use std::sync::Arc;
 

@@ -299,10 +299,11 @@ impl Shared {
             claimable.extend(dissolve::claimable(bundles)?);
             let mut children = ids(children)?;
             let room = left - falling.len();
-            more = children.len() > room || bundles.len() >= BUNDLES;
+            more = children.len() > room;
             children.truncate(room);
             falling.extend(children.into_iter().map(|child| (child, cascade.by)));
-            if more {
+            // With as many bundles as one pass dissolves there may be more: the next pass begins with this one.
+            if more || bundles.len() >= BUNDLES {
                 break;
             }
             done.push(Statement::new(DONE, values![cascade.task.job, *number]));
