@@ -2,7 +2,7 @@
 //! of them, and only then check the result.
 //!
 //! ```text
-//! cargo run --release --example import
+//! cargo run --example import
 //! ```
 //!
 //! Kill it with `kill -9` at any moment and start the same command again: it finishes the same job
