@@ -2,13 +2,14 @@
 
 use std::future::IntoFuture;
 
+use futures_util::future::BoxFuture;
+
 use super::Homing;
 use super::named::{check_arguments, unknown_kind};
 use crate::core::id::TaskId;
 use crate::error::{AmendError, Invalid, SubmitError};
 use crate::store::events;
 use crate::store::{self, Amended};
-use futures_util::future::BoxFuture;
 
 /// Arguments to be put in the place of others; see [`Homing::amend`]. It happens when it is awaited.
 #[must_use = "nothing is changed until it is awaited"]

@@ -191,21 +191,24 @@ macro_rules! over {
             fn holder(&self, key: String) -> $crate::store::Verb<'_, Option<$crate::core::id::JobId>> {
                 self.pass("holder", move |inner| inner.holder(key))
             }
-        }
 
-        impl $crate::store::Read for $name {
             fn task(
                 &self,
                 task: $crate::core::id::TaskId,
             ) -> $crate::store::Verb<'_, Option<$crate::store::read::TaskView>> {
                 self.pass("task", move |inner| inner.task(task))
             }
+
             fn tasks(
                 &self,
                 tasks: Vec<$crate::core::id::TaskId>,
             ) -> $crate::store::Verb<'_, Vec<$crate::store::read::TaskView>> {
                 self.pass("tasks", move |inner| inner.tasks(tasks))
             }
+        }
+
+        impl $crate::store::Read for $name {
+
             fn job(
                 &self,
                 job: $crate::core::id::JobId,

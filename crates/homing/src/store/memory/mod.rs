@@ -349,9 +349,7 @@ impl Records for Memory {
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
         self.read(|data, _| data.keys.get(&key).copied())
     }
-}
 
-impl Read for Memory {
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
         self.read(|data, _| data.task_view(task))
     }
@@ -359,7 +357,9 @@ impl Read for Memory {
     fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
         self.read(|data, _| tasks.into_iter().filter_map(|task| data.task_view(task)).collect())
     }
+}
 
+impl Read for Memory {
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.read(|data, _| data.job_view(job))
     }

@@ -406,11 +406,11 @@ reads! { Records:
     overdue(jobs: Vec<JobId>) -> Vec<JobId> = |s| s.overdue(&jobs);
     outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
     holder(key: String) -> Option<JobId> = |s| s.holder(&key);
+    task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
+    tasks(tasks: Vec<TaskId>) -> Vec<TaskView> = |s| s.task_views(&tasks);
 }
 
 reads! { Read:
-    task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
-    tasks(tasks: Vec<TaskId>) -> Vec<TaskView> = |s| s.task_views(&tasks);
     job(job: JobId) -> Option<JobView> = |s| s.job_view(job);
     jobs_between(from: JobId, to: JobId, limit: usize) -> Vec<JobId>
         = |s| s.jobs_between(from, to, limit);

@@ -24,8 +24,8 @@ pub use filter::JobFilter;
 /// The ids of jobs next to one: lower, higher.
 pub type Neighbours = (Option<JobId>, Option<JobId>);
 
-/// What the engine reads: replays, the closing join, and whoever waits for an outcome. Small, by key, and never held
-/// up by what people read.
+/// What the engine reads: replays, the closing join, bodies that ask for a task or a key, and whoever waits for an
+/// outcome. Small, by key, and never held up by what people read.
 pub trait Records: Send + Sync {
     /// Entries of a task's record with numbers above `after`, in order, at most `limit` and no more than
     /// a page may hold.
@@ -51,14 +51,14 @@ pub trait Records: Send + Sync {
     fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>>;
     /// The open job that holds a key.
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>>;
-}
-
-/// What people read, and programs that show it to them. May take as long as what is asked for is large.
-pub trait Read: Send + Sync {
     /// One task, or `None`.
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>>;
     /// As [`task`](Self::task), of many; unknown ones are left out.
     fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>>;
+}
+
+/// What people read, and programs that show it to them. May take as long as what is asked for is large.
+pub trait Read: Send + Sync {
     /// One job's record, or `None`.
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>>;
     /// Jobs with ids from one to another, both included, in order, at most `limit`: a look into the key for

@@ -368,20 +368,20 @@ impl Records for Sqlite {
     fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
         self.replay(move |tx| tx.holder(&key))
     }
-}
 
-impl Read for Sqlite {
     fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
-        self.read(move |tx| tx.task_view(task))
+        self.replay(move |tx| tx.task_view(task))
     }
 
     fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
-        self.read(move |tx| {
+        self.replay(move |tx| {
             let views = tasks.iter().map(|task| tx.task_view(*task));
             views.filter_map(fault::Result::transpose).collect()
         })
     }
+}
 
+impl Read for Sqlite {
     fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
         self.read(move |tx| tx.job_view(job, None))
     }

@@ -244,14 +244,5 @@ impl<'a> Tx<'a> {
 
 /// Counts in eight columns, from `first` on.
 pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCounts> {
-    Ok(SetCounts {
-        spawned: count(row, first)?,
-        succeeded: count(row, first + 1)?,
-        failed: count(row, first + 2)?,
-        cancelled: count(row, first + 3)?,
-        aborted: count(row, first + 4)?,
-        last_end: count(row, first + 5)?,
-        added: count(row, first + 6)?,
-        last_added: count(row, first + 7)?,
-    })
+    SetCounts::of(|column| count(row, first + column))
 }

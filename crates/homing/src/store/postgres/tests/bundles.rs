@@ -7,7 +7,7 @@ use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::Postgres;
 use crate::store::postgres::transaction::bundle::dissolve;
-use crate::store::read::Read;
+use crate::store::read::{Read, Records};
 use crate::store::{Claimed, Entry, Event, Refusal, Store, Submitted, Unit};
 
 /// Submits so many jobs, in one page.
@@ -28,9 +28,13 @@ fn ends(claimed: &[Claimed]) -> Vec<std::sync::Arc<Unit>> {
 
 /// Waits until so many statements of a server wait for locks.
 async fn waiting(server: &Server, count: &str) {
-    while server.sql("SELECT count(*) FROM pg_locks WHERE NOT granted") != count {
+    for _ in 0..6_000 {
+        if server.sql("SELECT count(*) FROM pg_locks WHERE NOT granted") == count {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    panic!("{count} statements do not wait");
 }
 
 async fn states(store: &Postgres, claimed: &[Claimed]) -> Vec<State> {

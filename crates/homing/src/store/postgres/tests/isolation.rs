@@ -8,7 +8,7 @@ use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::link::pipeline::{Session, Statement};
 use crate::store::postgres::worker;
-use crate::store::read::Read;
+use crate::store::read::{Read, Records};
 use crate::store::{Event, Store};
 
 const ISOLATIONS: [&str; 2] = ["repeatable%5C%20read", "serializable"];

@@ -12,7 +12,7 @@ use crate::store::postgres::hints::scan_starts::{
     Level, List, Place, Ready, ScanResult, ScanStarts, place,
 };
 use crate::store::postgres::transaction::task::Task;
-use crate::store::read::Read;
+use crate::store::read::{Read, Records};
 use crate::store::{Abort, Claim, Event, Refusal, Store};
 
 fn claim(kinds: &[&str]) -> Claim {

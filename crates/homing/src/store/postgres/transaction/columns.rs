@@ -122,16 +122,7 @@ pub(in crate::store::postgres) fn progress(row: &Row, column: usize) -> Result<O
 
 /// Counts in eight columns, from `first` on.
 pub(in crate::store::postgres) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
-    Ok(SetCounts {
-        spawned: count(row, first)?,
-        succeeded: count(row, first + 1)?,
-        failed: count(row, first + 2)?,
-        cancelled: count(row, first + 3)?,
-        aborted: count(row, first + 4)?,
-        last_end: count(row, first + 5)?,
-        added: count(row, first + 6)?,
-        last_added: count(row, first + 7)?,
-    })
+    SetCounts::of(|column| count(row, first + column))
 }
 
 /// A number of rows as `LIMIT` takes it.

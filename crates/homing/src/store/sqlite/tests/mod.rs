@@ -19,7 +19,7 @@ use crate::store::read::JobFilter;
 use crate::store::url::Url;
 use crate::store::{
     Claim, Claimed, End, Entry, Error, Event, Exchange, Heartbeat, NewChild, NewJob, NewTask,
-    Policy, Read, Refusal, Reply, Store, Submitted, Unit,
+    Policy, Read, Records, Refusal, Reply, Store, Submitted, Unit,
 };
 
 mod files;

@@ -1,7 +1,6 @@
 //! Reads of people and of the engine, each on connections of their own.
 
 use super::*;
-use crate::store::Records;
 use crate::store::sqlite::readers::THREADS;
 
 /// Long reads of people, as many as there are threads for them, hold up no replay.
@@ -28,12 +27,15 @@ async fn what_people_read_holds_up_no_replay() {
         for begun in begun {
             begun.await.unwrap();
         }
-        let record = store.record(JobId::named("a").root(), 0, 10);
-        let record = tokio::time::timeout(Duration::from_mins(1), record).await;
+        let root = JobId::named("a").root();
+        let engine = async { (store.record(root, 0, 10).await, store.task(root).await) };
+        let told = tokio::time::timeout(Duration::from_mins(1), engine).await;
         drop(releases);
-        record
+        told
     };
-    let (record, read) = tokio::join!(replay, futures_util::future::join_all(reads));
-    assert!(record.expect("the replay is held up").unwrap().is_empty());
+    let (told, read) = tokio::join!(replay, futures_util::future::join_all(reads));
+    let (record, task) = told.expect("the replay is held up");
+    assert!(record.unwrap().is_empty());
+    assert!(task.unwrap().is_some());
     assert!(read.into_iter().all(|read| read.is_ok()));
 }
