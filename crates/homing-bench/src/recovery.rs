@@ -18,7 +18,7 @@ use crate::tasks;
 
 pub(crate) async fn run(common: &Common) -> Result<Vec<Report>> {
     common.store.require_shared("it dies with the process that is killed")?;
-    let (tasks, children) = (common.tasks(50, 50), common.children(4));
+    let (tasks, children) = (common.tasks(15, 15), common.children(4));
     if tasks * children > common.concurrency as u64 {
         return Err("every child must run when the worker is killed: raise --concurrency".into());
     }

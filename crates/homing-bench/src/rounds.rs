@@ -24,7 +24,7 @@ pub(crate) struct Common {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
     /// Slots of each worker.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = slots)]
+    #[arg(long, value_name = "N", default_value_t = homing::limits::CONCURRENCY, value_parser = slots)]
     pub(crate) concurrency: usize,
     /// Parked futures that each worker keeps in memory; 0 replays every resumption.
     #[arg(long, value_name = "N", default_value_t = homing::limits::RESIDENT)]

@@ -21,6 +21,11 @@ use crate::limits;
 pub struct JobId(Uuid);
 
 impl JobId {
+    /// No job's id is less.
+    pub(crate) const LEAST: Self = Self(Uuid::nil());
+    /// No job's id is greater.
+    pub(crate) const GREATEST: Self = Self(Uuid::max());
+
     /// A fresh id.
     pub fn fresh() -> Self {
         Self(Uuid::now_v7())

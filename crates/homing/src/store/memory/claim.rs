@@ -10,7 +10,12 @@ use crate::store::{Claim, Claimed, Reply};
 
 impl Data {
     /// Tasks whose claim was in a reply that never arrived.
-    pub(super) fn hand_out_again(&self, worker: WorkerId, acknowledged: u64, reply: &mut Reply) {
+    pub(super) fn hand_out_again(
+        &mut self,
+        worker: WorkerId,
+        acknowledged: u64,
+        reply: &mut Reply,
+    ) {
         for task in self.held_by(worker) {
             let row = &self.tasks[&task];
             if let Some(token) = row.token.filter(|token| token.claim > acknowledged) {
@@ -28,27 +33,21 @@ impl Data {
         reply: &mut Reply,
         now: Time,
     ) {
+        self.tasks.settle();
         let token = Token { worker, claim: number };
         let free = claim.tasks.saturating_sub(reply.claimed.len());
         let mut suspect = claim.suspect;
-        let mut ready: Vec<_> = self
-            .tasks
-            .awake()
-            .filter(|(_, row)| self.may_take(row, claim) && row.due <= now)
-            .filter(|(_, row)| !self.is_held(row, worker, now))
-            .map(|(id, row)| (-i32::from(row.priority), row.due, *id, row.crashes))
-            .collect();
-        ready.sort_unstable();
-        ready.retain(|(.., crashes)| {
-            *crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
+        let may_take = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
+        let ready = self.tasks.due(now).filter(|(_, row)| may_take(row)).filter(|(_, row)| {
+            row.crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
         });
-        ready.truncate(free);
-        for (_, _, task, _) in ready {
+        let ready: Vec<TaskId> = ready.map(|(id, _)| id).take(free).collect();
+        for task in ready {
             let waits = self.tasks.get_mut(&task).map(|row| std::mem::take(&mut row.waits));
             let answers = self.answer(task, &waits.unwrap_or_default(), now);
             if !answers.is_empty() {
                 // An answer is progress: it renews the budgets of retries and crashes.
-                self.change(task, |row| (row.failures, row.crashes, row.stalls) = (0, 0, 0));
+                self.change(task, Task::renew);
             }
             let claimed = self.claimed(task, &self.tasks[&task], token, answers);
             self.change(task, |row| {
@@ -101,16 +100,17 @@ impl Data {
     }
 
     /// The next instant at which a worker with this claim would find something to do.
-    pub(super) fn next_due(&self, worker: WorkerId, claim: &Claim, now: Time) -> Option<Time> {
-        let timers = self.tasks.awake().filter_map(|(_, row)| row.timer());
-        let dues = self
-            .tasks
-            .awake()
-            .map(|(_, row)| row)
-            .filter(|row| claim.tasks > 0 && self.may_take(row, claim));
-        let dues = dues.map(|row| {
-            if self.is_held(row, worker, now) { row.due.max(row.held_until) } else { row.due }
-        });
-        timers.chain(dues).filter(|time| *time > now).min()
+    pub(super) fn next_due(&mut self, worker: WorkerId, claim: &Claim, now: Time) -> Option<Time> {
+        self.tasks.settle();
+        let timer = self.tasks.next_timer(now);
+        if claim.tasks == 0 {
+            return timer;
+        }
+        let is_its = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
+        let due = self.tasks.due_later(now).filter(|(_, row)| is_its(row)).map(|(_, row)| row.due);
+        let kept = self.tasks.kept(now);
+        let kept = kept.filter(|row| self.may_take(row, claim) && self.is_held(row, worker, now));
+        let kept = kept.map(|row| row.due.max(row.held_until));
+        timer.into_iter().chain(due).chain(kept).min()
     }
 }

@@ -72,7 +72,7 @@ impl Data {
             }
         }
         if unit.renew {
-            self.change(task, |row| (row.failures, row.crashes, row.stalls) = (0, 0, 0));
+            self.change(task, Task::renew);
         }
         let mut answers = None;
         for event in unit.events {

@@ -39,7 +39,11 @@ impl Data {
         if let Some(token) = row.token.take() {
             self.notices.entry(token.worker).or_default().push(Notice { task, token, told: None });
         }
-        self.signals.retain(|(owner, _), _| *owner != task);
+        let signals = self.signals.range((task, 0)..=(task, u64::MAX));
+        let signals: Vec<_> = signals.map(|(key, _)| *key).collect();
+        for key in signals {
+            self.signals.remove(&key);
+        }
         if state != State::Succeeded && self.spawned(task) > 0 {
             let number = self.next();
             let below = u32::MAX;
@@ -85,7 +89,11 @@ impl Data {
 
     fn end_job(&mut self, root: TaskId) {
         // After a job's retry the key may be another open job's.
-        self.keys.retain(|_, holder| *holder != root.job);
+        if let Some(key) = self.jobs.get(&root.job).and_then(|job| job.key.as_ref())
+            && self.keys.get(key) == Some(&root.job)
+        {
+            self.keys.remove(key);
+        }
         self.ended.push(Ended::unknown(root.job));
         self.over.insert(root.job);
     }

@@ -165,14 +165,10 @@ impl Data {
 
     /// The children of a task in one set, or in all.
     fn children_of(&self, task: TaskId, set: Option<Local>) -> Vec<(TaskId, u32)> {
-        let in_job = self.tasks.range(task.job.root()..).take_while(|(id, _)| id.job == task.job);
-        let mut children: Vec<_> = in_job
-            .filter(|(_, row)| row.parent == Some(task))
-            .filter_map(|(id, row)| row.set.map(|(own, number)| (*id, own, number)))
-            .filter(|(_, own, _)| set.is_none_or(|set| set == *own))
-            .collect();
-        children.sort_by_key(|(id, own, number)| (*own, *number, *id));
-        children.into_iter().map(|(id, _, number)| (id, number)).collect()
+        match set {
+            Some(set) => self.tasks.children(task, set, 0).collect(),
+            None => self.tasks.all_children(task).collect(),
+        }
     }
 }
 
@@ -192,6 +188,7 @@ impl Memory {
         let now = self.clock.now();
         let answer = verb(&mut data, now);
         data.wake_parents(now);
+        data.tasks.settle();
         let ended = std::mem::take(&mut data.ended);
         let swept = std::mem::take(&mut data.swept);
         let ready = std::mem::take(&mut data.ready);

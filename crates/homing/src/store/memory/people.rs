@@ -226,10 +226,12 @@ impl Data {
     /// Scans everything: waiting yet satisfied, counts that differ from the rows, orphans.
     pub(super) fn audit(&self, now: Time) -> Vec<Breach> {
         let mut breaches = Vec::new();
+        // To look at waits may take signals; `satisfied` never does, but shares the interface.
+        let mut copy = self.clone();
         for (id, row) in &*self.tasks {
             let breach = |what: &str| Breach { task: *id, what: what.to_owned() };
             let overdue = row.timer().is_some_and(|time| time <= now);
-            if row.state == State::Waiting && !overdue && self.holds_now(*id, now) {
+            if row.state == State::Waiting && !overdue && copy.is_satisfied(*id, now) {
                 breaches.push(breach("waiting, yet satisfied"));
             }
             if (row.state == State::Running) != row.token.is_some() {
@@ -250,17 +252,6 @@ impl Data {
             }
         }
         breaches
-    }
-
-    fn holds_now(&self, task: TaskId, now: Time) -> bool {
-        // Evaluation may take signals; `satisfied` never does, but shares the interface.
-        let mut copy = Self {
-            tasks: self.tasks.clone(),
-            sets: self.sets.clone(),
-            signals: self.signals.clone(),
-            ..Self::default()
-        };
-        copy.is_satisfied(task, now)
     }
 
     /// Whether a cancellation on its way down will reach the task.

@@ -37,7 +37,7 @@ impl Data {
 
     fn forget(&mut self, job: JobId) {
         self.jobs.remove(&job);
-        self.tasks.retain(|id, _| id.job != job);
+        self.tasks.remove_job(job);
         self.sets.retain(|(id, _), _| id.job != job);
         self.records.retain(|(id, _), _| id.job != job);
         self.signals.retain(|(id, _), _| id.job != job);

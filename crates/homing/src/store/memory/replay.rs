@@ -20,21 +20,17 @@ impl Data {
     }
 
     pub(super) fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child> {
-        let all = self.children_of(task, Some(set));
-        let page = all.into_iter().filter(|(_, number)| *number >= from).take(limit);
+        let page = self.tasks.children(task, set, from).take(limit);
         let page = page.filter_map(|(id, _)| self.child(id));
         page.map(|child| Child { end: None, cancelled_by: None, outcome: None, ..child }).collect()
     }
 
     pub(super) fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Vec<Child> {
-        let all = self.children_of(task, Some(set));
-        let mut ended: Vec<Child> = all.into_iter().filter_map(|(id, _)| self.child(id)).collect();
-        ended.retain(|child| child.end.is_some_and(|end| end > after));
-        ended.sort_by_key(|child| child.end);
-        ended.truncate(limit);
+        let page = self.tasks.ends(task, set, after).take(limit);
+        let page = page.filter_map(|id| self.child(id));
         let mut bytes = PageBytes::default();
         let size = |child: &Child| child.outcome.as_ref().map_or(0, String::len);
-        ended.into_iter().take_while(|child| bytes.take(size(child))).collect()
+        page.take_while(|child| bytes.take(size(child))).collect()
     }
 
     pub(super) fn child(&self, id: TaskId) -> Option<Child> {

@@ -83,7 +83,7 @@ impl Data {
         row.state = State::Pending;
         row.due = now;
         row.attempt += 1;
-        (row.failures, row.crashes, row.stalls) = (0, 0, 0);
+        row.renew();
         (row.outcome, row.cancelled_by, row.ended, row.end) = (None, None, None, None);
         (row.expires, row.deadline, row.parked) = (None, None, None);
         row.cause.take()
@@ -133,7 +133,7 @@ impl Data {
             self.remove_tree(child, done);
         }
         done.removed += 1;
-        self.tasks.retain(|id, _| *id != task);
+        self.tasks.remove(task);
         self.sets.retain(|(id, _), _| *id != task);
         self.records.retain(|(id, _), _| *id != task);
     }

@@ -1,50 +1,218 @@
-//! The rows of all tasks, and which of them need looking at.
+//! The rows of all tasks, filed so that nobody passes over those that do not concern them.
 //!
-//! Upkeep and claims look at every row there is, but for those that can have nothing for them: ended
-//! ones, and parked ones that no instant wakes. Without this a tree that is 10,000 deep would take a
-//! time that grows with the square of its depth. Whoever may have changed a row has made it one to look
-//! at; [`settle`](Rows::settle) takes out those that have come to rest.
+//! Claims look at what is pending, upkeep at instants and at dead workers' tasks, waits at ends: each in the order in
+//! which it takes them. Whoever may have changed a row has made it one to file again; [`settle`](Rows::settle)
+//! does so, before each look and at the end of each verb.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
+use std::ops::{Bound, Deref};
 
 use super::Task;
-use crate::core::id::{TaskId, Token, WorkerId};
+use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
+
+/// The order in which claims take tasks.
+type Turn = (Reverse<i16>, Time, TaskId);
+/// An end: the parent, the set, the end's number, the child.
+type Ended = (TaskId, Local, u64, TaskId);
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
     all: BTreeMap<TaskId, Task>,
-    /// Every row that is not at rest, and some that are.
-    awake: BTreeSet<TaskId>,
+    /// By parent, set and number: what a child has from its birth on.
+    children: BTreeSet<(TaskId, Local, u32, TaskId)>,
+    changed: BTreeSet<TaskId>,
+    /// Under what each row is filed.
+    filed: BTreeMap<TaskId, Filed>,
+    pending: BTreeSet<Turn>,
+    kept: BTreeSet<(Time, TaskId)>,
+    timers: BTreeSet<(Time, TaskId)>,
+    running: BTreeSet<(WorkerId, TaskId)>,
+    ends: BTreeSet<Ended>,
+}
+
+/// Where a row is filed.
+#[derive(Debug, Clone, Default)]
+struct Filed {
+    pending: Option<Turn>,
+    /// Pending, and for a while another worker's alone.
+    kept: Option<Time>,
+    timer: Option<Time>,
+    running: Option<WorkerId>,
+    end: Option<Ended>,
+}
+
+impl Filed {
+    fn of(id: TaskId, row: &Task) -> Self {
+        let is_pending = row.state == State::Pending;
+        Self {
+            pending: is_pending.then_some((Reverse(row.priority), row.due, id)),
+            kept: row.holder.filter(|_| is_pending).map(|_| row.held_until),
+            timer: row.timer(),
+            running: row.token.map(|token| token.worker),
+            end: row
+                .parent
+                .zip(row.set)
+                .zip(row.end)
+                .map(|((parent, (set, _)), end)| (parent, set, end, id)),
+        }
+    }
 }
 
 impl Rows {
     pub(super) fn insert(&mut self, id: TaskId, row: Task) {
-        self.awake.insert(id);
+        self.changed.insert(id);
+        self.children.extend(birth(id, &row));
         self.all.insert(id, row);
     }
 
     pub(super) fn get_mut(&mut self, id: &TaskId) -> Option<&mut Task> {
-        self.awake.insert(*id);
+        self.changed.insert(*id);
         self.all.get_mut(id)
     }
 
-    pub(super) fn retain(&mut self, keep: impl FnMut(&TaskId, &mut Task) -> bool) {
-        self.all.retain(keep);
+    pub(super) fn remove(&mut self, id: TaskId) {
+        if let Some(row) = self.all.remove(&id)
+            && let Some(birth) = birth(id, &row)
+        {
+            self.children.remove(&birth);
+        }
+        self.unfile(id);
+        self.changed.remove(&id);
     }
 
-    /// The rows to look at, in the order of their ids.
-    pub(super) fn awake(&self) -> impl Iterator<Item = (&TaskId, &Task)> {
-        self.awake.iter().filter_map(|id| self.all.get_key_value(id))
+    pub(super) fn remove_job(&mut self, job: JobId) {
+        let ids: Vec<TaskId> = self.of_job(job).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.remove(id);
+        }
     }
 
-    /// Forgets to look at the rows that are at rest.
+    /// Files each row that was changed under what it is now.
     pub(super) fn settle(&mut self) {
-        let (all, awake) = (&self.all, &mut self.awake);
-        awake.retain(|id| all.get(id).is_some_and(|row| !row.is_at_rest()));
+        for id in std::mem::take(&mut self.changed) {
+            self.unfile(id);
+            let Some(row) = self.all.get(&id) else { continue };
+            let filed = Filed::of(id, row);
+            self.pending.extend(filed.pending);
+            self.kept.extend(filed.kept.map(|time| (time, id)));
+            self.timers.extend(filed.timer.map(|time| (time, id)));
+            self.running.extend(filed.running.map(|worker| (worker, id)));
+            self.ends.extend(filed.end);
+            self.filed.insert(id, filed);
+        }
     }
+
+    fn unfile(&mut self, id: TaskId) {
+        let Some(filed) = self.filed.remove(&id) else { return };
+        filed.pending.map(|turn| self.pending.remove(&turn));
+        filed.kept.map(|time| self.kept.remove(&(time, id)));
+        filed.timer.map(|time| self.timers.remove(&(time, id)));
+        filed.running.map(|worker| self.running.remove(&(worker, id)));
+        filed.end.map(|end| self.ends.remove(&end));
+    }
+
+    pub(super) fn of_job(&self, job: JobId) -> impl Iterator<Item = (&TaskId, &Task)> {
+        self.all.range(job.root()..).take_while(move |(id, _)| id.job == job)
+    }
+
+    /// The children of one set of a task, from a number on, by their numbers.
+    pub(super) fn children(
+        &self,
+        task: TaskId,
+        set: Local,
+        from: u32,
+    ) -> impl Iterator<Item = (TaskId, u32)> {
+        let first = (task, set, from, TaskId { job: task.job, local: Local::ROOT });
+        let of_set = self.children.range(first..);
+        let of_set = of_set.take_while(move |(own, of, ..)| (*own, *of) == (task, set));
+        of_set.map(|(_, _, number, child)| (*child, *number))
+    }
+
+    /// The children of a task, set by set.
+    pub(super) fn all_children(&self, task: TaskId) -> impl Iterator<Item = (TaskId, u32)> {
+        let first = (task, Local::ROOT, 0, TaskId { job: task.job, local: Local::ROOT });
+        let own = self.children.range(first..).take_while(move |(own, ..)| *own == task);
+        own.map(|(_, _, number, child)| (*child, *number))
+    }
+
+    /// The children of a set that have ended, after an end, in the order in which they did.
+    pub(super) fn ends(
+        &self,
+        task: TaskId,
+        set: Local,
+        after: u64,
+    ) -> impl Iterator<Item = TaskId> {
+        let first = (task, set, after + 1, TaskId { job: task.job, local: Local::ROOT });
+        let of_set = self.ends.range(first..);
+        let of_set = of_set.take_while(move |(own, of, ..)| (*own, *of) == (task, set));
+        of_set.map(|(.., child)| *child)
+    }
+
+    /// Pending tasks that are due, in the order of claims.
+    pub(super) fn due(&self, now: Time) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.by_priority(move |rows, priority| {
+            let last = (priority, now, LAST);
+            rows.pending.range((priority, Time(i64::MIN), FIRST)..=last).map(|(.., id)| *id)
+        })
+    }
+
+    /// Pending tasks that are due later, the first of each priority first.
+    pub(super) fn due_later(&self, now: Time) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.by_priority(move |rows, priority| {
+            let after = Bound::Excluded((priority, now, LAST));
+            let of_priority = rows.pending.range((after, Bound::Unbounded));
+            let of_priority = of_priority.take_while(move |(own, ..)| *own == priority);
+            of_priority.map(|(.., id)| *id)
+        })
+    }
+
+    fn by_priority<'r, I: Iterator<Item = TaskId> + 'r>(
+        &'r self,
+        of: impl Fn(&'r Self, Reverse<i16>) -> I + 'r,
+    ) -> impl Iterator<Item = (TaskId, &'r Task)> {
+        let mut next = self.pending.first().map(|(priority, ..)| *priority);
+        let priorities = std::iter::from_fn(move || {
+            let priority = next?;
+            let after = Bound::Excluded((priority, Time::NEVER, LAST));
+            let mut rest = self.pending.range((after, Bound::Unbounded));
+            next = rest.next().map(|(priority, ..)| *priority);
+            Some(priority)
+        });
+        let ids = priorities.flat_map(move |priority| of(self, priority));
+        ids.filter_map(|id| Some((id, self.all.get(&id)?)))
+    }
+
+    /// Pending tasks that are another worker's alone until later.
+    pub(super) fn kept(&self, now: Time) -> impl Iterator<Item = &Task> {
+        let later = self.kept.range((Bound::Excluded((now, LAST)), Bound::Unbounded));
+        later.filter_map(|(_, id)| self.all.get(id))
+    }
+
+    /// Tasks whose instants have come.
+    pub(super) fn fired(&self, now: Time) -> impl Iterator<Item = TaskId> {
+        self.timers.range(..=(now, LAST)).map(|(_, id)| *id)
+    }
+
+    /// The first instant to come.
+    pub(super) fn next_timer(&self, now: Time) -> Option<Time> {
+        let later = (Bound::Excluded((now, LAST)), Bound::Unbounded);
+        self.timers.range(later).next().map(|(time, _)| *time)
+    }
+
+    /// What a worker holds, by id.
+    pub(super) fn running(&self, worker: WorkerId) -> impl Iterator<Item = TaskId> {
+        self.running.range((worker, FIRST)..=(worker, LAST)).map(|(_, id)| *id)
+    }
+}
+
+const FIRST: TaskId = TaskId { job: JobId::LEAST, local: Local::ROOT };
+const LAST: TaskId = TaskId { job: JobId::GREATEST, local: Local([0xff; 16]) };
+
+fn birth(id: TaskId, row: &Task) -> Option<(TaskId, Local, u32, TaskId)> {
+    row.parent.zip(row.set).map(|(parent, (set, number))| (parent, set, number, id))
 }
 
 impl Deref for Rows {
@@ -63,18 +231,23 @@ impl Task {
         self.parked.filter(|parked| parked.worker == worker)
     }
 
+    /// Until when it must have begun.
+    pub(super) fn expiry(&self) -> Option<Time> {
+        self.expires.filter(|_| self.started.is_none())
+    }
+
     /// The instant at which the task must be looked at without a claim.
     pub(super) fn timer(&self) -> Option<Time> {
         if self.state.is_ended() {
             return None;
         }
-        let expires = self.expires.filter(|_| self.started.is_none());
         let wake =
             crate::core::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
-        [expires, self.deadline, wake].into_iter().flatten().min()
+        [self.expiry(), self.deadline, wake].into_iter().flatten().min()
     }
 
-    fn is_at_rest(&self) -> bool {
-        self.state.is_ended() || (self.state == State::Waiting && self.timer().is_none())
+    /// Something new was recorded, or somebody asks for another life: its failures and crashes are forgotten.
+    pub(super) fn renew(&mut self) {
+        (self.failures, self.crashes, self.stalls) = (0, 0, 0);
     }
 }

@@ -40,10 +40,9 @@ impl Data {
         }
     }
 
-    pub(super) fn held_by(&self, worker: WorkerId) -> Vec<TaskId> {
-        let held =
-            |token: Option<crate::core::id::Token>| token.is_some_and(|t| t.worker == worker);
-        self.tasks.awake().filter(|(_, row)| held(row.token)).map(|(id, _)| *id).collect()
+    pub(super) fn held_by(&mut self, worker: WorkerId) -> Vec<TaskId> {
+        self.tasks.settle();
+        self.tasks.running(worker).collect()
     }
 
     fn crash(&mut self, task: TaskId, name: &str, max_crashes: u32, now: Time) {
@@ -65,8 +64,8 @@ impl Data {
     fn fire_timers(&mut self, now: Time) {
         self.tasks.settle();
         let due = |row: &super::Task| row.timer().is_some_and(|time| time <= now);
-        let fired: Vec<TaskId> =
-            self.tasks.awake().filter(|(_, row)| due(row)).map(|(id, _)| *id).collect();
+        let mut fired: Vec<TaskId> = self.tasks.fired(now).collect();
+        fired.sort_unstable();
         for task in fired {
             // An end further up may have reached it meanwhile.
             if !due(&self.tasks[&task]) {
@@ -104,7 +103,7 @@ impl Data {
         let Some(row) = self.tasks.get(&task).filter(|row| !row.state.is_ended()) else {
             return false;
         };
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= now);
+        let expired = row.expiry().is_some_and(|time| time <= now);
         expired || row.deadline.is_some_and(|time| time <= now)
     }
 

@@ -260,8 +260,9 @@ impl<'e> LoadPlan<'e> {
             wanted.tasks.push((row.id, false));
             wanted.waiting(row.id, &row.waits);
         }
-        // A parent that its child's end wakes may wait for a job, too.
-        let rows = tx.rows.values().map(|known| &known.task).filter(waiting);
+        // A parent that its child's end wakes may wait for a job, too; so may one that something else has woken, and
+        // that this exchange claims.
+        let rows = tx.rows.values().map(|known| &known.task);
         let jobs: Vec<JobId> = rows.flat_map(|row| wait::jobs(&row.waits)).collect();
         if wanted.tasks.is_empty() && !jobs.is_empty() {
             let rows = session.one(JOBS, values![jobs]).await?;
