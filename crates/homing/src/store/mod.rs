@@ -27,6 +27,8 @@ pub mod postgres;
 pub mod read;
 pub mod retention;
 mod retry;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rules;
 mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

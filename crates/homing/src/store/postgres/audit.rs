@@ -254,7 +254,7 @@ impl Audit {
             if self.cascades.contains(&parent) {
                 return true;
             }
-            next = self.tx.task(parent).and_then(Task::parent);
+            next = self.tx.task(parent).and_then(|row| row.parent());
         }
         false
     }

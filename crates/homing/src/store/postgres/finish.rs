@@ -7,7 +7,6 @@ use crate::core::link::job_after_failure;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Answer, Facts, SetCounts, Standing, Wait};
-use crate::limits;
 use crate::store::events::Swept;
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::transaction::task::Task;
@@ -30,8 +29,7 @@ impl Tx<'_> {
         debug_assert!(row.state.may_become(ending.state), "{} -> {}", row.state, ending.state);
         row.state = ending.state;
         row.waits.clear();
-        row.holder = None;
-        let token = row.token.take();
+        let token = row.stop();
         let signalled = std::mem::take(&mut row.signalled);
         let task = row.clone();
         if let Some(token) = token {
@@ -159,9 +157,7 @@ impl Tx<'_> {
         }
         let now = self.now;
         if let Some(row) = self.change(task) {
-            row.state = State::Pending;
-            row.due = now.before(limits::RESUMED_AGE);
-            row.held_until = row.holder.map(|_| now.after(limits::HOLD));
+            row.wake(now);
         }
         Ok(())
     }

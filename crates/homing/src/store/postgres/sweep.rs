@@ -18,8 +18,8 @@ use crate::store::postgres::log::SAID;
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::{limit, task_id};
 use crate::store::postgres::transaction::load_plan::LoadPlan;
-use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{Cascade, Tx};
+use crate::store::rules::resumed;
 
 /// Instants acted on by one transaction.
 const TIMERS_AT_ONCE: usize = 1000;
@@ -325,7 +325,7 @@ impl Tx<'_> {
     /// claims and are always new.
     async fn know_said(&mut self, session: &Session<'_>, tasks: &[TaskId]) -> Result<()> {
         let ending = tasks.iter().filter_map(|id| self.task(*id));
-        let ending = ending.filter(|row| row.token.is_some() || self.is_overdue(row).is_some());
+        let ending = ending.filter(|row| row.token.is_some() || row.overdue(self.now).is_some());
         let keys = ending.map(|row| (row.id, attempt_key(row.attempt, Event::End(self.now))));
         let keys: Vec<(TaskId, String)> = keys.collect();
         if keys.is_empty() {
@@ -347,10 +347,10 @@ impl Tx<'_> {
         self.say_of_upkeep(id, crate::core::log::crashed(attempt, token, name, now));
         let Some(row) = self.change(id) else { return };
         row.crashes += 1;
-        row.token = None;
+        row.stop();
         let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
         if crashes < max_crashes {
-            row.release(now.before(limits::RESUMED_AGE));
+            row.release(resumed(now));
         }
         let worker = Some(worker);
         self.effects.swept.push(Swept::TakenBack { id, kind, attempt, crashes, worker });
@@ -371,15 +371,10 @@ impl Tx<'_> {
 
     /// Ends a task that is past its expiry or its deadline.
     fn end_if_overdue(&mut self, id: TaskId) -> bool {
-        let Some(reason) = self.task(id).and_then(|row| self.is_overdue(row)) else { return false };
+        let Some(reason) = self.task(id).and_then(|row| row.overdue(self.now)) else {
+            return false;
+        };
         self.fail(id, reason, crate::core::state::overdue_text(reason), None)
-    }
-
-    /// Why a task is to end that is past its expiry or its deadline.
-    fn is_overdue(&self, row: &Task) -> Option<Reason> {
-        let late = row.deadline.is_some_and(|time| time <= self.now);
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
-        late.then_some(Reason::Deadline).or(expired.then_some(Reason::Expired))
     }
 }
 

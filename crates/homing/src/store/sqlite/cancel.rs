@@ -42,7 +42,7 @@ impl Tx<'_> {
         if by.is_none() && !row.state.is_ended() {
             self.say(row, &crate::core::log::ended(&failure, self.now))?;
         }
-        let ended = self.finish(row, state, &crate::core::encode::json(&failure), by)?;
+        let ended = self.finish(row, state, &crate::core::encode::json(&failure), by, None)?;
         if ended && by.is_none() {
             self.effects.swept.push(Swept::Failed(failure));
         }

@@ -9,10 +9,9 @@ use super::task::{Birth, Task};
 use super::tx::Tx;
 use crate::core::id::{TaskId, Token, WorkerId};
 use crate::core::state::State;
-use crate::core::time::Time;
 use crate::core::wait::SetCounts;
 use crate::core::wait::{Answer, Wait};
-use crate::limits;
+use crate::store::rules::resumed;
 use crate::store::{
     Abort, Addition, CancelledBy, End, Entry, Event, Exchange, NewChild, Refusal, Reply, Signalled,
     Unit,
@@ -89,7 +88,7 @@ impl Tx<'_> {
         }
         let mut moves = Moves { changed: unit.renew, answers: None };
         if unit.renew {
-            (row.failures, row.crashes, row.stalls) = (0, 0, 0);
+            row.renew();
         }
         for event in &unit.events {
             moves.answers = None;
@@ -147,19 +146,16 @@ impl Tx<'_> {
                 moves.changed = false;
             }
             Event::Retry { failure, due } => {
-                row.attempt += 1;
-                row.failures += 1;
-                row.stalls = 0;
-                row.reason = Some(failure.to_string());
-                moves.changed = self.release(row, *due);
+                row.retry(failure, *due);
+                moves.changed = self.released();
             }
             Event::Stall { reason, due } => {
-                row.stalls += 1;
-                row.reason = Some(reason.clone());
-                moves.changed = self.release(row, *due);
+                row.stall(reason.clone(), *due);
+                moves.changed = self.released();
             }
             Event::HandBack => {
-                moves.changed = self.release(row, self.now.before(limits::RESUMED_AGE));
+                row.release(resumed(self.now));
+                moves.changed = self.released();
             }
         }
         Ok(())
@@ -169,24 +165,18 @@ impl Tx<'_> {
         // The worker's own word needs no notice: it knows.
         row.token = None;
         match end {
-            End::Succeeded(value) => self.finish(row, State::Succeeded, value, None)?,
+            End::Succeeded(value) => self.finish(row, State::Succeeded, value, None, None)?,
             End::Failed { failure, cause } => {
-                row.cause = cause.as_ref().map(crate::core::encode::json);
-                self.finish(row, State::Failed, &crate::core::encode::json(failure), None)?
+                let outcome = crate::core::encode::json(failure);
+                let cause = cause.as_ref().map(crate::core::encode::json);
+                self.finish(row, State::Failed, &outcome, None, cause)?
             }
         };
         Ok(())
     }
 
-    /// A running task becomes pending; its row is to be written. Always `true`.
-    pub(super) fn release(&mut self, row: &mut Task, due: Time) -> bool {
-        row.state = State::Pending;
-        row.token = None;
-        row.holder = None;
-        // What the body recorded since, an older future does not know.
-        row.parked = None;
-        row.waits = None;
-        row.due = due;
+    /// A task became pending; its row is to be written. Always `true`.
+    pub(super) fn released(&mut self) -> bool {
         self.effects.ready = true;
         true
     }
@@ -271,13 +261,9 @@ impl Tx<'_> {
         }
         let jobs = crate::core::wait::open_jobs(waits, &mut WaitFacts { tx: self, task: row.id })?;
         self.watch(row.id, &jobs)?;
-        row.state = State::Waiting;
-        // It came as far as its record goes, so it fits.
-        row.stalls = 0;
+        row.park(resident);
         row.waits = Some(crate::core::encode::json(&waits));
         row.wake = crate::core::wait::earliest(waits);
-        row.parked = row.token.take();
-        row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
         Ok(None)
     }
 

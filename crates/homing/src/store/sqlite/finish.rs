@@ -12,6 +12,7 @@ use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Facts, SetCounts, Standing, Wait};
 use crate::limits;
+use crate::store::rules::resumed;
 use crate::store::{CancelledBy, End, Ended, Event, Unit};
 
 const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
@@ -73,14 +74,14 @@ impl Tx<'_> {
         state: State,
         outcome: &str,
         by: Option<CancelledBy>,
+        cause: Option<String>,
     ) -> Result<bool> {
         if row.state.is_ended() {
             return Ok(false);
         }
         debug_assert!(row.state.may_become(state), "{} -> {state}", row.state);
         row.state = state;
-        row.cancelled_by = by;
-        if let Some(token) = row.token.take() {
+        if let Some(token) = row.stop() {
             self.queue_cancellation_notice(row.id, token)?;
             self.effects.noticed = true;
         }
@@ -91,7 +92,7 @@ impl Tx<'_> {
         if state != State::Succeeded && self.spawned(row.id)? > 0 {
             self.add_cascade(row.id, None, u32::MAX, CancelledBy::Parent)?;
         }
-        let end = if let Some((parent, (set, _))) = row.parent().zip(row.set) {
+        let end = if let Some((parent, set)) = row.parent().zip(row.set) {
             Some(self.count_end(parent, set, state, by)?)
         } else {
             self.end_job(row, outcome)?;
@@ -103,7 +104,7 @@ impl Tx<'_> {
             state,
             outcome,
             by,
-            row.cause,
+            cause,
             self.now,
             end.map(|end| end as i64),
             row.failures,
@@ -268,7 +269,7 @@ impl Tx<'_> {
         .execute(params![
             task.job,
             task.local,
-            self.now.before(limits::RESUMED_AGE),
+            resumed(self.now),
             self.now.after(limits::HOLD)
         ])?;
         self.effects.ready = true;

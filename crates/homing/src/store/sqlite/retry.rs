@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::children::{numbered, placed};
+use super::columns::maybe_text;
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
@@ -143,7 +144,12 @@ impl Tx<'_> {
     }
 
     fn reopen(&mut self, task: TaskId) -> Result<Option<Cause>> {
-        let Some(row) = Task::read(self.db, task)? else { return Ok(None) };
+        let mut read = self.sql("SELECT cause FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let cause: Option<Option<String>> = read
+            .query_row(params![task.job, task.local], |row| maybe_text(row, 0))
+            .optional()
+            .map_err(|error| Fault::from(error).of(|| format!("the row of task {task}")))?;
+        let Some(cause) = cause else { return Ok(None) };
         self.sql(
             "UPDATE tasks SET state = 0, due = ?3, attempt = attempt + 1, failures = 0, crashes = 0,
                stalls = 0, outcome = NULL, cancelled_by = NULL, ended = NULL, \"end\" = NULL,
@@ -151,7 +157,7 @@ impl Tx<'_> {
                parked_claim = NULL, cause = NULL WHERE job = ?1 AND local = ?2",
         )?
         .execute(params![task.job, task.local, self.now])?;
-        let cause = row.cause.as_deref().map(serde_json::from_str).transpose();
+        let cause = cause.as_deref().map(serde_json::from_str).transpose();
         cause.map_err(|error| Fault::from(error).of(|| format!("why task {task} failed")))
     }
 

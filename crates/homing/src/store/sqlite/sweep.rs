@@ -13,6 +13,7 @@ use crate::core::log;
 use crate::limits;
 use crate::store::CancelledBy;
 use crate::store::events::Swept;
+use crate::store::rules::resumed;
 
 pub(super) const DUE_TIMERS: &str =
     "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
@@ -95,14 +96,15 @@ impl Tx<'_> {
 
     fn crash(&mut self, task: TaskId, name: &str, max_crashes: u32) -> Result<()> {
         let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
-        let Some(token) = row.token.take() else { return Ok(()) };
+        let Some(token) = row.stop() else { return Ok(()) };
         row.crashes += 1;
         let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
         let worker = Some(token.worker);
         self.effects.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
         self.say(&mut row, &log::crashed(attempt, token, name, self.now))?;
         if row.crashes < max_crashes {
-            self.release(&mut row, self.now.before(limits::RESUMED_AGE));
+            row.release(resumed(self.now));
+            self.released();
             return row.write(self.db);
         }
         let text = crate::core::state::crashed_text(row.crashes);
@@ -137,12 +139,9 @@ impl Tx<'_> {
     /// Ends a task that is past its expiry or its deadline.
     pub(super) fn end_if_overdue(&mut self, task: TaskId) -> Result<bool> {
         let Some(mut row) = Task::read(self.db, task)? else { return Ok(false) };
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
-        let late = row.deadline.is_some_and(|time| time <= self.now);
-        if row.state.is_ended() || !(expired || late) {
+        let Some(reason) = row.overdue(self.now).filter(|_| !row.state.is_ended()) else {
             return Ok(false);
-        }
-        let reason = if late { Reason::Deadline } else { Reason::Expired };
+        };
         self.fail(&mut row, reason, crate::core::state::overdue_text(reason), None)
     }
 

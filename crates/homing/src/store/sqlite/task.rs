@@ -2,60 +2,50 @@
 //!
 //! Arguments and outcome may be a mebibyte each, so they are not part of what is read to move a task.
 
+use std::ops::{Deref, DerefMut};
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{count, maybe_text, progress, text, token};
 use super::fault::{Fault, Result};
 use super::tx::Tx;
-use crate::core::id::{Local, TaskId, Token, WorkerId};
-use crate::core::state::State;
+use crate::core::id::{Local, TaskId};
 use crate::core::time::Time;
-use crate::store::{CancelledBy, NewTask, Policy};
+use crate::store::{NewTask, Policy, rules};
 
-/// What verbs read and write of a task's row.
+/// A task's row without its arguments and outcome: what both stores have of an open task, and its waits.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
-    pub(super) id: TaskId,
-    pub(super) parent: Option<Local>,
-    pub(super) set: Option<(Local, u32)>,
-    pub(super) depth: u32,
-    pub(super) kind: String,
-    pub(super) key: Option<String>,
-    pub(super) state: State,
-    pub(super) due: Time,
-    pub(super) started: Option<Time>,
-    pub(super) expires: Option<Time>,
-    pub(super) deadline: Option<Time>,
-    pub(super) attempt: u32,
-    pub(super) failures: u32,
-    pub(super) crashes: u32,
-    pub(super) stalls: u32,
-    pub(super) token: Option<Token>,
-    pub(super) parked: Option<Token>,
-    pub(super) holder: Option<WorkerId>,
+    row: rules::Row,
     /// As JSON.
     pub(super) waits: Option<String>,
     /// The earliest instant the waits name, where the task is about to wait.
     pub(super) wake: Option<Time>,
-    pub(super) cancelled_by: Option<CancelledBy>,
-    /// As JSON.
-    pub(super) cause: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) progress: Option<(u64, u64)>,
-    pub(super) lines: u32,
-    pub(super) dropped: u64,
 }
 
-const READ: &str =
-    "SELECT parent, \"set\", number, depth, kind, \"key\", state, due, started, expires,
+impl Deref for Task {
+    type Target = rules::Row;
+
+    fn deref(&self) -> &rules::Row {
+        &self.row
+    }
+}
+
+impl DerefMut for Task {
+    fn deref_mut(&mut self) -> &mut rules::Row {
+        &mut self.row
+    }
+}
+
+const READ: &str = "SELECT parent, \"set\", depth, kind, \"key\", state, due, started, expires,
   deadline, attempt, failures, crashes, stalls, worker, claim, parked_worker, parked_claim, holder,
-  waits, cancelled_by, cause, reason, progress_done, progress_total, lines, dropped
+  held_until, waits, reason, progress_done, progress_total, lines, dropped
   FROM tasks WHERE job = ?1 AND local = ?2";
 
 const WRITE: &str = "UPDATE tasks SET state = ?3, due = ?4, expires = ?5, deadline = ?6, timer = ?7,
   attempt = ?8, failures = ?9, crashes = ?10, stalls = ?11, worker = ?12, claim = ?13,
-  parked_worker = ?14, parked_claim = ?15, holder = ?16, held_until = NULL, waits = ?17, reason = ?18,
-  progress_done = ?19, progress_total = ?20, lines = ?21, dropped = ?22
+  parked_worker = ?14, parked_claim = ?15, holder = ?16, held_until = ?17, waits = ?18, reason = ?19,
+  progress_done = ?20, progress_total = ?21, lines = ?22, dropped = ?23
   WHERE job = ?1 AND local = ?2";
 
 const INSERT: &str =
@@ -80,35 +70,34 @@ impl Task {
     }
 
     fn of(row: &Row<'_>, id: TaskId) -> rusqlite::Result<Self> {
-        let set: Option<Local> = row.get(1)?;
-        let number: Option<u32> = row.get(2)?;
         Ok(Self {
-            id,
-            parent: row.get(0)?,
-            set: set.zip(number),
-            depth: row.get(3)?,
-            kind: text(row, 4)?,
-            key: maybe_text(row, 5)?,
-            state: row.get(6)?,
-            due: row.get(7)?,
-            started: row.get(8)?,
-            expires: row.get(9)?,
-            deadline: row.get(10)?,
-            attempt: row.get(11)?,
-            failures: row.get(12)?,
-            crashes: row.get(13)?,
-            stalls: row.get(14)?,
-            token: token(row, 15)?,
-            parked: token(row, 17)?,
-            holder: row.get(19)?,
+            row: rules::Row {
+                id,
+                parent: row.get(0)?,
+                set: row.get(1)?,
+                depth: row.get(2)?,
+                kind: text(row, 3)?,
+                key: maybe_text(row, 4)?,
+                state: row.get(5)?,
+                due: row.get(6)?,
+                started: row.get(7)?,
+                expires: row.get(8)?,
+                deadline: row.get(9)?,
+                attempt: row.get(10)?,
+                failures: row.get(11)?,
+                crashes: row.get(12)?,
+                stalls: row.get(13)?,
+                token: token(row, 14)?,
+                parked: token(row, 16)?,
+                holder: row.get(18)?,
+                held_until: row.get(19)?,
+                reason: maybe_text(row, 21)?,
+                progress: progress(row, 22)?,
+                lines: row.get(24)?,
+                dropped: count(row, 25)?,
+            },
             waits: maybe_text(row, 20)?,
             wake: None,
-            cancelled_by: row.get(21)?,
-            cause: maybe_text(row, 22)?,
-            reason: maybe_text(row, 23)?,
-            progress: progress(row, 24)?,
-            lines: row.get(26)?,
-            dropped: count(row, 27)?,
         })
     }
 
@@ -121,7 +110,7 @@ impl Task {
             self.due,
             self.expires,
             self.deadline,
-            self.timer(),
+            self.row.timer(self.wake),
             self.attempt,
             self.failures,
             self.crashes,
@@ -131,6 +120,7 @@ impl Task {
             self.parked.map(|token| token.worker),
             self.parked.map(|token| token.claim as i64),
             self.holder,
+            self.held_until,
             self.waits,
             self.reason,
             self.progress.map(|(done, _)| done as i64),
@@ -139,20 +129,6 @@ impl Task {
             self.dropped as i64
         ])?;
         Ok(())
-    }
-
-    /// The earliest instant at which the task must be looked at without a claim.
-    fn timer(&self) -> Option<Time> {
-        if self.state.is_ended() {
-            return None;
-        }
-        let expires = self.expires.filter(|_| self.started.is_none());
-        let wake = self.wake.filter(|_| self.state == State::Waiting);
-        [expires, self.deadline, wake].into_iter().flatten().min()
-    }
-
-    pub(super) fn parent(&self) -> Option<TaskId> {
-        self.parent.map(|local| TaskId { job: self.id.job, local })
     }
 }
 

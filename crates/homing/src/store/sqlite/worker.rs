@@ -6,8 +6,8 @@ use super::fault::Result;
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::WorkerId;
-use crate::limits;
 use crate::store::Heartbeat;
+use crate::store::rules::resumed;
 
 impl Tx<'_> {
     pub(super) fn heartbeat(&mut self, told: &Heartbeat) -> Result<bool> {
@@ -55,7 +55,8 @@ impl Tx<'_> {
         for task in self.held_by(worker)? {
             match Task::read(self.db, task) {
                 Ok(Some(mut row)) => {
-                    self.release(&mut row, self.now.before(limits::RESUMED_AGE));
+                    row.release(resumed(self.now));
+                    self.released();
                     row.write(self.db)?;
                 }
                 Ok(None) => {}

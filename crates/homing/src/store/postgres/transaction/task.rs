@@ -1,8 +1,10 @@
 //! A task's moving row: how it is read, born and written. What moves it stands in the verbs.
 
+use std::ops::{Deref, DerefMut};
+
 use tokio_postgres::Row;
 
-use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
+use crate::core::id::{JobId, Local, Map, TaskId, Token};
 use crate::core::link::LINK;
 use crate::core::state::State;
 use crate::core::time::Time;
@@ -10,44 +12,36 @@ use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{Hash, count, progress, small, task_id, token};
-use crate::store::{NewJob, NewTask, Policy};
+use crate::store::{NewJob, NewTask, Policy, rules};
 
-/// What moves of an open task.
+/// A row of `open`: what both stores have of an open task, and what the claim and the writes need besides.
 #[derive(Debug, Clone)]
 pub(in crate::store::postgres) struct Task {
-    pub(in crate::store::postgres) id: TaskId,
-    pub(in crate::store::postgres) parent: Option<Local>,
-    pub(in crate::store::postgres) set: Option<Local>,
-    pub(in crate::store::postgres) depth: u32,
-    pub(in crate::store::postgres) state: State,
+    row: rules::Row,
     pub(in crate::store::postgres) priority: i16,
-    pub(in crate::store::postgres) attempt: u32,
-    pub(in crate::store::postgres) failures: u32,
-    pub(in crate::store::postgres) crashes: u32,
-    pub(in crate::store::postgres) stalls: u32,
-    pub(in crate::store::postgres) lines: u32,
-    pub(in crate::store::postgres) due: Time,
-    pub(in crate::store::postgres) token: Option<Token>,
-    pub(in crate::store::postgres) started: Option<Time>,
-    pub(in crate::store::postgres) expires: Option<Time>,
-    pub(in crate::store::postgres) deadline: Option<Time>,
-    pub(in crate::store::postgres) parked: Option<Token>,
-    pub(in crate::store::postgres) held_until: Option<Time>,
-    pub(in crate::store::postgres) holder: Option<WorkerId>,
-    pub(in crate::store::postgres) dropped: u64,
-    pub(in crate::store::postgres) progress: Option<(u64, u64)>,
-    pub(in crate::store::postgres) signalled: bool,
     pub(in crate::store::postgres) queue: String,
-    pub(in crate::store::postgres) kind: String,
-    pub(in crate::store::postgres) key: Option<String>,
+    pub(in crate::store::postgres) signalled: bool,
     pub(in crate::store::postgres) waits: Vec<Wait>,
     /// Waits that do not decode, as they are stored, and what is wrong with them.
     pub(in crate::store::postgres) unreadable: Option<Box<(String, String)>>,
-    pub(in crate::store::postgres) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(in crate::store::postgres) holder_lives: bool,
     /// The arguments of a link, which say what follows its end.
     pub(in crate::store::postgres) link: Option<String>,
+}
+
+impl Deref for Task {
+    type Target = rules::Row;
+
+    fn deref(&self) -> &rules::Row {
+        &self.row
+    }
+}
+
+impl DerefMut for Task {
+    fn deref_mut(&mut self) -> &mut rules::Row {
+        &mut self.row
+    }
 }
 
 /// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
@@ -74,34 +68,36 @@ impl Task {
             Err(fault) => (Vec::new(), Some(Box::new((row.try_get(29)?, fault.to_string())))),
         };
         Ok(Self {
-            id: task_id(row, 0)?,
-            parent: row.try_get(2)?,
-            set: row.try_get(3)?,
-            depth: small(row, 4)?,
-            state: row.try_get(5)?,
+            row: rules::Row {
+                id: task_id(row, 0)?,
+                parent: row.try_get(2)?,
+                set: row.try_get(3)?,
+                depth: small(row, 4)?,
+                state: row.try_get(5)?,
+                attempt: small(row, 7)?,
+                failures: small(row, 8)?,
+                crashes: small(row, 9)?,
+                stalls: small(row, 10)?,
+                lines: small(row, 11)?,
+                due: row.try_get(12)?,
+                token: token(row, 13)?,
+                started: row.try_get(15)?,
+                expires: row.try_get(16)?,
+                deadline: row.try_get(17)?,
+                parked: token(row, 18)?,
+                held_until: row.try_get(20)?,
+                holder: row.try_get(21)?,
+                dropped: count(row, 22)?,
+                progress: progress(row, 23)?,
+                kind: row.try_get(27)?,
+                key: row.try_get(28)?,
+                reason: row.try_get(30)?,
+            },
             priority: row.try_get(6)?,
-            attempt: small(row, 7)?,
-            failures: small(row, 8)?,
-            crashes: small(row, 9)?,
-            stalls: small(row, 10)?,
-            lines: small(row, 11)?,
-            due: row.try_get(12)?,
-            token: token(row, 13)?,
-            started: row.try_get(15)?,
-            expires: row.try_get(16)?,
-            deadline: row.try_get(17)?,
-            parked: token(row, 18)?,
-            held_until: row.try_get(20)?,
-            holder: row.try_get(21)?,
-            dropped: count(row, 22)?,
-            progress: progress(row, 23)?,
             signalled: row.try_get(25)?,
             queue: row.try_get(26)?,
-            kind: row.try_get(27)?,
-            key: row.try_get(28)?,
             waits,
             unreadable,
-            reason: row.try_get(30)?,
             holder_lives: row.try_get(31)?,
             link: row.try_get(32)?,
         })
@@ -114,79 +110,40 @@ impl Task {
         birth: Option<Birth>,
         now: Time,
     ) -> Self {
+        let blank = Self::blank(id, new.queue.clone(), new.kind.clone());
         Self {
-            parent: birth.map(|birth| birth.parent),
-            set: birth.map(|birth| birth.set),
-            depth: birth.map_or(0, |birth| birth.depth),
+            row: rules::Row {
+                parent: birth.map(|birth| birth.parent),
+                set: birth.map(|birth| birth.set),
+                depth: birth.map_or(0, |birth| birth.depth),
+                due: new.due.unwrap_or(now),
+                expires: new.expires,
+                deadline: new.deadline,
+                ..blank.row
+            },
             priority: new.priority,
-            due: new.due.unwrap_or(now),
-            expires: new.expires,
-            deadline: new.deadline,
             link: (new.kind == LINK).then(|| new.arguments.clone()),
-            ..Self::blank(id, new.queue.clone(), new.kind.clone())
+            ..blank
         }
     }
 
     /// A row of which nothing is known but this.
     pub(in crate::store::postgres) fn blank(id: TaskId, queue: String, kind: String) -> Self {
         Self {
-            id,
-            parent: None,
-            set: None,
-            depth: 0,
-            state: State::Pending,
+            row: rules::Row::blank(id, kind),
             priority: 0,
-            attempt: 1,
-            failures: 0,
-            crashes: 0,
-            stalls: 0,
-            lines: 0,
-            due: Time(0),
-            token: None,
-            started: None,
-            expires: None,
-            deadline: None,
-            parked: None,
-            held_until: None,
-            holder: None,
-            dropped: 0,
-            progress: None,
-            signalled: false,
             queue,
-            kind,
-            key: None,
+            signalled: false,
             waits: Vec::new(),
             unreadable: None,
-            reason: None,
             holder_lives: false,
             link: None,
         }
     }
 
-    pub(in crate::store::postgres) fn parent(&self) -> Option<TaskId> {
-        self.parent.map(|local| TaskId { job: self.id.job, local })
-    }
-
     /// The earliest instant at which the task must be looked at without a claim.
     pub(in crate::store::postgres) fn timer(&self) -> Option<Time> {
-        if self.state.is_ended() {
-            return None;
-        }
-        let expires = self.expires.filter(|_| self.started.is_none());
-        let wake =
-            crate::core::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
-        [expires, self.deadline, wake].into_iter().flatten().min()
-    }
-
-    /// A running task becomes pending.
-    pub(in crate::store::postgres) fn release(&mut self, due: Time) {
-        self.state = State::Pending;
-        self.token = None;
-        self.holder = None;
-        // What the body recorded since, an older future does not know.
-        self.parked = None;
-        self.held_until = None;
-        self.due = due;
+        self.row.timer(crate::core::wait::earliest(&self.waits))
     }
 
     /// Whether there is nothing to say of a newborn task that few tasks have.
@@ -196,16 +153,6 @@ impl Task {
             && self.expires.is_none()
             && self.deadline.is_none()
             && !self.signalled
-    }
-
-    /// Whether a part of its budgets is used up.
-    pub(in crate::store::postgres) fn is_worn(&self) -> bool {
-        (self.failures, self.crashes, self.stalls) != (0, 0, 0)
-    }
-
-    /// What a task recorded is progress: its budgets are whole again.
-    pub(in crate::store::postgres) fn renew(&mut self) {
-        (self.failures, self.crashes, self.stalls) = (0, 0, 0);
     }
 
     fn waits_as_text(&self) -> Option<String> {

@@ -197,9 +197,7 @@ impl Tx<'_> {
         let reason = crate::store::read::unreadable_text(id, what);
         let pause = crate::core::state::stall_pause(row.stalls);
         crate::store::events::stands_still(id, Some((&row.kind, row.attempt)), &reason, pause);
-        row.reason = Some(reason);
-        row.release(now.after(pause));
-        row.stalls = row.stalls.saturating_add(1);
+        row.stall(reason, now.after(pause));
     }
 
     pub(in crate::store::postgres) fn add(&mut self, task: Task) {

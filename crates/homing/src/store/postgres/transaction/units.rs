@@ -3,12 +3,12 @@
 use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait::{self, Answer, Wait};
-use crate::limits;
 use crate::store::postgres::finish::{Ending, View};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::transaction::bundle;
 use crate::store::postgres::transaction::task::{Birth, Newborn, Task};
 use crate::store::postgres::transaction::tx::{Cascade, LockedTask, Tx};
+use crate::store::rules::resumed;
 use crate::store::{
     Abort, Addition, CancelledBy, End, Event, NewChild, NewJob, Refusal, Signalled, Unit,
 };
@@ -40,7 +40,7 @@ impl<'e> Tx<'e> {
         }
         self.leave_bundle(unit);
         if unit.renew
-            && self.task(unit.task).is_some_and(Task::is_worn)
+            && self.task(unit.task).is_some_and(|row| row.is_worn())
             && let Some(row) = self.change(unit.task)
         {
             row.renew();
@@ -99,23 +99,17 @@ impl<'e> Tx<'e> {
             Event::End(end) => self.end(task, end),
             Event::Retry { failure, due } => {
                 if let Some(row) = self.change(task) {
-                    row.attempt += 1;
-                    row.failures += 1;
-                    row.stalls = 0;
-                    row.reason = Some(failure.to_string());
-                    row.release(*due);
+                    row.retry(failure, *due);
                 }
             }
             Event::Stall { reason, due } => {
                 if let Some(row) = self.change(task) {
-                    row.stalls += 1;
-                    row.reason = Some(reason.clone());
-                    row.release(*due);
+                    row.stall(reason.clone(), *due);
                 }
             }
             Event::HandBack => {
                 if let Some(row) = self.change(task) {
-                    row.release(now.before(limits::RESUMED_AGE));
+                    row.release(resumed(now));
                 }
             }
         }
@@ -251,14 +245,9 @@ impl<'e> Tx<'e> {
             self.watchers.insert((job, task));
         }
         if let Some(row) = self.change(task) {
-            row.state = State::Waiting;
-            // It came as far as its record goes, so it fits.
-            row.stalls = 0;
+            row.park(resident);
             row.waits = waits.to_vec();
             row.unreadable = None;
-            row.parked = row.token.take();
-            row.holder = row.parked.filter(|_| resident).map(|token| token.worker);
-            row.held_until = None;
         }
         Ok(None)
     }

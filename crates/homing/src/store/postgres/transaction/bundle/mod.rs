@@ -193,17 +193,11 @@ impl Bundle {
         } else {
             row.try_get::<_, Vec<JobId>>(13)?.into_iter().map(JobId::root).collect()
         };
-        let task = Task {
-            parent,
-            set: row.try_get(3)?,
-            depth: small(row, 4)?,
-            state: if token.is_some() { State::Running } else { State::Pending },
-            priority: row.try_get(5)?,
-            due,
-            token,
-            started: row.try_get(9)?,
-            ..Task::blank(key, queue, kind)
-        };
+        let mut task = Task::blank(key, queue, kind);
+        (task.parent, task.set, task.depth) = (parent, row.try_get(3)?, small(row, 4)?);
+        task.state = if token.is_some() { State::Running } else { State::Pending };
+        task.priority = row.try_get(5)?;
+        (task.due, task.token, task.started) = (due, token, row.try_get(9)?);
         let gone = row.try_get(12)?;
         Ok((Self { level: Level::of(&task), due, token, members, gone }, task))
     }
@@ -238,9 +232,10 @@ impl Tx<'_> {
         let (bundle, task) = Bundle::of(row)?;
         let key = task.id;
         for (_, id) in bundle.here() {
-            self.rows.entry(id).or_insert_with(|| LockedTask {
-                bundle: Some(key),
-                ..LockedTask::of(Task { id, ..task.clone() })
+            self.rows.entry(id).or_insert_with(|| {
+                let mut member = task.clone();
+                member.id = id;
+                LockedTask { bundle: Some(key), ..LockedTask::of(member) }
             });
         }
         self.bundles.entry(key).or_insert(bundle);
@@ -352,9 +347,9 @@ impl Tx<'_> {
         // A link's end asks for its arguments, which a row has.
         let joins = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
         for task in newborns.iter().copied().filter(joins) {
-            let Task { parent, set, queue, kind, priority, .. } = task;
-            let family = parent.map(|parent| (task.id.job, parent, *set));
-            alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);
+            let family = task.parent.map(|parent| (task.id.job, parent, task.set));
+            let Task { queue, priority, .. } = task;
+            alike.entry((family, queue, &task.kind, *priority, task.due)).or_default().push(task);
         }
         let mut bundles = Vec::new();
         for mut tasks in alike.into_values() {
