@@ -47,7 +47,6 @@ mod claim;
 mod ended;
 mod exchange;
 mod find;
-mod finish;
 mod hints;
 mod link;
 mod log;

@@ -49,6 +49,7 @@ pub(crate) fn resumed(now: Time) -> Time {
 
 impl Row {
     /// The row of a task of which nothing is known but this.
+    #[cfg(feature = "postgres")]
     pub(crate) fn blank(id: TaskId, kind: String) -> Self {
         Self {
             id,

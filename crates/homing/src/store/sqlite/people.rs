@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::columns::{above, count, limit, maybe_text, progress, text};
 use super::fault::Result;
-use super::finish::decode;
+use super::ledger::decode;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::log::{Level, Line};

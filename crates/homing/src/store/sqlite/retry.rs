@@ -9,7 +9,7 @@ use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
-use crate::store::retry::LostChild;
+use crate::store::rules::retry::{self, LostChild};
 use crate::store::{Amended, CancelledBy, Cause, Retried, Retry};
 
 /// What came after the loss: at the places of the waits and below them, from a number on, and what the body
@@ -60,10 +60,8 @@ impl Tx<'_> {
     /// `None` if the job is unknown.
     pub(super) fn retry(&mut self, job: JobId, preview: bool) -> Result<Option<Retry>> {
         let Some(root) = Task::read(self.db, job.root())? else { return Ok(None) };
-        match root.state {
-            State::Failed | State::Cancelled => {}
-            State::Succeeded => return Ok(Some(Retry::Succeeded)),
-            State::Pending | State::Running | State::Waiting => return Ok(Some(Retry::Open)),
+        if let Some(refusal) = retry::refusal(root.state) {
+            return Ok(Some(refusal));
         }
         if self.is_pruning(job)? {
             return Ok(Some(Retry::Removing));
@@ -178,7 +176,7 @@ impl Tx<'_> {
             for child in self.ended_children(task, *set)? {
                 if child.origin() >= *kept {
                     self.uncount(task, &child)?;
-                    self.change_counts(task, *set, |counts| {
+                    self.count(task, *set, |counts| {
                         less(&mut counts.spawned);
                         if child.is_added() {
                             less(&mut counts.added);
@@ -247,7 +245,7 @@ impl Tx<'_> {
 
     /// Takes an ended child out of its set's counts.
     fn uncount(&mut self, parent: TaskId, child: &LostChild) -> Result<()> {
-        let (job, set, state, by) = (parent.job, child.set, child.state, child.by);
+        let (job, set) = (parent.job, child.set);
         self.sql("UPDATE tasks SET \"end\" = NULL WHERE job = ?1 AND local = ?2")?
             .execute(params![job, child.local])?;
         let last: Option<i64> = self
@@ -256,13 +254,8 @@ impl Tx<'_> {
                  WHERE job = ?1 AND \"set\" = ?2 AND \"end\" IS NOT NULL",
             )?
             .query_row(params![job, set], |row| row.get(0))?;
-        self.change_counts(parent, set, |counts| {
-            match state {
-                State::Succeeded => less(&mut counts.succeeded),
-                State::Failed => less(&mut counts.failed),
-                _ if by.is_some_and(CancelledBy::is_parent) => less(&mut counts.aborted),
-                _ => less(&mut counts.cancelled),
-            }
+        self.count(parent, set, |counts| {
+            less(child.count_in(counts));
             counts.last_end = last.unwrap_or(0) as u64;
         })?;
         Ok(())

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::columns::{count, maybe_text, progress, text, token};
 use super::fault::{Fault, Result};
 use super::tx::Tx;
-use crate::core::id::{Local, TaskId};
+use crate::core::id::TaskId;
 use crate::core::time::Time;
-use crate::store::{NewTask, Policy, rules};
+use crate::store::rules::{self, Birth};
+use crate::store::{NewTask, Policy};
 
 /// A task's row without its arguments and outcome: what both stores have of an open task, and its waits.
 #[derive(Debug, Clone)]
@@ -132,15 +133,6 @@ impl Task {
     }
 }
 
-/// Where a child stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Birth {
-    pub(super) parent: TaskId,
-    pub(super) set: Local,
-    pub(super) number: u32,
-    pub(super) depth: u32,
-}
-
 impl Tx<'_> {
     /// Inserts a task. `false` if the id is taken: nothing has changed.
     pub(super) fn insert(
@@ -168,7 +160,7 @@ impl Tx<'_> {
         let inserted = self.kept(INSERT)?.execute(params![
             id.job,
             id.local,
-            birth.map(|birth| birth.parent.local),
+            birth.map(|birth| birth.parent),
             birth.map(|birth| birth.set),
             birth.map(|birth| birth.number),
             placed.then_some(1),

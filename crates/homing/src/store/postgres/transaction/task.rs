@@ -12,7 +12,8 @@ use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{Hash, count, progress, small, task_id, token};
-use crate::store::{NewJob, NewTask, Policy, rules};
+use crate::store::rules::{self, Birth};
+use crate::store::{NewJob, NewTask, Policy};
 
 /// A row of `open`: what both stores have of an open task, and what the claim and the writes need besides.
 #[derive(Debug, Clone)]
@@ -167,7 +168,7 @@ impl Task {
 pub(in crate::store::postgres) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
     let Some(text) = waits else { return Ok(Vec::new()) };
     serde_json::from_str(text)
-        .map_err(|error| Fault::Other(format!("its waits do not decode: {error}")))
+        .map_err(|error| Fault::Unreadable(format!("its waits do not decode: {error}")))
 }
 
 /// What waits name: sets, and single children.
@@ -195,15 +196,6 @@ pub(in crate::store::postgres) fn named(waits: &[Wait]) -> (Vec<Local>, Vec<Loca
 fn list(names: &[Local]) -> Option<String> {
     let names: Vec<String> = names.iter().map(Local::to_string).collect();
     (!names.is_empty()).then(|| format!("{{{}}}", names.join(",")))
-}
-
-/// Where a child stands.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store::postgres) struct Birth {
-    pub(in crate::store::postgres) parent: Local,
-    pub(in crate::store::postgres) set: Local,
-    pub(in crate::store::postgres) number: u32,
-    pub(in crate::store::postgres) depth: u32,
 }
 
 /// A task that is born in this transaction.
