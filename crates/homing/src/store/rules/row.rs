@@ -1,8 +1,8 @@
 //! The part of an open task's row that both stores have, and how it moves.
 //!
 //! Each store's own row holds one of these and adds what only that store keeps. A task stops running in
-//! [`Row::stop`] alone. The shortcuts that say the same in SQL name it: SQLite's `DONE_ROOT`, `DONE_CHILD`, `END`
-//! and `STAND_STILL`.
+//! [`Row::stop`] alone. The shortcuts that say the same in SQL name it: SQLite's `DONE_ROOT`, `DONE_CHILD`, its
+//! ledger's `end` and `STAND_STILL`.
 
 use crate::core::failure::{Failure, Reason};
 use crate::core::id::{Local, TaskId, Token, WorkerId};

@@ -311,6 +311,6 @@ fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
         records: 0,
         spawned: 0,
         answers: Vec::new(),
-        parked: self::token(row, 9)?.filter(|parked| parked.worker == token.worker),
+        parked: self::token(row, (9, 10))?.filter(|parked| parked.worker == token.worker),
     })
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::columns::{maybe_text, task_id, text};
+use super::columns::{maybe_text, task_id, text, update};
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
@@ -21,12 +21,6 @@ use crate::limits;
 use crate::store::events::Swept;
 use crate::store::rules::{Birth, Cascade, Ending, Ledger, Row, Rows, resumed, upkeep};
 use crate::store::{Ended, Entry, LogLine, NewChild, NewJob, NewTask};
-
-const END: &str = "UPDATE tasks SET state = ?3, outcome = ?4, cancelled_by = ?5, cause = ?6,
-  ended = ?7, \"end\" = ?8, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
-  waits = NULL, timer = NULL, failures = ?9, crashes = ?10, stalls = ?11, progress_done = ?12,
-  progress_total = ?13, lines = ?14, dropped = ?15
-  WHERE job = ?1 AND local = ?2";
 
 /// As [`Row::wake`]. The parents of ended children are woken without their rows being read.
 const WAKE: &str =
@@ -375,28 +369,26 @@ impl<'e> Ledger<'e> for Tx<'_> {
     }
 
     fn end(&mut self, id: TaskId, end: Option<u64>, ending: Ending<'e>) -> Result<()> {
-        let now = self.now;
-        let mut write = self.sql(END)?;
+        let (now, db) = (self.now, self.db);
         let Some(own) = self.in_hand(id) else { return Ok(()) };
         own.task.state = ending.state;
         let row = &own.task;
-        write.execute(params![
-            id.job,
-            id.local,
-            ending.state,
-            ending.outcome,
-            ending.by,
-            ending.cause,
-            now,
-            end.map(|end| end as i64),
-            row.failures,
-            row.crashes,
-            row.stalls,
-            row.progress.map(|(done, _)| done as i64),
-            row.progress.map(|(_, total)| total as i64),
-            row.lines,
-            row.dropped as i64
-        ])?;
+        update!(|sql| db.prepare_cached(sql)?, "UPDATE tasks SET ", {
+            state = ending.state,
+            outcome = ending.outcome,
+            cancelled_by = ending.by,
+            cause = ending.cause,
+            ended = now,
+            end = end.map(|end| end as i64),
+            failures = row.failures,
+            crashes = row.crashes,
+            stalls = row.stalls,
+            progress_done = row.progress.map(|(done, _)| done as i64),
+            progress_total = row.progress.map(|(_, total)| total as i64),
+            lines = row.lines,
+            dropped = row.dropped as i64,
+        }, ", worker = NULL, claim = NULL, holder = NULL, held_until = NULL, waits = NULL, timer = NULL
+            WHERE job = ? AND local = ?", [id.job, id.local])?;
         if ending.state == State::Failed && end.is_some() {
             self.mark_errors(id.job)?;
         }

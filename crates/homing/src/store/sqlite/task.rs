@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::columns::{count, maybe_text, progress, text, token};
+use super::columns::{count, insert, maybe_text, progress, text, token, update};
 use super::fault::{Fault, Result};
 use super::tx::Tx;
 use crate::core::id::TaskId;
@@ -38,29 +38,38 @@ impl DerefMut for Task {
     }
 }
 
-const READ: &str = "SELECT parent, \"set\", depth, kind, \"key\", state, due, started, expires,
-  deadline, attempt, failures, crashes, stalls, worker, claim, parked_worker, parked_claim, holder,
-  held_until, waits, reason, progress_done, progress_total, lines, dropped
-  FROM tasks WHERE job = ?1 AND local = ?2";
+by_name! {
+    columns at {
+        parent = "parent",
+        set = "\"set\"",
+        depth = "depth",
+        kind = "kind",
+        key = "\"key\"",
+        state = "state",
+        due = "due",
+        started = "started",
+        expires = "expires",
+        deadline = "deadline",
+        attempt = "attempt",
+        failures = "failures",
+        crashes = "crashes",
+        stalls = "stalls",
+        worker = "worker",
+        claim = "claim",
+        parked_worker = "parked_worker",
+        parked_claim = "parked_claim",
+        holder = "holder",
+        held_until = "held_until",
+        waits = "waits",
+        reason = "reason",
+        progress_done = "progress_done",
+        progress_total = "progress_total",
+        lines = "lines",
+        dropped = "dropped",
+    }
+}
 
-const WRITE: &str = "UPDATE tasks SET state = ?3, due = ?4, expires = ?5, deadline = ?6, timer = ?7,
-  attempt = ?8, failures = ?9, crashes = ?10, stalls = ?11, worker = ?12, claim = ?13,
-  parked_worker = ?14, parked_claim = ?15, holder = ?16, held_until = ?17, waits = ?18, reason = ?19,
-  progress_done = ?20, progress_total = ?21, lines = ?22, dropped = ?23
-  WHERE job = ?1 AND local = ?2";
-
-const INSERT: &str =
-    "INSERT OR IGNORE INTO tasks (job, local, parent, \"set\", number, placed, depth,
-  state, due, attempt, failures, crashes, stalls, priority, queue, kind, \"key\", expires, deadline,
-  timer, lines, dropped, created, hash, policy, arguments, tags)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 1, 0, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
-    coalesce(min(?13, ?14), ?13, ?14), 0, 0, ?15, ?16, ?17, ?18, ?19)";
-
-/// As [`INSERT`], for a root with nothing special: half the values to bind.
-const INSERT_PLAIN: &str =
-    "INSERT OR IGNORE INTO tasks (job, local, depth, state, due, attempt, failures,
-  crashes, stalls, priority, queue, kind, lines, dropped, created, hash, arguments)
-  VALUES (?1, ?2, 0, 0, ?3, 1, 0, 0, 0, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9)";
+const READ: &str = concat!("SELECT ", columns!(), " FROM tasks WHERE job = ?1 AND local = ?2");
 
 impl Task {
     /// Reads a row.
@@ -74,61 +83,59 @@ impl Task {
         Ok(Self {
             row: rules::Row {
                 id,
-                parent: row.get(0)?,
-                set: row.get(1)?,
-                depth: row.get(2)?,
-                kind: text(row, 3)?,
-                key: maybe_text(row, 4)?,
-                state: row.get(5)?,
-                due: row.get(6)?,
-                started: row.get(7)?,
-                expires: row.get(8)?,
-                deadline: row.get(9)?,
-                attempt: row.get(10)?,
-                failures: row.get(11)?,
-                crashes: row.get(12)?,
-                stalls: row.get(13)?,
-                token: token(row, 14)?,
-                parked: token(row, 16)?,
-                holder: row.get(18)?,
-                held_until: row.get(19)?,
-                reason: maybe_text(row, 21)?,
-                progress: progress(row, 22)?,
-                lines: row.get(24)?,
-                dropped: count(row, 25)?,
+                parent: row.get(at::parent)?,
+                set: row.get(at::set)?,
+                depth: row.get(at::depth)?,
+                kind: text(row, at::kind)?,
+                key: maybe_text(row, at::key)?,
+                state: row.get(at::state)?,
+                attempt: row.get(at::attempt)?,
+                failures: row.get(at::failures)?,
+                crashes: row.get(at::crashes)?,
+                stalls: row.get(at::stalls)?,
+                due: row.get(at::due)?,
+                started: row.get(at::started)?,
+                expires: row.get(at::expires)?,
+                deadline: row.get(at::deadline)?,
+                token: token(row, (at::worker, at::claim))?,
+                parked: token(row, (at::parked_worker, at::parked_claim))?,
+                holder: row.get(at::holder)?,
+                held_until: row.get(at::held_until)?,
+                reason: maybe_text(row, at::reason)?,
+                progress: progress(row, (at::progress_done, at::progress_total))?,
+                lines: row.get(at::lines)?,
+                dropped: count(row, at::dropped)?,
             },
-            waits: maybe_text(row, 20)?,
+            waits: maybe_text(row, at::waits)?,
             wake: None,
         })
     }
 
     /// Writes what may change while a task is open.
     pub(super) fn write(&self, db: &Connection) -> Result<()> {
-        db.prepare_cached(WRITE)?.execute(params![
-            self.id.job,
-            self.id.local,
-            self.state,
-            self.due,
-            self.expires,
-            self.deadline,
-            self.row.timer(self.wake),
-            self.attempt,
-            self.failures,
-            self.crashes,
-            self.stalls,
-            self.token.map(|token| token.worker),
-            self.token.map(|token| token.claim as i64),
-            self.parked.map(|token| token.worker),
-            self.parked.map(|token| token.claim as i64),
-            self.holder,
-            self.held_until,
-            self.waits,
-            self.reason,
-            self.progress.map(|(done, _)| done as i64),
-            self.progress.map(|(_, total)| total as i64),
-            self.lines,
-            self.dropped as i64
-        ])?;
+        update!(|sql| db.prepare_cached(sql)?, "UPDATE tasks SET ", {
+            state = self.state,
+            due = self.due,
+            expires = self.expires,
+            deadline = self.deadline,
+            timer = self.row.timer(self.wake),
+            attempt = self.attempt,
+            failures = self.failures,
+            crashes = self.crashes,
+            stalls = self.stalls,
+            worker = self.token.map(|token| token.worker),
+            claim = self.token.map(|token| token.claim as i64),
+            parked_worker = self.parked.map(|token| token.worker),
+            parked_claim = self.parked.map(|token| token.claim as i64),
+            holder = self.holder,
+            held_until = self.held_until,
+            waits = self.waits,
+            reason = self.reason,
+            progress_done = self.progress.map(|(done, _)| done as i64),
+            progress_total = self.progress.map(|(_, total)| total as i64),
+            lines = self.lines,
+            dropped = self.dropped as i64,
+        }, " WHERE job = ? AND local = ?", [self.id.job, self.id.local])?;
         Ok(())
     }
 }
@@ -145,39 +152,48 @@ impl Tx<'_> {
         let now = self.now;
         let due = new.due.unwrap_or(now);
         let plain = key.is_none() && new.expires.is_none() && new.deadline.is_none();
-        if birth.is_none() && plain && new.policy == Policy::default() {
-            let (job, local) = (id.job, id.local);
-            let NewTask { priority, queue, kind, hash, arguments, .. } = new;
-            let inserted = self
-                .kept(INSERT_PLAIN)?
-                .execute(params![job, local, due, priority, queue, kind, now, hash, arguments])?;
-            self.effects.ready |= inserted == 1;
-            return Ok(inserted == 1);
-        }
-        let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
-        let policy =
-            (new.policy != Policy::default()).then(|| crate::core::encode::json(&new.policy));
-        let inserted = self.kept(INSERT)?.execute(params![
-            id.job,
-            id.local,
-            birth.map(|birth| birth.parent),
-            birth.map(|birth| birth.set),
-            birth.map(|birth| birth.number),
-            placed.then_some(1),
-            birth.map_or(0, |birth| birth.depth),
-            due,
-            new.priority,
-            new.queue,
-            new.kind,
-            key,
-            new.expires,
-            new.deadline,
-            now,
-            new.hash,
-            policy,
-            new.arguments,
-            birth.and_then(|_| super::submit::words(&new.tags))
-        ])?;
+        // A root with nothing special: half the values to bind.
+        let inserted = if birth.is_none() && plain && new.policy == Policy::default() {
+            insert!(|sql| self.kept(sql)?, "INSERT OR IGNORE INTO tasks (", {
+                job = id.job,
+                local = id.local,
+                due = due,
+                priority = new.priority,
+                queue = new.queue,
+                kind = new.kind,
+                created = now,
+                hash = new.hash,
+                arguments = new.arguments,
+            }, ", depth, state, attempt, failures, crashes, stalls, lines, dropped) VALUES (",
+            ", 0, 0, 1, 0, 0, 0, 0, 0)")?
+        } else {
+            let policy =
+                (new.policy != Policy::default()).then(|| crate::core::encode::json(&new.policy));
+            let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
+            insert!(|sql| self.kept(sql)?, "INSERT OR IGNORE INTO tasks (", {
+                job = id.job,
+                local = id.local,
+                parent = birth.map(|birth| birth.parent),
+                set = birth.map(|birth| birth.set),
+                number = birth.map(|birth| birth.number),
+                placed = placed.then_some(1),
+                depth = birth.map_or(0, |birth| birth.depth),
+                due = due,
+                priority = new.priority,
+                queue = new.queue,
+                kind = new.kind,
+                key = key,
+                expires = new.expires,
+                deadline = new.deadline,
+                timer = [new.expires, new.deadline].into_iter().flatten().min(),
+                created = now,
+                hash = new.hash,
+                policy = policy,
+                arguments = new.arguments,
+                tags = birth.and_then(|_| super::submit::words(&new.tags)),
+            }, ", state, attempt, failures, crashes, stalls, lines, dropped) VALUES (",
+            ", 0, 1, 0, 0, 0, 0, 0)")?
+        };
         self.effects.ready |= inserted == 1;
         Ok(inserted == 1)
     }
