@@ -17,6 +17,9 @@ use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::SetCounts;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[macro_use]
+mod columns;
 mod error;
 pub(crate) mod events;
 mod exchange;
@@ -27,6 +30,8 @@ pub mod postgres;
 pub mod read;
 pub mod retention;
 mod retry;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rules;
 mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -7,8 +7,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::id::{JobId, Local, TaskId};
-use crate::core::state::State;
-use crate::store::CancelledBy;
 
 /// What a retry takes back of a task that failed by its own body. A task that was ended otherwise (by
 /// somebody, a deadline, a crash) has none: it goes on where it was.
@@ -46,59 +44,6 @@ impl Cause {
     /// Whether the signal that answered a wait is sent again once the answer is taken back.
     pub(crate) fn sends_again(&self, place: &str) -> bool {
         !self.bad_signals.iter().any(|bad| bad == place)
-    }
-}
-
-/// A child that ended without a value, as a retry sees it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LostChild {
-    pub(crate) local: Local,
-    pub(crate) set: Local,
-    pub(crate) number: u32,
-    pub(crate) end: u64,
-    pub(crate) state: State,
-    pub(crate) by: Option<CancelledBy>,
-}
-
-impl LostChild {
-    /// The number of the child of the parent's body that it goes back to.
-    pub(crate) fn origin(&self) -> u32 {
-        self.local.origin(self.number)
-    }
-
-    /// Whether another member of its set has added it.
-    pub(crate) fn is_added(&self) -> bool {
-        self.number >= crate::limits::CHILDREN
-    }
-
-    /// Whether the retry of its parent reopens it. What fell with its parent goes on in any case.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "the memory store has its own"))]
-    pub(crate) fn is_reopened(&self, cause: Option<&Cause>) -> bool {
-        let lost = |cause: &Cause| {
-            let only = |(set, past, beyond): &(Local, u64, Vec<u64>)| {
-                *set == self.set && self.end > *past && !beyond.contains(&self.end)
-            };
-            !cause.given.contains(&self.local)
-                && (cause.only.is_empty() || cause.only.iter().any(only))
-        };
-        let aborted = |cause: &Cause| {
-            let by = |(set, child, below): &(Local, Option<Local>, u32)| {
-                *set == self.set
-                    && child.map_or(self.origin() < *below, |child| child == self.local)
-            };
-            // One that the body had been told of by then was aborted before.
-            !cause.given.contains(&self.local) && cause.aborted.iter().any(by)
-        };
-        match (self.state, self.by) {
-            (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {
-                cause.is_some_and(lost)
-            }
-            (State::Cancelled, Some(CancelledBy::Abort | CancelledBy::Policy)) => {
-                cause.is_some_and(aborted)
-            }
-            (State::Cancelled, Some(CancelledBy::Parent) | None) => true,
-            (State::Pending | State::Running | State::Waiting | State::Succeeded, _) => false,
-        }
     }
 }
 

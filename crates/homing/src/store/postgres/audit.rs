@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use super::Shared;
 use super::cancel::CLOCK;
-use super::finish::View;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait;
@@ -16,6 +15,7 @@ use crate::store::postgres::transaction::load_plan::JOBS;
 use crate::store::postgres::transaction::task::{Task, columns, named};
 use crate::store::postgres::transaction::tx::{ChangedCounts, Tx};
 use crate::store::read::Breach;
+use crate::store::rules::wake::WaitFacts;
 use crate::store::{Entry, Policy};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -224,7 +224,7 @@ impl Audit {
             if (row.state == State::Running) != row.token.is_some() {
                 breach("running without a token, or a token without running");
             }
-            if let Some(what) = self.tx.unreadable(id) {
+            if let Some(what) = self.tx.what_is_unreadable(id) {
                 breach(what);
                 continue;
             }
@@ -234,7 +234,7 @@ impl Audit {
             let overdue = row.timer().is_some_and(|time| time <= self.tx.now);
             if row.state == State::Waiting
                 && !overdue
-                && wait::satisfied(&row.waits, &mut View { tx: &mut self.tx, task: id })?
+                && wait::satisfied(&row.waits, &mut WaitFacts { rows: &mut self.tx, task: id })?
             {
                 breach("waiting, yet satisfied");
             }
@@ -254,7 +254,7 @@ impl Audit {
             if self.cascades.contains(&parent) {
                 return true;
             }
-            next = self.tx.task(parent).and_then(Task::parent);
+            next = self.tx.task(parent).and_then(|row| row.parent());
         }
         false
     }

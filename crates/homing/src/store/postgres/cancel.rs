@@ -9,6 +9,7 @@ use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
 use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{Effects, Tx};
+use crate::store::rules::{end, wake};
 use crate::store::{Amended, CancelledBy, Sent};
 
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
@@ -35,8 +36,8 @@ impl Shared {
                 session.roll_back().await;
                 return Ok(None);
             };
-            let first = tx.fail(task, Reason::Cancelled, text, Some(by));
-            tx.wake_parents()?;
+            let first = end::fail(&mut tx, task, Reason::Cancelled, text, Some(by))?;
+            wake::wake_parents(&mut tx)?;
             super::applied("cancel");
             Ok(Some((first, tx.commit(session).await?)))
         });
@@ -103,7 +104,7 @@ impl Shared {
             let row_of = values![task.job, task.local];
             let keep = Statement::new(SEND, values![task.job, task.local, name, value]);
             session.run(vec![keep, Statement::new(MARK, row_of)]).await?;
-            if let Some(row) = tx.change(task) {
+            if let Some(row) = tx.change_task(task) {
                 row.signalled = true;
             }
             if row.state == State::Waiting {
@@ -111,7 +112,7 @@ impl Shared {
                 wanted.tasks.push((task, false));
                 wanted.waiting(task, &row.waits);
                 wanted.load(session, &mut tx).await?;
-                tx.wake_if_satisfied(task)?;
+                wake::wake_waiting(&mut tx, task)?;
             }
             super::applied("signal");
             Ok(Some((sent, tx.commit(session).await?)))
@@ -142,7 +143,7 @@ impl Shared {
             session
                 .run(vec![Statement::new(AMEND, values![task.job, task.local, arguments])])
                 .await?;
-            if let Some(row) = tx.change(task) {
+            if let Some(row) = tx.change_task(task) {
                 row.due = now;
             }
             super::applied("amend");

@@ -19,6 +19,7 @@ use crate::store::postgres::transaction::columns::maybe;
 use crate::store::postgres::transaction::columns::{count, task_id};
 use crate::store::postgres::transaction::task::{Task, columns};
 use crate::store::postgres::transaction::tx::{LockedTask, Tx};
+use crate::store::rules::{upkeep, wake};
 use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
 /// The schema's indexes of ready and suspect tasks say so too.
@@ -353,7 +354,7 @@ impl Tx<'_> {
     /// Why a task cannot be given to any worker: something of it does not decode, or an answer to one of its
     /// waits could not be written. The claim of all others must not fail of it.
     fn unclaimable(&self, id: TaskId) -> Option<String> {
-        if let Some(what) = self.unreadable(id) {
+        if let Some(what) = self.what_is_unreadable(id) {
             return Some(what.to_owned());
         }
         let mut places = self.task(id)?.waits.iter().map(|wait| &wait.place);
@@ -369,11 +370,11 @@ impl Tx<'_> {
             return Ok(None);
         }
         let untouched = self.rows.get(&id).is_some_and(|known| !known.moved);
-        let Some(row) = self.change(id) else { return Ok(None) };
+        let Some(row) = self.change_task(id) else { return Ok(None) };
         let first = untouched && row.started.is_none() && row.waits.is_empty();
         let waits = std::mem::take(&mut row.waits);
-        let answers = self.answer(id, &waits)?;
-        let Some(row) = self.change(id) else { return Ok(None) };
+        let answers = wake::answer(self, id, &waits)?;
+        let Some(row) = self.change_task(id) else { return Ok(None) };
         if !answers.is_empty() {
             // An answer is progress.
             row.renew();
@@ -457,14 +458,8 @@ pub(super) fn complete(
 fn standing(claimed: &Claimed, error: &serde_json::Error, now: Time) -> Arc<Unit> {
     let Claimed { task, token, stalls, .. } = *claimed;
     let what = format!("its policy does not decode: {error}");
-    let reason = crate::store::read::unreadable_text(task, &what);
-    let pause = crate::core::state::stall_pause(stalls);
-    crate::store::events::stands_still(
-        task,
-        Some((&claimed.kind, claimed.attempt)),
-        &reason,
-        pause,
-    );
+    let known = Some((claimed.kind.as_str(), claimed.attempt));
+    let (reason, pause) = upkeep::standstill(task, known, stalls, &what);
     let due = now.after(pause);
     Arc::new(Unit { task, token, renew: false, events: vec![Event::Stall { reason, due }] })
 }

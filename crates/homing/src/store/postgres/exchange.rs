@@ -20,6 +20,7 @@ use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{Effects, Tx};
 use crate::store::postgres::{Shared, transaction::bundle};
+use crate::store::rules::{unit, wake};
 use crate::store::{Exchange, Refusal, Reply, Unit};
 
 /// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant
@@ -318,13 +319,13 @@ impl ExchangeTx<'_, '_> {
         let mut seen = self.look(&look, &mut tx).await?;
         let mut turn = TxResult::default();
         for unit in self.units {
-            match tx.apply(unit)? {
+            match unit::apply(&mut tx, unit)? {
                 Ok(None) => {}
                 Ok(Some(answers)) => turn.reply.ready.push((unit.task, answers)),
                 Err(refusal) => turn.reply.refused.push((unit.task, refusal)),
             }
         }
-        tx.wake_parents()?;
+        wake::wake_parents(&mut tx)?;
         turn.upkeep = match self.reach {
             Scope::Units => tx.needs_upkeep(),
             Scope::UnitsAndClaim => seen.upkeep || tx.needs_upkeep(),

@@ -4,16 +4,11 @@
 //! writes lines holds the row of the job's root until the commit. Only transactions with lines for the job
 //! do.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::core::id::{JobId, TaskId};
-use crate::core::log::Level;
-use crate::core::time::Time;
-use crate::limits;
-use crate::store::LogLine;
+use crate::core::id::JobId;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
-use crate::store::postgres::transaction::tx::{Said, Tx};
+use crate::store::postgres::transaction::tx::Tx;
 
 /// Lines that were said before.
 pub(super) const SAID: &str = "WITH w AS MATERIALIZED (
@@ -24,9 +19,6 @@ pub(super) const SAID: &str = "WITH w AS MATERIALIZED (
   UNION ALL SELECT w.job, w.task, w.key FROM w CROSS JOIN LATERAL (
       SELECT FROM homing.unsaid AS u
         WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
-
-/// The key of the line that counts the dropped; no key of a body's line begins like this.
-const DROPPED: &str = "\u{1}";
 
 const HOLD: &str = "SELECT FROM homing.tasks
   WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'
@@ -46,46 +38,8 @@ const COUNT: &str = "INSERT INTO homing.unsaid (job, task, key)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])";
 
 const RECOUNT: &str = "UPDATE homing.logs AS l SET message = d.message
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS d (job, task, message)
-  WHERE l.job = d.job AND l.task = d.task AND l.key = $4";
-
-impl<'e> Tx<'e> {
-    /// Writes a line that was not written before.
-    pub(super) fn say(&mut self, task: TaskId, line: &'e LogLine) {
-        self.keep(task, Cow::Borrowed(&line.key), (line.time, line.level), &line.message);
-    }
-
-    /// Writes a line of which no body knows.
-    pub(super) fn say_of_upkeep(&mut self, task: TaskId, line: LogLine) {
-        let LogLine { key, time, level, message } = line;
-        self.keep(task, Cow::Owned(key), (time, level), &message);
-    }
-
-    fn keep(&mut self, task: TaskId, key: Cow<'e, str>, told: (Time, Level), message: &str) {
-        if !self.said.insert((task, key.clone().into_owned())) {
-            return;
-        }
-        let (time, level) = told;
-        let Some(row) = self.change(task) else { return };
-        if row.lines < limits::LOG_LINES {
-            row.lines += 1;
-            let written = (time, level, message.to_owned());
-            self.lines.push(Said { task, key, line: Some(written) });
-            return;
-        }
-        row.dropped += 1;
-        let dropped = row.dropped;
-        self.lines.push(Said { task, key, line: None });
-        let message = format!("{dropped} more lines of this task were dropped");
-        if dropped == 1 {
-            let written = (time, Level::Warn, message);
-            let key = Cow::Borrowed(DROPPED);
-            self.lines.push(Said { task, key, line: Some(written) });
-        } else {
-            self.dropped.insert(task, message);
-        }
-    }
-}
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS d (job, task, key, message)
+  WHERE l.job = d.job AND l.task = d.task AND l.key = d.key";
 
 /// The statements that write a scene's lines.
 pub(super) fn write<'s>(tx: &'s Tx<'_>, steps: &mut Vec<Statement<'s>>) {
@@ -111,10 +65,9 @@ pub(super) fn write<'s>(tx: &'s Tx<'_>, steps: &mut Vec<Statement<'s>>) {
         let values = arrays!(counted, said => said.task.job, said.task.local, said.key.as_ref());
         steps.push(Statement::new(COUNT, values));
     }
-    if !tx.dropped.is_empty() {
-        let mut values = arrays!(tx.dropped, (task, message) =>
-            task.job, task.local, message.as_str());
-        values.extend(values![DROPPED]);
+    if !tx.rewritten.is_empty() {
+        let values = arrays!(tx.rewritten, ((task, key), message) =>
+            task.job, task.local, key.as_str(), message.as_str());
         steps.push(Statement::new(RECOUNT, values));
     }
 }

@@ -47,7 +47,6 @@ mod claim;
 mod ended;
 mod exchange;
 mod find;
-mod finish;
 mod hints;
 mod link;
 mod log;
@@ -355,7 +354,7 @@ impl Store for Postgres {
             let read = async |s: &Shared| {
                 let rows =
                     s.read(PARKING, self::link::pipeline::values![task.job, task.local]).await?;
-                rows.first().map_or(Ok(None), |row| transaction::columns::token(row, 0))
+                rows.first().map_or(Ok(None), |row| transaction::columns::token(row, (0, 1)))
             };
             s.verb("parking", read).await
         })

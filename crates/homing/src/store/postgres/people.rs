@@ -409,7 +409,7 @@ fn task_view(row: &Row, id: TaskId) -> Result<TaskView> {
         reason,
         value,
         failure,
-        progress: progress(row, 19)?,
+        progress: progress(row, (19, 20))?,
         stalls: small(row, 21)?,
         expires: row.try_get(22)?,
         deadline: row.try_get(23)?,
@@ -452,7 +452,7 @@ fn job_view(row: &Row) -> Result<JobView> {
     counts.pending = open.saturating_sub(counts.waiting + counts.running);
     let origin: Option<JobId> = row.try_get(14)?;
     let failure: Option<&str> = row.try_get(19)?;
-    let told = progress(row, 20)?;
+    let told = progress(row, (20, 21))?;
     let partly = partly(row, 23)?;
     let (id, kind): (JobId, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok(JobView {

@@ -13,14 +13,15 @@ use super::submit::OVERDUE;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::core::wait::SetCounts;
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Session, Statement, arrays, values};
 use crate::store::postgres::transaction::columns::{count, task_id};
 use crate::store::postgres::transaction::load_plan::HOLDERS;
 use crate::store::postgres::transaction::task::ids;
 use crate::store::postgres::transaction::tx::Effects;
-use crate::store::retry::LostChild;
-use crate::store::{CancelledBy, Cause, Retried, Retry};
+use crate::store::rules::retry::{self, LostChild};
+use crate::store::{Cause, Retried, Retry};
 
 const HOLD: &str = "SELECT coalesce(pruning, false) FROM homing.tasks
   WHERE job = $1 AND local = $2 FOR NO KEY UPDATE";
@@ -180,14 +181,11 @@ impl Child {
         TaskId { job: self.parent.job, local: self.lost.local }
     }
 
-    /// What it counts as: succeeded, failed, cancelled, aborted.
-    fn counts(&self) -> [i64; 4] {
-        match self.lost.state {
-            State::Succeeded => [1, 0, 0, 0],
-            State::Failed => [0, 1, 0, 0],
-            _ if self.lost.by.is_some_and(CancelledBy::is_parent) => [0, 0, 0, 1],
-            _ => [0, 0, 1, 0],
-        }
+    /// One in the count that it is in.
+    fn counts(&self) -> SetCounts {
+        let mut counts = SetCounts::default();
+        *self.lost.count_in(&mut counts) = 1;
+        counts
     }
 }
 
@@ -284,12 +282,9 @@ impl Shared {
         held: &tokio_postgres::Row,
         root: &tokio_postgres::Row,
     ) -> Result<Option<Tried>> {
-        match root.try_get::<_, Option<State>>(0)? {
-            Some(State::Failed | State::Cancelled) => {}
-            Some(State::Succeeded) => return Ok(Some(Tried::Answer(Retry::Succeeded))),
-            Some(State::Pending | State::Running | State::Waiting) | None => {
-                return Ok(Some(Tried::Answer(Retry::Open)));
-            }
+        let state = root.try_get::<_, Option<State>>(0)?.unwrap_or(State::Pending);
+        if let Some(refusal) = retry::refusal(state) {
+            return Ok(Some(Tried::Answer(refusal)));
         }
         if held.try_get(0)? {
             return Ok(Some(Tried::Answer(Retry::Removing)));
@@ -396,8 +391,9 @@ fn uncount(children: &[Child], gone: bool) -> Vec<Statement<'_>> {
     let (jobs, locals) = ids(&all);
     let spawned = i64::from(gone);
     let counts = arrays!(children, child =>
-        child.parent.job, child.parent.local, child.lost.set, spawned, child.counts()[0],
-        child.counts()[1], child.counts()[2], child.counts()[3],
+        child.parent.job, child.parent.local, child.lost.set, spawned,
+        child.counts().succeeded as i64, child.counts().failed as i64,
+        child.counts().cancelled as i64, child.counts().aborted as i64,
         i64::from(gone && child.lost.is_added()));
     vec![Statement::new(UNNUMBER, values![jobs, locals]), Statement::new(UNCOUNT, counts)]
 }

@@ -4,12 +4,10 @@
 
 use super::cancel::CLOCK;
 use super::{Shared, worker};
-use crate::core::failure::Reason;
 use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::log::{Event, attempt_key};
 use crate::core::state::State;
 use crate::limits;
-use crate::store::events::Swept;
 use crate::store::postgres::hints::scan_starts::Ready;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::arrays;
@@ -18,8 +16,8 @@ use crate::store::postgres::log::SAID;
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::{limit, task_id};
 use crate::store::postgres::transaction::load_plan::LoadPlan;
-use crate::store::postgres::transaction::task::Task;
-use crate::store::postgres::transaction::tx::{Cascade, Tx};
+use crate::store::postgres::transaction::tx::Tx;
+use crate::store::rules::{Cascade, end, upkeep, wake};
 
 /// Instants acted on by one transaction.
 const TIMERS_AT_ONCE: usize = 1000;
@@ -42,7 +40,7 @@ const STILL_DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!()
 
 const NAME: &str = "SELECT name FROM homing.workers WHERE id = $1";
 
-const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worker = $1";
+pub(super) const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worker = $1";
 
 const ONE_AT_A_TIME: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('homing upkeep ' || $1, 0))";
@@ -142,9 +140,9 @@ impl Shared {
             let mut tx = self.ending(session, first, &tasks).await?;
             tx.know_said(session, &tasks).await?;
             for task in tasks {
-                tx.crash(task, (worker, &name), max_crashes);
+                upkeep::crash(&mut tx, task, (worker, &name), max_crashes)?;
             }
-            tx.wake_parents()?;
+            wake::wake_parents(&mut tx)?;
             Ok(Some(tx.commit(session).await?))
         });
         if let Some(effects) = buried.await? {
@@ -154,16 +152,26 @@ impl Shared {
         Ok(())
     }
 
-    /// Locks and reads tasks that may end.
+    /// Locks and reads tasks that may end, after other statements.
     async fn ending<'e>(
         &self,
         session: &Session<'_>,
-        mut steps: Vec<Statement<'e>>,
+        first: Vec<Statement<'e>>,
         tasks: &[TaskId],
     ) -> Result<Tx<'e>> {
         let mut wanted = LoadPlan::default();
         wanted.ending(tasks.iter().copied());
         wanted.watched(session);
+        self.locked(session, first, &wanted).await
+    }
+
+    /// Locks and reads what is wanted, after other statements, and the time.
+    pub(super) async fn locked<'e>(
+        &self,
+        session: &Session<'_>,
+        mut steps: Vec<Statement<'e>>,
+        wanted: &LoadPlan<'e>,
+    ) -> Result<Tx<'e>> {
         let whats = wanted.steps(&mut steps);
         let clock = add(&mut steps, Statement::new(CLOCK, values![self.manual_now()]));
         let answers = session.run(steps).await?;
@@ -205,9 +213,9 @@ impl Shared {
             }
             tx.know_said(session, &tasks).await?;
             for task in &tasks {
-                tx.fire_timer(*task)?;
+                upkeep::fire_timer(&mut tx, *task)?;
             }
-            tx.wake_parents()?;
+            wake::wake_parents(&mut tx)?;
             Ok(Some((tasks.len() == TIMERS_AT_ONCE, tx.commit(session).await?)))
         });
         let Some((more, effects)) = fired.await? else { return Ok(false) };
@@ -222,7 +230,7 @@ impl Shared {
             let mut tx = self.ending(session, vec![Statement::begin()], &roots).await?;
             tx.know_said(session, &roots).await?;
             for root in &roots {
-                tx.end_if_overdue(*root);
+                upkeep::end_if_overdue(&mut tx, *root)?;
             }
             tx.commit(session).await
         });
@@ -312,9 +320,9 @@ impl Shared {
         let mut tx = self.ending(session, done, &tasks).await?;
         tx.effects.claimable.extend(claimable);
         for (task, by) in &falling {
-            tx.cancel_as(*task, *by);
+            end::cancel(&mut tx, *task, *by)?;
         }
-        tx.wake_parents()?;
+        wake::wake_parents(&mut tx)?;
         Ok(Some((falling.len(), more, tx.commit(session).await?)))
     }
 }
@@ -325,7 +333,7 @@ impl Tx<'_> {
     /// claims and are always new.
     async fn know_said(&mut self, session: &Session<'_>, tasks: &[TaskId]) -> Result<()> {
         let ending = tasks.iter().filter_map(|id| self.task(*id));
-        let ending = ending.filter(|row| row.token.is_some() || self.is_overdue(row).is_some());
+        let ending = ending.filter(|row| row.token.is_some() || row.overdue(self.now).is_some());
         let keys = ending.map(|row| (row.id, attempt_key(row.attempt, Event::End(self.now))));
         let keys: Vec<(TaskId, String)> = keys.collect();
         if keys.is_empty() {
@@ -336,50 +344,6 @@ impl Tx<'_> {
             self.said.insert((task_id(&row, 0)?, row.try_get(2)?));
         }
         Ok(())
-    }
-
-    /// Takes a task back from a dead worker.
-    fn crash(&mut self, id: TaskId, (worker, name): (WorkerId, &str), max_crashes: u32) {
-        let now = self.now;
-        let token = self.task(id).and_then(|row| row.token);
-        let Some(token) = token.filter(|token| token.worker == worker) else { return };
-        let Some(attempt) = self.task(id).map(|row| row.attempt) else { return };
-        self.say_of_upkeep(id, crate::core::log::crashed(attempt, token, name, now));
-        let Some(row) = self.change(id) else { return };
-        row.crashes += 1;
-        row.token = None;
-        let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
-        if crashes < max_crashes {
-            row.release(now.before(limits::RESUMED_AGE));
-        }
-        let worker = Some(worker);
-        self.effects.swept.push(Swept::TakenBack { id, kind, attempt, crashes, worker });
-        if crashes < max_crashes {
-            return;
-        }
-        self.fail(id, Reason::Crashed, &crate::core::state::crashed_text(crashes), None);
-    }
-
-    fn fire_timer(&mut self, id: TaskId) -> Result<()> {
-        let Some(row) = self.task(id) else { return Ok(()) };
-        let waiting = row.state == State::Waiting;
-        if !self.end_if_overdue(id) && waiting {
-            self.wake_if_satisfied(id)?;
-        }
-        Ok(())
-    }
-
-    /// Ends a task that is past its expiry or its deadline.
-    fn end_if_overdue(&mut self, id: TaskId) -> bool {
-        let Some(reason) = self.task(id).and_then(|row| self.is_overdue(row)) else { return false };
-        self.fail(id, reason, crate::core::state::overdue_text(reason), None)
-    }
-
-    /// Why a task is to end that is past its expiry or its deadline.
-    fn is_overdue(&self, row: &Task) -> Option<Reason> {
-        let late = row.deadline.is_some_and(|time| time <= self.now);
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
-        late.then_some(Reason::Deadline).or(expired.then_some(Reason::Expired))
     }
 }
 

@@ -7,12 +7,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Shared;
+use super::sweep::{HELD, ids};
 use crate::core::id::{Map, WorkerId};
-use crate::limits;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, values};
 use crate::store::postgres::transaction::bundle::dissolve;
+use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::words;
+use crate::store::rules::upkeep;
 use crate::store::{Exchange, Heartbeat};
 
 const RENEW: &str = concat!(
@@ -47,17 +49,6 @@ pub(super) const NOTICES: &str =
 pub(super) const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
 pub(super) const TOLD: &str =
     "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
-
-/// In the order in which everybody locks rows.
-const LOCK: &str = "SELECT FROM homing.open WHERE state = 1 AND worker = $1
-  ORDER BY depth, job, local FOR UPDATE";
-
-const RELEASE: &str = concat!(
-    "UPDATE homing.open SET state = 0, worker = NULL, claim = NULL, holder = NULL, held_until = NULL,
-    parked_worker = NULL, parked_claim = NULL, due = ",
-    super::now!(),
-    " - $3 WHERE state = 1 AND worker = $2"
-);
 
 /// The last exchange of each worker that this process has taken to the server.
 #[derive(Debug, Default)]
@@ -136,28 +127,32 @@ impl Shared {
     }
 
     pub(super) async fn leave(&self, worker: WorkerId) -> Result<()> {
-        let age = i64::try_from(limits::RESUMED_AGE.as_micros()).unwrap_or(i64::MAX);
-        self.transaction(async |session| {
-            super::applied("leave");
-            session
+        let left = self.transaction(async |session| {
+            let answers = session
                 .run(vec![
                     Statement::begin(),
                     Statement::new(ALONE, values![lock(self.schema.name(), worker)]),
                     Statement::new(FORGET, values![worker]),
                     Statement::new(FORGET_NOTICES, values![worker]),
                     dissolve::held(worker),
-                    Statement::new(LOCK, values![worker]),
-                    Statement::new(RELEASE, values![self.manual_now(), worker, age]),
-                    Statement::plain("COMMIT"),
+                    Statement::new(HELD, values![worker]),
                 ])
                 .await?;
-            Ok(())
-        })
-        .await?;
+            let tasks = ids(&answers[5])?;
+            let mut wanted = LoadPlan::default();
+            wanted.tasks.extend(tasks.iter().map(|task| (*task, false)));
+            let mut tx = self.locked(session, Vec::new(), &wanted).await?;
+            for task in tasks {
+                upkeep::leave(&mut tx, task, worker)?;
+            }
+            super::applied("leave");
+            tx.commit(session).await
+        });
+        let effects = left.await?;
         self.revive(worker);
         self.held.leave(worker);
         self.spoken.leave(worker);
-        self.tell(crate::store::postgres::transaction::tx::Effects::ready());
+        self.tell(effects);
         Ok(())
     }
 }

@@ -5,13 +5,14 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::children::{numbered, placed};
 use super::columns::{count, maybe_text, task_id, text};
 use super::fault::Result;
-use super::finish::{WaitFacts, decode};
+use super::ledger::decode;
 use super::tx::{Tx, set_counts};
 use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, SetCounts};
 use crate::store::read::Breach;
+use crate::store::rules::wake::WaitFacts;
 use crate::store::{CancelledBy, Entry, Policy};
 
 /// What the audit looks at of an open task.
@@ -92,7 +93,8 @@ impl Tx<'_> {
         match decode(task.waits.as_deref()) {
             Ok(waits) => {
                 let waiting = task.state == State::Waiting && !overdue;
-                if waiting && wait::satisfied(&waits, &mut WaitFacts { tx: self, task: task.id })? {
+                if waiting && wait::satisfied(&waits, &mut WaitFacts { rows: self, task: task.id })?
+                {
                     breach("waiting, yet satisfied");
                 }
             }

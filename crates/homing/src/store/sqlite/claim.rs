@@ -10,11 +10,12 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::columns::{count, task_id, token};
 use super::fault::{Fault, Result};
-use super::finish::decode;
+use super::ledger::decode;
 use super::tx::Tx;
 use crate::core::id::{Local, TaskId, Token, WorkerId};
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::rules::wake;
 use crate::store::{Claim, Claimed, Policy, Reply};
 
 /// A ready task: priority turned round, due time, id, crashes, number of its row.
@@ -134,7 +135,7 @@ impl Tx<'_> {
         let (mut claimed, found) = self.claimed(task, row, token)?;
         // Most tasks run for the first time and have nothing to be looked up.
         if found.started {
-            claimed.answers = self.answer(task, &decode(found.waits.as_deref())?)?;
+            claimed.answers = wake::answer(self, task, &decode(found.waits.as_deref())?)?;
             if !claimed.answers.is_empty() {
                 self.renew(&mut claimed)?;
             }
@@ -310,6 +311,6 @@ fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
         records: 0,
         spawned: 0,
         answers: Vec::new(),
-        parked: self::token(row, 9)?.filter(|parked| parked.worker == token.worker),
+        parked: self::token(row, (9, 10))?.filter(|parked| parked.worker == token.worker),
     })
 }

@@ -91,16 +91,22 @@ pub(super) fn count<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<u
     row.get::<_, i64>(column).map(|n| n as u64)
 }
 
-/// A token in two columns, the second after the first.
-pub(super) fn token(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Token>> {
-    let Some(worker) = row.get(column)? else { return Ok(None) };
-    Ok(Some(Token { worker, claim: count(row, column + 1)? }))
+/// A token in two columns: the worker and the claim.
+pub(super) fn token(
+    row: &Row<'_>,
+    (worker, claim): (usize, usize),
+) -> rusqlite::Result<Option<Token>> {
+    let Some(worker) = row.get(worker)? else { return Ok(None) };
+    Ok(Some(Token { worker, claim: count(row, claim)? }))
 }
 
-/// What a body told of its progress, in two columns, the second after the first.
-pub(super) fn progress(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(u64, u64)>> {
-    let Some(done) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
-    Ok(Some((done as u64, count(row, column + 1)?)))
+/// What a body told of its progress, in two columns.
+pub(super) fn progress(
+    row: &Row<'_>,
+    (done, total): (usize, usize),
+) -> rusqlite::Result<Option<(u64, u64)>> {
+    let Some(done) = row.get::<_, Option<i64>>(done)? else { return Ok(None) };
+    Ok(Some((done as u64, count(row, total)?)))
 }
 
 /// A task's id in two columns, the second after the first.
@@ -134,3 +140,35 @@ pub(super) fn limit(rows: usize) -> i64 {
 pub(super) fn above(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+/// Updates columns: each stands once, by its name, with its value. What is left of the text, and the values for
+/// it, follows.
+macro_rules! update {
+    (|$sql:ident| $statement:expr, $before:literal, {
+        $first:ident = $value:expr, $($column:ident = $more:expr,)*
+    }, $after:literal, [$($key:expr),+]) => {{
+        static TEXT: &str = concat!(
+            $before, "\"", stringify!($first), "\" = ?" $(, ", \"", stringify!($column), "\" = ?")*, $after
+        );
+        let $sql = TEXT;
+        $statement.execute(rusqlite::params![$value, $($more,)* $($key),+])
+    }};
+}
+
+/// Inserts a row: each column stands once, by its name, with its value. Columns with values that are always the
+/// same are named by the text between, and have them by the text at the end.
+macro_rules! insert {
+    (|$sql:ident| $statement:expr, $before:literal, {
+        $first:ident = $value:expr, $($column:ident = $more:expr,)*
+    }, $between:literal, $after:literal) => {{
+        static TEXT: &str = concat!(
+            $before, "\"", stringify!($first), "\"" $(, ", \"", stringify!($column), "\"")*, $between,
+            "?" $(, insert!(@value $column))*, $after
+        );
+        let $sql = TEXT;
+        $statement.execute(rusqlite::params![$value, $($more),*])
+    }};
+    (@value $column:ident) => { ", ?" };
+}
+
+pub(super) use {insert, update};

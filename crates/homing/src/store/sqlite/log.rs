@@ -4,46 +4,17 @@ use rusqlite::params;
 
 use super::columns::{count, limit, text};
 use super::fault::Result;
-use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::TaskId;
 use crate::core::log::{ATTEMPT, Level, Line};
-use crate::limits;
 use crate::store::LogLine;
-
-/// The key of the line that counts the dropped; no key of a body's line begins like this.
-const DROPPED: &str = "\u{1}";
 
 const WRITE: &str = "INSERT OR IGNORE INTO logs (job, number, task, \"key\", time, level, message)
   SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM logs WHERE job = ?1";
 
 impl Tx<'_> {
-    /// Writes a line that was not written before. Whether the task's row is to be written.
-    pub(super) fn say(&self, row: &mut Task, line: &LogLine) -> Result<bool> {
-        if row.lines < limits::LOG_LINES {
-            let new = self.write_line(row.id, line)?;
-            row.lines += u32::from(new);
-            return Ok(new);
-        }
-        if self.was_said(row.id, &line.key)? {
-            return Ok(false);
-        }
-        row.dropped += 1;
-        let message = format!("{} more lines of this task were dropped", row.dropped);
-        if row.dropped == 1 {
-            let key = DROPPED.to_owned();
-            let (time, level) = (line.time, Level::Warn);
-            self.write_line(row.id, &LogLine { key, time, level, message })?;
-        } else {
-            let mut update = self.sql(
-                "UPDATE logs SET message = ?4 WHERE job = ?1 AND task = ?2 AND \"key\" = ?3",
-            )?;
-            update.execute(params![row.id.job, row.id.local, DROPPED, message])?;
-        }
-        Ok(true)
-    }
-
-    fn write_line(&self, task: TaskId, line: &LogLine) -> Result<bool> {
+    /// Whether it is new.
+    pub(super) fn insert_line(&self, task: TaskId, line: &LogLine) -> Result<bool> {
         let LogLine { key, time, level, message } = line;
         let written = self.sql(WRITE)?.execute(params![
             task.job,
@@ -56,19 +27,19 @@ impl Tx<'_> {
         Ok(written == 1)
     }
 
-    /// Whether a line beyond the limit was written or counted before; if not, it is now.
-    fn was_said(&self, task: TaskId, key: &str) -> Result<bool> {
+    /// Keeps the identity of a line beyond the limit. Whether it is new: neither written nor counted before.
+    pub(super) fn insert_unsaid(&self, task: TaskId, key: &str) -> Result<bool> {
         let said: bool = self
             .sql(
                 "SELECT EXISTS (SELECT 1 FROM logs WHERE job = ?1 AND task = ?2 AND \"key\" = ?3)",
             )?
             .query_row(params![task.job, task.local, key], |row| row.get(0))?;
         if said {
-            return Ok(true);
+            return Ok(false);
         }
         let mut count =
             self.sql("INSERT OR IGNORE INTO unsaid (job, task, \"key\") VALUES (?1, ?2, ?3)")?;
-        Ok(count.execute(params![task.job, task.local, key])? == 0)
+        Ok(count.execute(params![task.job, task.local, key])? == 1)
     }
 
     /// The last lines that tell of a task's failed attempts, crashes, ends from outside and standstills, in order.

@@ -44,6 +44,7 @@ mod fault;
 mod files;
 mod find;
 mod finish;
+mod ledger;
 mod lock;
 mod log;
 mod migrate;

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::columns::{above, count, limit, maybe_text, progress, text};
 use super::fault::Result;
-use super::finish::decode;
+use super::ledger::decode;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::log::{Level, Line};
@@ -242,7 +242,7 @@ impl Tx<'_> {
             "SELECT job, progress_done, progress_total FROM tasks INDEXED BY running WHERE state = 1",
         )?;
         let mut running: BTreeMap<JobId, Running> = BTreeMap::new();
-        for row in read.query_map((), |row| Ok((row.get(0)?, progress(row, 1)?)))? {
+        for row in read.query_map((), |row| Ok((row.get(0)?, progress(row, (1, 2))?)))? {
             let (job, told) = row?;
             let of_job = running.entry(job).or_default();
             of_job.tasks += 1;
@@ -257,7 +257,9 @@ impl Tx<'_> {
             "SELECT progress_done, progress_total FROM tasks INDEXED BY waiting
              WHERE state = 2 AND job = ?1 LIMIT ?2",
         )?;
-        for told in read.query_map(params![job, limit(limits::PAGE)], |row| progress(row, 0))? {
+        for told in
+            read.query_map(params![job, limit(limits::PAGE)], |row| progress(row, (0, 1)))?
+        {
             partly.add(told?);
         }
         Ok(())
@@ -489,7 +491,7 @@ fn task_view(row: &Row<'_>, id: TaskId) -> rusqlite::Result<TaskView> {
         reason: maybe_text(row, 17)?,
         value: None,
         failure: None,
-        progress: progress(row, 19)?,
+        progress: progress(row, (19, 20))?,
         stalls: row.get(21)?,
         expires: row.get(22)?,
         deadline: row.get(23)?,

@@ -3,12 +3,13 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::children::{numbered, placed};
+use super::columns::maybe_text;
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
-use crate::store::retry::LostChild;
+use crate::store::rules::retry::{self, LostChild};
 use crate::store::{Amended, CancelledBy, Cause, Retried, Retry};
 
 /// What came after the loss: at the places of the waits and below them, from a number on, and what the body
@@ -59,10 +60,8 @@ impl Tx<'_> {
     /// `None` if the job is unknown.
     pub(super) fn retry(&mut self, job: JobId, preview: bool) -> Result<Option<Retry>> {
         let Some(root) = Task::read(self.db, job.root())? else { return Ok(None) };
-        match root.state {
-            State::Failed | State::Cancelled => {}
-            State::Succeeded => return Ok(Some(Retry::Succeeded)),
-            State::Pending | State::Running | State::Waiting => return Ok(Some(Retry::Open)),
+        if let Some(refusal) = retry::refusal(root.state) {
+            return Ok(Some(refusal));
         }
         if self.is_pruning(job)? {
             return Ok(Some(Retry::Removing));
@@ -143,7 +142,12 @@ impl Tx<'_> {
     }
 
     fn reopen(&mut self, task: TaskId) -> Result<Option<Cause>> {
-        let Some(row) = Task::read(self.db, task)? else { return Ok(None) };
+        let mut read = self.sql("SELECT cause FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let cause: Option<Option<String>> = read
+            .query_row(params![task.job, task.local], |row| maybe_text(row, 0))
+            .optional()
+            .map_err(|error| Fault::from(error).of(|| format!("the row of task {task}")))?;
+        let Some(cause) = cause else { return Ok(None) };
         self.sql(
             "UPDATE tasks SET state = 0, due = ?3, attempt = attempt + 1, failures = 0, crashes = 0,
                stalls = 0, outcome = NULL, cancelled_by = NULL, ended = NULL, \"end\" = NULL,
@@ -151,7 +155,7 @@ impl Tx<'_> {
                parked_claim = NULL, cause = NULL WHERE job = ?1 AND local = ?2",
         )?
         .execute(params![task.job, task.local, self.now])?;
-        let cause = row.cause.as_deref().map(serde_json::from_str).transpose();
+        let cause = cause.as_deref().map(serde_json::from_str).transpose();
         cause.map_err(|error| Fault::from(error).of(|| format!("why task {task} failed")))
     }
 
@@ -172,7 +176,7 @@ impl Tx<'_> {
             for child in self.ended_children(task, *set)? {
                 if child.origin() >= *kept {
                     self.uncount(task, &child)?;
-                    self.change_counts(task, *set, |counts| {
+                    self.count(task, *set, |counts| {
                         less(&mut counts.spawned);
                         if child.is_added() {
                             less(&mut counts.added);
@@ -241,7 +245,7 @@ impl Tx<'_> {
 
     /// Takes an ended child out of its set's counts.
     fn uncount(&mut self, parent: TaskId, child: &LostChild) -> Result<()> {
-        let (job, set, state, by) = (parent.job, child.set, child.state, child.by);
+        let (job, set) = (parent.job, child.set);
         self.sql("UPDATE tasks SET \"end\" = NULL WHERE job = ?1 AND local = ?2")?
             .execute(params![job, child.local])?;
         let last: Option<i64> = self
@@ -250,13 +254,8 @@ impl Tx<'_> {
                  WHERE job = ?1 AND \"set\" = ?2 AND \"end\" IS NOT NULL",
             )?
             .query_row(params![job, set], |row| row.get(0))?;
-        self.change_counts(parent, set, |counts| {
-            match state {
-                State::Succeeded => less(&mut counts.succeeded),
-                State::Failed => less(&mut counts.failed),
-                _ if by.is_some_and(CancelledBy::is_parent) => less(&mut counts.aborted),
-                _ => less(&mut counts.cancelled),
-            }
+        self.count(parent, set, |counts| {
+            less(child.count_in(counts));
             counts.last_end = last.unwrap_or(0) as u64;
         })?;
         Ok(())

@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::fault::Result;
 use super::tx::Tx;
 use crate::core::id::JobId;
+use crate::store::rules::upkeep;
 use crate::store::{NewJob, Submitted};
 
 const JOB: &str =
@@ -48,7 +49,7 @@ impl Tx<'_> {
     /// The open job that holds a key. One that is past its expiry or its deadline is ended.
     pub(super) fn holder_of(&mut self, key: Option<&str>) -> Result<Option<JobId>> {
         let Some(holder) = key.map_or(Ok(None), |key| self.holder(key))? else { return Ok(None) };
-        Ok((!self.end_if_overdue(holder.root())?).then_some(holder))
+        Ok((!upkeep::end_if_overdue(self, holder.root())?).then_some(holder))
     }
 
     /// What a job to be is answered if its id is taken.

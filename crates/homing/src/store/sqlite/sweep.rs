@@ -5,14 +5,11 @@ use rusqlite::{OptionalExtension, params};
 use super::children::{Cursor, STATES};
 use super::columns::{limit, task_id, text};
 use super::fault::Result;
-use super::task::Task;
 use super::tx::Tx;
-use crate::core::failure::Reason;
 use crate::core::id::{Local, TaskId, WorkerId};
-use crate::core::log;
 use crate::limits;
 use crate::store::CancelledBy;
-use crate::store::events::Swept;
+use crate::store::rules::{end, upkeep, wake};
 
 pub(super) const DUE_TIMERS: &str =
     "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
@@ -57,9 +54,8 @@ impl Tx<'_> {
             let name = self.name_of(worker)?;
             self.forget_worker(worker)?;
             for task in self.held_by(worker)? {
-                if let Err(fault) = self.crash(task, &name, max_crashes) {
-                    self.stand_still(task, fault)?;
-                }
+                let crashed = upkeep::crash(self, task, (worker, &name), max_crashes);
+                wake::contain(self, task, crashed)?;
             }
         }
         Ok(())
@@ -93,23 +89,6 @@ impl Tx<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn crash(&mut self, task: TaskId, name: &str, max_crashes: u32) -> Result<()> {
-        let Some(mut row) = Task::read(self.db, task)? else { return Ok(()) };
-        let Some(token) = row.token.take() else { return Ok(()) };
-        row.crashes += 1;
-        let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
-        let worker = Some(token.worker);
-        self.effects.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
-        self.say(&mut row, &log::crashed(attempt, token, name, self.now))?;
-        if row.crashes < max_crashes {
-            self.release(&mut row, self.now.before(limits::RESUMED_AGE));
-            return row.write(self.db);
-        }
-        let text = crate::core::state::crashed_text(row.crashes);
-        self.fail(&mut row, Reason::Crashed, &text, None)?;
-        Ok(())
-    }
-
     /// Acts on instants that have come. `true` if there may be more.
     fn fire_timers(&mut self) -> Result<bool> {
         let mut find = self.sql(DUE_TIMERS)?;
@@ -118,46 +97,10 @@ impl Tx<'_> {
         let mut tasks: Vec<TaskId> = rows.collect::<rusqlite::Result<_>>()?;
         tasks.sort_unstable();
         for task in &tasks {
-            if let Err(fault) = self.fire_timer(*task) {
-                self.stand_still(*task, fault)?;
-            }
+            let fired = upkeep::fire_timer(self, *task);
+            wake::contain(self, *task, fired)?;
         }
         Ok(tasks.len() == TIMERS_AT_ONCE)
-    }
-
-    fn fire_timer(&mut self, task: TaskId) -> Result<()> {
-        if !self.end_if_overdue(task)?
-            && let Some(waits) = self.waits_of(task)?
-        {
-            self.wake_if_satisfied(task, &waits)?;
-        }
-        Ok(())
-    }
-
-    /// Ends a task that is past its expiry or its deadline.
-    pub(super) fn end_if_overdue(&mut self, task: TaskId) -> Result<bool> {
-        let Some(mut row) = Task::read(self.db, task)? else { return Ok(false) };
-        let expired = row.started.is_none() && row.expires.is_some_and(|time| time <= self.now);
-        let late = row.deadline.is_some_and(|time| time <= self.now);
-        if row.state.is_ended() || !(expired || late) {
-            return Ok(false);
-        }
-        let reason = if late { Reason::Deadline } else { Reason::Expired };
-        self.fail(&mut row, reason, crate::core::state::overdue_text(reason), None)
-    }
-
-    pub(super) fn add_cascade(
-        &self,
-        task: TaskId,
-        set: Option<Local>,
-        below: u32,
-        by: CancelledBy,
-    ) -> Result<()> {
-        let mut add = self.sql(
-            "INSERT INTO cascades (job, task, \"set\", below, by) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        add.execute(params![task.job, task.local, set, below, by])?;
-        Ok(())
     }
 
     /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
@@ -223,9 +166,8 @@ impl Tx<'_> {
                         }
                         budget.cancel -= 1;
                         let id = TaskId { job: cascade.task.job, local: child.local };
-                        if let Err(fault) = self.cancel_as(id, cascade.by) {
-                            self.stand_still(id, fault)?;
-                        }
+                        let cancelled = end::cancel(self, id, cascade.by);
+                        wake::contain(self, id, cancelled)?;
                     }
                     at = Some(child);
                 }

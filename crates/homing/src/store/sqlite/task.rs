@@ -2,74 +2,74 @@
 //!
 //! Arguments and outcome may be a mebibyte each, so they are not part of what is read to move a task.
 
+use std::ops::{Deref, DerefMut};
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::columns::{count, maybe_text, progress, text, token};
+use super::columns::{count, insert, maybe_text, progress, text, token, update};
 use super::fault::{Fault, Result};
 use super::tx::Tx;
-use crate::core::id::{Local, TaskId, Token, WorkerId};
-use crate::core::state::State;
+use crate::core::id::TaskId;
 use crate::core::time::Time;
-use crate::store::{CancelledBy, NewTask, Policy};
+use crate::store::rules::{self, Birth};
+use crate::store::{NewTask, Policy};
 
-/// What verbs read and write of a task's row.
+/// A task's row without its arguments and outcome: what both stores have of an open task, and its waits.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
-    pub(super) id: TaskId,
-    pub(super) parent: Option<Local>,
-    pub(super) set: Option<(Local, u32)>,
-    pub(super) depth: u32,
-    pub(super) kind: String,
-    pub(super) key: Option<String>,
-    pub(super) state: State,
-    pub(super) due: Time,
-    pub(super) started: Option<Time>,
-    pub(super) expires: Option<Time>,
-    pub(super) deadline: Option<Time>,
-    pub(super) attempt: u32,
-    pub(super) failures: u32,
-    pub(super) crashes: u32,
-    pub(super) stalls: u32,
-    pub(super) token: Option<Token>,
-    pub(super) parked: Option<Token>,
-    pub(super) holder: Option<WorkerId>,
+    row: rules::Row,
     /// As JSON.
     pub(super) waits: Option<String>,
     /// The earliest instant the waits name, where the task is about to wait.
     pub(super) wake: Option<Time>,
-    pub(super) cancelled_by: Option<CancelledBy>,
-    /// As JSON.
-    pub(super) cause: Option<String>,
-    pub(super) reason: Option<String>,
-    pub(super) progress: Option<(u64, u64)>,
-    pub(super) lines: u32,
-    pub(super) dropped: u64,
 }
 
-const READ: &str =
-    "SELECT parent, \"set\", number, depth, kind, \"key\", state, due, started, expires,
-  deadline, attempt, failures, crashes, stalls, worker, claim, parked_worker, parked_claim, holder,
-  waits, cancelled_by, cause, reason, progress_done, progress_total, lines, dropped
-  FROM tasks WHERE job = ?1 AND local = ?2";
+impl Deref for Task {
+    type Target = rules::Row;
 
-const WRITE: &str = "UPDATE tasks SET state = ?3, due = ?4, expires = ?5, deadline = ?6, timer = ?7,
-  attempt = ?8, failures = ?9, crashes = ?10, stalls = ?11, worker = ?12, claim = ?13,
-  parked_worker = ?14, parked_claim = ?15, holder = ?16, held_until = NULL, waits = ?17, reason = ?18,
-  progress_done = ?19, progress_total = ?20, lines = ?21, dropped = ?22
-  WHERE job = ?1 AND local = ?2";
+    fn deref(&self) -> &rules::Row {
+        &self.row
+    }
+}
 
-const INSERT: &str =
-    "INSERT OR IGNORE INTO tasks (job, local, parent, \"set\", number, placed, depth,
-  state, due, attempt, failures, crashes, stalls, priority, queue, kind, \"key\", expires, deadline,
-  timer, lines, dropped, created, hash, policy, arguments, tags)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, 1, 0, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
-    coalesce(min(?13, ?14), ?13, ?14), 0, 0, ?15, ?16, ?17, ?18, ?19)";
+impl DerefMut for Task {
+    fn deref_mut(&mut self) -> &mut rules::Row {
+        &mut self.row
+    }
+}
 
-/// As [`INSERT`], for a root with nothing special: half the values to bind.
-const INSERT_PLAIN: &str =
-    "INSERT OR IGNORE INTO tasks (job, local, depth, state, due, attempt, failures,
-  crashes, stalls, priority, queue, kind, lines, dropped, created, hash, arguments)
-  VALUES (?1, ?2, 0, 0, ?3, 1, 0, 0, 0, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9)";
+by_name! {
+    columns at {
+        parent = "parent",
+        set = "\"set\"",
+        depth = "depth",
+        kind = "kind",
+        key = "\"key\"",
+        state = "state",
+        due = "due",
+        started = "started",
+        expires = "expires",
+        deadline = "deadline",
+        attempt = "attempt",
+        failures = "failures",
+        crashes = "crashes",
+        stalls = "stalls",
+        worker = "worker",
+        claim = "claim",
+        parked_worker = "parked_worker",
+        parked_claim = "parked_claim",
+        holder = "holder",
+        held_until = "held_until",
+        waits = "waits",
+        reason = "reason",
+        progress_done = "progress_done",
+        progress_total = "progress_total",
+        lines = "lines",
+        dropped = "dropped",
+    }
+}
+
+const READ: &str = concat!("SELECT ", columns!(), " FROM tasks WHERE job = ?1 AND local = ?2");
 
 impl Task {
     /// Reads a row.
@@ -80,89 +80,64 @@ impl Task {
     }
 
     fn of(row: &Row<'_>, id: TaskId) -> rusqlite::Result<Self> {
-        let set: Option<Local> = row.get(1)?;
-        let number: Option<u32> = row.get(2)?;
         Ok(Self {
-            id,
-            parent: row.get(0)?,
-            set: set.zip(number),
-            depth: row.get(3)?,
-            kind: text(row, 4)?,
-            key: maybe_text(row, 5)?,
-            state: row.get(6)?,
-            due: row.get(7)?,
-            started: row.get(8)?,
-            expires: row.get(9)?,
-            deadline: row.get(10)?,
-            attempt: row.get(11)?,
-            failures: row.get(12)?,
-            crashes: row.get(13)?,
-            stalls: row.get(14)?,
-            token: token(row, 15)?,
-            parked: token(row, 17)?,
-            holder: row.get(19)?,
-            waits: maybe_text(row, 20)?,
+            row: rules::Row {
+                id,
+                parent: row.get(at::parent)?,
+                set: row.get(at::set)?,
+                depth: row.get(at::depth)?,
+                kind: text(row, at::kind)?,
+                key: maybe_text(row, at::key)?,
+                state: row.get(at::state)?,
+                attempt: row.get(at::attempt)?,
+                failures: row.get(at::failures)?,
+                crashes: row.get(at::crashes)?,
+                stalls: row.get(at::stalls)?,
+                due: row.get(at::due)?,
+                started: row.get(at::started)?,
+                expires: row.get(at::expires)?,
+                deadline: row.get(at::deadline)?,
+                token: token(row, (at::worker, at::claim))?,
+                parked: token(row, (at::parked_worker, at::parked_claim))?,
+                holder: row.get(at::holder)?,
+                held_until: row.get(at::held_until)?,
+                reason: maybe_text(row, at::reason)?,
+                progress: progress(row, (at::progress_done, at::progress_total))?,
+                lines: row.get(at::lines)?,
+                dropped: count(row, at::dropped)?,
+            },
+            waits: maybe_text(row, at::waits)?,
             wake: None,
-            cancelled_by: row.get(21)?,
-            cause: maybe_text(row, 22)?,
-            reason: maybe_text(row, 23)?,
-            progress: progress(row, 24)?,
-            lines: row.get(26)?,
-            dropped: count(row, 27)?,
         })
     }
 
     /// Writes what may change while a task is open.
     pub(super) fn write(&self, db: &Connection) -> Result<()> {
-        db.prepare_cached(WRITE)?.execute(params![
-            self.id.job,
-            self.id.local,
-            self.state,
-            self.due,
-            self.expires,
-            self.deadline,
-            self.timer(),
-            self.attempt,
-            self.failures,
-            self.crashes,
-            self.stalls,
-            self.token.map(|token| token.worker),
-            self.token.map(|token| token.claim as i64),
-            self.parked.map(|token| token.worker),
-            self.parked.map(|token| token.claim as i64),
-            self.holder,
-            self.waits,
-            self.reason,
-            self.progress.map(|(done, _)| done as i64),
-            self.progress.map(|(_, total)| total as i64),
-            self.lines,
-            self.dropped as i64
-        ])?;
+        update!(|sql| db.prepare_cached(sql)?, "UPDATE tasks SET ", {
+            state = self.state,
+            due = self.due,
+            expires = self.expires,
+            deadline = self.deadline,
+            timer = self.row.timer(self.wake),
+            attempt = self.attempt,
+            failures = self.failures,
+            crashes = self.crashes,
+            stalls = self.stalls,
+            worker = self.token.map(|token| token.worker),
+            claim = self.token.map(|token| token.claim as i64),
+            parked_worker = self.parked.map(|token| token.worker),
+            parked_claim = self.parked.map(|token| token.claim as i64),
+            holder = self.holder,
+            held_until = self.held_until,
+            waits = self.waits,
+            reason = self.reason,
+            progress_done = self.progress.map(|(done, _)| done as i64),
+            progress_total = self.progress.map(|(_, total)| total as i64),
+            lines = self.lines,
+            dropped = self.dropped as i64,
+        }, " WHERE job = ? AND local = ?", [self.id.job, self.id.local])?;
         Ok(())
     }
-
-    /// The earliest instant at which the task must be looked at without a claim.
-    fn timer(&self) -> Option<Time> {
-        if self.state.is_ended() {
-            return None;
-        }
-        let expires = self.expires.filter(|_| self.started.is_none());
-        let wake = self.wake.filter(|_| self.state == State::Waiting);
-        [expires, self.deadline, wake].into_iter().flatten().min()
-    }
-
-    pub(super) fn parent(&self) -> Option<TaskId> {
-        self.parent.map(|local| TaskId { job: self.id.job, local })
-    }
-}
-
-/// Where a child stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Birth {
-    pub(super) parent: TaskId,
-    pub(super) set: Local,
-    pub(super) number: u32,
-    pub(super) depth: u32,
 }
 
 impl Tx<'_> {
@@ -177,39 +152,48 @@ impl Tx<'_> {
         let now = self.now;
         let due = new.due.unwrap_or(now);
         let plain = key.is_none() && new.expires.is_none() && new.deadline.is_none();
-        if birth.is_none() && plain && new.policy == Policy::default() {
-            let (job, local) = (id.job, id.local);
-            let NewTask { priority, queue, kind, hash, arguments, .. } = new;
-            let inserted = self
-                .kept(INSERT_PLAIN)?
-                .execute(params![job, local, due, priority, queue, kind, now, hash, arguments])?;
-            self.effects.ready |= inserted == 1;
-            return Ok(inserted == 1);
-        }
-        let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
-        let policy =
-            (new.policy != Policy::default()).then(|| crate::core::encode::json(&new.policy));
-        let inserted = self.kept(INSERT)?.execute(params![
-            id.job,
-            id.local,
-            birth.map(|birth| birth.parent.local),
-            birth.map(|birth| birth.set),
-            birth.map(|birth| birth.number),
-            placed.then_some(1),
-            birth.map_or(0, |birth| birth.depth),
-            due,
-            new.priority,
-            new.queue,
-            new.kind,
-            key,
-            new.expires,
-            new.deadline,
-            now,
-            new.hash,
-            policy,
-            new.arguments,
-            birth.and_then(|_| super::submit::words(&new.tags))
-        ])?;
+        // A root with nothing special: half the values to bind.
+        let inserted = if birth.is_none() && plain && new.policy == Policy::default() {
+            insert!(|sql| self.kept(sql)?, "INSERT OR IGNORE INTO tasks (", {
+                job = id.job,
+                local = id.local,
+                due = due,
+                priority = new.priority,
+                queue = new.queue,
+                kind = new.kind,
+                created = now,
+                hash = new.hash,
+                arguments = new.arguments,
+            }, ", depth, state, attempt, failures, crashes, stalls, lines, dropped) VALUES (",
+            ", 0, 0, 1, 0, 0, 0, 0, 0)")?
+        } else {
+            let policy =
+                (new.policy != Policy::default()).then(|| crate::core::encode::json(&new.policy));
+            let placed = birth.is_some_and(|birth| id.local != birth.set.numbered(birth.number));
+            insert!(|sql| self.kept(sql)?, "INSERT OR IGNORE INTO tasks (", {
+                job = id.job,
+                local = id.local,
+                parent = birth.map(|birth| birth.parent),
+                set = birth.map(|birth| birth.set),
+                number = birth.map(|birth| birth.number),
+                placed = placed.then_some(1),
+                depth = birth.map_or(0, |birth| birth.depth),
+                due = due,
+                priority = new.priority,
+                queue = new.queue,
+                kind = new.kind,
+                key = key,
+                expires = new.expires,
+                deadline = new.deadline,
+                timer = [new.expires, new.deadline].into_iter().flatten().min(),
+                created = now,
+                hash = new.hash,
+                policy = policy,
+                arguments = new.arguments,
+                tags = birth.and_then(|_| super::submit::words(&new.tags)),
+            }, ", state, attempt, failures, crashes, stalls, lines, dropped) VALUES (",
+            ", 0, 1, 0, 0, 0, 0, 0)")?
+        };
         self.effects.ready |= inserted == 1;
         Ok(inserted == 1)
     }

@@ -11,11 +11,13 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use super::Shared;
 use super::columns::count;
 use super::fault::Result;
+use super::ledger::InHand;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::time::Time;
 use crate::core::wait::SetCounts;
 use crate::store::Ended;
 use crate::store::events::Swept;
+use crate::store::rules::wake;
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
@@ -74,6 +76,8 @@ pub(super) struct Tx<'a> {
     /// Whether there is any signal at all, once it is known; and any task that waits for a job.
     signals: Option<bool>,
     watchers: Option<bool>,
+    /// Rows that rules decide about.
+    pub(super) hand: Vec<InHand>,
     kept: Vec<(&'static str, CachedStatement<'a>)>,
 }
 
@@ -90,14 +94,16 @@ impl<'a> Tx<'a> {
             over: BTreeSet::new(),
             signals: None,
             watchers: None,
+            hand: Vec::new(),
             kept: Vec::new(),
         }
     }
 
     /// Ends the verb.
     pub(super) fn close(mut self) -> Result<Effects> {
-        self.wake_parents()?;
+        wake::wake_parents(&mut self)?;
         self.write_counts()?;
+        debug_assert!(self.hand.is_empty(), "a rule has not put down: {:?}", self.hand);
         Ok(self.effects)
     }
 
@@ -134,7 +140,7 @@ impl<'a> Tx<'a> {
         Ok(counts)
     }
 
-    pub(super) fn change_counts(
+    pub(super) fn count(
         &mut self,
         task: TaskId,
         set: Local,
@@ -215,16 +221,8 @@ impl<'a> Tx<'a> {
         Ok(self.watchers == Some(true))
     }
 
-    /// Keeps that a task waits for jobs.
-    pub(super) fn watch(&mut self, task: TaskId, jobs: &[JobId]) -> Result<()> {
-        for job in jobs {
-            self.watchers = Some(true);
-            let mut watch = self.sql(
-                "INSERT OR IGNORE INTO watchers (job, waiter_job, waiter) VALUES (?1, ?2, ?3)",
-            )?;
-            watch.execute(params![job, task.job, task.local])?;
-        }
-        Ok(())
+    pub(super) fn watched(&mut self) {
+        self.watchers = Some(true);
     }
 
     pub(super) fn before(&self) -> Before {
@@ -239,6 +237,7 @@ impl<'a> Tx<'a> {
         self.over = before.over;
         self.effects.ended.truncate(before.ended);
         self.effects.swept.truncate(before.swept);
+        self.hand.clear();
     }
 }
 

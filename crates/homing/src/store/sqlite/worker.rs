@@ -3,11 +3,10 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::fault::Result;
-use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::WorkerId;
-use crate::limits;
 use crate::store::Heartbeat;
+use crate::store::rules::{upkeep, wake};
 
 impl Tx<'_> {
     pub(super) fn heartbeat(&mut self, told: &Heartbeat) -> Result<bool> {
@@ -53,14 +52,8 @@ impl Tx<'_> {
     pub(super) fn leave(&mut self, worker: WorkerId) -> Result<()> {
         self.forget_worker(worker)?;
         for task in self.held_by(worker)? {
-            match Task::read(self.db, task) {
-                Ok(Some(mut row)) => {
-                    self.release(&mut row, self.now.before(limits::RESUMED_AGE));
-                    row.write(self.db)?;
-                }
-                Ok(None) => {}
-                Err(fault) => self.stand_still(task, fault)?,
-            }
+            let left = upkeep::leave(self, task, worker);
+            wake::contain(self, task, left)?;
         }
         Ok(())
     }

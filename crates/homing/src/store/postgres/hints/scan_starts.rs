@@ -41,8 +41,7 @@ pub(in crate::store::postgres) struct Level {
 
 impl Level {
     pub(in crate::store::postgres) fn of(task: &Task) -> Self {
-        let Task { queue, kind, priority, .. } = task;
-        Self { queue: queue.clone(), kind: kind.clone(), priority: *priority }
+        Self { queue: task.queue.clone(), kind: task.kind.clone(), priority: task.priority }
     }
 
     fn is_of(&self, task: &Task) -> bool {

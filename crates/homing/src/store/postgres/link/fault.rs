@@ -30,8 +30,9 @@ pub(in crate::store::postgres) enum Fault {
     },
     /// What this process remembered of the store is no longer so, and is forgotten.
     Stale,
-    /// A row holds what nobody wrote, or what only another version can read; or the store cannot be used
-    /// as it is.
+    /// A task's row holds what nobody wrote, or what only another version can read.
+    Unreadable(String),
+    /// What is stored beside the tasks is not as it should be, or the store cannot be used as it is.
     Other(String),
 }
 
@@ -73,7 +74,7 @@ impl std::fmt::Display for Fault {
             Self::Unreachable => return f.write_str("the server does not answer"),
             #[cfg(feature = "sqlx")]
             Self::Foreign { reason, .. } => return f.write_str(reason),
-            Self::Other(reason) => return f.write_str(reason),
+            Self::Unreadable(reason) | Self::Other(reason) => return f.write_str(reason),
         };
         if let Some(told) = error.as_db_error() {
             return write!(f, "{} (SQLSTATE {})", told.message(), told.code().code());

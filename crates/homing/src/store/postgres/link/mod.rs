@@ -8,4 +8,5 @@ pub(super) mod options;
 pub(super) mod passwords;
 pub(super) mod pipeline;
 pub(super) mod schema;
+pub(super) mod table;
 pub(super) mod tls;

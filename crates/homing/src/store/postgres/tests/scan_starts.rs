@@ -27,7 +27,7 @@ fn claim(kinds: &[&str]) -> Claim {
 
 fn task(kind: &str, due: i64) -> Task {
     let id = JobId::named(&format!("{kind} {due}")).root();
-    Task { due: Time(due), ..Task::born(id, &new_task(kind), None, Time(0)) }
+    Task::born(id, &new_task(kind), None, Time(due))
 }
 
 fn level(kind: &str) -> Level {
@@ -98,7 +98,8 @@ fn what_becomes_claimable_is_begun_at() {
     assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 60))]));
     // What is one worker's alone is not seen by the others, until it is everybody's.
     let worker = Some(WorkerId::fresh());
-    let held = Task { holder: worker, held_until: Some(Time(500)), ..task("a", 20) };
+    let mut held = task("a", 20);
+    (held.holder, held.held_until) = (worker, Some(Time(500)));
     scan_starts.ready(&ready(&[held]));
     scan_starts.look(&claim(&["a"])).found(&claim(&["a"]), &took(499, &[], false));
     assert_eq!(begins(&scan_starts), Some(vec![place(&task("a", 20))]));

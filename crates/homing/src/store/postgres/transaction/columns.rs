@@ -108,16 +108,22 @@ pub(in crate::store::postgres) fn task_id(row: &Row, column: usize) -> Result<Ta
     Ok(TaskId { job: row.try_get(column)?, local: row.try_get(column + 1)? })
 }
 
-/// A token in two columns: the worker and, after it, the claim.
-pub(in crate::store::postgres) fn token(row: &Row, column: usize) -> Result<Option<Token>> {
-    let Some(worker) = row.try_get(column)? else { return Ok(None) };
-    Ok(Some(Token { worker, claim: count(row, column + 1)? }))
+/// A token in two columns: the worker and the claim.
+pub(in crate::store::postgres) fn token(
+    row: &Row,
+    (worker, claim): (usize, usize),
+) -> Result<Option<Token>> {
+    let Some(worker) = row.try_get(worker)? else { return Ok(None) };
+    Ok(Some(Token { worker, claim: count(row, claim)? }))
 }
 
 /// What a body told of its progress, in two columns.
-pub(in crate::store::postgres) fn progress(row: &Row, column: usize) -> Result<Option<(u64, u64)>> {
-    let Some(done) = maybe(row, column)? else { return Ok(None) };
-    Ok(Some((done, count(row, column + 1)?)))
+pub(in crate::store::postgres) fn progress(
+    row: &Row,
+    (done, total): (usize, usize),
+) -> Result<Option<(u64, u64)>> {
+    let Some(done) = maybe(row, done)? else { return Ok(None) };
+    Ok(Some((done, count(row, total)?)))
 }
 
 /// Counts in eight columns, from `first` on.

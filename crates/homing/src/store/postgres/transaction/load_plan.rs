@@ -319,24 +319,22 @@ macro_rules! up {
 /// Locks rows, in the order in which everybody does.
 macro_rules! locked {
     () => {
-        concat!(
-            " SELECT ",
-            columns!(),
-            " FROM keys JOIN homing.open AS o USING (job, local)
+        " FROM keys JOIN homing.open AS o USING (job, local)
   ORDER BY o.depth, o.job, o.local FOR UPDATE OF o"
-        )
     };
 }
 
 /// The verb's own tasks alone.
 const LOCK_OWN: &str = concat!(
-    "WITH keys AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS own (job, local))",
+    "WITH keys AS (SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS own (job, local)) SELECT ",
+    columns!(),
     locked!()
 );
 
 const LOCK: &str = concat!(
     up!(),
-    ", keys AS (SELECT job, local FROM own UNION SELECT job, local FROM up)",
+    ", keys AS (SELECT job, local FROM own UNION SELECT job, local FROM up) SELECT ",
+    columns!(),
     locked!()
 );
 

@@ -2,6 +2,7 @@
 
 pub(super) mod bundle;
 pub(super) mod columns;
+mod ledger;
 pub(super) mod load_plan;
 pub(super) mod loaded;
 pub(super) mod task;

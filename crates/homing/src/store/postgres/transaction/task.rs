@@ -1,67 +1,92 @@
 //! A task's moving row: how it is read, born and written. What moves it stands in the verbs.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
+
 use tokio_postgres::Row;
 
-use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
+use crate::core::id::{JobId, Local, Map, TaskId, Token};
 use crate::core::link::LINK;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
-use crate::store::postgres::transaction::columns::{Hash, count, progress, small, task_id, token};
+use crate::store::postgres::link::table::{Columns, table};
+use crate::store::postgres::transaction::columns::{Hash, count, progress, small, token};
+use crate::store::rules::{self, Birth};
 use crate::store::{NewJob, NewTask, Policy};
 
-/// What moves of an open task.
+/// A row of `open`: what both stores have of an open task, and what the claim and the writes need besides.
 #[derive(Debug, Clone)]
 pub(in crate::store::postgres) struct Task {
-    pub(in crate::store::postgres) id: TaskId,
-    pub(in crate::store::postgres) parent: Option<Local>,
-    pub(in crate::store::postgres) set: Option<Local>,
-    pub(in crate::store::postgres) depth: u32,
-    pub(in crate::store::postgres) state: State,
+    row: rules::Row,
     pub(in crate::store::postgres) priority: i16,
-    pub(in crate::store::postgres) attempt: u32,
-    pub(in crate::store::postgres) failures: u32,
-    pub(in crate::store::postgres) crashes: u32,
-    pub(in crate::store::postgres) stalls: u32,
-    pub(in crate::store::postgres) lines: u32,
-    pub(in crate::store::postgres) due: Time,
-    pub(in crate::store::postgres) token: Option<Token>,
-    pub(in crate::store::postgres) started: Option<Time>,
-    pub(in crate::store::postgres) expires: Option<Time>,
-    pub(in crate::store::postgres) deadline: Option<Time>,
-    pub(in crate::store::postgres) parked: Option<Token>,
-    pub(in crate::store::postgres) held_until: Option<Time>,
-    pub(in crate::store::postgres) holder: Option<WorkerId>,
-    pub(in crate::store::postgres) dropped: u64,
-    pub(in crate::store::postgres) progress: Option<(u64, u64)>,
-    pub(in crate::store::postgres) signalled: bool,
     pub(in crate::store::postgres) queue: String,
-    pub(in crate::store::postgres) kind: String,
-    pub(in crate::store::postgres) key: Option<String>,
+    pub(in crate::store::postgres) signalled: bool,
     pub(in crate::store::postgres) waits: Vec<Wait>,
     /// Waits that do not decode, as they are stored, and what is wrong with them.
     pub(in crate::store::postgres) unreadable: Option<Box<(String, String)>>,
-    pub(in crate::store::postgres) reason: Option<String>,
     /// Whether the store knows the holder: who is gone keeps nothing.
     pub(in crate::store::postgres) holder_lives: bool,
     /// The arguments of a link, which say what follows its end.
     pub(in crate::store::postgres) link: Option<String>,
 }
 
-/// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
-/// parts, because the schema's name is put where its first is.
-macro_rules! columns {
-    () => {
-        "o.job, o.local, o.parent, o.\"set\", o.depth, o.state, o.priority, o.attempt, o.failures, \
-         o.crashes, o.stalls, o.lines, o.due, o.worker, o.claim, o.started, o.expires, o.deadline, \
-         o.parked_worker, o.parked_claim, o.held_until, o.holder, o.dropped, o.progress_done, \
-         o.progress_total, o.signalled, o.queue, o.kind, o.key, o.waits, o.reason, \
-         o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h WHERE h.id = o.holder), \
-         CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments FROM homing.tasks AS t \
-           WHERE t.job = o.job AND t.local = o.local) END"
-    };
+impl Deref for Task {
+    type Target = rules::Row;
+
+    fn deref(&self) -> &rules::Row {
+        &self.row
+    }
+}
+
+impl DerefMut for Task {
+    fn deref_mut(&mut self) -> &mut rules::Row {
+        &mut self.row
+    }
+}
+
+by_name! {
+    /// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
+    /// parts, because the schema's name is put where its first is.
+    columns at {
+        job = "o.job",
+        local = "o.local",
+        parent = "o.parent",
+        set = "o.\"set\"",
+        depth = "o.depth",
+        state = "o.state",
+        priority = "o.priority",
+        attempt = "o.attempt",
+        failures = "o.failures",
+        crashes = "o.crashes",
+        stalls = "o.stalls",
+        lines = "o.lines",
+        due = "o.due",
+        worker = "o.worker",
+        claim = "o.claim",
+        started = "o.started",
+        expires = "o.expires",
+        deadline = "o.deadline",
+        parked_worker = "o.parked_worker",
+        parked_claim = "o.parked_claim",
+        held_until = "o.held_until",
+        holder = "o.holder",
+        dropped = "o.dropped",
+        progress_done = "o.progress_done",
+        progress_total = "o.progress_total",
+        signalled = "o.signalled",
+        queue = "o.queue",
+        kind = "o.kind",
+        key = "o.key",
+        waits = "o.waits",
+        reason = "o.reason",
+        holder_lives = "o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h \
+          WHERE h.id = o.holder)",
+        link = "CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments \
+          FROM homing.tasks AS t WHERE t.job = o.job AND t.local = o.local) END",
+    }
 }
 
 pub(in crate::store::postgres) use columns;
@@ -69,41 +94,47 @@ pub(in crate::store::postgres) use columns;
 impl Task {
     /// Reads a row.
     pub(in crate::store::postgres) fn of(row: &Row) -> Result<Self> {
-        let (waits, unreadable) = match decode(row.try_get(29)?) {
-            Ok(waits) => (waits, None),
-            Err(fault) => (Vec::new(), Some(Box::new((row.try_get(29)?, fault.to_string())))),
+        let waits = row.try_get(at::waits)?;
+        let (waits, unreadable) = match decode(waits) {
+            Ok(decoded) => (decoded, None),
+            Err(fault) => {
+                let stored = waits.unwrap_or_default().to_owned();
+                (Vec::new(), Some(Box::new((stored, fault.to_string()))))
+            }
         };
         Ok(Self {
-            id: task_id(row, 0)?,
-            parent: row.try_get(2)?,
-            set: row.try_get(3)?,
-            depth: small(row, 4)?,
-            state: row.try_get(5)?,
-            priority: row.try_get(6)?,
-            attempt: small(row, 7)?,
-            failures: small(row, 8)?,
-            crashes: small(row, 9)?,
-            stalls: small(row, 10)?,
-            lines: small(row, 11)?,
-            due: row.try_get(12)?,
-            token: token(row, 13)?,
-            started: row.try_get(15)?,
-            expires: row.try_get(16)?,
-            deadline: row.try_get(17)?,
-            parked: token(row, 18)?,
-            held_until: row.try_get(20)?,
-            holder: row.try_get(21)?,
-            dropped: count(row, 22)?,
-            progress: progress(row, 23)?,
-            signalled: row.try_get(25)?,
-            queue: row.try_get(26)?,
-            kind: row.try_get(27)?,
-            key: row.try_get(28)?,
+            row: rules::Row {
+                id: TaskId { job: row.try_get(at::job)?, local: row.try_get(at::local)? },
+                parent: row.try_get(at::parent)?,
+                set: row.try_get(at::set)?,
+                depth: small(row, at::depth)?,
+                kind: row.try_get(at::kind)?,
+                key: row.try_get(at::key)?,
+                state: row.try_get(at::state)?,
+                attempt: small(row, at::attempt)?,
+                failures: small(row, at::failures)?,
+                crashes: small(row, at::crashes)?,
+                stalls: small(row, at::stalls)?,
+                due: row.try_get(at::due)?,
+                started: row.try_get(at::started)?,
+                expires: row.try_get(at::expires)?,
+                deadline: row.try_get(at::deadline)?,
+                token: token(row, (at::worker, at::claim))?,
+                parked: token(row, (at::parked_worker, at::parked_claim))?,
+                holder: row.try_get(at::holder)?,
+                held_until: row.try_get(at::held_until)?,
+                reason: row.try_get(at::reason)?,
+                progress: progress(row, (at::progress_done, at::progress_total))?,
+                lines: small(row, at::lines)?,
+                dropped: count(row, at::dropped)?,
+            },
+            priority: row.try_get(at::priority)?,
+            queue: row.try_get(at::queue)?,
+            signalled: row.try_get(at::signalled)?,
             waits,
             unreadable,
-            reason: row.try_get(30)?,
-            holder_lives: row.try_get(31)?,
-            link: row.try_get(32)?,
+            holder_lives: row.try_get(at::holder_lives)?,
+            link: row.try_get(at::link)?,
         })
     }
 
@@ -114,79 +145,40 @@ impl Task {
         birth: Option<Birth>,
         now: Time,
     ) -> Self {
+        let blank = Self::blank(id, new.queue.clone(), new.kind.clone());
         Self {
-            parent: birth.map(|birth| birth.parent),
-            set: birth.map(|birth| birth.set),
-            depth: birth.map_or(0, |birth| birth.depth),
+            row: rules::Row {
+                parent: birth.map(|birth| birth.parent),
+                set: birth.map(|birth| birth.set),
+                depth: birth.map_or(0, |birth| birth.depth),
+                due: new.due.unwrap_or(now),
+                expires: new.expires,
+                deadline: new.deadline,
+                ..blank.row
+            },
             priority: new.priority,
-            due: new.due.unwrap_or(now),
-            expires: new.expires,
-            deadline: new.deadline,
             link: (new.kind == LINK).then(|| new.arguments.clone()),
-            ..Self::blank(id, new.queue.clone(), new.kind.clone())
+            ..blank
         }
     }
 
     /// A row of which nothing is known but this.
     pub(in crate::store::postgres) fn blank(id: TaskId, queue: String, kind: String) -> Self {
         Self {
-            id,
-            parent: None,
-            set: None,
-            depth: 0,
-            state: State::Pending,
+            row: rules::Row::blank(id, kind),
             priority: 0,
-            attempt: 1,
-            failures: 0,
-            crashes: 0,
-            stalls: 0,
-            lines: 0,
-            due: Time(0),
-            token: None,
-            started: None,
-            expires: None,
-            deadline: None,
-            parked: None,
-            held_until: None,
-            holder: None,
-            dropped: 0,
-            progress: None,
-            signalled: false,
             queue,
-            kind,
-            key: None,
+            signalled: false,
             waits: Vec::new(),
             unreadable: None,
-            reason: None,
             holder_lives: false,
             link: None,
         }
     }
 
-    pub(in crate::store::postgres) fn parent(&self) -> Option<TaskId> {
-        self.parent.map(|local| TaskId { job: self.id.job, local })
-    }
-
     /// The earliest instant at which the task must be looked at without a claim.
     pub(in crate::store::postgres) fn timer(&self) -> Option<Time> {
-        if self.state.is_ended() {
-            return None;
-        }
-        let expires = self.expires.filter(|_| self.started.is_none());
-        let wake =
-            crate::core::wait::earliest(&self.waits).filter(|_| self.state == State::Waiting);
-        [expires, self.deadline, wake].into_iter().flatten().min()
-    }
-
-    /// A running task becomes pending.
-    pub(in crate::store::postgres) fn release(&mut self, due: Time) {
-        self.state = State::Pending;
-        self.token = None;
-        self.holder = None;
-        // What the body recorded since, an older future does not know.
-        self.parked = None;
-        self.held_until = None;
-        self.due = due;
+        self.row.timer(crate::core::wait::earliest(&self.waits))
     }
 
     /// Whether there is nothing to say of a newborn task that few tasks have.
@@ -196,16 +188,6 @@ impl Task {
             && self.expires.is_none()
             && self.deadline.is_none()
             && !self.signalled
-    }
-
-    /// Whether a part of its budgets is used up.
-    pub(in crate::store::postgres) fn is_worn(&self) -> bool {
-        (self.failures, self.crashes, self.stalls) != (0, 0, 0)
-    }
-
-    /// What a task recorded is progress: its budgets are whole again.
-    pub(in crate::store::postgres) fn renew(&mut self) {
-        (self.failures, self.crashes, self.stalls) = (0, 0, 0);
     }
 
     fn waits_as_text(&self) -> Option<String> {
@@ -220,7 +202,7 @@ impl Task {
 pub(in crate::store::postgres) fn decode(waits: Option<&str>) -> Result<Vec<Wait>> {
     let Some(text) = waits else { return Ok(Vec::new()) };
     serde_json::from_str(text)
-        .map_err(|error| Fault::Other(format!("its waits do not decode: {error}")))
+        .map_err(|error| Fault::Unreadable(format!("its waits do not decode: {error}")))
 }
 
 /// What waits name: sets, and single children.
@@ -250,15 +232,6 @@ fn list(names: &[Local]) -> Option<String> {
     (!names.is_empty()).then(|| format!("{{{}}}", names.join(",")))
 }
 
-/// Where a child stands.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store::postgres) struct Birth {
-    pub(in crate::store::postgres) parent: Local,
-    pub(in crate::store::postgres) set: Local,
-    pub(in crate::store::postgres) number: u32,
-    pub(in crate::store::postgres) depth: u32,
-}
-
 /// A task that is born in this transaction.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store::postgres) struct Newborn<'e> {
@@ -279,25 +252,6 @@ impl Newborn<'_> {
     }
 }
 
-const BEAR_PLAIN: &str =
-    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed, depth, kind, queue, priority,
-    hash, arguments, bundle, created)
-  SELECT n.*, $14::bigint FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[],
-    $6::boolean[], $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[],
-    $13::uuid[]) AS n";
-
-const BEAR: &str =
-    "INSERT INTO homing.tasks (job, local, parent, \"set\", number, placed, depth, kind, queue, priority,
-    hash, arguments, bundle, created, policy, key, origin_job, origin_local, title, tags)
-  SELECT n.job, n.local, n.parent, n.\"set\", n.number, n.placed, n.depth, n.kind, n.queue, n.priority,
-    n.hash, n.arguments, n.bundle, $14::bigint, n.policy, n.key, n.origin_job, n.origin_local, n.title,
-    n.tags::text[]
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::boolean[],
-    $7::integer[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::text[], $13::uuid[],
-    $15::text[], $16::text[], $17::uuid[], $18::uuid[], $19::text[], $20::text[])
-    AS n (job, local, parent, \"set\", number, placed, depth, kind, queue, priority, hash, arguments,
-      bundle, policy, key, origin_job, origin_local, title, tags)";
-
 /// Writes what newborn tasks will always be. The server's work grows with the number of columns, so that
 /// what few tasks have is told only where one has it; here and below.
 pub(in crate::store::postgres) fn bear<'e>(
@@ -305,35 +259,48 @@ pub(in crate::store::postgres) fn bear<'e>(
     bundles: &Map<TaskId, Local>,
     now: Time,
 ) -> Statement<'e> {
-    let mut values = arrays!(newborns, n =>
-        n.id.job, n.id.local,
-        n.birth.map(|birth| birth.parent),
-        n.birth.map(|birth| birth.set),
-        n.birth.map(|birth| i64::from(birth.number)),
-        n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
-        n.birth.map_or(0, |birth| birth.depth as i32),
-        n.new.kind.as_str(), n.new.queue.as_str(), n.new.priority, Hash(n.new.hash),
-        n.new.arguments.as_str(), bundles.get(&n.id).copied()
+    static PLAIN: OnceLock<String> = OnceLock::new();
+    static FULL: OnceLock<String> = OnceLock::new();
+    let mut rows = table!(newborns, n =>
+        job: uuid = n.id.job,
+        local: uuid = n.id.local,
+        parent: uuid = n.birth.map(|birth| birth.parent),
+        set: uuid = n.birth.map(|birth| birth.set),
+        number: bigint = n.birth.map(|birth| i64::from(birth.number)),
+        placed: boolean =
+            n.birth.is_some_and(|birth| n.id.local != birth.set.numbered(birth.number)),
+        depth: integer = n.birth.map_or(0, |birth| birth.depth as i32),
+        kind: text = n.new.kind.as_str(),
+        queue: text = n.new.queue.as_str(),
+        priority: smallint = n.new.priority,
+        hash: uuid = Hash(n.new.hash),
+        arguments: text = n.new.arguments.as_str(),
+        bundle: uuid = bundles.get(&n.id).copied(),
     );
     if newborns.iter().all(|n| n.birth.is_none()) {
-        // Roots have none of these; what a list lacks is NULL.
-        values[2] = Box::new(Vec::<Option<Local>>::new());
-        values[3] = Box::new(Vec::<Option<Local>>::new());
-        values[4] = Box::new(Vec::<Option<i64>>::new());
+        rows.lack::<Local>("parent");
+        rows.lack::<Local>("set");
+        rows.lack::<i64>("number");
     }
-    values.extend(values![now]);
+    let make = |n: &Columns<'_>| {
+        let (names, values, rows, now) = (n.names(), n.of("n"), n.rows("n"), n.next());
+        format!(
+            "INSERT INTO homing.tasks ({names}, created) SELECT {values}, ${now}::bigint FROM {rows}"
+        )
+    };
     if newborns.iter().all(Newborn::is_plain) {
-        return Statement::new(BEAR_PLAIN, values);
+        return rows.statement(&PLAIN, make).with(values![now]);
     }
-    values.extend(arrays!(newborns, n =>
-        policy(&n.new.policy),
-        n.job.and_then(|job| job.key.as_deref()),
-        n.job.and_then(|job| job.origin).map(|origin| origin.job),
-        n.job.and_then(|job| job.origin).map(|origin| origin.local),
-        n.job.and_then(|job| job.title.as_deref()),
-        Some(&n.new.tags).filter(|tags| !tags.is_empty()).map(|tags| words(tags))
-    ));
-    Statement::new(BEAR, values)
+    let more = table!(newborns, n =>
+        policy: text = policy(&n.new.policy),
+        key: text = n.job.and_then(|job| job.key.as_deref()),
+        origin_job: uuid = n.job.and_then(|job| job.origin).map(|origin| origin.job),
+        origin_local: uuid = n.job.and_then(|job| job.origin).map(|origin| origin.local),
+        title: text = n.job.and_then(|job| job.title.as_deref()),
+        tags: text as "::text[]" =
+            Some(&n.new.tags).filter(|tags| !tags.is_empty()).map(|tags| words(tags)),
+    );
+    rows.and(more).statement(&FULL, make).with(values![now])
 }
 
 fn policy(policy: &Policy) -> Option<String> {
@@ -349,71 +316,90 @@ pub(in crate::store::postgres) fn words(words: &[String]) -> String {
     format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
 }
 
-const OPEN_PLAIN: &str =
-    "INSERT INTO homing.open (job, local, parent, \"set\", depth, priority, due, queue,
-    kind, state, attempt, failures, crashes, stalls, lines, dropped, signalled)
-  SELECT n.*, 0, 1, 0, 0, 0, 0, 0, false FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[],
-    $5::integer[], $6::smallint[], $7::bigint[], $8::text[], $9::text[]) AS n";
-
-const OPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth, priority, due, queue, kind,
-    state, attempt, failures, crashes, stalls, lines, dropped, signalled, worker, claim, started, expires,
-    deadline, timer, key)
-  SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.due, n.queue, n.kind, n.state, 1, 0, 0,
-    0, 0, 0, n.signalled, n.worker, n.claim, n.started, n.expires, n.deadline, n.timer, n.key
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::smallint[],
-    $7::bigint[], $8::text[], $9::text[], $10::smallint[], $11::uuid[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::boolean[])
-    AS n (job, local, parent, \"set\", depth, priority, due, queue, kind, state, worker, claim, started,
-      expires, deadline, timer, key, signalled)";
-
 /// Writes the moving rows of newborn tasks: pending, or claimed already.
 pub(in crate::store::postgres) fn open<'e>(tasks: &[&'e Task]) -> Statement<'e> {
-    let mut values = arrays!(tasks, t =>
-        t.id.job, t.id.local, t.parent, t.set, t.depth as i32, t.priority, t.due, t.queue.as_str(),
-        t.kind.as_str()
+    static PLAIN: OnceLock<String> = OnceLock::new();
+    static FULL: OnceLock<String> = OnceLock::new();
+    let rows = table!(tasks, t =>
+        job: uuid = t.id.job,
+        local: uuid = t.id.local,
+        parent: uuid = t.parent,
+        set: uuid = t.set,
+        depth: integer = t.depth as i32,
+        priority: smallint = t.priority,
+        due: bigint = t.due,
+        queue: text = t.queue.as_str(),
+        kind: text = t.kind.as_str(),
     );
     if tasks.iter().all(|task| task.is_plain()) {
-        return Statement::new(OPEN_PLAIN, values);
+        return rows.statement(&PLAIN, |n| {
+            let (names, values, rows) = (n.names(), n.of("n"), n.rows("n"));
+            format!(
+                "INSERT INTO homing.open ({names}, attempt, failures, crashes, stalls, lines, dropped,
+                   state, signalled)
+                 SELECT {values}, 1, 0, 0, 0, 0, 0, 0, false FROM {rows}"
+            )
+        });
     }
-    values.extend(arrays!(tasks, t =>
-        t.state, t.token.map(|token| token.worker), t.token.map(|token| token.claim as i64), t.started,
-        t.expires, t.deadline, t.timer(), t.key.as_deref(), t.signalled
-    ));
-    Statement::new(OPEN, values)
+    let more = table!(tasks, t =>
+        state: smallint = t.state,
+        worker: uuid = t.token.map(|token| token.worker),
+        claim: bigint = t.token.map(|token| token.claim as i64),
+        started: bigint = t.started,
+        expires: bigint = t.expires,
+        deadline: bigint = t.deadline,
+        timer: bigint = t.timer(),
+        key: text = t.key.as_deref(),
+        signalled: boolean = t.signalled,
+    );
+    rows.and(more).statement(&FULL, |n| {
+        let (names, values, rows) = (n.names(), n.of("n"), n.rows("n"));
+        format!(
+            "INSERT INTO homing.open ({names}, attempt, failures, crashes, stalls, lines, dropped)
+             SELECT {values}, 1, 0, 0, 0, 0, 0 FROM {rows}"
+        )
+    })
 }
-
-const MOVE: &str = "UPDATE homing.open AS o SET state = m.state, attempt = m.attempt,
-    failures = m.failures, crashes = m.crashes, stalls = m.stalls, lines = m.lines, due = m.due,
-    worker = m.worker, claim = m.claim, started = m.started, timer = m.timer,
-    parked_worker = m.parked_worker, parked_claim = m.parked_claim, held_until = m.held_until,
-    holder = m.holder, dropped = m.dropped, progress_done = m.progress_done,
-    progress_total = m.progress_total, signalled = m.signalled, wait_sets = m.wait_sets::uuid[],
-    wait_children = m.wait_children::uuid[], waits = m.waits, reason = m.reason
-  FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::integer[], $5::integer[], $6::integer[],
-    $7::integer[], $8::integer[], $9::bigint[], $10::uuid[], $11::bigint[], $12::bigint[],
-    $13::bigint[], $14::uuid[], $15::bigint[], $16::bigint[], $17::uuid[], $18::bigint[],
-    $19::bigint[], $20::bigint[], $21::boolean[], $22::text[], $23::text[], $24::text[], $25::text[])
-    AS m (job, local, state, attempt, failures, crashes, stalls, lines, due, worker, claim, started,
-      timer, parked_worker, parked_claim, held_until, holder, dropped, progress_done, progress_total,
-      signalled, wait_sets, wait_children, waits, reason)
-  WHERE o.job = m.job AND o.local = m.local";
 
 /// Writes rows that have moved.
 pub(in crate::store::postgres) fn moved<'e>(tasks: &[&Task]) -> Statement<'e> {
+    static SQL: OnceLock<String> = OnceLock::new();
     let names: Vec<_> = tasks.iter().map(|task| named(&task.waits)).collect();
     let tasks: Vec<_> = tasks.iter().zip(&names).collect();
-    Statement::new(
-        MOVE,
-        arrays!(tasks, (t, names) =>
-            t.id.job, t.id.local, t.state, t.attempt as i32, t.failures as i32, t.crashes as i32,
-            t.stalls as i32, t.lines as i32, t.due, t.token.map(|token| token.worker),
-            t.token.map(|token| token.claim as i64), t.started, t.timer(),
-            t.parked.map(|token| token.worker), t.parked.map(|token| token.claim as i64),
-            t.held_until, t.holder, t.dropped as i64, t.progress.map(|(done, _)| done as i64),
-            t.progress.map(|(_, total)| total as i64), t.signalled, list(&names.0), list(&names.1),
-            t.waits_as_text(), t.reason.clone()
-        ),
-    )
+    let rows = table!(tasks, (t, names) =>
+        job: uuid = t.id.job,
+        local: uuid = t.id.local,
+        state: smallint = t.state,
+        attempt: integer = t.attempt as i32,
+        failures: integer = t.failures as i32,
+        crashes: integer = t.crashes as i32,
+        stalls: integer = t.stalls as i32,
+        lines: integer = t.lines as i32,
+        due: bigint = t.due,
+        worker: uuid = t.token.map(|token| token.worker),
+        claim: bigint = t.token.map(|token| token.claim as i64),
+        started: bigint = t.started,
+        timer: bigint = t.timer(),
+        parked_worker: uuid = t.parked.map(|token| token.worker),
+        parked_claim: bigint = t.parked.map(|token| token.claim as i64),
+        held_until: bigint = t.held_until,
+        holder: uuid = t.holder,
+        dropped: bigint = t.dropped as i64,
+        progress_done: bigint = t.progress.map(|(done, _)| done as i64),
+        progress_total: bigint = t.progress.map(|(_, total)| total as i64),
+        signalled: boolean = t.signalled,
+        wait_sets: text as "::uuid[]" = list(&names.0),
+        wait_children: text as "::uuid[]" = list(&names.1),
+        waits: text = t.waits_as_text(),
+        reason: text = t.reason.clone(),
+    );
+    rows.statement(&SQL, |m| {
+        let (assigned, rows) = (m.assigned("m", 2), m.rows("m"));
+        format!(
+            "UPDATE homing.open AS o SET {assigned} FROM {rows}
+             WHERE o.job = m.job AND o.local = m.local"
+        )
+    })
 }
 
 const START: &str = "UPDATE homing.open AS o SET state = 1, worker = $4, claim = $5, started = $6,

@@ -16,7 +16,8 @@ use crate::store::postgres::ended::Ended;
 use crate::store::postgres::hints::scan_starts::Ready;
 use crate::store::postgres::transaction::bundle::{self, Bundle, BundleWrites};
 use crate::store::postgres::transaction::task::{Newborn, Task};
-use crate::store::{CancelledBy, Entry, NewJob};
+use crate::store::rules::{Cascade, upkeep};
+use crate::store::{Entry, NewJob};
 
 /// What is to be said after the commit.
 #[derive(Debug, Default)]
@@ -77,15 +78,6 @@ impl LockedTask {
 pub(in crate::store::postgres) struct ChangedCounts {
     pub(in crate::store::postgres) counts: SetCounts,
     pub(in crate::store::postgres) changed: bool,
-}
-
-/// Children to cancel in transactions to come: all of a task's, or those of one set below a number.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store::postgres) struct Cascade {
-    pub(in crate::store::postgres) task: TaskId,
-    pub(in crate::store::postgres) set: Option<Local>,
-    pub(in crate::store::postgres) below: u32,
-    pub(in crate::store::postgres) by: CancelledBy,
 }
 
 /// A line of a job's log, or the identity of one beyond the limit.
@@ -159,8 +151,8 @@ pub(in crate::store::postgres) struct Tx<'e> {
     pub(in crate::store::postgres) cascades: Vec<Cascade>,
     pub(in crate::store::postgres) notices: Vec<(TaskId, Token)>,
     pub(in crate::store::postgres) lines: Vec<Said<'e>>,
-    /// The text of the line that counts a task's dropped lines.
-    pub(in crate::store::postgres) dropped: HashMap<TaskId, String>,
+    /// Other texts for lines of tasks, by their keys.
+    pub(in crate::store::postgres) rewritten: HashMap<(TaskId, String), String>,
     pub(in crate::store::postgres) freed: Vec<(String, JobId)>,
     /// Parents and sets whose children ended.
     pub(in crate::store::postgres) parents_to_check: BTreeSet<(TaskId, Local)>,
@@ -176,7 +168,7 @@ impl Tx<'_> {
     }
 
     /// The row of an open task, which is to be written.
-    pub(in crate::store::postgres) fn change(&mut self, id: TaskId) -> Option<&mut Task> {
+    pub(in crate::store::postgres) fn change_task(&mut self, id: TaskId) -> Option<&mut Task> {
         let known = self.rows.get_mut(&id).filter(|known| !known.task.state.is_ended())?;
         known.moved = true;
         known.begun = false;
@@ -184,7 +176,7 @@ impl Tx<'_> {
     }
 
     /// What cannot be read of a task.
-    pub(in crate::store::postgres) fn unreadable(&self, id: TaskId) -> Option<&str> {
+    pub(in crate::store::postgres) fn what_is_unreadable(&self, id: TaskId) -> Option<&str> {
         let of_row = self.task(id).and_then(|row| Some(row.unreadable.as_ref()?.1.as_str()));
         of_row.or_else(|| self.unreadable.get(&id).map(String::as_str))
     }
@@ -193,13 +185,10 @@ impl Tx<'_> {
     /// later, and says why. What is stored stays as it is, so that it goes on once it can be read.
     pub(in crate::store::postgres) fn stand_still(&mut self, id: TaskId, what: &str) {
         let now = self.now;
-        let Some(row) = self.change(id) else { return };
-        let reason = crate::store::read::unreadable_text(id, what);
-        let pause = crate::core::state::stall_pause(row.stalls);
-        crate::store::events::stands_still(id, Some((&row.kind, row.attempt)), &reason, pause);
-        row.reason = Some(reason);
-        row.release(now.after(pause));
-        row.stalls = row.stalls.saturating_add(1);
+        let Some(row) = self.change_task(id) else { return };
+        let known = Some((row.kind.as_str(), row.attempt));
+        let (reason, pause) = upkeep::standstill(id, known, row.stalls, what);
+        row.stall(reason, now.after(pause));
     }
 
     pub(in crate::store::postgres) fn add(&mut self, task: Task) {
@@ -208,32 +197,14 @@ impl Tx<'_> {
     }
 
     /// The counts of a set; zero if it has never had a child.
-    pub(in crate::store::postgres) fn counts(&self, task: TaskId, set: Local) -> SetCounts {
+    pub(in crate::store::postgres) fn counts_of(&self, task: TaskId, set: Local) -> SetCounts {
         self.sets.get(&(task, set)).map(|counted| counted.counts).unwrap_or_default()
-    }
-
-    pub(in crate::store::postgres) fn change_counts(
-        &mut self,
-        task: TaskId,
-        set: Local,
-    ) -> &mut SetCounts {
-        let counted = self.sets.entry((task, set)).or_default();
-        counted.changed = true;
-        &mut counted.counts
     }
 
     /// Whether something is to be done that only upkeep does, in transactions that follow.
     pub(in crate::store::postgres) fn needs_upkeep(&self) -> bool {
         let due = |task: &Task| task.timer().is_some_and(|time| time <= self.now);
         !self.cascades.is_empty() || self.rows.values().any(|known| due(&known.task))
-    }
-
-    pub(in crate::store::postgres) fn has_open_children(&self, task: TaskId) -> bool {
-        let born_here = |known: &LockedTask| {
-            known.newborn && known.task.parent() == Some(task) && !known.task.state.is_ended()
-        };
-        self.above.contains(&task)
-            || (!self.newborns.is_empty() && self.rows.values().any(born_here))
     }
 
     /// What is to be said once all is committed.

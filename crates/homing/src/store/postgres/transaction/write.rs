@@ -1,24 +1,18 @@
 //! Writing: everything a scene has come to, a statement per table and not per task.
 
+use std::sync::OnceLock;
+
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::wait::SetCounts;
 use crate::store::postgres::ended;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Session, Statement, arrays, values};
+use crate::store::postgres::link::table::table;
 use crate::store::postgres::log;
 use crate::store::postgres::transaction::bundle::{self, BundleWrites};
 use crate::store::postgres::transaction::task;
 use crate::store::postgres::transaction::tx::{ChangedCounts, Effects, Tx};
 use crate::store::{Entry, NewJob};
-
-const COUNT: &str = "INSERT INTO homing.sets AS s (job, task, \"set\", spawned, succeeded, failed,
-    cancelled, aborted, last_end, added, last_added)
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],
-    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
-  ON CONFLICT (job, task, \"set\") DO UPDATE SET spawned = excluded.spawned,
-    succeeded = excluded.succeeded, failed = excluded.failed, cancelled = excluded.cancelled,
-    aborted = excluded.aborted, last_end = excluded.last_end,
-    added = excluded.added, last_added = excluded.last_added";
 
 const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
@@ -151,6 +145,7 @@ impl Tx<'_> {
     }
 
     fn write_counts<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
+        static COUNT: OnceLock<String> = OnceLock::new();
         let changed = self.sets.iter().filter(|(_, counted)| counted.changed);
         let mut changed: Vec<((TaskId, Local), SetCounts)> =
             changed.map(|(key, ChangedCounts { counts, .. })| (*key, *counts)).collect();
@@ -158,13 +153,27 @@ impl Tx<'_> {
             return;
         }
         changed.sort_unstable_by_key(|(key, _)| *key);
-        steps.push(Statement::new(
-            COUNT,
-            arrays!(changed, ((task, set), counts) =>
-                task.job, task.local, *set, counts.spawned as i64, counts.succeeded as i64,
-                counts.failed as i64, counts.cancelled as i64, counts.aborted as i64,
-                counts.last_end as i64, counts.added as i64, counts.last_added as i64),
-        ));
+        let rows = table!(changed, ((task, of), counts) =>
+            job: uuid = task.job,
+            task: uuid = task.local,
+            set: uuid = *of,
+            spawned: bigint = counts.spawned as i64,
+            succeeded: bigint = counts.succeeded as i64,
+            failed: bigint = counts.failed as i64,
+            cancelled: bigint = counts.cancelled as i64,
+            aborted: bigint = counts.aborted as i64,
+            last_end: bigint = counts.last_end as i64,
+            added: bigint = counts.added as i64,
+            last_added: bigint = counts.last_added as i64,
+        );
+        steps.push(rows.statement(&COUNT, |n| {
+            let (names, values, rows) = (n.names(), n.of("n"), n.rows("n"));
+            let counts = n.assigned("excluded", 3);
+            format!(
+                "INSERT INTO homing.sets ({names}) SELECT {values} FROM {rows}
+                 ON CONFLICT (job, task, \"set\") DO UPDATE SET {counts}"
+            )
+        }));
     }
 
     fn write_records<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {

@@ -20,7 +20,7 @@ use crate::store::postgres::claim::Candidates;
 use crate::store::postgres::hints::scan_starts::{self, Level, Place};
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
-use crate::store::postgres::transaction::columns::{limit, small, task_id, token};
+use crate::store::postgres::transaction::columns::{limit, small, token};
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{LockedTask, Tx};
 
@@ -32,12 +32,24 @@ pub(in crate::store::postgres) use held::{BundledTasks, stays};
 /// As many bundles are looked at in any case; see `ready!`.
 pub(in crate::store::postgres) const SEEN: usize = 8;
 
-/// The columns that [`Bundle::of`] reads, of a table called `b`.
-macro_rules! bundle {
-    () => {
-        "b.job, b.local, b.parent, b.\"set\", b.depth, b.priority, b.due, b.worker, b.claim, b.started, \
-         b.queue, b.kind, b.gone, b.members"
-    };
+by_name! {
+    /// The columns that [`Bundle::of`] reads, of a table called `b`.
+    bundle at {
+        job = "b.job",
+        local = "b.local",
+        parent = "b.parent",
+        set = "b.\"set\"",
+        depth = "b.depth",
+        priority = "b.priority",
+        due = "b.due",
+        worker = "b.worker",
+        claim = "b.claim",
+        started = "b.started",
+        queue = "b.queue",
+        kind = "b.kind",
+        gone = "b.gone",
+        members = "b.members",
+    }
 }
 
 /// Whether a task of a table called `t` is in a bundle called `b`.
@@ -183,28 +195,23 @@ pub(in crate::store::postgres) struct Bundle {
 impl Bundle {
     /// Reads a row: the bundle, and what its members have in common as a task.
     fn of(row: &Row) -> Result<(Self, Task)> {
-        let key = task_id(row, 0)?;
-        let parent: Option<Local> = row.try_get(2)?;
-        let (due, token) = (row.try_get(6)?, token(row, 7)?);
-        let (queue, kind): (String, String) = (row.try_get(10)?, row.try_get(11)?);
+        let key = TaskId { job: row.try_get(at::job)?, local: row.try_get(at::local)? };
+        let parent: Option<Local> = row.try_get(at::parent)?;
+        let (due, token) = (row.try_get(at::due)?, token(row, (at::worker, at::claim))?);
+        let (queue, kind): (String, String) = (row.try_get(at::queue)?, row.try_get(at::kind)?);
         let members = if parent.is_some() {
-            let locals = row.try_get::<_, Vec<Local>>(13)?.into_iter();
+            let locals = row.try_get::<_, Vec<Local>>(at::members)?.into_iter();
             locals.map(|local| TaskId { job: key.job, local }).collect()
         } else {
-            row.try_get::<_, Vec<JobId>>(13)?.into_iter().map(JobId::root).collect()
+            row.try_get::<_, Vec<JobId>>(at::members)?.into_iter().map(JobId::root).collect()
         };
-        let task = Task {
-            parent,
-            set: row.try_get(3)?,
-            depth: small(row, 4)?,
-            state: if token.is_some() { State::Running } else { State::Pending },
-            priority: row.try_get(5)?,
-            due,
-            token,
-            started: row.try_get(9)?,
-            ..Task::blank(key, queue, kind)
-        };
-        let gone = row.try_get(12)?;
+        let mut task = Task::blank(key, queue, kind);
+        (task.parent, task.set, task.depth) =
+            (parent, row.try_get(at::set)?, small(row, at::depth)?);
+        task.state = if token.is_some() { State::Running } else { State::Pending };
+        task.priority = row.try_get(at::priority)?;
+        (task.due, task.token, task.started) = (due, token, row.try_get(at::started)?);
+        let gone = row.try_get(at::gone)?;
         Ok((Self { level: Level::of(&task), due, token, members, gone }, task))
     }
 
@@ -238,9 +245,10 @@ impl Tx<'_> {
         let (bundle, task) = Bundle::of(row)?;
         let key = task.id;
         for (_, id) in bundle.here() {
-            self.rows.entry(id).or_insert_with(|| LockedTask {
-                bundle: Some(key),
-                ..LockedTask::of(Task { id, ..task.clone() })
+            self.rows.entry(id).or_insert_with(|| {
+                let mut member = task.clone();
+                member.id = id;
+                LockedTask { bundle: Some(key), ..LockedTask::of(member) }
             });
         }
         self.bundles.entry(key).or_insert(bundle);
@@ -352,9 +360,9 @@ impl Tx<'_> {
         // A link's end asks for its arguments, which a row has.
         let joins = |task: &&Task| task.is_plain() && task.due <= self.now && task.link.is_none();
         for task in newborns.iter().copied().filter(joins) {
-            let Task { parent, set, queue, kind, priority, .. } = task;
-            let family = parent.map(|parent| (task.id.job, parent, *set));
-            alike.entry((family, queue, kind, *priority, task.due)).or_default().push(task);
+            let family = task.parent.map(|parent| (task.id.job, parent, task.set));
+            let Task { queue, priority, .. } = task;
+            alike.entry((family, queue, &task.kind, *priority, task.due)).or_default().push(task);
         }
         let mut bundles = Vec::new();
         for mut tasks in alike.into_values() {
