@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use homing::log::Line;
-use homing::{Because, JobFilter, JobHandle, JobId, JobView, Log, Status};
+use homing::{Because, JobFilter, JobHandle, JobId, JobView, Log, Status, TaskId};
 use indicatif::ProgressDrawTarget;
 use tokio::time::Instant;
 
@@ -83,19 +83,20 @@ async fn newest(cx: &Context) -> Result<JobId> {
 /// Says why the job stands still and what to do, as far as is known.
 async fn give_up(cx: &Context, id: JobId, stood: Duration) -> Result<Exit> {
     let stood = words::duration(stood);
-    match standstill_of(cx, id).await? {
+    let (task, reason) = standstill_of(cx, id).await?;
+    match reason {
         Some(reason) => say(format_args!("job {id} has stood still for {stood}: {reason}")),
         None => say(format_args!("job {id} has stood still for {stood}")),
     }
     say(format_args!(
-        "hint: roll back, or mend the body, and it goes on by itself; `why {id}` says more, \
-         `--stalled-for 1d` watches on"
+        "hint: roll back, or mend the body, and it goes on by itself; where arguments do not decode, \
+         `retry {task} --args JSON` gives others; `why {id}` says more, `--stalled-for 1d` watches on"
     ));
     Ok(Exit::Stalled)
 }
 
-/// Why the task stands still that a job hangs on.
-async fn standstill_of(cx: &Context, id: JobId) -> Result<Option<String>> {
+/// The task that a job hangs on, and why that stands still.
+async fn standstill_of(cx: &Context, id: JobId) -> Result<(TaskId, Option<String>)> {
     let mut task = id.root();
     for _ in 0..DEPTH {
         let why = cx.homing.why(task).await?;
@@ -104,11 +105,11 @@ async fn standstill_of(cx: &Context, id: JobId) -> Result<Option<String>> {
             _ => None,
         });
         let Some(next) = why.because.iter().find_map(hangs_on).filter(|_| drift.is_none()) else {
-            return Ok(drift);
+            return Ok((task, drift));
         };
         task = next;
     }
-    Ok(None)
+    Ok((task, None))
 }
 
 async fn follow(

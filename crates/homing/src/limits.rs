@@ -24,6 +24,12 @@ pub const SOURCES: usize = 16;
 pub const UNFLUSHED_SPAWNS: usize = 4096;
 /// Most bytes of unflushed spawns of one task; the next `spawn` waits.
 pub const UNFLUSHED_BYTES: usize = 4 * 1024 * 1024;
+/// Log lines of one task that may wait for their commit; the next are dropped, and one line counts them.
+pub const UNFLUSHED_LINES: usize = 16_384;
+/// Most bytes of such log lines of one task.
+pub const UNFLUSHED_LINE_BYTES: usize = 8 * 1024 * 1024;
+/// Branches of `join!` and `join_all` that are open at once in one task.
+pub const BRANCHES: usize = 1000;
 /// Most children one set may have.
 pub const CHILDREN: u32 = 1 << 31;
 /// Most outcomes that `join_all` and `join_settled` return at once; streams have no limit.

@@ -93,6 +93,18 @@ async fn a_standstill_ends_the_watching() {
     assert!(!job.status().await.unwrap().is_ended());
 }
 
+/// Neither a roll-back nor another body helps a task whose arguments were wrong from the start.
+#[tokio::test]
+async fn a_standstill_says_how_arguments_are_replaced() {
+    let world = World::busy().await;
+    let job = world.homing.submit_named("hello", &serde_json::json!({"name": 5})).force();
+    let job = job.await.unwrap();
+    let ran = world.run(&["watch", &job.id().to_string(), "--stalled-for", "500ms"]);
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    let amends = format!("`retry {} --args JSON`", job.id().root());
+    assert!(ran.err.contains("the argument `name`") && ran.err.contains(&amends), "{ran:?}");
+}
+
 #[tokio::test]
 async fn without_an_id_the_newest_open_job_is_watched() {
     let world = World::busy().await;

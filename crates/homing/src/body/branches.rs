@@ -47,7 +47,7 @@ impl Group {
     /// Waits until all branches are done, while the place they stand at is taken.
     pub async fn all(self, mut poll: impl FnMut(&mut std::task::Context<'_>) -> bool) {
         let _op = match &self.context {
-            Some(context) => Some(context.begin(&self.place, false).await),
+            Some(context) => Some(context.begin_group(&self.place).await),
             None => None,
         };
         poll_fn(|cx| if poll(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -104,6 +104,10 @@ pub fn take_branch<F: Future>(branch: &mut Branch<F>) -> F::Output {
 ///
 /// Each branch has its own places, so its steps and waits are found again whatever the others do. Use
 /// this, not `futures::join_all`, whose way of polling hides what a body waits for.
+///
+/// At most [`limits::BRANCHES`](crate::limits::BRANCHES) branches are open at once in a task: with more it fails, as
+/// misused. A park writes down what each branch waits for; for more than that spawn children into a
+/// [`JoinSet`](crate::JoinSet), which has no such limit.
 ///
 /// # Durability
 /// The branches must be the same in number and order on a replay.

@@ -124,3 +124,64 @@ impl Moment {
         Self { places: vec![place.to_owned()], closing, ..Self::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::JobId;
+
+    fn open(set: &str, policy: FailurePolicy) -> OpenSet {
+        OpenSet {
+            set: JobId::named("record").root().set(set),
+            place: set.to_owned(),
+            policy,
+            spawned: 4,
+            settled: false,
+            growing: false,
+            lost: 1,
+            watermark: 2,
+            passed: vec![5],
+            given: 0,
+        }
+    }
+
+    /// A job's retry takes back the body's value and what the closing join was told of the sets that could break it.
+    #[test]
+    fn the_moment_of_the_closing_join_names_the_sets_that_may_break_it() {
+        let breakable = open("a", FailurePolicy::FailFast);
+        let settled = OpenSet { settled: true, ..open("b", FailurePolicy::FailFast) };
+        let moment = Moment::closing("returned", &[breakable.clone(), settled]);
+        let closing = vec![(breakable.set, 2, vec![5])];
+        let places = vec!["returned".to_owned()];
+        assert_eq!(moment, Moment { places, closing, ..Moment::default() });
+    }
+
+    /// Who resumes a closing join goes by what was written down.
+    #[test]
+    fn an_open_set_is_read_as_it_was_written() {
+        let set = open("a", FailurePolicy::Tolerate { failures: 1 });
+        for set in [OpenSet { growing: true, given: 3, ..set.clone() }, set] {
+            let text = crate::core::encode::json(&set);
+            assert_eq!(text.contains("given"), set.given > 0, "{text}");
+            assert_eq!(serde_json::from_str::<OpenSet>(&text).unwrap(), set);
+        }
+    }
+
+    /// How many losses a growing set bears is known beforehand unless the policy speaks of the whole.
+    #[test]
+    fn a_growing_set_is_broken_early_only_where_its_policy_is_of_no_whole() {
+        let require = FailurePolicy::Require { successes: 3 };
+        let percent = FailurePolicy::ToleratePercent { percent: 50.0 };
+        for (policy, whole) in [
+            (FailurePolicy::FailFast, false),
+            (FailurePolicy::Tolerate { failures: 1 }, false),
+            (require, true),
+            (percent, true),
+        ] {
+            let set = open("a", policy);
+            assert!(set.broken().is_some(), "{policy:?}");
+            let growing = OpenSet { growing: true, ..set };
+            assert_eq!(growing.broken().is_none(), whole, "{policy:?}");
+        }
+    }
+}

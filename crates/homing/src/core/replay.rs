@@ -275,6 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_knows_which_entry_is_next_until_the_body_does_something_new() {
+        let mut recall = Recall::new(3);
+        assert_eq!(recall.next(), Some(1));
+        recall.load(page(1, &["a", "b", "c"]));
+        recall.ask("b", STEP);
+        assert_eq!(recall.next(), Some(3));
+        recall.is_past();
+        assert_eq!((recall.next(), recall.is_replaying()), (None, false));
+    }
+
+    #[test]
+    fn what_is_of_no_more_use_is_forgotten() {
+        let mut recall = Recall::new(2);
+        recall.load(page(1, &["a", "b"]));
+        recall.forget("a");
+        recall.ask("b", STEP);
+        assert_eq!(recall.rest(), Rest::Nothing);
+    }
+
+    #[test]
+    fn arguments_are_shown_whole_or_with_their_end_marked() {
+        let [whole, long] = [200, 201].map(|length| "x".repeat(length));
+        let expected = format!("expected a({whole}), got b({whole}…)");
+        assert_eq!(drift_text("a", &whole, "b", &long), expected);
+    }
+
+    #[test]
     fn what_a_body_left_out_is_named_once_it_has_returned() {
         let mut recall = Recall::new(4);
         assert_eq!(recall.rest(), Rest::Load(0));

@@ -240,6 +240,13 @@ mod tests {
     }
 
     #[test]
+    fn states_have_words() {
+        let words = ["pending", "running", "waiting", "succeeded", "failed", "cancelled"];
+        assert_eq!(State::ALL.map(State::name), words);
+        assert_eq!(State::ALL.map(|state| state.to_string()), words);
+    }
+
+    #[test]
     fn budgets_end() {
         let task = JobId::named("t").root();
         let budget = |attempt, failures| Budget {

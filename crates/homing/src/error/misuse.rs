@@ -92,6 +92,17 @@ pub enum Misuse {
         /// The set.
         set: String,
     },
+    /// More branches than a task may have open at once.
+    #[error(
+        "{open} branches are open at `{place}`, and {} are allowed at once: spawn children into a `JoinSet`, which takes any number, or join so many after each other",
+        crate::limits::BRANCHES
+    )]
+    TooManyBranches {
+        /// The `join!` or `join_all`.
+        place: String,
+        /// How many are open in the task.
+        open: usize,
+    },
     /// A place that was given twice.
     #[error(
         "the place `{place}` is taken twice in this body: a name given with `.at(…)` is unique in its set, one given with `JoinSet::named` or to a detached call in the body"

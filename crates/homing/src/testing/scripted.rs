@@ -15,6 +15,8 @@ pub enum Turn {
     Passes,
     /// The store is away: the call is not carried out, and fails as busy.
     Away,
+    /// The store does not take the call, and will not until somebody mends it.
+    Refuses,
     /// The store is away, and nothing says so.
     Hangs,
     /// Whoever calls panics.
@@ -89,6 +91,7 @@ impl Scripted {
             match self.turn(name) {
                 Turn::Passes => verb(&*self.inner).await,
                 Turn::Away => Err(Error::Busy { reason: "it is away".to_owned() }),
+                Turn::Refuses => Err(Error::Failed { reason: "permission denied".to_owned() }),
                 Turn::Hangs => std::future::pending().await,
                 Turn::Panics => panic!("`{name}` was to panic"),
                 Turn::Waits(gate) => {

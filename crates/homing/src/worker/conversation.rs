@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::drive::drive;
 use super::inbox::DriverMessage;
 use super::outbox::Posting;
+use super::refusals::{self, Refusals};
 use super::{Phase, Shared, Slot};
 use crate::core::id::{TaskId, WorkerId};
 use crate::core::time::Time;
@@ -250,7 +251,7 @@ impl Conversation {
     /// Sends until there is a reply. `None` if the worker is killed or given up meanwhile, or has no patience
     /// left: then one try more is made, and not for long.
     async fn send(&mut self, exchange: Exchange) -> Option<Reply> {
-        let mut pause = Duration::from_millis(10);
+        let (mut pause, mut refusals) = (Duration::from_millis(10), Refusals::default());
         loop {
             let last = is_past(&self.phase, Duration::ZERO);
             let answer = tokio::select! {
@@ -260,8 +261,12 @@ impl Conversation {
             };
             match answer {
                 Some(Ok(reply)) => return Some(reply),
-                Some(Err(error)) if !last => {
+                Some(Err(error)) if !last && error.is_transient() => {
                     tracing::warn!(%error, ?pause, "the exchange failed and is sent again");
+                }
+                Some(Err(error)) if !last => {
+                    pause = pause.max(refusals::PAUSE);
+                    refusals.tell(exchange.worker, &error);
                 }
                 answer => {
                     let error = answer.and_then(Result::err).map(tracing::field::display);

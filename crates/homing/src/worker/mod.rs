@@ -31,6 +31,7 @@ mod idle;
 mod inbox;
 mod outbox;
 mod outcome;
+mod refusals;
 mod resident;
 mod retention;
 mod unserved;

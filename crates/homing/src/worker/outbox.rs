@@ -212,6 +212,20 @@ mod tests {
         assert!(outbox.is_empty());
     }
 
+    /// A unit that is gathered from several begins the budget anew if any of them does.
+    #[test]
+    fn what_is_added_renews_too() {
+        let (a, token) = (task("a"), Token { worker: WorkerId::fresh(), claim: 1 });
+        for renewals in [[true, false], [false, true]] {
+            let outbox = Outbox::default();
+            for renew in renewals {
+                let unit = Unit { task: a, token, renew, events: vec![progress(1)] };
+                outbox.post(Posting { unit: Arc::new(unit), ..posting(a, token, Vec::new()) });
+            }
+            assert!(outbox.take()[0].unit.renew, "{renewals:?}");
+        }
+    }
+
     #[test]
     fn nothing_that_follows_a_refused_unit_is_sent() {
         let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
@@ -233,11 +247,11 @@ mod tests {
         let token = Token { worker: WorkerId::fresh(), claim: 1 };
         let large = |size: usize| vec![Event::End(End::Succeeded("x".repeat(size)))];
         let bounds = [
-            vec![progress(1); limits::EXCHANGE_EVENTS - 1],
-            large(limits::EXCHANGE_BYTES / 2 + 1),
-            large(limits::EXCHANGE_BYTES + 1),
+            (vec![progress(1); limits::EXCHANGE_EVENTS - 1], true),
+            (large(limits::EXCHANGE_BYTES / 2 + 1), true),
+            (large(limits::EXCHANGE_BYTES + 1), false),
         ];
-        for events in bounds {
+        for (events, fits) in bounds {
             let outbox = Outbox::default();
             outbox.post(posting(task("a"), token, events.clone()));
             outbox.post(posting(task("b"), token, vec![progress(2)]));
@@ -248,8 +262,9 @@ mod tests {
                 exchanges.push(part.iter().map(|one| one.unit.task).collect::<Vec<_>>());
             }
             let (a, b, c) = (task("a"), task("b"), task("c"));
-            let (small, large) = ([vec![a, b], vec![c]], [vec![a], vec![b], vec![c]]);
-            assert!(exchanges == small || exchanges == large);
+            let expected =
+                if fits { vec![vec![a, b], vec![c]] } else { vec![vec![a], vec![b], vec![c]] };
+            assert_eq!(exchanges, expected);
         }
     }
 }

@@ -10,6 +10,7 @@ use std::task::{self, Poll};
 use super::log::Deferred;
 use super::{Context, Halt};
 use crate::error::Misuse;
+use crate::limits;
 
 #[derive(Debug, Default)]
 pub(super) struct Branches {
@@ -20,6 +21,7 @@ pub(super) struct Branches {
 #[derive(Debug, Default)]
 pub(super) struct Branch {
     prefix: String,
+    is_closed: bool,
     /// The open operation's place, and whether it is a step.
     open: Option<(String, bool)>,
     /// Operations done, which numbers the log lines between them.
@@ -59,6 +61,19 @@ impl Branches {
         self.current();
         self.all.push(Branch { prefix, ..Branch::default() });
         self.all.len() - 1
+    }
+
+    /// Numbers of branches that are open stay as they are; a body may open and close any number in the long run.
+    fn close(&mut self, number: usize) {
+        self.all[number].is_closed = true;
+        while self.all.last().is_some_and(|last| last.is_closed) {
+            self.all.pop();
+        }
+    }
+
+    /// How many are open beside the body itself.
+    fn count(&self) -> usize {
+        self.all.iter().skip(1).filter(|branch| !branch.is_closed).count()
     }
 }
 
@@ -105,6 +120,16 @@ impl Context {
         self.halt(Halt::Misuse(misuse)).await
     }
 
+    /// Opens the operation at which branches stand that have been opened.
+    pub(crate) async fn begin_group(self: &Arc<Self>, place: &str) -> Op {
+        let open = self.lock().branches.count();
+        if open > limits::BRANCHES {
+            let place = place.to_owned();
+            return self.halt(Halt::Misuse(Misuse::TooManyBranches { place, open })).await;
+        }
+        self.begin(place, false).await
+    }
+
     /// Puts a future into a branch of its own.
     pub(crate) fn branch<F>(self: &Arc<Self>, prefix: String, future: F) -> InBranch<F> {
         let branch = self.lock().branches.open(prefix);
@@ -119,6 +144,12 @@ pub struct InBranch<F> {
     context: Arc<Context>,
     branch: usize,
     future: Pin<Box<F>>,
+}
+
+impl<F> Drop for InBranch<F> {
+    fn drop(&mut self) {
+        self.context.lock().branches.close(self.branch);
+    }
 }
 
 impl<F: Future> Future for InBranch<F> {

@@ -228,8 +228,11 @@ mod tests {
                 let given = model.len() as u64;
                 assert_eq!((deliveries.given(), deliveries.lost()), (given, losses), "seed {seed}");
                 assert_eq!(deliveries.succeeded(), given - losses, "seed {seed}");
-                let beyond = deliveries.given_beyond();
-                assert!(beyond.iter().all(|end| model.contains(end)), "seed {seed}");
+                let beyond: Vec<u64> = model.range(deliveries.watermark() + 1..).copied().collect();
+                assert_eq!(deliveries.given_beyond(), beyond, "seed {seed}");
+                let fallen: Vec<u64> =
+                    beyond.into_iter().filter(|end| end.is_multiple_of(3)).collect();
+                assert_eq!(deliveries.lost_beyond(), fallen, "seed {seed}");
                 let below = ended.iter().filter(|child| child.end <= Some(deliveries.watermark()));
                 assert!(below.filter_map(|child| child.end).all(|end| model.contains(&end)));
             }

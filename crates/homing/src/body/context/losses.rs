@@ -39,6 +39,17 @@ impl Losses {
         }
     }
 
+    fn spawn(&mut self, set: Local) {
+        if self.first.is_none() {
+            return;
+        }
+        self.total += 1;
+        match self.spawned.last_mut() {
+            Some((last, count)) if *last == set => *count += 1,
+            _ => self.spawned.push((set, 1)),
+        }
+    }
+
     /// The sets that were spawned into after the first `before` spawns, and how often.
     fn spawned_after(&self, before: u64) -> Vec<(Local, u32)> {
         let (mut skipped, mut grown): (u64, Vec<(Local, u32)>) = (0, Vec::new());
@@ -100,15 +111,7 @@ impl Context {
 
     /// The body has spawned a child or found it again.
     pub(super) fn note_spawn(&self, set: Local) {
-        let losses = &mut self.lock().losses;
-        if losses.first.is_none() {
-            return;
-        }
-        losses.total += 1;
-        match losses.spawned.last_mut() {
-            Some((last, count)) if *last == set => *count += 1,
-            _ => losses.spawned.push((set, 1)),
-        }
+        self.lock().losses.spawn(set);
     }
 
     /// The body aborts children of a set with lower numbers, or one of them.
@@ -200,5 +203,22 @@ mod tests {
         assert_eq!(losses.spawned_after(2), [(set(1), 3), (set(2), 1)]);
         assert_eq!(losses.spawned_after(4), [(set(1), 2)]);
         assert_eq!(losses.spawned_after(6), []);
+    }
+
+    /// A retry takes back what was spawned since the body was told of its first loss, set by set.
+    #[test]
+    fn spawns_since_a_loss_are_counted_by_set() {
+        let [a, b] = [1, 2].map(|n| Local([n; 16]));
+        let mut losses = Losses::default();
+        losses.spawn(a);
+        losses.first = Some(Moment::default());
+        for set in [a, a, a, b, a, b, b] {
+            losses.spawn(set);
+        }
+        assert_eq!(losses.total, 7);
+        assert_eq!(losses.spawned_after(0), [(a, 4), (b, 3)]);
+        assert_eq!(losses.spawned_after(2), [(a, 2), (b, 3)]);
+        assert_eq!(losses.spawned_after(4), [(a, 1), (b, 2)]);
+        assert!(losses.spawned_after(7).is_empty());
     }
 }

@@ -111,6 +111,14 @@ pub(crate) enum Halt {
     Lost,
 }
 
+/// What of a unit holds the body back until it is committed.
+struct InFlight {
+    unit: u64,
+    spawns: usize,
+    bytes: usize,
+    lines: log::Lines,
+}
+
 type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Default)]
@@ -125,8 +133,10 @@ pub(crate) struct Inner {
     /// Units handed over, and how many of them are committed.
     posted: u64,
     committed: u64,
-    /// Spawns handed over and not yet committed, and the bytes they came with, by unit.
-    in_flight: std::collections::VecDeque<(u64, usize, usize)>,
+    /// Units handed over and not yet committed that hold spawns or lines.
+    in_flight: std::collections::VecDeque<InFlight>,
+    /// Lines that are not committed.
+    backlog: log::Backlog,
     /// Whether failures or crashes are there to be forgotten, and whether the next unit does it.
     renewable: bool,
     renew: bool,
@@ -288,8 +298,9 @@ impl Context {
         inner.posted += 1;
         let (unit, spawns) = (inner.posted, std::mem::take(&mut inner.spawns));
         let bytes = std::mem::take(&mut inner.bytes);
-        if spawns > 0 {
-            inner.in_flight.push_back((unit, spawns, bytes));
+        let lines = inner.backlog.hand_over();
+        if spawns > 0 || lines.count > 0 {
+            inner.in_flight.push_back(InFlight { unit, spawns, bytes, lines });
         }
         let renew = std::mem::take(&mut inner.renew);
         Some((std::mem::take(&mut inner.events), renew))
@@ -297,6 +308,7 @@ impl Context {
 
     /// The last events, together with what ends the stretch.
     pub(crate) fn take_last(&self, last: impl IntoIterator<Item = Event>) -> (Vec<Event>, bool) {
+        self.lock().tell_dropped_lines();
         let (mut events, renew) = self.take_events().unwrap_or_else(|| {
             // A unit too: its commit is told of. When a park that said nothing else was not counted
             // here, every later step of the future returned before its own commit.
@@ -312,8 +324,8 @@ impl Context {
         let mut inner = self.lock();
         inner.committed += units;
         let committed = inner.committed;
-        while inner.in_flight.front().is_some_and(|(unit, ..)| *unit <= committed) {
-            inner.in_flight.pop_front();
+        while let Some(unit) = inner.in_flight.pop_front_if(|first| first.unit <= committed) {
+            inner.backlog.commit(unit.lines);
         }
     }
 

@@ -112,12 +112,12 @@ impl Inner {
     }
 
     pub(super) fn unflushed(&self) -> usize {
-        self.spawns + self.in_flight.iter().map(|(_, spawns, _)| spawns).sum::<usize>()
+        self.spawns + self.in_flight.iter().map(|unit| unit.spawns).sum::<usize>()
     }
 
     /// Whether no more than this many spawns and bytes are on their way.
     pub(super) fn is_flushed_to(&self, spawns: usize, bytes: usize) -> bool {
-        let in_flight: usize = self.in_flight.iter().map(|(.., bytes)| bytes).sum();
+        let in_flight: usize = self.in_flight.iter().map(|unit| unit.bytes).sum();
         self.unflushed() <= spawns && self.bytes + in_flight <= bytes
     }
 }

@@ -186,6 +186,10 @@ impl<T: DeserializeOwned + Send> Durable for JoinNextWithId<'_, T> {
         self.next.members(context)
     }
 
+    fn owner(&self) -> Option<TaskId> {
+        self.next.owner()
+    }
+
     async fn plan(&mut self, context: &Arc<Context>, place: &str) -> Option<Condition> {
         self.next.plan(context, place).await
     }

@@ -165,3 +165,34 @@ async fn a_watcher_that_waits_for_the_store_keeps_its_watch() {
     assert!(waited.is_err(), "nobody works");
     assert_eq!(homing.outcomes.waiting().watches, 1);
 }
+
+/// A watcher is there for as long as there is anything that it could tell anybody: a handle, or somebody who waits.
+#[tokio::test(start_paused = true)]
+async fn a_watcher_goes_when_nobody_is_left() {
+    let homing = idle();
+    let job = homing.submit(never(1)).await.unwrap();
+    let watched = || homing.outcomes.waiting().watch.is_some();
+    tokio::time::sleep(FORGET + 2 * POLL).await;
+    assert!(watched(), "the handle is held");
+    drop(job);
+    tokio::time::sleep(FORGET + 2 * POLL).await;
+    assert!(!watched());
+}
+
+/// A store that is away is asked again; one that refuses is told of to those who wait.
+#[test]
+fn those_who_wait_are_told_what_no_patience_mends() {
+    let job = JobId::named("waited for");
+    let mut waiting = Waiting::default();
+    let (sender, mut receiver) = oneshot::channel();
+    waiting.jobs.insert(job, vec![sender]);
+    let asked = waiting.asked_of(&[job]);
+    let mut fails = |error| {
+        settle(&mut waiting, &[job], &asked, Err(error));
+        receiver.try_recv()
+    };
+    let away = fails(Error::Busy { reason: "away".to_owned() });
+    assert_eq!(away.unwrap_err(), oneshot::error::TryRecvError::Empty);
+    let refused = fails(Error::Failed { reason: "permission denied".to_owned() });
+    assert!(matches!(refused, Ok(Err(Error::Failed { .. }))));
+}

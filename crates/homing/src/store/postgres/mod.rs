@@ -63,6 +63,9 @@ mod transactions;
 pub(crate) mod within;
 mod worker;
 
+/// Statements say so in their own words, where they tell children that members have added from a body's own.
+const _: () = assert!(crate::limits::CHILDREN == 2_147_483_648);
+
 /// How often a transaction that loses to another is run again.
 const TRIES: u32 = 20;
 

@@ -9,7 +9,7 @@ use crate::{AmendError, JoinSet, Result, RetryError, State, TaskState, step, tas
 
 /// Two versions of a program: tasks of one kind with different bodies.
 mod new {
-    use super::{JoinSet, Probe, Result, State, gated, leaf, step, task};
+    use super::{Probe, Result, State, gated, leaf, step, task};
 
     #[task(kind = "release")]
     pub(super) async fn release(State(probe): State<Probe>) -> Result<u64> {
@@ -19,14 +19,8 @@ mod new {
     }
 
     #[task(kind = "members")]
-    pub(super) async fn members() -> Result<u64> {
-        let mut set = JoinSet::named("pages");
-        for n in 0..3 {
-            set.spawn(leaf(n)).await?;
-        }
-        let sum = set.join_all().await?.iter().sum();
-        crate::signal::<()>("go").await?;
-        Ok(sum)
+    pub(super) async fn members(verb: u64) -> Result<u64> {
+        super::joining(3, verb).await
     }
 
     #[task(kind = "stepping")]
@@ -40,6 +34,9 @@ mod new {
 
     #[task(kind = "typed")]
     pub(super) async fn typed() -> Result<u64> {
+        step("first", async || Ok(())).await?;
+        // Said in the same poll as what ends the run, and no more part of the record than the run is.
+        crate::spawn(leaf(1)).await?;
         let n = step("value", || async { Ok(1u64) }).await?;
         crate::signal::<()>("go").await?;
         Ok(n)
@@ -88,33 +85,52 @@ pub async fn g10_drift_is_caught_and_mended(lab: Lab) {
 }
 
 #[task(kind = "members")]
-async fn members() -> Result<u64> {
-    let mut set = JoinSet::named("pages");
-    for n in 0..2 {
-        set.spawn(leaf(n)).await?;
-    }
-    let sum = set.join_all().await?.iter().sum();
-    crate::signal::<()>("go").await?;
-    Ok(sum)
+async fn members(verb: u64) -> Result<u64> {
+    joining(2, verb).await
 }
 
-/// A wait that was answered for two children is not given to a replay that spawned three.
+const VERBS: [&str; 5] = ["join_all", "join_next", "join_next", "join_settled", "join_first"];
+
+async fn joining(children: u64, verb: u64) -> Result<u64> {
+    let mut set = JoinSet::named("pages");
+    for n in 0..children {
+        set.spawn(leaf(n)).await?;
+    }
+    let value = match verb {
+        0 => set.join_all().await?.iter().sum(),
+        1 => set.join_next().await.transpose()?.unwrap_or_default(),
+        2 => set.join_next_with_id().await.transpose()?.map_or(0, |(_, value)| value),
+        3 => set.join_settled().await?.len() as u64,
+        _ => set.join_first().await?,
+    };
+    crate::signal::<()>("go").await?;
+    Ok(value)
+}
+
+/// A wait that was answered for two children is not given to a replay that spawned three, whatever the wait.
 pub async fn g10_membership_is_checked(lab: Lab) {
     let first = lab.worker().register(members).register(leaf).start().await.unwrap();
-    let job = lab.homing.submit(members()).await.unwrap();
+    let mut jobs = Vec::new();
+    for verb in 0..VERBS.len() as u64 {
+        jobs.push(lab.homing.submit(members(verb)).await.unwrap());
+    }
     let named = |view: &crate::TaskView| {
         view.state == TaskState::Waiting && format!("{:?}", view.waits).contains("signal:go")
     };
-    lab.observe(job.id(), "at the signal", named).await;
+    for job in &jobs {
+        lab.observe(job.id(), "at the signal", named).await;
+    }
     first.kill().await;
     let second = lab.worker().register(new::members).register(leaf).start().await.unwrap();
-    job.signal("go", &()).await.unwrap();
-    let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
-    let view = lab.turning(view).await;
-    let reason = view.reason.unwrap();
-    let text = "`set:pages.join_all#1`: expected a wait for 2 children, got one for 3";
-    assert!(reason.contains(text), "{reason}");
-    job.cancel().await.unwrap();
+    for (job, verb) in jobs.into_iter().zip(VERBS) {
+        job.signal("go", &()).await.unwrap();
+        let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
+        let view = lab.turning(view).await;
+        let reason = view.reason.unwrap();
+        let text = format!("`set:pages.{verb}#1`: expected a wait for 2 children, got one for 3");
+        assert!(reason.contains(&text), "{reason}");
+        job.cancel().await.unwrap();
+    }
     lab.close([second]).await;
 }
 
@@ -151,6 +167,7 @@ pub async fn g10_other_steps_may_come_and_go(lab: Lab) {
 
 #[task(kind = "typed")]
 async fn typed() -> Result<u64> {
+    step("first", async || Ok(())).await?;
     step("value", || async { Ok("text".to_owned()) }).await?;
     crate::signal::<()>("go").await?;
     Ok(1)
@@ -167,12 +184,13 @@ pub async fn g10_an_undecodable_value_stands_still(lab: Lab) {
     let job = lab.homing.submit(typed()).await.unwrap();
     lab.reaches(job.id(), TaskState::Waiting).await;
     first.kill().await;
-    let second = lab.worker().register(new::typed).register(typed_arguments);
+    let second = lab.worker().register(new::typed).register(typed_arguments).register(leaf);
     let second = second.start().await.unwrap();
     job.signal("go", &()).await.unwrap();
     let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
     let view = lab.turning(view).await;
     let reason = view.reason.unwrap();
+    assert_eq!(super::children(&lab, job.id()).await.len(), 0);
     assert!(reason.contains("`step:value#1`: the step's result does not decode"), "{reason}");
     let arguments = serde_json::json!({"n": "seven"});
     let wrong = lab.homing.submit_named("typed_arguments", &arguments).force().await.unwrap();

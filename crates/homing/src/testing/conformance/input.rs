@@ -210,3 +210,44 @@ pub async fn many_spawns_are_held_back(lab: Lab) {
     }
     lab.close([worker]).await;
 }
+
+const CHATTER: usize = 1_100;
+
+#[task]
+async fn chattering() -> Result<()> {
+    let line = "x".repeat(limits::MESSAGE);
+    for _ in 0..2 {
+        for _ in 0..CHATTER {
+            crate::log!("{line}");
+        }
+        crate::step("commit", async || Ok(())).await?;
+    }
+    Ok(())
+}
+
+/// Lines said faster than they are stored are dropped and counted; once earlier ones are stored there is room again.
+pub async fn g12_lines_that_wait_for_their_commit_are_bounded(lab: Lab) {
+    let worker = lab.worker().register(chattering).start().await.unwrap();
+    let job = lab.homing.submit(chattering()).await.unwrap();
+    job.outcome().await.unwrap();
+    let (mut log, mut told) = (job.log(), vec![0_usize]);
+    loop {
+        let page = log.page().await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        for line in page {
+            match line.message.strip_suffix(
+                " lines were dropped here: the body said them faster than they could be stored",
+            ) {
+                Some(count) => told.extend([count.parse().unwrap(), 0]),
+                None => *told.last_mut().unwrap() += 1,
+            }
+        }
+    }
+    let kept = told[0];
+    // With their names, the lines are a little longer than their messages.
+    assert!((1_000..limits::UNFLUSHED_LINE_BYTES / limits::MESSAGE).contains(&kept), "{told:?}");
+    assert_eq!(told, [kept, CHATTER - kept, kept, CHATTER - kept, 0]);
+    lab.close([worker]).await;
+}

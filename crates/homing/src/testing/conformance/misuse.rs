@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use super::Lab;
 use super::waits::{gated, leaf};
 use crate::testing::Probe;
-use crate::{Homing, JoinSet, Reason, Result, State, step, task};
+use crate::{Homing, JoinSet, Reason, Result, State, limits, step, task};
 
 async fn message(lab: &Lab, job: crate::JobHandle<()>) -> String {
     let error = job.outcome().await.unwrap_err();
@@ -25,6 +25,14 @@ pub async fn outside_a_task(lab: Lab) {
         ("spawn", crate::spawn(leaf(1)).await.unwrap_err().to_string()),
         ("JoinSet::spawn", JoinSet::new().spawn(leaf(1)).await.unwrap_err().to_string()),
         ("join_all", JoinSet::<u64>::new().join_all().await.unwrap_err().to_string()),
+        ("join_next", JoinSet::<u64>::new().join_next().await.unwrap().unwrap_err().to_string()),
+        (
+            "join_next",
+            JoinSet::<u64>::new().join_next_with_id().await.unwrap().unwrap_err().to_string(),
+        ),
+        ("join_settled", JoinSet::<u64>::new().join_settled().await.unwrap_err().to_string()),
+        ("join_first", JoinSet::<u64>::new().join_first().await.unwrap_err().to_string()),
+        ("join_some", JoinSet::<u64>::new().join_some(2).await.unwrap_err().to_string()),
         ("step", step("s", async || Ok(1)).await.unwrap_err().to_string()),
         ("sleep", crate::sleep(Duration::ZERO).await.unwrap_err().to_string()),
         ("signal", crate::signal::<u64>("s").await.unwrap_err().to_string()),
@@ -215,13 +223,16 @@ pub async fn a_tokio_task_has_no_context(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// How a handle or a set may be used.
+const WAYS: u64 = 8;
+
 /// Where one body leaves its handle and its set for another.
 type Left = std::sync::Arc<std::sync::Mutex<Vec<(crate::JoinHandle<u64>, crate::JoinSet<u64>)>>>;
 
 #[task]
 async fn leaving(State(left): State<Left>) -> Result<()> {
     let mut set = crate::JoinSet::new();
-    for _ in 0..3 {
+    for _ in 0..WAYS {
         let handle = set.spawn(gated(1)).await?;
         let other = std::mem::take(&mut set);
         left.lock().unwrap().push((handle, other));
@@ -235,18 +246,27 @@ async fn taking(what: u64, State(left): State<Left>) -> Result<()> {
     match what {
         0 => drop(handle.await?),
         1 => drop(set.join_all().await?),
+        2 => drop(set.join_next().await),
+        3 => drop(set.join_next_with_id().await),
+        4 => drop(set.join_settled().await?),
+        5 => drop(set.join_first().await?),
+        6 => crate::select! {
+            one = set.join_next() => drop(one),
+            slept = crate::sleep(Duration::MAX) => drop(slept),
+        },
         _ => drop(set.spawn(gated(1)).await?),
     }
     Ok(())
 }
 
-/// A handle or a set of one task is refused in another, which would wait for it for ever.
+/// A handle or a set of one task is refused in another, which would wait for it for ever. `join_next_with_id` once
+/// took the set for an empty one.
 pub async fn handles_of_another_task(lab: Lab) {
     let worker = lab.worker().register(leaving).register(taking).register(gated);
     let worker = worker.state(Left::default()).start().await.unwrap();
     let owner = lab.homing.submit(leaving()).await.unwrap();
     lab.reaches(owner.id(), crate::TaskState::Waiting).await;
-    for what in 0..3 {
+    for what in 0..WAYS {
         let job = lab.homing.submit(taking(what)).await.unwrap();
         let text = message(&lab, job).await;
         assert!(text.contains("belongs to another task"), "{what}: {text}");
@@ -326,6 +346,11 @@ pub async fn foreign_streams(lab: Lab) {
             let text = message(&lab, job).await;
             let names_all = ["`join!`", "`join_all`", "`JoinSet`"].map(|what| text.contains(what));
             assert!(text.contains(what) && names_all == [true; 3], "{width}: {text}");
+            let operation = text.split('`').nth(1).unwrap();
+            assert!(
+                operation.ends_with(|end: char| end.is_ascii_digit() || end == ']'),
+                "{width}: {text}"
+            );
         }
     }
     lab.close([worker]).await;
@@ -384,5 +409,35 @@ pub async fn a_stale_waker_is_no_misuse(lab: Lab) {
     assert!(lab.probe.count("kept") == 1 && lab.probe.count("gone") >= 1);
     lab.probe.open("gate 5");
     assert_eq!(job.outcome().await.unwrap(), 5);
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn branching(rounds: usize, open: usize, inside: usize) -> Result<()> {
+    for _ in 0..rounds {
+        let branch = |n| async move {
+            if n == 0 {
+                crate::join_all((0..inside).map(|_| async {})).await;
+            }
+        };
+        crate::join_all((0..open).map(branch)).await;
+    }
+    Ok(())
+}
+
+/// So many branches may be open at once and no more, whichever groups they are in; those that are done do not count.
+pub async fn branches_are_bounded(lab: Lab) {
+    let worker = lab.worker().register(branching).start().await.unwrap();
+    let most = limits::BRANCHES;
+    for (open, inside) in [(most, 0), (most - 100, 100)] {
+        lab.homing.submit(branching(3, open, inside)).await.unwrap().outcome().await.unwrap();
+    }
+    let refused = [(most + 1, 0, "join_all#1"), (most - 100, 101, "join_all#1[0]/join_all#1")];
+    for (open, inside, place) in refused {
+        let job = lab.homing.submit(branching(1, open, inside)).await.unwrap();
+        let hint = "are allowed at once: spawn children into a `JoinSet`, which takes any number, or join so many after each other";
+        let text = format!("1001 branches are open at `{place}`, and 1000 {hint}");
+        assert_eq!(message(&lab, job).await, text);
+    }
     lab.close([worker]).await;
 }

@@ -312,7 +312,7 @@ macro_rules! __conformance {
                     canvas_each_life_is_followed, canvas_links_follow_values;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
-                    policies_govern_the_closing_join, a_child_failure_is_typed;
+                    policies_govern_the_closing_join, a_closing_join_fails_as_soon_as_it_must, a_child_failure_is_typed;
                 retries: retry_means_resume, budgets_are_renewed_by_progress,
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
@@ -349,7 +349,8 @@ macro_rules! __conformance {
                 added: g02_a_frozen_member_adds_nothing, g08_nothing_joins_behind_a_cancellation, job_retry_keeps_what_was_added,
                     g10_growing_is_part_of_the_record, misuse_of_growing_sets;
                 input: g12_limits_have_errors, g13_bad_submissions_change_nothing,
-                    g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back;
+                    g13_unknown_ids_are_errors, g13_workers_are_checked, many_spawns_are_held_back,
+                    g12_lines_that_wait_for_their_commit_are_bounded;
                 doors: g13_values_have_a_depth, g13_what_does_not_parse_is_no_null,
                     g13_numbers_at_their_ends, g13_senseless_numbers_are_refused,
                     g13_names_in_bodies_are_checked, g13_names_of_jobs_are_checked,
@@ -359,12 +360,13 @@ macro_rules! __conformance {
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, steps_beside_each_other, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, foreign_streams, plain_io_is_legal,
-                    a_stale_waker_is_no_misuse;
+                    a_stale_waker_is_no_misuse, branches_are_bounded;
                 workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
                     shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
                     a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
                     a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
-                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots;
+                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots,
+                    a_store_that_refuses_is_told_of;
             );
         }
     };

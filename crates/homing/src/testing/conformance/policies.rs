@@ -114,6 +114,23 @@ pub async fn policies_govern_the_closing_join(lab: Lab) {
     lab.close([worker]).await;
 }
 
+#[task]
+async fn hopeless() -> Result<u64> {
+    let mut set = JoinSet::new().policy(FailurePolicy::Require { successes: 2 });
+    set.spawn(failing(1)).await?;
+    set.spawn(super::waits::gated(7)).await?;
+    Ok(9)
+}
+
+/// Successes that can no longer be reached are not waited for, and not given up: another child is still open.
+pub async fn a_closing_join_fails_as_soon_as_it_must(lab: Lab) {
+    let worker = lab.worker().register(hopeless).register(failing).register(super::waits::gated);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(hopeless()).await.unwrap();
+    assert!(job.outcome().await.unwrap_err().to_string().contains("no 1"));
+    lab.close([worker]).await;
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the page is broken")]
 struct Broken(#[source] std::num::ParseIntError);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Lab;
 use super::waits::{gated, leaf};
-use crate::testing::Probe;
 use crate::testing::scripted::{Scripted, Turn};
+use crate::testing::{Probe, capture};
 use crate::{Homing, Result, State, TaskState, Worker, WorkerBuilder, limits, task};
 
 /// A client and workers that reach the store by a script.
@@ -318,5 +318,25 @@ pub async fn a_claim_takes_half_of_the_slots(lab: Lab) {
     for job in jobs {
         job.outcome().await.unwrap();
     }
+    lab.close([worker]).await;
+}
+
+/// A store that refuses a worker, for a permission that was revoked say, is told of as an error, with what to do;
+/// once it is mended the worker goes on by itself.
+pub async fn a_store_that_refuses_is_told_of(lab: Lab) {
+    capture::install();
+    let staged = Staged::of(&lab);
+    let worker = staged.worker(&lab).register(leaf).start().await.unwrap();
+    staged.script.always("exchange", Turn::Refuses);
+    let job = lab.homing.submit(leaf(1)).await.unwrap();
+    let tried = lab.probe.count("exchange");
+    soon(lab.probe.hits("exchange", tried + 2)).await;
+    let told = capture::told("worker", &worker.id().to_string());
+    let told: Vec<_> = told.iter().filter(|told| told.message.contains("does not take")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(told[0].level, tracing::Level::ERROR);
+    assert!(told[0].fields["error"].contains("permission denied"), "{told:#?}");
+    staged.script.always("exchange", Turn::Passes);
+    assert_eq!(soon(job.outcome()).await.unwrap(), 1);
     lab.close([worker]).await;
 }

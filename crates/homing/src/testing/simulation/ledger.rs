@@ -88,8 +88,9 @@ pub(super) struct Book {
     pub(super) links: BTreeMap<String, TaskId>,
     pub(super) went: BTreeMap<String, BTreeSet<TaskId>>,
     pub(super) fell: BTreeMap<String, BTreeSet<TaskId>>,
-    /// Children that only the first run spawns, and tasks that have left one out which the store has.
-    pub(super) left_out: BTreeMap<Spot, TaskId>,
+    /// Children that only the first run spawns, none where the store never had it; and tasks that have left one out
+    /// which the store has.
+    pub(super) left_out: BTreeMap<Spot, Option<TaskId>>,
     pub(super) drifting: BTreeSet<TaskId>,
     /// Jobs that were retried.
     pub(super) retried: BTreeSet<JobId>,

@@ -70,13 +70,18 @@ impl Scope<'_> {
             let mut child = child.clone();
             child.body.push(Statement::Wait(Wait::Sleep(LONGEST), Ending::default()));
             let child = self.send(Some(set), sim(child), spot).await?;
-            self.ledger().book().left_out.insert(spot.clone(), child);
+            self.ledger().book().left_out.insert(spot.clone(), Some(child));
             return Ok(());
         };
-        if self.run.site.line.knows(left_out) {
-            self.ledger().note(|| format!("{} leaves out {left_out}", spot.0));
-            self.ledger().book().drifting.insert(spot.0);
-            self.run.wrong.store(true, Ordering::SeqCst);
+        match left_out {
+            Some(child) if self.run.site.line.knows(child) => {
+                self.ledger().note(|| format!("{} leaves out {child}", spot.0));
+                self.ledger().book().drifting.insert(spot.0);
+                self.run.wrong.store(true, Ordering::SeqCst);
+            }
+            // The unit that spawned it was refused or lost. From now on the id may be that of the next child.
+            Some(_) => drop(self.ledger().book().left_out.insert(spot.clone(), None)),
+            None => {}
         }
         Ok(())
     }
