@@ -43,6 +43,8 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{AGAIN, PAUSE, Refusals};
 
     #[tokio::test(start_paused = true)]
@@ -52,6 +54,6 @@ mod tests {
             told.extend(refusals.is_due().then_some(PAUSE * n));
             tokio::time::advance(PAUSE).await;
         }
-        assert_eq!(told, [AGAIN * 0, AGAIN, AGAIN * 2]);
+        assert_eq!(told, [Duration::ZERO, AGAIN, AGAIN * 2]);
     }
 }
