@@ -12,7 +12,7 @@ use crate::store::{
 use crate::testing::Probe;
 use crate::{Error, JoinSet, Reason, Result, State, Status, TaskState, step, task};
 
-fn task_of(kind: &str) -> NewTask {
+pub(super) fn task_of(kind: &str) -> NewTask {
     NewTask {
         kind: kind.to_owned(),
         arguments: "{}".to_owned(),

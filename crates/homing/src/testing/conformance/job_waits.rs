@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::Lab;
+use super::added::task_of;
+use super::by_hand::{ByHand, ending};
 use super::waits::{failing, gated, leaf};
+use crate::core::wait::{Condition, Wait};
+use crate::store::{Event, NewChild, Unit};
 use crate::testing::Probe;
 use crate::{Homing, JobId, JoinError, Reason, Result, State, TaskState, task};
 
@@ -241,4 +245,31 @@ pub async fn many_jobs_wait_for_each_other(lab: Lab) {
         assert_eq!(value, n + 4);
     }
     lab.close(workers).await;
+}
+
+/// A task waits for a job, or for a child. The job ends, and before anybody takes the task up the child ends, in the
+/// exchange that claims the task: it is told of the job.
+pub async fn a_woken_task_is_told_of_its_job(lab: Lab) {
+    lab.homing.submit(leaf(1)).await.unwrap();
+    let job = lab.homing.submit(gated(1)).await.unwrap();
+    let mut worker = ByHand::new(&lab).await;
+    let parent = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    let set = parent.task.set("pages");
+    let child = NewChild { local: set.numbered(0), set, number: 0, task: task_of("page") };
+    let one_ended =
+        Condition::Set { set, ended: Some(1), lost: None, succeeded: None, drained: false };
+    let arms = vec![Condition::Job { job: job.id() }, one_ended];
+    let waits = vec![Wait { place: "either".to_owned(), seq: 1, arms, members: 1 }];
+    let events = vec![Event::Spawn(Box::new(child)), Event::Park { waits, resident: false }];
+    let unit = |events| Unit { task: parent.task, token: parent.token, renew: false, events };
+    let child = worker.exchange(&["page"], vec![unit(events)]).await.claimed.remove(0);
+    assert!(lab.homing.cancel(job.id()).await.unwrap());
+    lab.reaches(parent.task, TaskState::Pending).await;
+    let units = vec![ending(child.task, child.token, "0")];
+    let claimed = worker.exchange(&["leaf"], units).await.claimed.remove(0);
+    assert_eq!((claimed.task, claimed.answers.len()), (parent.task, 1));
+    assert_eq!(claimed.answers[0].arm, 0, "{:?}", claimed.answers);
+    let last = worker.exchange(&[], vec![ending(claimed.task, claimed.token, "1")]).await;
+    assert!(last.refused.is_empty());
+    lab.close([]).await;
 }

@@ -301,7 +301,8 @@ macro_rules! __conformance {
                 job_waits: a_job_is_waited_for, a_detached_job_is_waited_for,
                     how_a_job_ended_is_remembered, waits_for_jobs_say_what_to_write,
                     job_waits_weave, a_retried_task_asks_again, every_end_of_a_job_wakes,
-                    many_jobs_wait_for_each_other;
+                    many_jobs_wait_for_each_other,
+                    a_woken_task_is_told_of_its_job;
                 canvas: canvas_partials_carry_arguments_and_options, canvas_combinators_compose,
                     canvas_groups_of_unlike_calls, canvas_failures_are_passed_on,
                     canvas_calls_are_values, canvas_named_calls_are_checked,
