@@ -38,7 +38,8 @@ impl Data {
         let free = claim.tasks.saturating_sub(reply.claimed.len());
         let mut suspect = claim.suspect;
         let may_take = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
-        let ready = self.tasks.due(now).filter(|(_, row)| may_take(row)).filter(|(_, row)| {
+        let due = self.tasks.priorities().flat_map(|priority| self.tasks.due(priority, now));
+        let ready = due.filter(|(_, row)| may_take(row)).filter(|(_, row)| {
             row.crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
         });
         let ready: Vec<TaskId> = ready.map(|(id, _)| id).take(free).collect();
@@ -107,7 +108,8 @@ impl Data {
             return timer;
         }
         let is_its = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
-        let due = self.tasks.due_later(now).filter(|(_, row)| is_its(row)).map(|(_, row)| row.due);
+        let first = |priority| self.tasks.later(priority, now).find(|row| is_its(row));
+        let due = self.tasks.priorities().filter_map(first).map(|row| row.due);
         let kept = self.tasks.kept(now);
         let kept = kept.filter(|row| self.may_take(row, claim) && self.is_held(row, worker, now));
         let kept = kept.map(|row| row.due.max(row.held_until));

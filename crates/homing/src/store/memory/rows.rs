@@ -13,8 +13,10 @@ use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 
+/// The highest first.
+type Priority = Reverse<i16>;
 /// The order in which claims take tasks.
-type Turn = (Reverse<i16>, Time, TaskId);
+type Turn = (Priority, Time, TaskId);
 /// An end: the parent, the set, the end's number, the child.
 type Ended = (TaskId, Local, u64, TaskId);
 
@@ -151,38 +153,30 @@ impl Rows {
         of_set.map(|(.., child)| *child)
     }
 
-    /// Pending tasks that are due, in the order of claims.
-    pub(super) fn due(&self, now: Time) -> impl Iterator<Item = (TaskId, &Task)> {
-        self.by_priority(move |rows, priority| {
-            let last = (priority, now, LAST);
-            rows.pending.range((priority, Time(i64::MIN), FIRST)..=last).map(|(.., id)| *id)
+    /// The priorities that pending tasks have, the highest first.
+    pub(super) fn priorities(&self) -> impl Iterator<Item = Priority> {
+        let first = self.pending.first().map(|(priority, ..)| *priority);
+        std::iter::successors(first, |priority| {
+            let rest = (Bound::Excluded((*priority, Time::NEVER, LAST)), Bound::Unbounded);
+            self.pending.range(rest).next().map(|(priority, ..)| *priority)
         })
     }
 
-    /// Pending tasks that are due later, the first of each priority first.
-    pub(super) fn due_later(&self, now: Time) -> impl Iterator<Item = (TaskId, &Task)> {
-        self.by_priority(move |rows, priority| {
-            let after = Bound::Excluded((priority, now, LAST));
-            let of_priority = rows.pending.range((after, Bound::Unbounded));
-            let of_priority = of_priority.take_while(move |(own, ..)| *own == priority);
-            of_priority.map(|(.., id)| *id)
-        })
+    /// Pending tasks of a priority that are due, in the order of claims.
+    pub(super) fn due(
+        &self,
+        priority: Priority,
+        now: Time,
+    ) -> impl Iterator<Item = (TaskId, &Task)> {
+        let due = self.pending.range((priority, Time(i64::MIN), FIRST)..=(priority, now, LAST));
+        due.filter_map(|(.., id)| Some((*id, self.all.get(id)?)))
     }
 
-    fn by_priority<'r, I: Iterator<Item = TaskId> + 'r>(
-        &'r self,
-        of: impl Fn(&'r Self, Reverse<i16>) -> I + 'r,
-    ) -> impl Iterator<Item = (TaskId, &'r Task)> {
-        let mut next = self.pending.first().map(|(priority, ..)| *priority);
-        let priorities = std::iter::from_fn(move || {
-            let priority = next?;
-            let after = Bound::Excluded((priority, Time::NEVER, LAST));
-            let mut rest = self.pending.range((after, Bound::Unbounded));
-            next = rest.next().map(|(priority, ..)| *priority);
-            Some(priority)
-        });
-        let ids = priorities.flat_map(move |priority| of(self, priority));
-        ids.filter_map(|id| Some((id, self.all.get(&id)?)))
+    /// Those that are due later, in the order in which they are.
+    pub(super) fn later(&self, priority: Priority, now: Time) -> impl Iterator<Item = &Task> {
+        let last = Bound::Included((priority, Time::NEVER, LAST));
+        let later = self.pending.range((Bound::Excluded((priority, now, LAST)), last));
+        later.filter_map(|(.., id)| self.all.get(id))
     }
 
     /// Pending tasks that are another worker's alone until later.
