@@ -130,11 +130,12 @@ impl Rows for Tx<'_> {
 
     fn wake(&mut self, id: TaskId) -> Result<()> {
         let now = self.now;
+        if let Some(row) = self.change(id) {
+            row.wake(now);
+            return Ok(());
+        }
         let (due, held_until) = (resumed(now), now.after(limits::HOLD));
         self.sql(WAKE)?.execute(params![id.job, id.local, due, held_until])?;
-        if let Some(own) = self.in_hand(id) {
-            own.task.wake(now);
-        }
         self.effects.ready = true;
         Ok(())
     }
