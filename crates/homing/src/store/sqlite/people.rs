@@ -17,10 +17,9 @@ use crate::core::parameter::Parameter;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
-use crate::store::read::Partly;
 use crate::store::read::{
-    ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, QueueView, Settled, Status,
-    TaskView, WorkerView, failure, unreadable_text, words,
+    ChildCounts, Counts, JobFilter, JobView, KindView, PageBytes, Partly, QueueView, Settled,
+    Status, TaskView, WorkerView, failure, unreadable_text, words,
 };
 
 /// The tasks of a job that run.

@@ -1,31 +1,14 @@
 //! Growing sets, where something goes wrong: words told twice or too late, cancellations at the same moment, retries of
 //! the job, bodies that have changed, and verbs in the wrong place.
 
-use super::by_hand::{ByHand, ending};
+use super::by_hand::{ByHand, ending, task_of};
 use super::growing::{gated, member, plan};
 use super::waits::{children_when, leaf};
 use super::{Lab, children};
 use crate::core::id::{Local, TaskId};
-use crate::store::{
-    Abort, Addition, End, Entry, Event, NewChild, NewTask, Policy, Refusal, Reply, Unit,
-};
+use crate::store::{Abort, Addition, End, Entry, Event, NewChild, Refusal, Reply, Unit};
 use crate::testing::Probe;
 use crate::{Error, JoinSet, Reason, Result, State, Status, TaskState, step, task};
-
-pub(super) fn task_of(kind: &str) -> NewTask {
-    NewTask {
-        kind: kind.to_owned(),
-        arguments: "{}".to_owned(),
-        hash: [0; 16],
-        queue: "default".to_owned(),
-        priority: 0,
-        due: None,
-        expires: None,
-        deadline: None,
-        policy: Policy { grows: true, ..Policy::default() },
-        tags: Vec::new(),
-    }
-}
 
 /// A parent and a member of its set, both claimed by a worker of the suite's own.
 struct Family<'a> {

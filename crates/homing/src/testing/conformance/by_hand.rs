@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Lab;
 use crate::core::id::{Token, WorkerId};
 use crate::limits;
-use crate::store::{Claim, End, Event, Exchange, Heartbeat, Unit};
+use crate::store::{Claim, End, Event, Exchange, Heartbeat, NewTask, Policy, Unit};
 
 /// A worker of the suite's own hand.
 pub(super) struct ByHand<'a> {
@@ -62,4 +62,20 @@ impl<'a> ByHand<'a> {
 pub(super) fn ending(task: crate::TaskId, token: Token, value: &str) -> Unit {
     let events = vec![Event::End(End::Succeeded(value.to_owned()))];
     Unit { task, token, renew: false, events }
+}
+
+/// A task that may be added to its parent's set.
+pub(super) fn task_of(kind: &str) -> NewTask {
+    NewTask {
+        kind: kind.to_owned(),
+        arguments: "{}".to_owned(),
+        hash: [0; 16],
+        queue: "default".to_owned(),
+        priority: 0,
+        due: None,
+        expires: None,
+        deadline: None,
+        policy: Policy { grows: true, ..Policy::default() },
+        tags: Vec::new(),
+    }
 }

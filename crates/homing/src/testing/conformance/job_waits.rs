@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::Lab;
-use super::added::task_of;
-use super::by_hand::{ByHand, ending};
+use super::by_hand::{ByHand, ending, task_of};
 use super::waits::{failing, gated, leaf};
 use crate::core::wait::{Condition, Wait};
 use crate::store::{Event, NewChild, Unit};

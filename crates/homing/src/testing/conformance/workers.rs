@@ -281,12 +281,9 @@ pub async fn a_busy_worker_forgets_old_futures(lab: Lab) {
     let parked = lab.homing.submit(parking()).await.unwrap();
     lab.reaches(parked.id(), TaskState::Waiting).await;
     // The store knows it before the worker, which counts the future's age from when it hears of the park.
-    let kept = async {
-        while worker.residents() == 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    soon(kept).await;
+    while worker.residents() == 0 {
+        busy(1).await;
+    }
     lab.advance(limits::RESIDENT_AGE.saturating_sub(Duration::from_secs(10))).await;
     busy(3).await;
     assert_eq!(worker.residents(), 1, "evicted too early");
