@@ -136,6 +136,7 @@ pub async fn g08_nothing_joins_behind_a_cancellation(lab: Lab) {
 async fn rash(State(probe): State<Probe>) -> Result<u64> {
     crate::spawn_sibling(leaf(2)).await?;
     step("said", || async { Ok(()) }).await?;
+    probe.pass("rash").await;
     probe.hit("rash");
     if probe.count("rash") == 1 { Err(Error::msg("rash")) } else { Ok(1) }
 }
@@ -160,6 +161,11 @@ pub async fn job_retry_keeps_what_was_added(lab: Lab) {
     let builder = lab.worker().register(second_thoughts).register(rash).register(member);
     let worker = builder.register(leaf).start().await.unwrap();
     let job = lab.homing.submit(second_thoughts()).await.unwrap();
+    // What is open when its sibling fails is aborted, and reopened with it.
+    let there = children_when(&lab, job.id().root(), 4).await;
+    let sibling = there.iter().find(|child| child.kind == "leaf").unwrap().id;
+    lab.reaches(sibling, TaskState::Succeeded).await;
+    lab.probe.open("rash");
     job.outcome().await.unwrap_err();
     assert_eq!(children(&lab, job.id()).await.len(), 7);
     let preview = job.retry_preview().await.unwrap();
