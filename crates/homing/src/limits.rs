@@ -79,6 +79,10 @@ pub const LEASE_MAX: Duration = Duration::from_hours(24);
 pub const CONCURRENCY: usize = 64;
 /// Most slots of a worker.
 pub const CONCURRENCY_MAX: usize = 1_000_000;
+/// How long a task may hold its slot for its worker to fetch others ahead of the slots.
+pub const SHORT: Duration = Duration::from_millis(100);
+/// How long a task that was fetched ahead waits for a slot before its worker gives it back.
+pub const AHEAD: Duration = Duration::from_millis(500);
 /// Parked futures a worker keeps in memory.
 pub const RESIDENT: usize = 10_000;
 /// How long a parked future stays in memory.

@@ -74,6 +74,7 @@ impl Stage {
         self.number += 1;
         let claim = Claim {
             tasks,
+            ahead: 0,
             queues: Arc::new(["default".to_owned()]),
             kinds: Arc::new(["child".to_owned()]),
             suspect: true,

@@ -305,15 +305,48 @@ impl fmt::Debug for WorkerId {
     }
 }
 
-/// The fence of a claim, minted by the worker: its own id and the number of the exchange that claimed.
+/// The fence of a claim, minted by the worker: its own id, the number of the exchange that claimed, and
+/// whether the task was fetched ahead.
 /// No two claims of a task share it, because a worker takes a task at most once in an exchange.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
     /// The worker that holds the task.
     pub worker: WorkerId,
-    /// The number of the exchange.
+    /// Twice the number of the exchange; one more if the task was fetched ahead.
     pub claim: u64,
+}
+
+impl Token {
+    /// The claim of a task that begins at once.
+    pub fn at_once(worker: WorkerId, exchange: u64) -> Self {
+        Self { worker, claim: exchange * 2 }
+    }
+
+    /// The claim of a task that may wait for a slot in its worker, so that nobody else knows whether it has begun.
+    pub fn ahead(worker: WorkerId, exchange: u64) -> Self {
+        Self { worker, claim: exchange * 2 + 1 }
+    }
+
+    /// The claim of a task that is fetched ahead, or begins at once.
+    pub fn of(worker: WorkerId, exchange: u64, ahead: bool) -> Self {
+        if ahead { Self::ahead(worker, exchange) } else { Self::at_once(worker, exchange) }
+    }
+
+    /// Whether the task was fetched ahead.
+    pub fn is_ahead(self) -> bool {
+        self.claim % 2 == 1
+    }
+
+    /// The number of the exchange that claimed.
+    pub fn exchange(self) -> u64 {
+        self.claim / 2
+    }
+
+    /// The last claim that an exchange may have made: all later ones are greater.
+    pub(crate) fn last_of(exchange: u64) -> u64 {
+        exchange.saturating_mul(2).saturating_add(1)
+    }
 }
 
 /// The first 16 bytes of SHA-256 over length-prefixed parts.

@@ -9,6 +9,7 @@ use crate::core::log::LogLine;
 use crate::core::record::Entry;
 use crate::core::time::Time;
 use crate::core::wait::{Answer, Wait};
+use crate::limits;
 
 /// One batch of a worker's conversation with the store, applied in one transaction; in several where
 /// PostgreSQL has upkeep to do between the units and the claim.
@@ -19,8 +20,7 @@ use crate::core::wait::{Answer, Wait};
 pub struct Exchange {
     /// Who speaks.
     pub worker: WorkerId,
-    /// This exchange's number: the claim part of the tokens it mints. Grows by one; a resent exchange
-    /// keeps its number.
+    /// This exchange's number, in the tokens it mints. Grows by one; a resent exchange keeps its number.
     pub number: u64,
     /// The number of the last exchange whose reply arrived. Tasks claimed under later ones are handed
     /// out again, and cancellations told by later ones told again.
@@ -35,8 +35,12 @@ pub struct Exchange {
 /// What a worker can take.
 #[derive(Debug, Clone, Default)]
 pub struct Claim {
-    /// How many tasks; zero claims nothing.
+    /// How many tasks it begins at once.
     pub tasks: usize,
+    /// How many more it fetches ahead, to begin them when slots get free, under tokens that say so
+    /// ([`Token::is_ahead`]). Two sorts of tasks are not fetched ahead: those that have crashed a worker, and those
+    /// that were fetched ahead by a worker that died.
+    pub ahead: usize,
     /// Queues it serves.
     pub queues: Arc<[String]>,
     /// Kinds it has registered.
@@ -45,6 +49,57 @@ pub struct Claim {
     pub suspect: bool,
     /// Crashes in a row after which a task fails.
     pub max_crashes: u32,
+}
+
+impl Claim {
+    /// How many tasks in all; zero claims nothing.
+    pub fn most(&self) -> usize {
+        self.tasks + self.ahead
+    }
+
+    /// What decides which of the ready tasks, best first, are taken, so many at most.
+    pub(crate) fn choice(&self, most: usize) -> Choice {
+        let at_once = self.tasks.min(most);
+        let ahead = self.ahead.min(most - at_once);
+        Choice { suspect: self.suspect, at_once, ahead }
+    }
+}
+
+/// Which ready tasks a claim takes: the best begin at once, the others are fetched ahead; at most one suspect.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    suspect: bool,
+    at_once: usize,
+    ahead: usize,
+}
+
+impl Choice {
+    /// Whether the next best task is taken, and if so whether ahead: by its crashes in a row, and by whether it
+    /// must begin at once for another reason.
+    pub(crate) fn takes(&mut self, crashes: u32, at_once: bool) -> Option<bool> {
+        if self.is_made() || (crashes >= limits::SUSPECT && !self.suspect) {
+            return None;
+        }
+        if self.at_once > 0 {
+            self.at_once -= 1;
+            self.suspect &= crashes < limits::SUSPECT;
+            return Some(false);
+        }
+        if at_once || crashes > 0 {
+            return None;
+        }
+        self.ahead -= 1;
+        Some(true)
+    }
+
+    pub(crate) fn is_made(&self) -> bool {
+        self.at_once + self.ahead == 0
+    }
+
+    /// Whether a suspect may still be taken, if there is a slot.
+    pub(crate) fn takes_suspects(&self) -> bool {
+        self.suspect
+    }
 }
 
 /// One task's events since its last unit.
@@ -58,6 +113,13 @@ pub struct Unit {
     pub renew: bool,
     /// What happened, in program order.
     pub events: Vec<Event>,
+}
+
+impl Unit {
+    /// Whether it shows that a task which was fetched ahead has begun.
+    pub(crate) fn tells_of_a_beginning(&self) -> bool {
+        self.token.is_ahead() && self.events.last() != Some(&Event::HandBack)
+    }
 }
 
 /// Something that happened in a body.
@@ -114,7 +176,8 @@ pub enum Event {
         /// When to try again.
         due: Time,
     },
-    /// The worker gives the task back, untouched. Last in its unit.
+    /// The worker gives the task back, untouched: as it was, if it was fetched ahead and not begun. Last in its
+    /// unit.
     HandBack,
 }
 
@@ -252,7 +315,8 @@ pub struct Reply {
     pub next_due: Option<Time>,
     /// Whether there is more upkeep to do now.
     pub more: bool,
-    /// Whether tasks were left that could have been claimed.
+    /// Whether tasks were left for which another claim is to be made: such as must begin at once, where the claim
+    /// fetches others ahead, and what was not worth taking apart.
     pub left: bool,
 }
 
@@ -288,6 +352,10 @@ pub struct Claimed {
     pub queue: String,
     /// Inherited by its children.
     pub priority: i16,
+    /// Since when it has been due.
+    pub due: Time,
+    /// It is not begun at this instant or later: its deadline, or its expiry if it has never been begun.
+    pub not_after: Option<Time>,
     /// What its worker obeys.
     pub policy: Policy,
     /// 1-based.

@@ -33,8 +33,8 @@ pub struct Scripted {
     probe: Probe,
     turns: Mutex<HashMap<&'static str, VecDeque<Turn>>>,
     always: Mutex<HashMap<&'static str, Turn>>,
-    /// How many tasks each exchange asked for.
-    asked: Mutex<Vec<usize>>,
+    /// How many tasks each exchange asked for: to begin at once, and ahead.
+    asked: Mutex<Vec<(usize, usize)>>,
 }
 
 impl fmt::Debug for Scripted {
@@ -70,8 +70,8 @@ impl Scripted {
         lock(&self.always).insert(verb, turn);
     }
 
-    /// How many tasks each exchange so far has asked for.
-    pub fn asked(&self) -> Vec<usize> {
+    /// How many tasks each exchange so far has asked for: to begin at once, and ahead.
+    pub fn asked(&self) -> Vec<(usize, usize)> {
         lock(&self.asked).clone()
     }
 
@@ -108,7 +108,7 @@ impl Scripted {
     }
 
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
-        lock(&self.asked).push(exchange.claim.tasks);
+        lock(&self.asked).push((exchange.claim.tasks, exchange.claim.ahead));
         self.pass("exchange", move |inner| inner.exchange(exchange)).await
     }
 

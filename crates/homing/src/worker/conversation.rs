@@ -13,10 +13,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::ahead::Ahead;
 use super::drive::drive;
 use super::inbox::DriverMessage;
 use super::outbox::Posting;
-use super::refusals::{self, Refusals};
+use super::send::{Sent, is_past, past, send};
+
 use super::{Phase, Shared, Slot};
 use crate::core::id::{TaskId, WorkerId};
 use crate::core::time::Time;
@@ -55,26 +57,6 @@ impl Drop for MarkGone {
     }
 }
 
-/// Completes so long after the patience of a shutdown is over; never, if it has no end.
-async fn past(mut phase: watch::Receiver<Phase>, by: Duration) {
-    loop {
-        let until = match *phase.borrow_and_update() {
-            Phase::Draining { until } => until.and_then(|until| until.checked_add(by)),
-            Phase::Running | Phase::Killed | Phase::Gone => None,
-        };
-        let over = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = over => return,
-            changed = phase.changed() => if changed.is_err() { std::future::pending().await },
-        }
-    }
-}
-
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Conversation {
     shared: Arc<Shared>,
@@ -92,6 +74,10 @@ struct Conversation {
     due: Option<Time>,
     /// Claimed by the last reply, with their slots, and not begun yet.
     claimed: Vec<(Claimed, Arc<Slot>)>,
+    /// Claimed, and waiting for slots.
+    ahead: Ahead,
+    /// Slots that are not for what was fetched ahead.
+    reserved: usize,
     /// Whether the bodies that ran when a shutdown's patience was over were told to hand back.
     handed_back: bool,
     /// Whether the store did not take what was to be said after that.
@@ -115,6 +101,8 @@ impl Conversation {
             speak: false,
             due: None,
             claimed: Vec::new(),
+            ahead: Ahead::default(),
+            reserved: 0,
             handed_back: false,
             unsaid: false,
             has_left: false,
@@ -133,37 +121,74 @@ impl Conversation {
         match phase {
             Phase::Running => {}
             Phase::Draining { until } => {
-                self.shared.begin(std::mem::take(&mut self.claimed));
+                self.begin_claimed();
+                for claimed in self.ahead.take_all() {
+                    self.shared.hand_back(claimed);
+                }
                 if self.drain(until).await {
                     return false;
                 }
             }
             Phase::Killed | Phase::Gone => {
+                self.ahead.clear();
                 self.shared.drop_bodies();
                 return false;
             }
         }
         let running = phase == Phase::Running;
+        self.feed();
+        let behind = self.ahead.older_than(limits::AHEAD, self.shared.store.clock().now());
+        for claimed in behind {
+            self.shared.hand_back(claimed);
+        }
         let free = if running { self.shared.free.load(Ordering::SeqCst) } else { 0 };
+        let (tasks, ahead) = if running { self.claim(free) } else { (0, 0) };
         let postings = self.shared.outbox.take();
         let asked = self.asked(&postings, free);
         let overdue = self.due.is_some_and(|due| due <= self.shared.store.clock().now());
-        let something = overdue || self.speak || (self.look && free > 0) || asked.is_some();
+        let claims = self.look && tasks + ahead > 0;
+        let something = overdue || self.speak || claims || asked.is_some();
         if postings.is_empty() && !something {
-            self.shared.begin(std::mem::take(&mut self.claimed));
+            self.begin_claimed();
             self.wait(running).await;
             return true;
         }
-        // At most half of the slots: so that while the tasks of one claim run, and are told of, the next
-        // are claimed.
-        let half = self.shared.settings.concurrency.div_ceil(2);
-        let claim = free.min(half).min(limits::CLAIM);
-        self.exchange(postings, claim).await;
+        self.exchange(postings, tasks, ahead).await;
         if let Some(asked) = asked.filter(|_| self.found_nothing) {
             let due = self.due.filter(|due| *due < Time::NEVER);
             self.shared.idle.send_replace((asked, due));
         }
         true
+    }
+
+    /// How many tasks to claim that begin at once, and how many ahead.
+    fn claim(&self, free: usize) -> (usize, usize) {
+        match self.ahead.wanted(free) {
+            Some(ahead) => (free.min(self.reserved), ahead),
+            None => (free.min(limits::CLAIM), 0),
+        }
+    }
+
+    fn begin_claimed(&mut self) {
+        self.shared.begin(std::mem::take(&mut self.claimed));
+    }
+
+    /// Begins what was fetched ahead, while there are slots. What is too late to begin is given back: the store
+    /// ends it.
+    fn feed(&mut self) {
+        let runs = *self.phase.borrow() == Phase::Running;
+        while runs
+            && self.shared.free.load(Ordering::SeqCst) > self.reserved
+            && let Some(claimed) = self.ahead.next()
+        {
+            if claimed.not_after.is_some_and(|time| time <= self.shared.store.clock().now()) {
+                self.shared.hand_back(claimed);
+                continue;
+            }
+            let slot = self.shared.take_slot(false);
+            self.claimed.push((claimed, slot));
+        }
+        self.begin_claimed();
     }
 
     /// The question for idleness that the next exchange may answer: asked before it, while nothing runs and
@@ -173,6 +198,7 @@ impl Conversation {
         let open = asked > self.shared.idle.borrow().0;
         let quiet = postings.is_empty()
             && self.claimed.is_empty()
+            && self.ahead.is_empty()
             && free == self.shared.settings.concurrency;
         (open && quiet).then_some(asked)
     }
@@ -182,12 +208,14 @@ impl Conversation {
         let due = self.due.unwrap_or(Time::NEVER);
         // While it drains there may be nothing but the end of its patience to wait for.
         let poll = if running { limits::POLL } else { Duration::from_millis(20) };
+        let behind = self.ahead.oldest().map_or(Time::NEVER, |oldest| oldest.after(limits::AHEAD));
         // Biased, so that chance has no part in it and a simulation repeats itself. Whichever reason comes
         // first, the exchange that follows has all that the others would have asked for.
         tokio::select! {
             biased;
             () = self.shared.outbox.notified() => {}
             () = self.shared.slot_freed.notified(), if running => {}
+            () = store.clock().until(behind), if behind < Time::NEVER => {}
             _ = self.ready.changed(), if running => self.look = true,
             _ = self.noticed.changed() => self.speak = true,
             () = store.clock().until(due), if due < Time::NEVER => {
@@ -211,7 +239,7 @@ impl Conversation {
         }
     }
 
-    async fn exchange(&mut self, postings: Vec<Posting>, tasks: usize) {
+    async fn exchange(&mut self, postings: Vec<Posting>, tasks: usize, ahead: usize) {
         // What becomes ready while the exchange is in flight is looked for again.
         self.ready.mark_unchanged();
         self.noticed.mark_unchanged();
@@ -224,6 +252,7 @@ impl Conversation {
             units: postings.iter().map(|posting| Arc::clone(&posting.unit)).collect(),
             claim: Claim {
                 tasks,
+                ahead,
                 queues: Arc::clone(&self.shared.queues),
                 kinds: Arc::clone(&self.shared.kinds),
                 suspect: self.shared.suspects.load(Ordering::SeqCst) == 0,
@@ -231,16 +260,21 @@ impl Conversation {
             },
         };
         point::worker("before_exchange");
-        // The store works on this exchange while what the last one claimed is begun.
-        let (shared, claimed) = (Arc::clone(&self.shared), std::mem::take(&mut self.claimed));
-        let (reply, ()) =
-            tokio::join!(biased; self.send(exchange), async { shared.begin(claimed) });
-        let Some(reply) = reply else { return };
+        // The slots that are free for what this exchange claims stay so.
+        self.reserved = tasks;
+        let turned = self.shared.turned.load(Ordering::SeqCst);
+        let Some(reply) = self.send_and_feed(exchange).await else { return };
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
         self.found_nothing = reply.claimed.is_empty() && !reply.more && !reply.left;
-        self.look = tasks == 0 || reply.claimed.len() >= tasks || reply.more || reply.left;
+        let (asked, claimed) = (tasks + ahead, reply.claimed.len());
+        self.look = tasks == 0 || claimed >= asked || reply.more || reply.left;
+        // Something waits for a slot of its own.
+        self.reserved = usize::from(reply.left);
+        let turned = self.shared.turned.load(Ordering::SeqCst) - turned;
+        let idle = self.shared.free.load(Ordering::SeqCst);
+        self.ahead.learn((asked, claimed), turned, idle);
         self.due = reply.next_due;
         if reply.more {
             self.due = Some(Time(0));
@@ -248,49 +282,31 @@ impl Conversation {
         self.dispatch(postings, reply, worker);
     }
 
-    /// Sends until there is a reply. `None` if the worker is killed or given up meanwhile, or has no patience
-    /// left: then one try more is made, and not for long.
-    async fn send(&mut self, exchange: Exchange) -> Option<Reply> {
-        let (mut pause, mut refusals) = (Duration::from_millis(10), Refusals::default());
-        loop {
-            let last = is_past(&self.phase, Duration::ZERO);
-            let answer = tokio::select! {
-                biased;
-                answer = self.shared.store.exchange(exchange.clone()) => Some(answer),
-                () = past(self.phase.clone(), limits::LEAVE) => None,
-            };
-            match answer {
-                Some(Ok(reply)) => return Some(reply),
-                Some(Err(error)) if !last && error.is_transient() => {
-                    tracing::warn!(%error, ?pause, "the exchange failed and is sent again");
-                }
-                Some(Err(error)) if !last => {
-                    pause = pause.max(refusals::PAUSE);
-                    refusals.tell(exchange.worker, &error);
-                }
-                answer => {
-                    let error = answer.and_then(Result::err).map(tracing::field::display);
-                    tracing::warn!(
-                        error,
-                        "the worker goes without telling the store what it has done last"
-                    );
-                    self.unsaid = true;
-                    return None;
-                }
-            }
-            let over = past(self.phase.clone(), Duration::ZERO);
+    /// Sends an exchange. The store works on it while what the last one claimed is begun, and what was fetched
+    /// ahead as slots get free.
+    async fn send_and_feed(&mut self, exchange: Exchange) -> Option<Reply> {
+        let shared = Arc::clone(&self.shared);
+        let mut sending = std::pin::pin!(send(&shared, self.phase.clone(), exchange));
+        // Polled first, so that the request is on its way before any body is.
+        let mut begun = false;
+        let sent = loop {
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                killed = self.phase.wait_for(|phase| *phase == Phase::Killed) => {
-                    drop(killed);
-                    return None;
+                biased;
+                sent = &mut sending => break sent,
+                () = std::future::ready(()), if !begun => {
+                    begun = true;
+                    self.feed();
                 }
-                () = over => {}
+                () = shared.slot_freed.notified(), if begun => self.feed(),
             }
-            if self.shared.identity.is_given_up() {
-                return None;
+        };
+        match sent {
+            Sent::Reply(reply) => Some(reply),
+            Sent::Unsaid => {
+                self.unsaid = true;
+                None
             }
-            pause = (pause * 2).min(Duration::from_secs(2));
+            Sent::Dropped => None,
         }
     }
 
@@ -331,14 +347,20 @@ impl Conversation {
             posting.inbox.put(message);
         }
         for (task, token) in reply.cancelled {
+            self.ahead.cancel(task, token);
             let bodies = self.shared.bodies();
             if let Some((_, inbox)) = bodies.get(&task).filter(|(own, _)| *own == token) {
                 events::body_cancelled(task);
                 inbox.put(DriverMessage::Cancelled);
             }
         }
+        let now = self.shared.store.clock().now();
         for claimed in reply.claimed {
             debug_assert_eq!(claimed.token.worker, worker);
+            if claimed.token.is_ahead() {
+                self.ahead.put(claimed, now);
+                continue;
+            }
             let slot = self.shared.take_slot(claimed.crashes >= limits::SUSPECT);
             self.claimed.push((claimed, slot));
         }
@@ -380,6 +402,7 @@ impl Conversation {
     /// The store has given this worker up: everything is dropped and a new id taken.
     async fn start_afresh(&mut self) {
         self.claimed.clear();
+        self.ahead.clear();
         self.shared.drop_bodies();
         let worker = self.shared.identity.renew();
         (self.number, self.acknowledged, self.look, self.due) = (1, 0, true, None);
@@ -404,14 +427,6 @@ impl Conversation {
     }
 }
 
-/// Whether a shutdown's patience has been over for so long.
-fn is_past(phase: &watch::Receiver<Phase>, by: Duration) -> bool {
-    match *phase.borrow() {
-        Phase::Draining { until: Some(until) } => until.elapsed() >= by && until <= Instant::now(),
-        Phase::Draining { until: None } | Phase::Running | Phase::Killed | Phase::Gone => false,
-    }
-}
-
 impl Shared {
     /// Tasks were claimed: the future of each goes on if it is here, else it is replayed from its
     /// record.
@@ -432,6 +447,21 @@ impl Shared {
                 tokio::spawn(drive(Arc::clone(self), claimed, inbox, slot));
             }
         }
+    }
+
+    /// Gives a task back that has not begun.
+    fn hand_back(&self, claimed: Claimed) {
+        let Claimed { task, token, kind, attempt, stalls, .. } = claimed;
+        let events = vec![Event::HandBack];
+        self.outbox.post(Posting {
+            unit: Arc::new(Unit { task, token, renew: false, events }),
+            units: 1,
+            inbox: Arc::default(),
+            kind,
+            attempt,
+            stalls,
+            span: tracing::Span::none(),
+        });
     }
 
     /// The end of a stretch was committed: the program's log is told.

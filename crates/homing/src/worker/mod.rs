@@ -22,6 +22,7 @@ use crate::store::retention::Retention;
 use crate::store::{Heartbeat, Store};
 use crate::task::{Definition, Function, Parameter, States};
 
+mod ahead;
 mod body;
 mod conversation;
 mod drive;
@@ -34,6 +35,7 @@ mod outcome;
 mod refusals;
 mod resident;
 mod retention;
+mod send;
 mod unserved;
 mod verify;
 mod waker;
@@ -220,6 +222,7 @@ impl WorkerBuilder {
             bodies: Mutex::default(),
             free: AtomicUsize::new(0),
             suspects: AtomicUsize::new(0),
+            turned: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
             slot_freed: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
@@ -352,6 +355,8 @@ struct Shared {
     residents: Mutex<Residents>,
     free: AtomicUsize,
     suspects: AtomicUsize,
+    /// How often a slot got free that was taken for a short while.
+    turned: AtomicUsize,
     /// Tasks brought to their ends, as the store has acknowledged.
     ended: AtomicU64,
     slot_freed: Notify,
@@ -412,7 +417,7 @@ impl Shared {
         if suspect {
             self.suspects.fetch_add(1, Ordering::SeqCst);
         }
-        Arc::new(Slot { shared: Arc::clone(self), suspect })
+        Arc::new(Slot { shared: Arc::clone(self), suspect, since: self.store.clock().now() })
     }
 
     /// A body is done with its token.
@@ -441,12 +446,16 @@ impl Shared {
 pub(crate) struct Slot {
     shared: Arc<Shared>,
     suspect: bool,
+    since: Time,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.suspect {
             self.shared.suspects.fetch_sub(1, Ordering::SeqCst);
+        }
+        if self.since.after(limits::SHORT) > self.shared.store.clock().now() {
+            self.shared.turned.fetch_add(1, Ordering::SeqCst);
         }
         self.shared.free.fetch_add(1, Ordering::SeqCst);
         self.shared.slot_freed.notify_one();

@@ -18,7 +18,7 @@ impl Data {
     ) {
         for task in self.held_by(worker) {
             let row = &self.tasks[&task];
-            if let Some(token) = row.token.filter(|token| token.claim > acknowledged) {
+            if let Some(token) = row.token.filter(|token| token.exchange() > acknowledged) {
                 reply.claimed.push(self.claimed(task, row, token, Vec::new()));
             }
         }
@@ -34,16 +34,20 @@ impl Data {
         now: Time,
     ) {
         self.tasks.settle();
-        let token = Token { worker, claim: number };
-        let free = claim.tasks.saturating_sub(reply.claimed.len());
-        let mut suspect = claim.suspect;
+        let free = claim.most().saturating_sub(reply.claimed.len());
         let may_take = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
-        let due = self.tasks.priorities().flat_map(|priority| self.tasks.due(priority, now));
-        let ready = due.filter(|(_, row)| may_take(row)).filter(|(_, row)| {
-            row.crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
-        });
-        let ready: Vec<TaskId> = ready.map(|(id, _)| id).take(free).collect();
-        for task in ready {
+        let ready = self.tasks.ready(now).filter(|(_, row)| may_take(row));
+        let mut choice = claim.choice(free);
+        let mut chosen = Vec::new();
+        for (id, row) in ready {
+            if choice.is_made() {
+                break;
+            }
+            if let Some(ahead) = choice.takes(row.crashes, row.at_once) {
+                chosen.push((id, Token::of(worker, number, ahead)));
+            }
+        }
+        for (task, token) in chosen {
             let waits = self.tasks.get_mut(&task).map(|row| std::mem::take(&mut row.waits));
             let answers = self.answer(task, &waits.unwrap_or_default(), now);
             if !answers.is_empty() {
@@ -56,9 +60,22 @@ impl Data {
                 row.token = Some(token);
                 row.holder = None;
                 row.parked = row.parked_by(worker);
-                row.started = row.started.or(Some(now));
+                // What may expire has begun once it says something.
+                if !(token.is_ahead() && row.expires.is_some()) {
+                    row.started = row.started.or(Some(now));
+                }
             });
             reply.claimed.push(claimed);
+        }
+        if claim.ahead > 0 {
+            self.tasks.settle();
+            let may_take =
+                |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
+            let waits = |row: &Task| match row.crashes {
+                0 => row.at_once,
+                crashes => crashes < limits::SUSPECT || choice.takes_suspects(),
+            };
+            reply.left = self.tasks.ready(now).any(|(_, row)| may_take(row) && waits(row));
         }
     }
 
@@ -88,6 +105,8 @@ impl Data {
             arguments: row.arguments.clone(),
             queue: row.queue.clone(),
             priority: row.priority,
+            due: row.due,
+            not_after: row.not_after(),
             policy: row.policy.clone(),
             attempt: row.attempt,
             failures: row.failures,
@@ -104,7 +123,7 @@ impl Data {
     pub(super) fn next_due(&mut self, worker: WorkerId, claim: &Claim, now: Time) -> Option<Time> {
         self.tasks.settle();
         let timer = self.tasks.next_timer(now);
-        if claim.tasks == 0 {
+        if claim.most() == 0 {
             return timer;
         }
         let is_its = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);

@@ -74,6 +74,9 @@ impl Data {
         if unit.renew {
             self.change(task, Task::renew);
         }
+        if unit.tells_of_a_beginning() {
+            self.change(task, |row| row.started = row.started.or(Some(now)));
+        }
         let mut answers = None;
         for event in unit.events {
             answers = self.happen(task, event, now);
@@ -138,7 +141,12 @@ impl Data {
                 row.stalls += 1;
                 row.reason = Some(reason);
             }),
-            Event::HandBack => self.release(task, now.before(limits::RESUMED_AGE), |_| {}),
+            Event::HandBack => {
+                let row = &self.tasks[&task];
+                let is_ahead = row.token.is_some_and(Token::is_ahead);
+                let due = if is_ahead { row.due } else { now.before(limits::RESUMED_AGE) };
+                self.release(task, due, |_| {});
+            }
         }
         None
     }

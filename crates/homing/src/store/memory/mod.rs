@@ -68,6 +68,8 @@ struct Task {
     failures: u32,
     crashes: u32,
     stalls: u32,
+    /// Whether a worker died that had fetched it ahead: it may have begun, so it is not fetched ahead again.
+    at_once: bool,
     token: Option<Token>,
     parked: Option<Token>,
     /// The worker that keeps the future, and until when resumed work is its alone.

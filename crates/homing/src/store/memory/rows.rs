@@ -162,12 +162,12 @@ impl Rows {
         })
     }
 
-    /// Pending tasks of a priority that are due, in the order of claims.
-    pub(super) fn due(
-        &self,
-        priority: Priority,
-        now: Time,
-    ) -> impl Iterator<Item = (TaskId, &Task)> {
+    /// Pending tasks that are due, in the order of claims.
+    pub(super) fn ready(&self, now: Time) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.priorities().flat_map(move |priority| self.due(priority, now))
+    }
+
+    fn due(&self, priority: Priority, now: Time) -> impl Iterator<Item = (TaskId, &Task)> {
         let due = self.pending.range((priority, Time(i64::MIN), FIRST)..=(priority, now, LAST));
         due.filter_map(|(.., id)| Some((*id, self.all.get(id)?)))
     }
@@ -225,9 +225,15 @@ impl Task {
         self.parked.filter(|parked| parked.worker == worker)
     }
 
-    /// Until when it must have begun.
+    /// Until when it must have begun. One that was fetched ahead may have.
     pub(super) fn expiry(&self) -> Option<Time> {
-        self.expires.filter(|_| self.started.is_none())
+        self.expires.filter(|_| self.started.is_none() && self.state == State::Pending)
+    }
+
+    /// It is not begun at this instant or later.
+    pub(super) fn not_after(&self) -> Option<Time> {
+        let expires = self.expires.filter(|_| self.started.is_none());
+        [expires, self.deadline].into_iter().flatten().min()
     }
 
     /// The instant at which the task must be looked at without a claim.
@@ -243,5 +249,6 @@ impl Task {
     /// Something new was recorded, or somebody asks for another life: its failures and crashes are forgotten.
     pub(super) fn renew(&mut self) {
         (self.failures, self.crashes, self.stalls) = (0, 0, 0);
+        self.at_once = false;
     }
 }

@@ -66,6 +66,7 @@ impl Task {
             failures: 0,
             crashes: 0,
             stalls: 0,
+            at_once: false,
             token: None,
             parked: None,
             holder: None,

@@ -48,6 +48,11 @@ impl Data {
     fn crash(&mut self, task: TaskId, name: &str, max_crashes: u32, now: Time) {
         let Some(row) = self.tasks.get_mut(&task) else { return };
         let Some(token) = row.token.take() else { return };
+        if token.is_ahead() {
+            // Nobody knows whether it had begun. The next worker that takes it begins it at once.
+            row.at_once = true;
+            return self.release(task, now.before(limits::RESUMED_AGE), |_| {});
+        }
         row.crashes += 1;
         let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
         let worker = Some(token.worker);

@@ -144,10 +144,10 @@ impl Audit {
     fn read(&mut self, answers: &[Vec<tokio_postgres::Row>]) -> Result<()> {
         for row in &answers[2] {
             let task = Task::of(row)?;
-            if let Some(timer) = row.try_get(33)? {
+            if let Some(timer) = row.try_get(34)? {
                 self.timers.insert(task.id, timer);
             }
-            if row.try_get(34)? {
+            if row.try_get(35)? {
                 self.orphans.insert(task.id);
             }
             self.open.push(task.id);

@@ -12,6 +12,7 @@ use crate::core::id::{Local, Map, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::exchange::Choice;
 use crate::store::postgres::hints::scan_starts::ClaimScan;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
@@ -22,13 +23,13 @@ use crate::store::postgres::transaction::tx::{LockedTask, Tx};
 use crate::store::rules::{upkeep, wake};
 use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
-/// The schema's indexes of ready and suspect tasks say so too.
+/// The statements below say so too.
 const _: () = assert!(limits::SUSPECT == 2);
 
 /// Lanes that are served, and the priorities there are ready tasks of.
 macro_rules! levels {
     ($queues:literal, $kinds:literal) => {
-        super::claim::levels!($queues, $kinds, "homing.open AS o WHERE o.state = 0 AND o.crashes < 2")
+        super::claim::levels!($queues, $kinds, "homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once")
     };
     ($queues:literal, $kinds:literal, $ready:literal) => {
         concat!(
@@ -66,7 +67,7 @@ macro_rules! known {
       SELECT l.queue, l.kind, l.priority, l.start, l.start_job, l.start_local
       FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
         AS l (queue, kind, priority, start, start_job, start_local)
-      CROSS JOIN LATERAL (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes < 2
+      CROSS JOIN LATERAL (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once
         AND o.queue = l.queue AND o.kind = l.kind AND o.priority = l.priority
         AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) LIMIT 1) AS o
       WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
@@ -89,7 +90,7 @@ macro_rules! free {
 macro_rules! of_level {
     () => {
         concat!(
-            "homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
+            "homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once AND o.queue = l.queue
           AND o.kind = l.kind AND o.priority = l.priority
           AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) AND o.due <= ",
             super::now!(),
@@ -138,17 +139,41 @@ pub(super) const READY_KNOWN: &str = ready!(known!());
 const LEVELS: &str =
     concat!("WITH RECURSIVE ", levels!("$1", "$2"), " SELECT queue, kind, priority FROM levels");
 
-/// A worker runs one suspect at a time, so one is enough.
-pub(super) const SUSPECT: &str = concat!(
-    "SELECT ",
+/// The ready tasks that must begin at once and of which something else is so, in the order of claims.
+macro_rules! direct {
+    ($which:literal) => {
+        concat!(
+            " FROM homing.open AS o WHERE o.state = 0 AND (o.crashes > 0 OR o.at_once)
+      AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND ",
+            $which,
+            " AND o.due <= ",
+            super::now!(),
+            " AND ",
+            free!(),
+            " AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)
+      ORDER BY o.priority DESC, o.due, o.job, o.local"
+        )
+    };
+}
+
+/// A worker runs one suspect at a time, so one is enough; of the others as many as begin at once.
+pub(super) const DIRECT: &str = concat!(
+    "WITH suspect AS (SELECT ",
     columns!(),
-    " FROM homing.open AS o WHERE o.state = 0 AND o.crashes >= 2 AND o.queue = ANY ($3::text[])
-    AND o.kind = ANY ($4::text[]) AND o.due <= ",
-    super::now!(),
-    " AND ",
-    free!(),
-    " AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)
-  ORDER BY o.priority DESC, o.due, o.job, o.local LIMIT $5 FOR UPDATE OF o SKIP LOCKED"
+    direct!("o.crashes >= 2"),
+    " LIMIT $6 FOR UPDATE OF o SKIP LOCKED), worn AS (SELECT ",
+    columns!(),
+    direct!("o.crashes < 2"),
+    " LIMIT $5 FOR UPDATE OF o SKIP LOCKED) TABLE suspect UNION ALL TABLE worn"
+);
+
+/// One more of each than can be taken. They are not locked: another worker may have a slot for them.
+const LEFT: &str = concat!(
+    "(SELECT o.job, o.local, o.crashes",
+    direct!("o.crashes >= 2 AND $6"),
+    " LIMIT $5) UNION ALL (SELECT o.job, o.local, o.crashes",
+    direct!("o.crashes < 2"),
+    " LIMIT $5)"
 );
 
 /// The next instant at which there may be something to do.
@@ -162,7 +187,7 @@ macro_rules! next {
     super::now!(),
     " ORDER BY o.timer LIMIT 1)
     UNION ALL SELECT o.due FROM levels AS l CROSS JOIN LATERAL (
-      SELECT o.due FROM homing.open AS o WHERE o.state = 0 AND o.crashes < 2 AND o.queue = l.queue
+      SELECT o.due FROM homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once AND o.queue = l.queue
         AND o.kind = l.kind AND o.priority = l.priority AND o.due > ",
     super::now!(),
     " AND ",
@@ -175,7 +200,8 @@ macro_rules! next {
           AND b.kind = l.kind AND b.priority = l.priority AND b.due > ",
     super::now!(),
     " ORDER BY b.due LIMIT 1) AS b)
-    UNION ALL SELECT min(o.due) FROM homing.open AS o WHERE $5 AND o.state = 0 AND o.crashes >= 2
+    UNION ALL SELECT min(o.due) FROM homing.open AS o WHERE ($5 OR o.crashes < 2) AND o.state = 0
+      AND (o.crashes > 0 OR o.at_once)
       AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND o.due > ",
     super::now!(),
     " AND ",
@@ -272,7 +298,7 @@ impl<'c> Candidates<'c> {
 
     /// How many of the ready tasks are locked at most.
     pub(super) fn limit(&self) -> usize {
-        self.claim.tasks + self.aborted
+        self.claim.most() + self.aborted
     }
 
     pub(super) fn ready(&self) -> Statement<'c> {
@@ -282,12 +308,21 @@ impl<'c> Candidates<'c> {
         )
     }
 
-    pub(super) fn suspect(&self) -> Statement<'c> {
-        self.step(SUSPECT, Box::new(i64::from(self.claim.suspect)))
+    pub(super) fn direct(&self) -> Statement<'c> {
+        let Claim { tasks, suspect, .. } = self.claim;
+        let most = crate::store::postgres::transaction::columns::limit(tasks + self.aborted);
+        self.step(DIRECT, Box::new(most)).with(values![i64::from(*suspect && *tasks > 0)])
+    }
+
+    /// Tasks for which a worker that fetches others ahead may have no slot.
+    pub(super) fn left(&self) -> Option<Statement<'c>> {
+        let Claim { tasks, ahead, suspect, .. } = self.claim;
+        let most = crate::store::postgres::transaction::columns::limit(tasks + self.aborted + 1);
+        (*ahead > 0).then(|| self.step(LEFT, Box::new(most)).with(values![*suspect]))
     }
 
     pub(super) fn next_due(&self) -> Statement<'c> {
-        if self.claim.tasks == 0 {
+        if self.claim.most() == 0 {
             return Statement::new(TIMER, values![self.now]);
         }
         self.looking([NEXT, NEXT_KNOWN], Box::new(self.claim.suspect))
@@ -297,24 +332,40 @@ impl<'c> Candidates<'c> {
 const TIMER: &str = concat!("SELECT min(timer) FROM homing.open WHERE timer > ", super::now!());
 
 impl Tx<'_> {
-    /// The tasks of the scene that a worker takes, best first, at most `free`.
+    /// The tasks of the scene that a worker takes, best first, and whether each is fetched ahead.
     pub(super) fn to_claim(
         &self,
         worker: WorkerId,
         claim: &Claim,
         paused: &[String],
-        free: usize,
-    ) -> Vec<TaskId> {
+        choice: &mut Choice,
+    ) -> Vec<(TaskId, bool)> {
         let ready = self.eligible(worker, claim, paused).filter(|row| row.due <= self.now);
-        let mut ready: Vec<_> =
-            ready.map(|row| (-i32::from(row.priority), row.due, row.id, row.crashes)).collect();
+        let mut ready: Vec<_> = ready
+            .map(|row| (-i32::from(row.priority), row.due, row.id, row.crashes, row.at_once))
+            .collect();
         ready.sort_unstable();
-        let mut suspect = claim.suspect;
-        ready.retain(|(.., crashes)| {
-            *crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
-        });
-        ready.truncate(free);
-        ready.into_iter().map(|(_, _, id, _)| id).collect()
+        let chosen = ready
+            .into_iter()
+            .filter_map(|(_, _, id, crashes, at_once)| Some((id, choice.takes(crashes, at_once)?)));
+        chosen.collect()
+    }
+
+    /// Whether tasks are left that the worker could take if it began them at once: of those that were found beside the
+    /// scene's, with their crashes in a row, or of the scene's.
+    pub(super) fn leaves(
+        &self,
+        worker: WorkerId,
+        claim: &Claim,
+        paused: &[String],
+        (found, suspects): (&[(TaskId, u32)], bool),
+    ) -> bool {
+        let suits = |crashes| crashes < limits::SUSPECT || suspects;
+        let is_open =
+            |task| self.rows.get(task).is_none_or(|known| known.task.state == State::Pending);
+        let mut here = self.eligible(worker, claim, paused).filter(|row| row.due <= self.now);
+        found.iter().any(|(task, crashes)| is_open(task) && suits(*crashes))
+            || here.any(|row| (row.at_once || row.crashes > 0) && suits(row.crashes))
     }
 
     /// The tasks of the scene that are the worker's to take, now or later.
@@ -348,7 +399,7 @@ impl Tx<'_> {
     ) -> Option<Time> {
         let suits = |row: &&Task| claim.suspect || row.crashes < limits::SUSPECT;
         let later = self.eligible(worker, claim, paused).filter(|row| row.due > self.now);
-        later.filter(suits).map(|row| row.due).min().filter(|_| claim.tasks > 0)
+        later.filter(suits).map(|row| row.due).min().filter(|_| claim.most() > 0)
     }
 
     /// Why a task cannot be given to any worker: something of it does not decode, or an answer to one of its
@@ -371,7 +422,12 @@ impl Tx<'_> {
         }
         let untouched = self.rows.get(&id).is_some_and(|known| !known.moved);
         let Some(row) = self.change_task(id) else { return Ok(None) };
-        let first = untouched && row.started.is_none() && row.waits.is_empty();
+        // One that may expire has begun when it says so, and may have recorded something by then.
+        let first = untouched
+            && row.started.is_none()
+            && row.waits.is_empty()
+            && !row.at_once
+            && row.expires.is_none();
         let waits = std::mem::take(&mut row.waits);
         let answers = wake::answer(self, id, &waits)?;
         let Some(row) = self.change_task(id) else { return Ok(None) };
@@ -387,7 +443,9 @@ impl Tx<'_> {
         // A future that another worker has parked is older than what this one may record: its right ends.
         // The worker's own keeps it, as the reply may be lost and the task handed out again.
         row.parked = claimed.parked;
-        row.started = row.started.or(Some(now));
+        if !(token.is_ahead() && row.expires.is_some()) {
+            row.started = row.started.or(Some(now));
+        }
         if let Some(known) = self.rows.get_mut(&id).filter(|_| first) {
             known.begun = true;
         }
@@ -407,6 +465,11 @@ pub(super) fn claimed(row: &Task, token: Token) -> Claimed {
         arguments: String::new(),
         queue: row.queue.clone(),
         priority: row.priority,
+        due: row.due,
+        not_after: [row.expires.filter(|_| row.started.is_none()), row.deadline]
+            .into_iter()
+            .flatten()
+            .min(),
         policy: Policy::default(),
         attempt: row.attempt,
         failures: row.failures,

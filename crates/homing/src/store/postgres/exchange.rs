@@ -15,7 +15,7 @@ use crate::core::time::Time;
 use crate::store::postgres::hints::scan_starts::{self, ClaimScan, Level, List, ScanResult};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
-use crate::store::postgres::transaction::columns::{count, maybe, task_id};
+use crate::store::postgres::transaction::columns::{count, maybe, small, task_id};
 use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{Effects, Tx};
@@ -75,7 +75,7 @@ impl Shared {
 
     async fn talk(&self, exchange: &Exchange, effects: &mut Effects) -> Result<Reply> {
         let units: Vec<&Unit> = exchange.units.iter().map(|unit| &**unit).collect();
-        let (mut reply, upkeep) = if units.len() >= APART && exchange.claim.tasks > 0 {
+        let (mut reply, upkeep) = if units.len() >= APART && exchange.claim.most() > 0 {
             self.side_by_side(exchange, &units, effects).await?
         } else {
             self.tolerant(exchange, &units, Scope::UnitsAndClaim, effects).await?
@@ -222,6 +222,8 @@ struct Locked {
     bundles: Vec<TaskId>,
     /// Whether there may be more tasks, and bundles.
     more: [bool; 2],
+    /// Tasks that may have to wait for slots of their own, and their crashes in a row; `None`: nobody asked.
+    left: Option<Vec<(TaskId, u32)>>,
 }
 
 /// Where the answers about ready tasks are.
@@ -229,7 +231,8 @@ struct WaitAnswers {
     levels: Vec<usize>,
     bundles: usize,
     ready: usize,
-    suspect: usize,
+    direct: usize,
+    left: Option<usize>,
 }
 
 impl WaitAnswers {
@@ -238,7 +241,14 @@ impl WaitAnswers {
         let levels = levels.into_iter().flatten().map(|step| add(steps, step)).collect();
         let bundles = add(steps, candidates.bundles());
         let ready = add(steps, candidates.ready());
-        Self { levels, bundles, ready, suspect: add(steps, candidates.suspect()) }
+        let direct = add(steps, candidates.direct());
+        Self {
+            levels,
+            bundles,
+            ready,
+            direct,
+            left: candidates.left().map(|step| add(steps, step)),
+        }
     }
 }
 
@@ -247,7 +257,7 @@ type Answers = [Vec<tokio_postgres::Row>];
 impl Looked {
     /// What was found and what of it is left, where something was looked for.
     fn found(&self, tx: &Tx<'_>) -> Option<ScanResult> {
-        let Locked { levels, tasks, bundles, more } = self.ready.as_ref()?;
+        let Locked { levels, tasks, bundles, more, .. } = self.ready.as_ref()?;
         let tasks = tasks.iter().filter_map(|task| {
             let row = &tx.rows.get(task)?.task;
             Some((Level::of(row), scan_starts::place(row), row.state != State::Pending))
@@ -292,7 +302,7 @@ impl Looked {
         for row in &answers[asked.bundles] {
             locked.bundles.push(tx.add_bundle(row)?);
         }
-        for row in [asked.ready, asked.suspect].iter().flat_map(|at| &answers[*at]) {
+        for row in [asked.ready, asked.direct].iter().flat_map(|at| &answers[*at]) {
             let task = Task::of(row)?;
             if !tx.rows.contains_key(&task.id) && !task.waits.is_empty() {
                 self.unread.push(task.id);
@@ -304,7 +314,11 @@ impl Looked {
         // So many bundles, or so many members of them, may be all that were asked for.
         let members = tx.members_of(&locked.bundles);
         let more_bundles =
-            locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.tasks;
+            locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.most();
+        if let Some(at) = asked.left {
+            let left = answers[at].iter().map(|row| Ok((task_id(row, 0)?, small(row, 2)?)));
+            locked.left = Some(left.collect::<Result<_>>()?);
+        }
         locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];
         self.ready = Some(locked);
         Ok(())
@@ -360,7 +374,10 @@ impl ExchangeTx<'_, '_> {
         let claims = self.reach != Scope::Units;
         let own = claims.then(|| {
             let again = self.session.shared.spoken.may_be_again(self.exchange).then(|| {
-                let again = Statement::new(claim::AGAIN, values![*worker, *acknowledged as i64]);
+                let again = Statement::new(
+                    claim::AGAIN,
+                    values![*worker, Token::last_of(*acknowledged) as i64],
+                );
                 let again = add(&mut steps, again);
                 (again, add(&mut steps, bundle::again(*worker, *acknowledged)))
             });
@@ -368,7 +385,7 @@ impl ExchangeTx<'_, '_> {
         });
         let candidates =
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
-        let ready = (claims && claim.tasks > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
+        let ready = (claims && claim.most() > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
         let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
         whats.absorb(&answers, tx)?;
@@ -419,17 +436,22 @@ impl ExchangeTx<'_, '_> {
         for task in &seen.again {
             if let Some(row) = tx.task(*task)
                 && let Some(token) = row.token.filter(|token| token.worker == *worker)
-                && token.claim > *acknowledged
+                && token.exchange() > *acknowledged
             {
                 reply.claimed.push(claim::claimed(row, token));
             }
         }
-        let free = claim.tasks.saturating_sub(reply.claimed.len());
-        let token = Token { worker: *worker, claim: *number };
-        let mut chosen = tx.to_claim(*worker, claim, &seen.paused, free);
+        let free = claim.most().saturating_sub(reply.claimed.len());
+        let mut choice = claim.choice(free);
+        let mut chosen = tx.to_claim(*worker, claim, &seen.paused, &mut choice);
         reply.left = tx.spare_bundles(&mut chosen);
-        for task in chosen {
+        for (task, ahead) in chosen {
+            let token = Token::of(*worker, *number, ahead);
             reply.claimed.extend(tx.take(task, token)?);
+        }
+        if let Some(left) = seen.ready.as_ref().and_then(|locked| locked.left.as_ref()) {
+            let left = (&left[..], choice.takes_suspects());
+            reply.left |= tx.leaves(*worker, claim, &seen.paused, left);
         }
         Ok(())
     }

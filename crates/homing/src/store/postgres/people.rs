@@ -54,7 +54,7 @@ const OVERDUE: &str = concat!(
     SELECT FROM homing.open AS o
       WHERE o.job = j.job AND o.local = '00000000-0000-0000-0000-000000000000' AND (o.deadline <= ",
     super::now!(),
-    " OR (o.started IS NULL AND o.expires <= ",
+    " OR (o.state = 0 AND o.started IS NULL AND o.expires <= ",
     super::now!(),
     ")) OFFSET 0) AS o"
 );
@@ -178,13 +178,15 @@ const WORKERS: &str = concat!(
 /// From each pair to the next along the index; bundles are few. In the order of bytes only at the end: the
 /// index has another where the database's collation has.
 const PENDING_KINDS: &str = "WITH RECURSIVE pair AS (
-    (SELECT queue, kind FROM homing.open WHERE state = 0 AND crashes < 2 ORDER BY queue, kind LIMIT 1)
+    (SELECT queue, kind FROM homing.open WHERE state = 0 AND crashes = 0 AND NOT at_once ORDER BY queue, kind LIMIT 1)
     UNION ALL SELECT n.queue, n.kind FROM pair CROSS JOIN LATERAL (
       SELECT queue, kind FROM homing.open
-      WHERE state = 0 AND crashes < 2 AND (queue, kind) > (pair.queue, pair.kind)
+      WHERE state = 0 AND crashes = 0 AND NOT at_once AND (queue, kind) > (pair.queue, pair.kind)
       ORDER BY queue, kind LIMIT 1) AS n)
   SELECT queue COLLATE \"C\" AS queue, kind COLLATE \"C\" AS kind FROM pair
   UNION SELECT queue COLLATE \"C\", kind COLLATE \"C\" FROM homing.bundles WHERE worker IS NULL
+  UNION SELECT queue COLLATE \"C\", kind COLLATE \"C\" FROM homing.open
+    WHERE state = 0 AND (crashes > 0 OR at_once) AND crashes < 2
   ORDER BY queue, kind LIMIT $1";
 
 /// Open children in a state. A job's open rows are neighbours.

@@ -25,7 +25,7 @@ pub(super) const OVERDUE: &str = concat!(
     JOIN homing.open AS o ON o.job = k.job AND o.local = '00000000-0000-0000-0000-000000000000'
   WHERE o.deadline <= ",
     super::now!(),
-    " OR (o.started IS NULL AND o.expires <= ",
+    " OR (o.state = 0 AND o.started IS NULL AND o.expires <= ",
     super::now!(),
     ")"
 );

@@ -43,7 +43,7 @@ const LOCK: &str = "SELECT FROM homing.open
     WHERE job = $1 AND local = $2 AND state = 1 AND worker = $3 AND claim = $4 FOR UPDATE";
 
 /// The same, and the budget of retries and crashes begins anew.
-const RENEW: &str = "UPDATE homing.open SET failures = 0, crashes = 0, stalls = 0
+const RENEW: &str = "UPDATE homing.open SET failures = 0, crashes = 0, stalls = 0, at_once = false
     WHERE job = $1 AND local = $2 AND state = 1 AND worker = $3 AND claim = $4";
 
 const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)

@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) failures: u32,
     pub(crate) crashes: u32,
     pub(crate) stalls: u32,
+    /// Whether a worker died that had fetched it ahead: it may have begun, so it is not fetched ahead again.
+    pub(crate) at_once: bool,
     pub(crate) due: Time,
     pub(crate) started: Option<Time>,
     pub(crate) expires: Option<Time>,
@@ -63,6 +65,7 @@ impl Row {
             failures: 0,
             crashes: 0,
             stalls: 0,
+            at_once: false,
             due: Time(0),
             started: None,
             expires: None,
@@ -88,15 +91,19 @@ impl Row {
         if self.state.is_ended() {
             return None;
         }
-        let expires = self.expires.filter(|_| self.started.is_none());
         let wake = wake.filter(|_| self.state == State::Waiting);
-        [expires, self.deadline, wake].into_iter().flatten().min()
+        [self.expiry(), self.deadline, wake].into_iter().flatten().min()
+    }
+
+    /// Until when it must have begun. One that was fetched ahead may have.
+    fn expiry(&self) -> Option<Time> {
+        self.expires.filter(|_| self.started.is_none() && self.state == State::Pending)
     }
 
     /// Why the task is to end that is past its expiry or its deadline.
     pub(crate) fn overdue(&self, now: Time) -> Option<Reason> {
         let late = self.deadline.is_some_and(|time| time <= now);
-        let expired = self.started.is_none() && self.expires.is_some_and(|time| time <= now);
+        let expired = self.expiry().is_some_and(|time| time <= now);
         late.then_some(Reason::Deadline).or(expired.then_some(Reason::Expired))
     }
 
@@ -113,6 +120,12 @@ impl Row {
         // What the body recorded since, an older future does not know.
         self.parked = None;
         self.due = due;
+    }
+
+    /// Its worker gives it back, as it was if it was fetched ahead and has not begun.
+    pub(crate) fn hand_back(&mut self, now: Time) {
+        let is_ahead = self.token.is_some_and(Token::is_ahead);
+        self.release(if is_ahead { self.due } else { resumed(now) });
     }
 
     /// The attempt failed, and there will be another.
@@ -149,11 +162,12 @@ impl Row {
 
     /// Whether a part of its budgets is used up.
     pub(crate) fn is_worn(&self) -> bool {
-        (self.failures, self.crashes, self.stalls) != (0, 0, 0)
+        self.at_once || (self.failures, self.crashes, self.stalls) != (0, 0, 0)
     }
 
     /// What a task recorded is progress: its budgets are whole again.
     pub(crate) fn renew(&mut self) {
         (self.failures, self.crashes, self.stalls) = (0, 0, 0);
+        self.at_once = false;
     }
 }

@@ -6,7 +6,7 @@ use crate::core::id::TaskId;
 use crate::core::state::State;
 use crate::core::wait::{self, Answer, SetCounts, Wait};
 use crate::store::rules::wake::WaitFacts;
-use crate::store::rules::{Birth, Cascade, Ending, Ledger, Row, end, log, resumed, wake};
+use crate::store::rules::{Birth, Cascade, Ending, Ledger, Row, end, log, wake};
 use crate::store::{Abort, Addition, CancelledBy, End, Event, NewChild, Refusal, Signalled, Unit};
 
 /// What became of a unit: the answers of a park that is satisfied already, or why it was refused.
@@ -82,6 +82,12 @@ fn carry_out<'e, L: Ledger<'e>>(
     if worn && let Some(row) = ledger.change(unit.task) {
         row.renew();
     }
+    let now = ledger.now();
+    let begins = unit.tells_of_a_beginning()
+        && ledger.row(unit.task).is_some_and(|row| row.started.is_none());
+    if begins && let Some(row) = ledger.change(unit.task) {
+        row.started = Some(now);
+    }
     let mut answers = None;
     for event in &unit.events {
         answers = happen(ledger, unit.task, event)?;
@@ -124,7 +130,7 @@ fn happen<'e, L: Ledger<'e>>(
         }
         Event::HandBack => {
             if let Some(row) = ledger.change(id) {
-                row.release(resumed(now));
+                row.hand_back(now);
             }
         }
     }

@@ -21,7 +21,14 @@ pub(crate) fn crash<'e, L: Ledger<'e>>(
     }
     let now = ledger.now();
     let held = ledger.row(id).and_then(|row| Some((row.token?, row.attempt)));
-    if let Some((token, attempt)) = held.filter(|(token, _)| token.worker == worker) {
+    let held = held.filter(|(token, _)| token.worker == worker);
+    if held.is_some_and(|(token, _)| token.is_ahead()) {
+        // Nobody knows whether it had begun. The next worker that takes it begins it at once.
+        if let Some(row) = ledger.change(id) {
+            row.at_once = true;
+            row.release(resumed(now));
+        }
+    } else if let Some((token, attempt)) = held {
         let line = crate::core::log::crashed(attempt, token, name, now);
         log::say(ledger, id, Cow::Owned(line))?;
         if let Some(row) = ledger.change(id) {

@@ -15,14 +15,15 @@ use super::tx::Tx;
 use crate::core::id::{Local, TaskId, Token, WorkerId};
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::exchange::Choice;
 use crate::store::rules::wake;
 use crate::store::{Claim, Claimed, Policy, Reply};
 
-/// A ready task: priority turned round, due time, id, crashes, number of its row.
-type Ready = (i32, Time, TaskId, u32, i64);
+/// A ready task: priority turned round, due time, id, crashes, whether it must begin at once, number of its row.
+type Ready = (i32, Time, TaskId, u32, bool, i64);
 
 pub(super) const READY: &str =
-    "SELECT priority, due, job, local, crashes, holder, held_until, rowid
+    "SELECT priority, due, job, local, crashes, holder, held_until, at_once, rowid
   FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
   ORDER BY priority DESC, due, job, local";
 
@@ -43,17 +44,25 @@ pub(super) const HELD: &str = "SELECT held_until, queue, kind FROM tasks INDEXED
 pub(super) const AGAIN: &str = "SELECT job, local, claim, rowid FROM tasks INDEXED BY running
   WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local";
 
+/// What must begin at once and is ready.
+pub(super) const DIRECT: &str = "SELECT queue, kind FROM tasks INDEXED BY direct
+  WHERE state = 0 AND (crashes > 0 OR at_once) AND due <= ?1 AND (crashes < 2 OR ?3)
+    AND (holder IS NULL OR holder = ?2 OR held_until <= ?1
+      OR NOT EXISTS (SELECT 1 FROM workers WHERE id = holder))";
+
 pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1";
 
 // By the row's number, which every index knows: saves two descents by the key.
 const READ: &str = "SELECT kind, arguments, queue, priority, policy, attempt, failures, crashes,
-  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth, \"set\", number
+  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth, \"set\", number, due,
+  expires, deadline
   FROM tasks WHERE rowid = ?1";
 
 /// A future that another worker has parked is older than what this one may record: its right ends. The
 /// worker's own keeps it, as the reply may be lost and the task handed out again.
 const TAKE: &str = "UPDATE tasks SET state = 1, worker = ?2, claim = ?3, holder = NULL,
-  held_until = NULL, waits = NULL, timer = deadline, started = coalesce(started, ?4),
+  held_until = NULL, waits = NULL, timer = deadline,
+  started = coalesce(started, iif(?5 AND expires IS NOT NULL, NULL, ?4)),
   parked_claim = iif(parked_worker = ?2, parked_claim, NULL),
   parked_worker = iif(parked_worker = ?2, parked_worker, NULL)
   WHERE rowid = ?1";
@@ -82,7 +91,7 @@ impl Tx<'_> {
         reply: &mut Reply,
     ) -> Result<()> {
         let mut find = self.sql(AGAIN)?;
-        let rows = find.query_map(params![worker, acknowledged as i64], |row| {
+        let rows = find.query_map(params![worker, Token::last_of(acknowledged) as i64], |row| {
             Ok((task_id(row, 0)?, count(row, 2)?, row.get(3)?))
         })?;
         for (task, claim, number) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
@@ -104,37 +113,48 @@ impl Tx<'_> {
         claim: &Claim,
         reply: &mut Reply,
     ) -> Result<()> {
-        let free = claim.tasks.saturating_sub(reply.claimed.len());
-        if free == 0 {
+        let free = claim.most().saturating_sub(reply.claimed.len());
+        if claim.most() == 0 {
             return Ok(());
         }
         let mut ready = Vec::new();
         for (queue, kind) in self.lanes(claim)? {
-            self.look_into((queue, kind), worker, (claim.suspect, free), &mut ready)?;
+            self.look_into((queue, kind), worker, &mut claim.choice(free), &mut ready)?;
         }
         ready.sort_unstable();
-        let mut suspect = claim.suspect;
-        ready.retain(|(.., crashes, _)| {
-            *crashes < limits::SUSPECT || std::mem::replace(&mut suspect, false)
-        });
-        ready.truncate(free);
-        let token = Token { worker, claim: number };
-        reply.claimed.reserve(ready.len());
-        for (.., task, _, row) in ready {
+        let mut choice = claim.choice(free);
+        for (_, _, task, crashes, at_once, row) in ready {
+            let Some(ahead) = choice.takes(crashes, at_once) else { continue };
+            let token = Token::of(worker, number, ahead);
             match self.take(task, row, token) {
                 Ok(claimed) => reply.claimed.push(claimed),
                 // An answer that was recorded before stands: it is found by the next claim.
                 Err(fault) => self.stand_still(task, fault)?,
             }
         }
+        reply.left = claim.ahead > 0 && self.leaves(worker, claim, choice.takes_suspects())?;
         Ok(())
+    }
+
+    /// Whether there are tasks left that this worker could take if it began them at once.
+    fn leaves(&self, worker: WorkerId, claim: &Claim, suspects: bool) -> Result<bool> {
+        let mut read = self.sql(DIRECT)?;
+        let mut rows = read.query(params![self.now, worker, suspects])?;
+        let lanes = self.lanes(claim)?;
+        while let Some(row) = rows.next()? {
+            let (queue, kind) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str());
+            if lanes.iter().any(|lane| Ok(lane.0) == queue && Ok(lane.1) == kind) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives a task to a worker, with the answers to its waits.
     fn take(&mut self, task: TaskId, row: i64, token: Token) -> Result<Claimed> {
         let (mut claimed, found) = self.claimed(task, row, token)?;
         // Most tasks run for the first time and have nothing to be looked up.
-        if found.started {
+        if found.started || found.timer {
             claimed.answers = wake::answer(self, task, &decode(found.waits.as_deref())?)?;
             if !claimed.answers.is_empty() {
                 self.renew(&mut claimed)?;
@@ -143,7 +163,12 @@ impl Tx<'_> {
         }
         let (plain, now) = (!found.started && !found.timer, self.now);
         let take = self.kept(if plain { TAKE_FIRST } else { TAKE })?;
-        take.execute(params![row, token.worker, token.claim as i64, now])?;
+        if plain {
+            take.execute(params![row, token.worker, token.claim as i64, now])?;
+        } else {
+            let Token { worker, claim } = token;
+            take.execute(params![row, worker, claim as i64, now, token.is_ahead()])?;
+        }
         Ok(claimed)
     }
 
@@ -158,17 +183,16 @@ impl Tx<'_> {
         Ok(queues.flat_map(|queue| kinds.iter().map(move |kind| (queue, *kind))).collect())
     }
 
-    /// Adds up to `free` ready tasks of one lane, with at most one suspect among them.
+    /// Adds the ready tasks of one lane that a claim would take if there were no other lane.
     fn look_into(
         &self,
         lane: (&str, &str),
         worker: WorkerId,
-        (mut suspect, free): (bool, usize),
+        choice: &mut Choice,
         ready: &mut Vec<Ready>,
     ) -> Result<()> {
         let mut find = self.sql(READY)?;
         let mut below = HIGHEST;
-        let mut left = free;
         'priorities: loop {
             let mut rows = find.query(params![lane.0, lane.1, below])?;
             while let Some(row) = rows.next()? {
@@ -188,13 +212,12 @@ impl Tx<'_> {
                     }
                     None => true,
                 };
-                let allowed = crashes < limits::SUSPECT
-                    || (free_to_take && std::mem::replace(&mut suspect, false));
-                if free_to_take && allowed {
-                    ready.push((-priority, due, task_id(row, 2)?, crashes, row.get(7)?));
-                    left -= 1;
+                let at_once = row.get(7)?;
+                if free_to_take && choice.takes(crashes, at_once).is_some() {
+                    let id = task_id(row, 2)?;
+                    ready.push((-priority, due, id, crashes, at_once, row.get(8)?));
                 }
-                if left == 0 {
+                if choice.is_made() {
                     return Ok(());
                 }
             }
@@ -226,7 +249,7 @@ impl Tx<'_> {
     fn renew(&self, claimed: &mut Claimed) -> Result<()> {
         (claimed.failures, claimed.crashes, claimed.stalls) = (0, 0, 0);
         let mut renew = self.sql(
-            "UPDATE tasks SET failures = 0, crashes = 0, stalls = 0 WHERE job = ?1 AND local = ?2",
+            "UPDATE tasks SET failures = 0, crashes = 0, stalls = 0, at_once = 0 WHERE job = ?1 AND local = ?2",
         )?;
         renew.execute(params![claimed.task.job, claimed.task.local])?;
         Ok(())
@@ -245,7 +268,7 @@ impl Tx<'_> {
     /// The next instant at which a worker with this claim would find something to do.
     pub(super) fn next_due(&self, worker: WorkerId, claim: &Claim) -> Result<Option<Time>> {
         let mut first: Option<Time> = self.sql(TIMER)?.query_row([self.now], |row| row.get(0))?;
-        if claim.tasks == 0 {
+        if claim.most() == 0 {
             return Ok(first);
         }
         let lanes = self.lanes(claim)?;
@@ -293,6 +316,8 @@ impl Tx<'_> {
 }
 
 fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
+    let started: Option<Time> = row.get(12)?;
+    let expires = row.get::<_, Option<Time>>(19)?.filter(|_| started.is_none());
     Ok(Claimed {
         task,
         parent: row.get(14)?,
@@ -303,6 +328,8 @@ fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
         arguments: row.get(1)?,
         queue: row.get(2)?,
         priority: row.get(3)?,
+        due: row.get(18)?,
+        not_after: expires.into_iter().chain(row.get::<_, Option<Time>>(20)?).min(),
         policy: Policy::default(),
         attempt: row.get(5)?,
         failures: row.get(6)?,

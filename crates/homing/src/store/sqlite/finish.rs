@@ -14,10 +14,11 @@ use crate::store::{End, Ended, Event, Unit};
 const DONE_ROOT: &str =
     "UPDATE tasks SET state = 3, outcome = ?5, ended = ?6, worker = NULL, claim = NULL
   WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4
-    AND \"key\" IS NULL AND timer IS NULL";
+    AND \"key\" IS NULL AND timer IS NULL AND started IS NOT NULL";
 
 const BIRTH: &str = "SELECT parent, \"set\", rowid FROM tasks
-  WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4 AND timer IS NULL";
+  WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4 AND timer IS NULL
+    AND started IS NOT NULL";
 
 /// As [`DONE_ROOT`], for a child.
 const DONE_CHILD: &str = "UPDATE tasks SET state = 3, outcome = ?2, ended = ?3, \"end\" = ?4,

@@ -388,6 +388,7 @@ impl<'e> Ledger<'e> for Tx<'_> {
             progress_total = row.progress.map(|(_, total)| total as i64),
             lines = row.lines,
             dropped = row.dropped as i64,
+            started = row.started,
         }, ", worker = NULL, claim = NULL, holder = NULL, held_until = NULL, waits = NULL, timer = NULL
             WHERE job = ? AND local = ?", [id.job, id.local])?;
         if ending.state == State::Failed && end.is_some() {

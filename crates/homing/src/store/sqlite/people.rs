@@ -182,7 +182,7 @@ impl Tx<'_> {
     pub(super) fn overdue(&self, jobs: &[JobId]) -> Result<Vec<JobId>> {
         let mut read = self.sql(
             "SELECT EXISTS (SELECT 1 FROM tasks WHERE job = ?1 AND local = ?2 AND state <= 2
-               AND (deadline <= ?3 OR (started IS NULL AND expires <= ?3)))",
+               AND (deadline <= ?3 OR (state = 0 AND started IS NULL AND expires <= ?3)))",
         )?;
         let mut overdue = Vec::new();
         for job in jobs {

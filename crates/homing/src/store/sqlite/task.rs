@@ -66,6 +66,7 @@ by_name! {
         progress_total = "progress_total",
         lines = "lines",
         dropped = "dropped",
+        at_once = "at_once",
     }
 }
 
@@ -105,6 +106,7 @@ impl Task {
                 progress: progress(row, (at::progress_done, at::progress_total))?,
                 lines: row.get(at::lines)?,
                 dropped: count(row, at::dropped)?,
+                at_once: row.get(at::at_once)?,
             },
             waits: maybe_text(row, at::waits)?,
             wake: None,
@@ -135,6 +137,8 @@ impl Task {
             progress_total = self.progress.map(|(_, total)| total as i64),
             lines = self.lines,
             dropped = self.dropped as i64,
+            at_once = self.at_once,
+            started = self.started,
         }, " WHERE job = ? AND local = ?", [self.id.job, self.id.local])?;
         Ok(())
     }

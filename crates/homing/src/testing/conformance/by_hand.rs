@@ -18,10 +18,15 @@ pub(super) struct ByHand<'a> {
 
 impl<'a> ByHand<'a> {
     pub(super) async fn new(lab: &'a Lab) -> Self {
-        let worker = WorkerId::fresh();
+        let worker = Self { lab, worker: WorkerId::fresh(), number: 0, acknowledged: 0 };
+        worker.beat(true).await;
+        worker
+    }
+
+    pub(super) async fn beat(&self, first: bool) {
         let told = Heartbeat {
-            worker,
-            first: true,
+            worker: self.worker,
+            first,
             lease: limits::LEASE,
             name: "by hand".to_owned(),
             kinds: Arc::new([]),
@@ -32,8 +37,7 @@ impl<'a> ByHand<'a> {
             resident: 0,
             ended: 0,
         };
-        assert!(lab.store().heartbeat(told).await.unwrap());
-        Self { lab, worker, number: 0, acknowledged: 0 }
+        assert!(self.lab.store().heartbeat(told).await.unwrap());
     }
 
     pub(super) async fn exchange(
@@ -41,9 +45,20 @@ impl<'a> ByHand<'a> {
         kinds: &[&str],
         units: Vec<Unit>,
     ) -> crate::store::Reply {
+        self.claim((1, 0), kinds, units).await
+    }
+
+    /// As [`exchange`](Self::exchange), with so many tasks to begin at once and so many ahead.
+    pub(super) async fn claim(
+        &mut self,
+        (tasks, ahead): (usize, usize),
+        kinds: &[&str],
+        units: Vec<Unit>,
+    ) -> crate::store::Reply {
         self.number += 1;
         let claim = Claim {
-            tasks: 1,
+            tasks,
+            ahead,
             queues: Arc::new(["default".to_owned()]),
             kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
             suspect: true,

@@ -148,7 +148,7 @@ pub async fn g06_blocking_steps_keep_their_slot(lab: Lab) {
     let before = lab.probe.count("exchange");
     lab.probe.hits("exchange", before + 2).await;
     let asked = staged.script.asked();
-    assert_eq!(asked[before as usize..][..2], [0, 0]);
+    assert_eq!(asked[before as usize..][..2], [(0, 0), (0, 0)]);
     assert_eq!(lab.homing.task(next.id()).await.unwrap().state, TaskState::Pending);
     lab.probe.open("unblock");
     assert_eq!(next.outcome().await.unwrap(), 1);

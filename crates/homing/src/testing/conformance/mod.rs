@@ -17,6 +17,7 @@ use crate::{Homing, TaskState, Worker, WorkerBuilder};
 use futures_util::future::BoxFuture;
 
 pub mod added;
+pub mod ahead;
 pub mod bodies;
 mod by_hand;
 pub mod cancelling;
@@ -366,8 +367,14 @@ macro_rules! __conformance {
                     shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
                     a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
                     a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
-                    a_busy_worker_forgets_old_futures, a_claim_takes_half_of_the_slots,
+                    a_busy_worker_forgets_old_futures,
                     a_store_that_refuses_is_told_of;
+                ahead: what_is_fetched_ahead_is_in_turn, g11_what_had_not_begun_has_crashed_nobody,
+                    suspects_are_not_fetched_ahead, what_was_fetched_ahead_goes_back_as_it_was,
+                    what_was_fetched_ahead_expires, short_tasks_are_fetched_ahead,
+                    long_tasks_are_not_fetched_ahead, a_shutdown_gives_back_what_has_not_begun,
+                    a_worker_that_falls_behind_gives_back, cancelled_tasks_are_not_begun,
+                    g11_a_dead_worker_is_crashed_by_nothing_that_waited;
             );
         }
     };

@@ -299,32 +299,6 @@ pub async fn a_busy_worker_forgets_old_futures(lab: Lab) {
     lab.close([worker]).await;
 }
 
-/// A worker claims half of its slots at once, so that while these run, and are told of, the next are claimed. In the
-/// end all are full.
-pub async fn a_claim_takes_half_of_the_slots(lab: Lab) {
-    let jobs = lab.homing.submit_all((0..8).map(gated)).await.unwrap();
-    let staged = Staged::of(&lab);
-    let worker = staged.worker(&lab).register(gated).concurrency(4).start().await.unwrap();
-    let running = async || {
-        let mut running = 0;
-        for job in &jobs {
-            let state = lab.homing.task(job.id()).await.unwrap().state;
-            running += usize::from(state == TaskState::Running);
-        }
-        running
-    };
-    soon(async { while running().await < 4 {} }).await;
-    let asked = staged.script.asked();
-    assert!(asked.iter().all(|tasks| *tasks <= 2), "{asked:?}");
-    for n in 0..8 {
-        lab.probe.open(&format!("gate {n}"));
-    }
-    for job in jobs {
-        job.outcome().await.unwrap();
-    }
-    lab.close([worker]).await;
-}
-
 /// A store that refuses a worker, for a permission that was revoked say, is told of as an error, with what to do;
 /// once it is mended the worker goes on by itself.
 pub async fn a_store_that_refuses_is_told_of(lab: Lab) {

@@ -392,6 +392,7 @@ impl History {
         let (worker, number, acknowledged) = (actor.id, actor.number, actor.acknowledged);
         let claim = Claim {
             tasks: self.random.below(5) as usize,
+            ahead: if self.random.one_in(2) { self.random.below(6) as usize } else { 0 },
             queues: self.random.some_of(&QUEUES),
             kinds: self.random.some_of(&KINDS),
             suspect: self.random.one_in(2),

@@ -18,6 +18,7 @@ use crate::store::{Abort, Claim, Event, Refusal, Store};
 fn claim(kinds: &[&str]) -> Claim {
     Claim {
         tasks: 10,
+        ahead: 0,
         queues: Arc::new(["default".to_owned()]),
         kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(),
         suspect: true,

@@ -93,6 +93,7 @@ impl<'s> TestWorker<'s> {
     pub(super) async fn again(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> Reply {
         let claim = Claim {
             tasks,
+            ahead: 0,
             queues: Arc::new(["default".to_owned()]),
             kinds: Arc::clone(&self.kinds),
             suspect: true,

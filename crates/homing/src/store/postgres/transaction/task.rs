@@ -86,6 +86,7 @@ by_name! {
           WHERE h.id = o.holder)",
         link = "CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments \
           FROM homing.tasks AS t WHERE t.job = o.job AND t.local = o.local) END",
+        at_once = "o.at_once",
     }
 }
 
@@ -114,6 +115,7 @@ impl Task {
                 attempt: small(row, at::attempt)?,
                 failures: small(row, at::failures)?,
                 crashes: small(row, at::crashes)?,
+                at_once: row.try_get(at::at_once)?,
                 stalls: small(row, at::stalls)?,
                 due: row.try_get(at::due)?,
                 started: row.try_get(at::started)?,
@@ -392,6 +394,7 @@ pub(in crate::store::postgres) fn moved<'e>(tasks: &[&Task]) -> Statement<'e> {
         wait_children: text as "::uuid[]" = list(&names.1),
         waits: text = t.waits_as_text(),
         reason: text = t.reason.clone(),
+        at_once: boolean = t.at_once,
     );
     rows.statement(&SQL, |m| {
         let (assigned, rows) = (m.assigned("m", 2), m.rows("m"));

@@ -223,9 +223,16 @@ impl Tx<'_> {
         self.written(|known| known.moved && !known.begun && !known.newborn)
     }
 
-    /// As [`moved`](Self::moved), of those that are claimed for the first time.
-    pub(in crate::store::postgres) fn begun(&self) -> Vec<&Task> {
-        self.written(|known| known.begun && !known.newborn && known.bundle.is_none())
+    /// As [`moved`](Self::moved), of those that are claimed for the first time, by their tokens.
+    pub(in crate::store::postgres) fn begun(&self) -> BTreeMap<Token, Vec<&Task>> {
+        let begun = self.written(|known| known.begun && !known.newborn && known.bundle.is_none());
+        let mut by_token: BTreeMap<Token, Vec<&Task>> = BTreeMap::new();
+        for task in begun {
+            if let Some(token) = task.token {
+                by_token.entry(token).or_default().push(task);
+            }
+        }
+        by_token
     }
 
     /// The tasks that are born, in the order of their ids.

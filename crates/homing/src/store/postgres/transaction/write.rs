@@ -78,8 +78,7 @@ impl Tx<'_> {
         if !moved.is_empty() {
             steps.push(task::moved(&moved));
         }
-        let begun = self.begun();
-        if let Some(token) = begun.first().and_then(|task| task.token) {
+        for (token, begun) in self.begun() {
             steps.push(task::begun(&begun, token, self.now));
         }
         if !self.ended.is_empty() {

@@ -113,6 +113,7 @@ impl<'s> TestWorker<'s> {
         self.number += 1;
         let claim = Claim {
             tasks,
+            ahead: 0,
             queues: Arc::new(["q".to_owned()]),
             kinds: Arc::new(["k".to_owned()]),
             suspect: true,

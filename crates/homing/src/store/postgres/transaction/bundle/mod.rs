@@ -111,7 +111,7 @@ pub(in crate::store::postgres) fn held<'e>(tokens: &[Token]) -> Statement<'e> {
 }
 
 pub(in crate::store::postgres) fn again<'e>(worker: WorkerId, acknowledged: u64) -> Statement<'e> {
-    Statement::new(AGAIN, values![worker, acknowledged as i64])
+    Statement::new(AGAIN, values![worker, Token::last_of(acknowledged) as i64])
 }
 
 /// The ready bundles of levels, as many as have the members that are asked for.
@@ -172,7 +172,7 @@ const LEVELS: &str =
 impl<'c> Candidates<'c> {
     /// Bundles that the worker may claim.
     pub(in crate::store::postgres) fn bundles(&self) -> Statement<'c> {
-        self.looking([READY, READY_KNOWN], Box::new(limit(self.claim.tasks)))
+        self.looking([READY, READY_KNOWN], Box::new(limit(self.claim.most())))
     }
 
     /// As [`levels`](Self::levels), of bundles.
@@ -261,9 +261,12 @@ impl Tx<'_> {
 
     /// Takes back what was chosen of bundles that do not fit whole, if enough else was chosen: to dissolve
     /// them costs more than to wait for the next exchange. Returns whether anything was.
-    pub(in crate::store::postgres) fn spare_bundles(&self, chosen: &mut Vec<TaskId>) -> bool {
+    pub(in crate::store::postgres) fn spare_bundles(
+        &self,
+        chosen: &mut Vec<(TaskId, bool)>,
+    ) -> bool {
         let mut parts: Map<TaskId, usize> = Map::default();
-        for task in chosen.iter() {
+        for (task, _) in chosen.iter() {
             if let Some(key) = self.rows.get(task).and_then(|known| known.bundle) {
                 *parts.entry(key).or_default() += 1;
             }
@@ -275,7 +278,7 @@ impl Tx<'_> {
         if spared == 0 || chosen.len() - spared < MOST {
             return false;
         }
-        chosen.retain(|task| {
+        chosen.retain(|(task, _)| {
             let bundle = self.rows.get(task).and_then(|known| known.bundle);
             bundle.is_none_or(|key| !parts.contains_key(&key))
         });
@@ -323,7 +326,8 @@ impl Tx<'_> {
             }
             if bundle.token.is_none() {
                 let token = moved().next().and_then(|(_, known)| known.task.token);
-                let whole = self.known_of(bundle).all(|(_, known)| known.begun);
+                let alike = |known: &LockedTask| known.begun && known.task.token == token;
+                let whole = self.known_of(bundle).all(|(_, known)| alike(known));
                 if let Some(token) = token.filter(|_| whole) {
                     partings.claimed.push((*key, token));
                 } else {
