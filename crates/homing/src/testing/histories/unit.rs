@@ -55,7 +55,7 @@ impl History {
                 let child = self.random.one_in(2).then(|| set.numbered(below));
                 Event::Abort(Abort { set, child, below, policy: self.random.one_in(2) })
             }
-            12..14 => return self.send(task, seq).await,
+            12..14 => return self.send(task, seq, before.is_empty()).await,
             14..16 => return self.add(task, seq, before.is_empty()).await,
             10 => Event::Progress { done: self.random.below(5), total: 5 },
             _ => {
@@ -67,7 +67,7 @@ impl History {
     }
 
     /// A signal to a child, to the parent, or to nobody.
-    async fn send(&mut self, task: TaskId, seq: &mut u64) -> Step<Option<Event>> {
+    async fn send(&mut self, task: TaskId, seq: &mut u64, first: bool) -> Step<Option<Event>> {
         let view = self.memory().task(task).await.map_err(|error| error.to_string())?;
         let parent = view.and_then(|view| view.parent).map(|parent| parent.local);
         let sets = self.sets(task).await?;
@@ -79,7 +79,7 @@ impl History {
             return Ok(None);
         };
         // Now and then under a number that is taken: then it was sent before.
-        *seq += u64::from(*seq == 0 || !self.random.one_in(6));
+        *seq += u64::from(*seq == 0 || !first || !self.random.one_in(6));
         let name = (*self.random.pick(&SIGNALS)).to_owned();
         let (place, value) = (format!("signal {}", self.random.below(3)), self.next().to_string());
         let entry = Entry::Signalled([7; 16]);
