@@ -13,6 +13,7 @@ use std::task::{self, Poll};
 
 use super::inbox::{DriverInbox, DriverMessage};
 use super::outbox::Posting;
+use super::outcome::unfit;
 use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::body::context::{self, Context, Halt, Needs};
@@ -158,7 +159,7 @@ impl Driver {
                 let message = "it ran longer than its timeout without parking or ending";
                 shared.broke(claimed, context, Reason::Timeout, message)
             }
-            Stop::Unfit(text) => shared.unfit(claimed, &text),
+            Stop::Unfit(text) => unfit(&claimed.kind, claimed.task, claimed.attempt, &text),
             Stop::Drift(text) => {
                 shared.stall(claimed, &crate::core::replay::drift_reason("a spawn", &text))
             }

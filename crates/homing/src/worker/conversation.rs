@@ -5,7 +5,6 @@
 //! as the next exchange has been sent; if there is nothing to send, they start immediately. A failed exchange is sent
 //! again under the same number until it is answered; the store makes that harmless.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,16 +17,14 @@ use super::drive::drive;
 use super::inbox::DriverMessage;
 use super::outbox::Posting;
 use super::send::{Sent, is_past, past, send};
-
 use super::{Phase, Shared, Slot};
-use crate::core::id::{TaskId, WorkerId};
+use crate::core::id::WorkerId;
 use crate::core::time::Time;
 use crate::error::StartError;
-use crate::error::{Failure, Reason};
 use crate::limits;
 use crate::point;
 use crate::store::events;
-use crate::store::{Claim, Claimed, End, Event, Exchange, Refusal, Reply, Unit};
+use crate::store::{Claim, Claimed, Event, Exchange, Reply, Unit};
 
 /// Talks until the worker is gone.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -313,39 +310,7 @@ impl Conversation {
     /// Tells every body what became of its units, then takes what was claimed. The order matters: a
     /// task may be parked, woken and claimed again by one exchange.
     fn dispatch(&mut self, postings: Vec<Posting>, reply: Reply, worker: WorkerId) {
-        // An exchange carries one unit of a task at most, so the task names its unit.
-        let mut refused: HashMap<TaskId, Refusal> = reply.refused.into_iter().collect();
-        let mut ready: HashMap<TaskId, _> = reply.ready.into_iter().collect();
-        for posting in postings {
-            let task = posting.unit.task;
-            if let Some(refusal) = refused.remove(&task) {
-                self.shared.refused(&posting, refusal);
-                continue;
-            }
-            let units = posting.units;
-            let message = match posting.unit.events.last() {
-                Some(Event::Park { .. }) => {
-                    // The park itself is told of by what follows.
-                    if units > 1 {
-                        posting.inbox.put(DriverMessage::Committed { units: units - 1 });
-                    }
-                    match ready.remove(&task) {
-                        Some(answers) => DriverMessage::Ready(answers),
-                        None => self.shared.parked(&posting),
-                    }
-                }
-                // Nobody is left to hear it.
-                Some(event) if event.ends_the_stretch() => {
-                    self.shared.told_of(&posting, event);
-                    if matches!(event, Event::End(_)) {
-                        self.shared.ended.fetch_add(1, Ordering::Relaxed);
-                    }
-                    continue;
-                }
-                _ => DriverMessage::Committed { units },
-            };
-            posting.inbox.put(message);
-        }
+        self.shared.deliver(postings, reply.refused, reply.ready);
         for (task, token) in reply.cancelled {
             self.ahead.cancel(task, token);
             let bodies = self.shared.bodies();
@@ -462,64 +427,5 @@ impl Shared {
             stalls,
             span: tracing::Span::none(),
         });
-    }
-
-    /// The end of a stretch was committed: the program's log is told.
-    fn told_of(&self, posting: &Posting, event: &Event) {
-        let (clock, Posting { kind, attempt, .. }) = (self.store.clock(), posting);
-        posting.span.in_scope(|| events::ended(posting.unit.task, kind, *attempt, event, clock));
-    }
-
-    /// A park was committed: the body holds no token any more.
-    fn parked(&self, posting: &Posting) -> DriverMessage {
-        let (task, token) = (posting.unit.task, posting.unit.token);
-        self.forget_body(task, token);
-        let most = self.settings.resident;
-        if most > 0 {
-            self.residents().keep(task, token, Arc::clone(&posting.inbox), most);
-        }
-        DriverMessage::Parked { keep: most > 0 }
-    }
-
-    /// A unit was refused. The body hears of it, unless it is done: then the store hears why.
-    fn refused(&self, posting: &Posting, refusal: Refusal) {
-        let (task, token) = (posting.unit.task, posting.unit.token);
-        if !posting.ends_the_stretch() {
-            self.outbox.refuse(task, token);
-            posting.inbox.put(DriverMessage::Refused(refusal));
-            return;
-        }
-        let event = match refusal {
-            // Whoever has the task now says what becomes of it.
-            Refusal::Lost => return events::too_late(task, &posting.kind, posting.attempt),
-            Refusal::Unfit(text) => {
-                let message = format!("the store cannot hold what the task said last: {text}");
-                let (kind, attempt) = (&posting.kind, posting.attempt);
-                let failure = Failure::new(kind, task, attempt, Reason::Error, &message);
-                Event::End(End::Failed { failure, cause: None })
-            }
-            Refusal::Drift(text) => {
-                let reason = crate::core::replay::drift_reason("a spawn", &text);
-                self.stall_event(posting.stalls, &reason)
-            }
-        };
-        let events = self.with_line(posting.attempt, token, event).collect();
-        self.outbox.post(Posting {
-            unit: Arc::new(Unit { task, token, renew: false, events }),
-            units: 1,
-            inbox: Arc::clone(&posting.inbox),
-            kind: posting.kind.clone(),
-            span: posting.span.clone(),
-            ..*posting
-        });
-    }
-
-    /// The event for a body whose words the store cannot hold.
-    #[expect(clippy::unused_self, reason = "reads beside its neighbours")]
-    pub(super) fn unfit(&self, claimed: &Claimed, text: &str) -> Event {
-        let message = format!("the store cannot hold what the task said: {text}");
-        let failure =
-            Failure::new(&claimed.kind, claimed.task, claimed.attempt, Reason::Error, &message);
-        Event::End(End::Failed { failure, cause: None })
     }
 }

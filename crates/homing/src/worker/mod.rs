@@ -25,6 +25,7 @@ use crate::task::{Definition, Function, Parameter, States};
 mod ahead;
 mod body;
 mod conversation;
+mod deliver;
 mod drive;
 mod heartbeat;
 mod identity;
@@ -319,6 +320,12 @@ impl Worker {
         self.shared.store.kill(self.id());
     }
 
+    /// For tests: how many slots are taken.
+    #[cfg(feature = "testing")]
+    pub fn running(&self) -> usize {
+        self.shared.running()
+    }
+
     /// For tests: how many parked futures are in memory.
     #[cfg(feature = "testing")]
     pub fn residents(&self) -> usize {
@@ -384,8 +391,12 @@ async fn while_running<T>(
 }
 
 impl Shared {
+    /// How many slots are taken.
+    fn running(&self) -> usize {
+        self.settings.concurrency.saturating_sub(self.free.load(Ordering::SeqCst))
+    }
+
     fn told(&self, first: bool) -> Heartbeat {
-        let free = self.free.load(Ordering::SeqCst);
         let shown = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Heartbeat {
             worker: self.identity.worker(),
@@ -396,7 +407,7 @@ impl Shared {
             arguments: Arc::clone(&self.arguments),
             queues: Arc::clone(&self.queues),
             slots: shown(self.settings.concurrency),
-            running: shown(self.settings.concurrency.saturating_sub(free)),
+            running: shown(self.running()),
             resident: shown(self.residents().len()),
             ended: self.ended.load(Ordering::Relaxed),
         }

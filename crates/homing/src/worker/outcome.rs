@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::body::context::{Context, Halt};
-use crate::core::id::Token;
+use crate::core::id::{TaskId, Token};
 use crate::core::log::{self, failed_text};
 use crate::core::log::{Level, attempt_key};
 use crate::core::state::{Budget, Directive, stall_pause};
@@ -154,6 +154,13 @@ impl Shared {
             None => Event::End(End::Failed { failure, cause: context.cause(None) }),
         }
     }
+}
+
+/// The event for a body whose words the store cannot hold.
+pub(super) fn unfit(kind: &str, task: TaskId, attempt: u32, text: &str) -> Event {
+    let message = format!("the store cannot hold what the task said: {text}");
+    let failure = Failure::new(kind, task, attempt, Reason::Error, &message);
+    Event::End(End::Failed { failure, cause: None })
 }
 
 /// What does not decode, if that is why a body failed: then the task stands still.

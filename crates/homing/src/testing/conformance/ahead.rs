@@ -10,6 +10,7 @@ use crate::core::id::TaskId;
 use crate::limits;
 use crate::store::{Claimed, End, Event, Unit};
 use crate::testing::Probe;
+use crate::testing::scripted::Turn;
 use crate::{JobHandle, Result, State, TaskState, Worker, task};
 
 #[task]
@@ -195,51 +196,57 @@ pub async fn long_tasks_are_not_fetched_ahead(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// A worker of two slots, which reaches the store by a script.
+async fn of_two_slots(lab: &Lab, staged: &Staged) -> Worker {
+    let builder = staged.worker(lab).register(held).register(leaf).concurrency(2);
+    builder.start().await.unwrap()
+}
+
 /// A worker of two slots that runs two tasks and has fetched others ahead; those that run, and those that wait.
-async fn behind(lab: &Lab, worker: &Worker) -> (Vec<TaskId>, Vec<TaskId>) {
-    let mut next = 0;
-    loop {
-        let short = (0..200).map(|n| leaf(n).priority(1));
-        let short = lab.homing.submit_all(short).await.unwrap();
-        let long = lab.homing.submit_all((next..next + 8).map(held)).await.unwrap();
-        next += 8;
-        for job in short {
-            job.outcome().await.unwrap();
+async fn behind(lab: &Lab, staged: &Staged) -> (Worker, Vec<TaskId>, Vec<TaskId>) {
+    let worker = of_two_slots(lab, staged).await;
+    lab.homing.submit_all((8..10).map(held)).await.unwrap();
+    lab.probe.hits("held", 2).await;
+    let jobs = lab.homing.submit_all((0..8).map(held)).await.unwrap();
+    // Slots get free while an exchange is in flight: the worker expects the same of the next one.
+    staged.script.always("exchange", Turn::Late("reply"));
+    let before = staged.script.asked().len();
+    lab.probe.open("held 8");
+    until(|| staged.script.asked().len() > before).await;
+    lab.probe.open("held 9");
+    until(|| worker.running() == 0).await;
+    staged.script.always("exchange", Turn::Passes);
+    lab.probe.open("reply");
+    lab.probe.hits("held", 4).await;
+    let (mut begun, mut waiting) = (Vec::new(), Vec::new());
+    for (n, job) in jobs.iter().enumerate() {
+        let task = lab.homing.task(job.id()).await.unwrap();
+        if lab.probe.count(&format!("held {n}")) > 0 {
+            begun.push(task.id);
+        } else if task.state == TaskState::Running {
+            assert_eq!(task.worker, Some(worker.id()));
+            waiting.push(task.id);
         }
-        let (mut begun, mut waiting) = (Vec::new(), Vec::new());
-        lab.probe.hits("held", next - 8 + 2).await;
-        for (n, job) in (next - 8..).zip(&long) {
-            let task = lab.homing.task(job.id()).await.unwrap();
-            if lab.probe.count(&format!("held {n}")) > 0 {
-                begun.push(task.id);
-            } else if task.state == TaskState::Running {
-                assert_eq!(task.worker, Some(worker.id()));
-                waiting.push(task.id);
-            }
-        }
-        assert_eq!(begun.len(), 2, "a worker begins as many tasks as it has slots");
-        if !waiting.is_empty() {
-            return (begun, waiting);
-        }
-        (next - 8..next).for_each(|n| lab.probe.open(&format!("held {n}")));
-        for job in long {
-            job.outcome().await.unwrap();
-        }
+    }
+    assert_eq!(begun.len(), 2, "a worker begins as many tasks as it has slots");
+    assert!(!waiting.is_empty(), "{:?}", staged.script.asked());
+    (worker, begun, waiting)
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
 fn open_all(lab: &Lab) {
-    (0..1000).for_each(|n| lab.probe.open(&format!("held {n}")));
-}
-
-async fn of_two_slots(lab: &Lab) -> Worker {
-    lab.worker().register(held).register(leaf).concurrency(2).start().await.unwrap()
+    (0..8).for_each(|n| lab.probe.open(&format!("held {n}")));
 }
 
 /// A shutdown gives back at once what has not begun, and lets what runs come to its end.
 pub async fn a_shutdown_gives_back_what_has_not_begun(lab: Lab) {
-    let worker = of_two_slots(&lab).await;
-    let (begun, waiting) = behind(&lab, &worker).await;
+    let staged = Staged::of(&lab);
+    let (worker, begun, waiting) = behind(&lab, &staged).await;
     let leaves = tokio::spawn(async move { worker.shutdown(Duration::from_mins(1)).await });
     for task in &waiting {
         let view = lab.reaches(*task, TaskState::Pending).await;
@@ -250,7 +257,7 @@ pub async fn a_shutdown_gives_back_what_has_not_begun(lab: Lab) {
     }
     open_all(&lab);
     leaves.await.unwrap();
-    let second = of_two_slots(&lab).await;
+    let second = of_two_slots(&lab, &staged).await;
     for task in waiting {
         lab.reaches(task, TaskState::Succeeded).await;
     }
@@ -259,8 +266,8 @@ pub async fn a_shutdown_gives_back_what_has_not_begun(lab: Lab) {
 
 /// A worker whose slots do not get free gives back what it has fetched, for another that has some.
 pub async fn a_worker_that_falls_behind_gives_back(lab: Lab) {
-    let worker = of_two_slots(&lab).await;
-    let (begun, waiting) = behind(&lab, &worker).await;
+    let staged = Staged::of(&lab);
+    let (worker, begun, waiting) = behind(&lab, &staged).await;
     let second = lab.worker().register(held).concurrency(100).start().await.unwrap();
     lab.clock.advance(limits::AHEAD);
     for task in &waiting {
@@ -280,18 +287,14 @@ pub async fn a_worker_that_falls_behind_gives_back(lab: Lab) {
 /// What is cancelled before it has begun never does.
 pub async fn cancelled_tasks_are_not_begun(lab: Lab) {
     let staged = Staged::of(&lab);
-    let builder = staged.worker(&lab).register(held).register(leaf).concurrency(2);
-    let worker = builder.start().await.unwrap();
-    let (_, waiting) = behind(&lab, &worker).await;
+    let (worker, _, waiting) = behind(&lab, &staged).await;
     let begun = lab.probe.count("held");
     for task in &waiting {
         lab.homing.cancel(*task).await.unwrap();
     }
     // The worker hears of it in the reply to its next exchange, and has dealt with that before the one after.
     let before = staged.script.asked().len();
-    while staged.script.asked().len() < before + 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| staged.script.asked().len() >= before + 2).await;
     let others = 8 - 2 - waiting.len() as u64;
     open_all(&lab);
     lab.probe.hits("held", begun + others).await;
@@ -300,8 +303,8 @@ pub async fn cancelled_tasks_are_not_begun(lab: Lab) {
 
 /// A worker is killed: none of the tasks that waited in it has crashed it.
 pub async fn g11_a_dead_worker_is_crashed_by_nothing_that_waited(lab: Lab) {
-    let worker = of_two_slots(&lab).await;
-    let (begun, waiting) = behind(&lab, &worker).await;
+    let staged = Staged::of(&lab);
+    let (worker, begun, waiting) = behind(&lab, &staged).await;
     let id = worker.id();
     worker.kill().await;
     lab.give_up(id).await;
@@ -311,7 +314,7 @@ pub async fn g11_a_dead_worker_is_crashed_by_nothing_that_waited(lab: Lab) {
         assert!(view.crashes == 0 || !waiting.contains(task), "{view:#?}");
     }
     open_all(&lab);
-    let second = of_two_slots(&lab).await;
+    let second = of_two_slots(&lab, &staged).await;
     for task in waiting.into_iter().chain(begun) {
         lab.reaches(task, TaskState::Succeeded).await;
     }
