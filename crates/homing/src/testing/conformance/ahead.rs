@@ -240,7 +240,7 @@ async fn until(holds: impl Fn() -> bool) {
 }
 
 fn open_all(lab: &Lab) {
-    (0..8).for_each(|n| lab.probe.open(&format!("held {n}")));
+    (0..11).for_each(|n| lab.probe.open(&format!("held {n}")));
 }
 
 /// A shutdown gives back at once what has not begun, and lets what runs come to its end.
@@ -282,6 +282,43 @@ pub async fn a_worker_that_falls_behind_gives_back(lab: Lab) {
         assert_eq!((view.attempt, view.crashes), (1, 0));
     }
     lab.close([worker, second]).await;
+}
+
+/// A task that has crashed its worker is never fetched ahead. When its turn is first, the next free slot is its own.
+pub async fn what_was_fetched_ahead_starves_nobody(lab: Lab) {
+    let staged = Staged::of(&lab);
+    let (worker, _, waiting) = behind(&lab, &staged).await;
+    let first = lab.homing.submit(held(10).priority(5)).await.unwrap();
+    let mut other = ByHand::new(&lab).await;
+    other.claim((1, 0), &["held"], Vec::new()).await;
+    lab.give_up(other.worker).await;
+    assert_eq!(lab.homing.task(first.id()).await.unwrap().crashes, 1);
+    // All but two of those that run or wait end while an exchange is in flight: so many are expected again.
+    staged.script.always("exchange", Turn::Late("again"));
+    let before = staged.script.asked().len();
+    let mut open: Vec<u64> = vec![8, 9];
+    let begun = |open: &[u64]| {
+        let is_new = |n: &u64| lab.probe.count(&format!("held {n}")) > 0 && !open.contains(n);
+        (0..10).find(is_new)
+    };
+    for ended in 0..waiting.len() as u64 {
+        lab.probe.hits("held", 4 + ended).await;
+        let next = begun(&open).unwrap();
+        lab.probe.open(&format!("held {next}"));
+        open.push(next);
+        until(|| staged.script.asked().len() > before).await;
+    }
+    let hits = 4 + waiting.len() as u64;
+    lab.probe.hits("held", hits).await;
+    staged.script.always("exchange", Turn::Passes);
+    let before = staged.script.asked().len();
+    lab.probe.open("again");
+    until(|| staged.script.asked()[before..].iter().any(|(_, ahead)| *ahead > 0)).await;
+    lab.probe.open(&format!("held {}", begun(&open).unwrap()));
+    lab.probe.hits("held", hits + 1).await;
+    assert_eq!(lab.probe.count("held 10"), 1, "{:?}", staged.script.asked());
+    open_all(&lab);
+    lab.close([worker]).await;
 }
 
 /// What is cancelled before it has begun never does.
