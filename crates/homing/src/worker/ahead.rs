@@ -103,12 +103,10 @@ impl Ahead {
         (self.target > 0).then(wanted)
     }
 
-    /// An exchange is over that asked for `asked` tasks and brought `claimed`; `turned` slots got free meanwhile,
-    /// and `idle` are free now.
-    pub(super) fn learn(&mut self, (asked, claimed): (usize, usize), turned: usize, idle: usize) {
-        if asked > 0 {
-            self.more = claimed >= asked;
-        }
+    /// An exchange is over: whether the store has more than was asked for, if it was asked for any; `turned` slots
+    /// got free meanwhile, and `idle` are free now.
+    pub(super) fn learn(&mut self, more: Option<bool>, turned: usize, idle: usize) {
+        self.more = more.unwrap_or(self.more);
         let is_dry = self.is_empty() && idle > 0;
         let target = if is_dry { turned.saturating_mul(2) } else { turned };
         self.target = if self.more { target.min(limits::CLAIM) } else { 0 };
@@ -191,16 +189,16 @@ mod tests {
     fn it_fetches_what_the_next_exchange_needs() {
         let mut ahead = Ahead::default();
         assert_eq!(ahead.wanted(64), None);
-        ahead.learn((64, 64), 0, 0);
+        ahead.learn(Some(true), 0, 0);
         assert_eq!(ahead.wanted(0), None, "no slot got free");
-        ahead.learn((0, 0), 40, 30);
+        ahead.learn(None, 40, 30);
         assert_eq!(ahead.wanted(10), Some(90), "it ran dry");
         ahead.put(claimed("a", 0, 0), Time(0));
-        ahead.learn((90, 90), 40, 0);
+        ahead.learn(Some(true), 40, 0);
         assert_eq!(ahead.wanted(10), Some(49));
-        ahead.learn((49, 49), 5_000, 0);
+        ahead.learn(Some(true), 5_000, 0);
         assert_eq!(ahead.wanted(10), Some(limits::CLAIM - 1));
-        ahead.learn((100, 99), 40, 0);
+        ahead.learn(Some(false), 40, 0);
         assert_eq!(ahead.wanted(10), None, "the store has no more");
     }
 }

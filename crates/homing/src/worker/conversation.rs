@@ -257,8 +257,8 @@ impl Conversation {
             },
         };
         point::worker("before_exchange");
-        // The slots that are free for what this exchange claims stay so.
-        self.reserved = tasks;
+        // The slots that are free for what this exchange claims stay so, and the one for what the last claim left.
+        self.reserved = self.reserved.max(tasks);
         let turned = self.shared.turned.load(Ordering::SeqCst);
         let Some(reply) = self.send_and_feed(exchange).await else { return };
         point::worker("after_reply");
@@ -267,11 +267,15 @@ impl Conversation {
         self.found_nothing = reply.claimed.is_empty() && !reply.more && !reply.left;
         let (asked, claimed) = (tasks + ahead, reply.claimed.len());
         self.look = tasks == 0 || claimed >= asked || reply.more || reply.left;
-        // Something waits for a slot of its own.
-        self.reserved = usize::from(reply.left);
+        if asked > 0 {
+            // Something waits for a slot of its own.
+            self.reserved = usize::from(reply.left);
+        }
         let turned = self.shared.turned.load(Ordering::SeqCst) - turned;
         let idle = self.shared.free.load(Ordering::SeqCst);
-        self.ahead.learn((asked, claimed), turned, idle);
+        // A store that left something has more, though it brought less than was asked for.
+        let is_full = claimed >= asked || reply.left;
+        self.ahead.learn((asked > 0).then_some(is_full), turned, idle);
         self.due = reply.next_due;
         if reply.more {
             self.due = Some(Time(0));

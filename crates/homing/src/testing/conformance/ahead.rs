@@ -212,12 +212,14 @@ async fn behind(lab: &Lab, staged: &Staged) -> (Worker, Vec<TaskId>, Vec<TaskId>
     staged.script.always("exchange", Turn::Late("reply"));
     let before = staged.script.asked().len();
     lab.probe.open("held 8");
-    until(|| staged.script.asked().len() > before).await;
+    until(staged, "in flight", |asked| asked.len() > before).await;
     lab.probe.open("held 9");
-    until(|| worker.running() == 0).await;
+    until(staged, "free", |_| worker.running() == 0).await;
     staged.script.always("exchange", Turn::Passes);
     lab.probe.open("reply");
     lab.probe.hits("held", 4).await;
+    // An exchange that asks for nothing comes after the replies to those that did.
+    until(staged, "at rest", |asked| asked.last() == Some(&(0, 0))).await;
     let (mut begun, mut waiting) = (Vec::new(), Vec::new());
     for (n, job) in jobs.iter().enumerate() {
         let task = lab.homing.task(job.id()).await.unwrap();
@@ -233,10 +235,15 @@ async fn behind(lab: &Lab, staged: &Staged) -> (Worker, Vec<TaskId>, Vec<TaskId>
     (worker, begun, waiting)
 }
 
-async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
+/// Waits until the worker has asked for something, for 15 seconds at most.
+async fn until(staged: &Staged, what: &str, holds: impl Fn(&[(usize, usize)]) -> bool) {
+    for _ in 0..7_000 {
+        if holds(&staged.script.asked()) {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    panic!("not {what}: {:?}", staged.script.asked())
 }
 
 fn open_all(lab: &Lab) {
@@ -306,14 +313,14 @@ pub async fn what_was_fetched_ahead_starves_nobody(lab: Lab) {
         let next = begun(&open).unwrap();
         lab.probe.open(&format!("held {next}"));
         open.push(next);
-        until(|| staged.script.asked().len() > before).await;
+        until(&staged, "in flight", |asked| asked.len() > before).await;
     }
     let hits = 4 + waiting.len() as u64;
     lab.probe.hits("held", hits).await;
     staged.script.always("exchange", Turn::Passes);
     let before = staged.script.asked().len();
     lab.probe.open("again");
-    until(|| staged.script.asked()[before..].iter().any(|(_, ahead)| *ahead > 0)).await;
+    until(&staged, "ahead", |asked| asked[before..].iter().any(|(_, ahead)| *ahead > 0)).await;
     lab.probe.open(&format!("held {}", begun(&open).unwrap()));
     lab.probe.hits("held", hits + 1).await;
     assert_eq!(lab.probe.count("held 10"), 1, "{:?}", staged.script.asked());
@@ -331,7 +338,7 @@ pub async fn cancelled_tasks_are_not_begun(lab: Lab) {
     }
     // The worker hears of it in the reply to its next exchange, and has dealt with that before the one after.
     let before = staged.script.asked().len();
-    until(|| staged.script.asked().len() >= before + 2).await;
+    until(&staged, "told", |asked| asked.len() >= before + 2).await;
     let others = 8 - 2 - waiting.len() as u64;
     open_all(&lab);
     lab.probe.hits("held", begun + others).await;
