@@ -118,3 +118,9 @@ pub const POSTGRES_BUNDLE: usize = 8;
 pub const POSTGRES_BUNDLE_MOST: usize = 100;
 /// PostgreSQL: shortest pause between two notifications of one process; what happens meanwhile shares one.
 pub const POSTGRES_NOTIFY: Duration = Duration::from_millis(5);
+/// PostgreSQL: for so long a worker's session must be gone before the worker is given up without waiting for its
+/// lease. Longer than a process takes to connect again.
+pub const POSTGRES_SESSION_GRACE: Duration = Duration::from_millis(500);
+/// PostgreSQL: a process that has lost its own session gives nobody up for theirs before its new one is so old. What
+/// took one session may have taken all.
+pub const POSTGRES_SESSION_TRUST: Duration = Duration::from_secs(5);

@@ -258,6 +258,35 @@ async fn a_worker_is_frozen_past_its_lease_and_thaws() {
     }
 }
 
+/// Its lease would last an hour. What others see is that its session is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_is_noticed_by_its_session() {
+    let (homing, client, url) = opened().await;
+    let world = World::new(&client, &url).await;
+    let said = async |workers: i64| {
+        let sql = format!("SELECT count(server) FROM {}.workers", schema_of(&url));
+        eventually("the workers have said that they live", async || {
+            client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == workers
+        })
+        .await;
+    };
+    for round in 0..3 {
+        let killed = Process::leased(&url);
+        said(1).await;
+        let job = homing.submit(import(30)).await.unwrap();
+        pages(&client, &world, 30 * round + 5).await;
+        // A stopped process keeps its session, and its tasks.
+        killed.signal("STOP");
+        let other = Process::leased(&url);
+        said(2).await;
+        killed.signal("KILL");
+        assert_eq!(job.outcome().await.unwrap(), 435, "{}", other.log());
+        assert_eq!(world.pages(&client).await, (30 * (round + 1), 0));
+        sound(&homing).await;
+        // The next one sees that this one is gone.
+    }
+}
+
 /// Machines whose clocks are a day apart: delays, retries and leases follow the server's clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_differ_between_machines() {

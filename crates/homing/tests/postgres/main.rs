@@ -42,6 +42,11 @@ async fn opened() -> (Homing, Client, String) {
 }
 
 /// Asks until it is so: a bound on hangs, never a measure.
+/// The schema that a URL of the common server names.
+fn schema_of(url: &str) -> &str {
+    url.split("schema=").nth(1).and_then(|rest| rest.split('&').next()).unwrap()
+}
+
 async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
     for _ in 0..3000 {
         if so().await {

@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::{eventually, server};
 
 const URL: &str = "HOMING_TEST_WORKER_STORE";
+/// In seconds.
+const LEASE: &str = "HOMING_TEST_WORKER_LEASE";
 /// SIGABRT: how a process ends at a named point.
 const ABORTED: i32 = 6;
 
@@ -26,6 +29,11 @@ impl Process {
     /// Starts it on a machine whose clock is so many seconds ahead.
     pub(crate) fn skewed(url: &str, seconds: &str) -> Self {
         Self::with(url, Some(("HOMING_CLOCK_AHEAD", seconds)))
+    }
+
+    /// Starts it with a lease that decides nothing: an hour.
+    pub(crate) fn leased(url: &str) -> Self {
+        Self::with(url, Some((LEASE, "3600")))
     }
 
     fn with(url: &str, variable: Option<(&str, &str)>) -> Self {
@@ -70,4 +78,10 @@ impl Drop for Process {
 /// The store to work on, if this is such a process.
 pub(crate) fn order() -> Option<String> {
     std::env::var(URL).ok()
+}
+
+/// The lease that such a process has: half a second, unless it is told otherwise.
+pub(crate) fn lease() -> Duration {
+    let told = std::env::var(LEASE).ok().and_then(|seconds| seconds.parse().ok());
+    told.map_or(Duration::from_millis(500), Duration::from_secs)
 }

@@ -58,7 +58,7 @@ async fn sqlx_carries_it_too() {
 
 /// The rows of a root, but for what differs between any two: id, times.
 async fn rows(client: &Client, url: &str, job: JobId) -> Vec<String> {
-    let schema = url.rsplit("schema=").next().unwrap();
+    let schema = schema_of(url);
     let mut rows = Vec::new();
     for table in ["tasks", "open"] {
         let sql = format!(
@@ -99,7 +99,7 @@ async fn a_key_is_one_jobs_and_takes_no_transaction_down() {
                 let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' \
                     AND pid IN (SELECT pid FROM pg_stat_activity WHERE query LIKE '%' || $1 || '%keys%')";
                 let probe = connect(&url).await;
-                let schema = url.rsplit("schema=").next().unwrap();
+                let schema = schema_of(&url);
                 probe.query_one(sql, &[&schema]).await.unwrap().get::<_, i64>(0) == 1
             })
             .await;

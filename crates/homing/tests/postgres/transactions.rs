@@ -32,7 +32,7 @@ impl World {
 
     /// The same, made by another process.
     pub(crate) fn known(url: &str) -> Self {
-        let schema = url.split("schema=").nth(1).unwrap().split('&').next().unwrap();
+        let schema = schema_of(url);
         let gate = || Arc::new(Semaphore::new(0));
         let (inside, go, go_on) = (gate(), gate(), gate());
         Self { table: format!("{schema}.pages"), runs: Arc::default(), inside, go, go_on }
@@ -244,7 +244,7 @@ fn worker_process() {
     runtime.block_on(async {
         let homing = homing::Homing::open(&url).await.unwrap();
         let worker = homing.worker().register(import).state(World::known(&url));
-        worker.lease(Duration::from_millis(500)).start().await.unwrap();
+        worker.lease(process::lease()).start().await.unwrap();
         std::future::pending::<()>().await;
     });
 }

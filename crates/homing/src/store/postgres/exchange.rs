@@ -369,8 +369,8 @@ impl ExchangeTx<'_, '_> {
         let mut steps = vec![Statement::begin(), self.session.shared.share(*worker)];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
-        let killed = self.session.shared.killed();
-        let facts = add(&mut steps, Statement::new(LOOK, values![manual, *worker, killed]));
+        let suspected = self.session.shared.suspected();
+        let facts = add(&mut steps, Statement::new(LOOK, values![manual, *worker, suspected]));
         let claims = self.reach != Scope::Units;
         let own = claims.then(|| {
             let again = self.session.shared.spoken.may_be_again(self.exchange).then(|| {

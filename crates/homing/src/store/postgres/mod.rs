@@ -170,7 +170,7 @@ impl Shared {
         };
         Ok(Self {
             transactions: Transactions::new(&options, connector.clone())?,
-            wake: Wake::start(&options, connector),
+            wake: Wake::start(&options, connector, pool.clone()),
             pool,
             schema: options.schema,
             bundle_from: options.bundle,
@@ -254,8 +254,16 @@ impl Shared {
         self.killed.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
+    /// Workers that may be dead though their leases have not run out.
+    fn suspected(&self) -> Vec<WorkerId> {
+        let mut suspected = self.killed();
+        suspected.extend(self.wake.presence().lost());
+        suspected
+    }
+
     /// A worker has spoken, or is gone for good: it is no longer declared dead.
     fn revive(&self, worker: WorkerId) {
+        self.wake.presence().forget(worker);
         self.killed.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker);
     }
 

@@ -8,6 +8,7 @@ use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::log::{Event, attempt_key};
 use crate::core::state::State;
 use crate::limits;
+use crate::store::postgres::hints::presence;
 use crate::store::postgres::hints::scan_starts::Ready;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::arrays;
@@ -35,8 +36,14 @@ macro_rules! dead {
 
 const DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " ORDER BY id");
 
-/// Under the worker's lock: it may have spoken meanwhile.
-const STILL_DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " AND id = $3");
+/// Under the worker's lock: it may have spoken meanwhile, or its process come back.
+const STILL_DEAD: &str = concat!(
+    "SELECT id FROM homing.workers WHERE id = $3 AND (",
+    dead!(),
+    " OR (id = ANY ($4::uuid[]) AND ",
+    presence::gone!(),
+    "))"
+);
 
 const NAME: &str = "SELECT name FROM homing.workers WHERE id = $1";
 
@@ -95,9 +102,9 @@ impl Shared {
         Ok(self.cascade().await? || fired)
     }
 
-    /// Gives up workers whose lease has run out, and takes back what they held.
+    /// Gives up workers whose lease has run out or whose session is gone, and takes back what they held.
     async fn reclaim_dead_workers(&self, max_crashes: u32) -> Result<()> {
-        let values = || values![self.manual_now(), self.killed()];
+        let values = || values![self.manual_now(), self.suspected()];
         let dead = self.transaction(async |session| session.one(DEAD, values()).await).await?;
         for row in dead {
             self.reclaim_worker(row.try_get(0)?, max_crashes).await?;
@@ -107,8 +114,8 @@ impl Shared {
 
     async fn reclaim_worker(&self, worker: WorkerId, max_crashes: u32) -> Result<()> {
         let buried = self.transaction(async |session| {
-            let mut values = values![self.manual_now(), self.killed()];
-            values.push(Box::new(worker));
+            let lost = self.wake.presence().lost();
+            let values = values![self.manual_now(), self.killed(), worker, lost];
             let answers = session
                 .run(vec![
                     Statement::begin(),

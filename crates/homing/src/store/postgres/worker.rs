@@ -26,8 +26,8 @@ const RENEW: &str = concat!(
 
 const ANNOUNCE: &str = concat!(
     "INSERT INTO homing.workers (id, heartbeat, started, lease, slots, running, resident, name,
-    kinds, queues, ended)
-  SELECT $2, time, time, $3, $4, $5, $6, $7, $8, $9, $10 FROM (SELECT ",
+    kinds, queues, ended, session)
+  SELECT $2, time, time, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM (SELECT ",
     super::now!(),
     " AS time) AS clock"
 );
@@ -113,14 +113,17 @@ impl Shared {
             }
             let arguments = told.arguments.iter();
             let arguments: Vec<String> = arguments.map(|names| words(names)).collect();
+            let presence = self.wake.presence();
+            let announcing = Statement::new(ANNOUNCE, values()).with(values![presence.session()]);
             session
                 .run(vec![
                     Statement::begin(),
-                    Statement::new(ANNOUNCE, values()),
+                    announcing,
                     Statement::new(LEARN, values![told.kinds.to_vec(), arguments]),
                     Statement::plain("COMMIT"),
                 ])
                 .await?;
+            presence.announced();
             Ok(true)
         })
         .await

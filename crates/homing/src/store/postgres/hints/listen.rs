@@ -17,8 +17,9 @@ use tokio_postgres::{AsyncMessage, Client};
 use uuid::Uuid;
 
 use crate::limits;
+use crate::store::postgres::hints::presence::{Presence, Statements, Watch};
 use crate::store::postgres::hints::scan_starts::{Ready, ScanStarts};
-use crate::store::postgres::link::connect::{Connector, Wire};
+use crate::store::postgres::link::connect::{Connector, Pool, Wire};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::options::Options;
 use crate::store::{Ended, Hints};
@@ -109,6 +110,7 @@ pub(in crate::store::postgres) struct Wake {
 struct Shared {
     hints: Hints,
     scan_starts: ScanStarts,
+    presence: Presence,
     /// Who speaks: a process need not hear itself.
     sender: String,
     unsent: Mutex<Announcement>,
@@ -119,11 +121,17 @@ struct Shared {
 
 impl Wake {
     /// Starts the task. It makes its connection by itself, now and whenever it was lost.
-    pub(in crate::store::postgres) fn start(options: &Options, connector: Connector) -> Self {
+    pub(in crate::store::postgres) fn start(
+        options: &Options,
+        connector: Connector,
+        pool: Pool,
+    ) -> Self {
+        let sender = Uuid::now_v7().simple().to_string();
         let shared = Arc::new(Shared {
             hints: Hints::default(),
             scan_starts: ScanStarts::default(),
-            sender: Uuid::now_v7().simple().to_string(),
+            presence: Presence::of(&options.schema, &sender),
+            sender,
             unsent: Mutex::default(),
             more: Notify::new(),
             proofs: watch::Sender::new(0),
@@ -131,6 +139,10 @@ impl Wake {
         let talk = Listener {
             shared: Arc::clone(&shared),
             connector,
+            pool,
+            statements: Statements::of(&options.schema),
+            said: false,
+            lost: 0,
             channel: options.schema.channel(),
             listen: options.listen,
             poll: (options.poll < limits::POLL).then_some(options.poll),
@@ -148,6 +160,11 @@ impl Wake {
     /// Where there is something to claim.
     pub(in crate::store::postgres) fn scan_starts(&self) -> &ScanStarts {
         &self.shared.scan_starts
+    }
+
+    /// Which workers' processes are gone.
+    pub(in crate::store::postgres) fn presence(&self) -> &Presence {
+        &self.shared.presence
     }
 
     /// Tells of a commit: this process now, the others as soon as the way is free.
@@ -216,6 +233,13 @@ const PROVE: &str = "?";
 struct Listener {
     shared: Arc<Shared>,
     connector: Connector,
+    /// Connections on which a lost session is told of.
+    pool: Pool,
+    statements: Statements,
+    /// Whether this process has said on its session that it lives.
+    said: bool,
+    /// How many sessions it has lost on which it had.
+    lost: u64,
     channel: String,
     listen: bool,
     poll: Option<Duration>,
@@ -229,6 +253,13 @@ impl Listener {
         let mut pause = PAUSE.0;
         loop {
             let connected = self.session(&mut pause).await;
+            if std::mem::take(&mut self.said) {
+                self.lost += 1;
+                let taken = self.statements.take_back(&self.shared.presence, &self.pool).await;
+                if let Err(fault) = taken {
+                    tracing::debug!(store = self.location, %fault, "a lost session is not told of");
+                }
+            }
             if let Err(fault) = connected {
                 tracing::debug!(store = self.location, %fault, ?pause, "no hints for now");
             }
@@ -262,6 +293,7 @@ impl Listener {
         self.shared.say_changed();
         let mut clock = tokio::time::interval(CLOCK);
         let mut look = tokio::time::interval(self.poll.unwrap_or(limits::POLL));
+        let mut watch = Watch::new(self.lost > 0);
         let patience = tokio::time::sleep(PROOF);
         tokio::pin!(patience);
         loop {
@@ -274,6 +306,10 @@ impl Listener {
                 _ = look.tick(), if !heard && self.poll.is_some() => self.shared.say_changed(),
                 _ = proofs.changed(), if hoping => {
                     (heard, hoping, self.warned) = (true, false, false);
+                    self.watch(&mut watch, &client).await?;
+                }
+                () = watch.due(&self.shared.presence), if heard => {
+                    self.watch(&mut watch, &client).await?;
                 }
                 () = &mut patience, if hoping => {
                     hoping = false;
@@ -282,6 +318,20 @@ impl Listener {
                 _ = &mut driver.0 => return Err(Fault::Unreachable),
             }
         }
+    }
+
+    /// On a session that is one, for it hears itself: says that this process lives, and looks at the others.
+    async fn watch(&mut self, watch: &mut Watch, client: &Client) -> Result<()> {
+        let turn = watch.turn(&self.shared.presence, &self.statements, client).await;
+        self.said = watch.is_held();
+        match turn {
+            Err(fault) if fault.is_of_the_connection() => return Err(fault),
+            // A standby that takes no writes, say.
+            Err(fault) => tracing::debug!(store = self.location, %fault, "not seen who lives"),
+            Ok(true) => self.shared.hints.say_ready(),
+            Ok(false) => {}
+        }
+        Ok(())
     }
 
     /// Asks for notifications, and for one to see whether they come. `false` if the server refuses.

@@ -167,7 +167,7 @@ impl deadpool_postgres::Connect for Make {
 }
 
 /// The connections of one open store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::store::postgres) struct Pool {
     connections: deadpool_postgres::Pool,
     timeouts: Timeouts,

@@ -6,7 +6,7 @@ use crate::store::Ended;
 
 fn wake(url: &str) -> Wake {
     let options = options(url).unwrap();
-    Wake::start(&options, connector(&options))
+    Wake::start(&options, connector(&options), pool(url))
 }
 
 /// Waits until a process listens: what it missed so far it takes for anything.

@@ -25,6 +25,7 @@ mod hints;
 mod isolation;
 mod migrations;
 mod plans;
+mod presence;
 mod relaxed;
 mod scan_starts;
 mod talk;
