@@ -7,14 +7,15 @@ use super::cancel::CLOCK;
 use crate::core::id::JobId;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, add, arrays, values};
+use crate::store::postgres::transaction::columns::count;
 use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::tx::Tx;
 use crate::store::{NewJob, Submitted};
 
 /// What is known of the jobs that ids belong to.
 /// Each by its key: nothing but the id limits the rows, so a join might as well read the table.
-const KNOWN: &str = "SELECT n.job, t.same FROM unnest($1::uuid[], $2::text[], $3::uuid[])
-    AS n (job, kind, hash)
+const KNOWN: &str = "SELECT n.job, t.same, n.place - 1
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[]) WITH ORDINALITY AS n (job, kind, hash, place)
   CROSS JOIN LATERAL (SELECT t.kind = n.kind AND t.hash = n.hash AS same FROM homing.tasks AS t
     WHERE t.job = n.job AND t.local = '00000000-0000-0000-0000-000000000000' OFFSET 0) AS t";
 
@@ -71,11 +72,12 @@ impl Shared {
             if let Some(row) = answers[clock].first() {
                 tx.now = row.try_get(0)?;
             }
+            // By place: a page may name one id twice, with other arguments.
             let mut same = std::collections::HashMap::new();
             for row in known.iter().flat_map(|at| &answers[*at]) {
                 let job: JobId = row.try_get(0)?;
                 tx.roots.insert(job);
-                same.insert(job, row.try_get::<_, bool>(1)?);
+                same.insert(count(row, 2)? as usize, row.try_get(1)?);
             }
             let held = overdue.map(|at| &answers[at]);
             let overdue = in_the_way(jobs, held.into_iter().flatten(), &tx)?;
@@ -83,7 +85,9 @@ impl Shared {
                 session.roll_back().await;
                 return Ok(Err(overdue));
             }
-            let submitted = jobs.iter().map(|job| tx.answer_to(job, &same)).collect::<Vec<_>>();
+            let jobs = jobs.iter().enumerate();
+            let submitted: Vec<_> =
+                jobs.map(|(at, job)| tx.answer_to(job, same.get(&at).copied())).collect();
             super::applied("submit");
             let effects = tx.commit(session).await?;
             Ok(Ok((submitted, effects)))
@@ -121,15 +125,11 @@ fn in_the_way<'r>(
 }
 
 impl<'e> Tx<'e> {
-    fn answer_to(
-        &mut self,
-        job: &'e NewJob,
-        known: &std::collections::HashMap<JobId, bool>,
-    ) -> Submitted {
+    fn answer_to(&mut self, job: &'e NewJob, known: Option<bool>) -> Submitted {
         if self.roots.contains(&job.id) {
             let mut born = self.newborns.iter().filter_map(|newborn| newborn.job);
             let mut before = || born.find(|other| other.id == job.id);
-            let same = known.get(&job.id).copied().unwrap_or_else(|| {
+            let same = known.unwrap_or_else(|| {
                 before().is_some_and(|other| {
                     other.task.kind == job.task.kind && other.task.hash == job.task.hash
                 })

@@ -145,6 +145,12 @@ pub async fn many_submissions_lose_no_handle(lab: Lab) {
     for (n, job) in refused.submitted.iter().skip(1190) {
         assert_eq!(job.outcome().await.unwrap(), *n as u64);
     }
+    // An id that a page names twice: each is compared with the job that is there.
+    for wrong in [0, 1] {
+        let other = |n: usize| crate::Submission::of(leaf(u64::from(n == wrong))).id(taken);
+        let refused = lab.homing.submit_all([0, 1].map(other)).await.unwrap_err();
+        assert_eq!((refused.index, refused.submitted.len()), (wrong, 1), "{refused}");
+    }
     let calls =
         (0..10).map(|n| crate::Submission::of(leaf(n)).title(if n == 7 { "" } else { "t" }));
     let refused = lab.homing.submit_all(calls).await.unwrap_err();
