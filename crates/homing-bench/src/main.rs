@@ -17,9 +17,11 @@ mod fanout;
 mod figure;
 mod history;
 mod job;
+mod kinds;
 mod limit;
 mod meter;
 mod parked;
+mod payload;
 mod pickup;
 mod place;
 mod process;
@@ -28,6 +30,7 @@ mod relay;
 mod report;
 mod rounds;
 mod seed;
+mod steps;
 mod stopwatch;
 mod tasks;
 mod throughput;
@@ -62,6 +65,12 @@ enum Bench {
     Recovery(Common),
     /// Throughput beside finished rows.
     History(history::Args),
+    /// Throughput with a thousand idle kinds and twenty queues beside that with few.
+    Kinds(Common),
+    /// Throughput of tasks with large arguments and values.
+    Payload(payload::Args),
+    /// Recorded steps per second, of one body and of many.
+    Steps(Common),
     /// `homing job` and `homing why` on a job of very many tasks.
     Job(Common),
     /// A worker process of another bench.
@@ -115,6 +124,9 @@ async fn run(bench: Bench) -> Result<()> {
         Bench::Parked(common) => common.print(&[parked::run(&common).await?]),
         Bench::Recovery(common) => common.print(&recovery::run(&common).await?),
         Bench::History(args) => args.common.print(&history::run(&args).await?),
+        Bench::Kinds(common) => common.print(&[kinds::run(&common).await?]),
+        Bench::Payload(args) => args.common.print(&[payload::run(&args).await?]),
+        Bench::Steps(common) => common.print(&[steps::run(&common).await?]),
         Bench::Job(common) => common.print(&[job::run(&common).await?]),
         Bench::Show(args) => job::homing(args).await,
         Bench::Work(args) => process::work(args).await,

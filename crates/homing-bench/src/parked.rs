@@ -88,7 +88,7 @@ pub(crate) async fn park(args: Args) -> Result<()> {
     let homing = Homing::open(&args.store).await?;
     let bench = Bench::default();
     let worker = tasks::worker(&homing, &bench, args.concurrency, args.resident).start().await?;
-    throughput::drain(&homing, args.tasks).await?;
+    throughput::drain(&homing, args.tasks, tasks::WIDTH).await?;
     let before = Memory::now()?;
     let begun = Instant::now();
     let calls = (0..args.tasks).map(|number| tasks::hold(tasks::text(number)));

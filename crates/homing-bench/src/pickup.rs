@@ -34,11 +34,7 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
         report =
             report.note("bare_commit_ms: one row in a transaction without homing, at the median");
     }
-    let run = async |fresh: &Fresh| {
-        let mut figures = one(fresh, common, tasks).await?;
-        figures.extend(common.commit().await?.map(|ms| ("bare_commit_ms", ms)));
-        Ok(figures)
-    };
+    let run = async |fresh: &Fresh| common.with_commit(one(fresh, common, tasks).await?).await;
     common.rounds(report, common.runs(5), run).await
 }
 

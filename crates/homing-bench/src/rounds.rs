@@ -91,14 +91,25 @@ impl Common {
     /// Runs a bench, the limit before each run, and fills the report.
     pub(crate) async fn rounds(
         &self,
+        report: Report,
+        runs: u32,
+        run: impl AsyncFnMut(&Fresh) -> Result<Figures>,
+    ) -> Result<Report> {
+        self.rounds_beside(report, runs, async || self.limit().await, run).await
+    }
+
+    /// The same, beside a limit of the bench's own.
+    pub(crate) async fn rounds_beside(
+        &self,
         mut report: Report,
         runs: u32,
+        mut limit: impl AsyncFnMut() -> Result<Option<f64>>,
         mut run: impl AsyncFnMut(&Fresh) -> Result<Figures>,
     ) -> Result<Report> {
         let warmups = report.warmup_runs();
         for number in 0..warmups + runs {
             progress(&format!("{}: run {} of {}", report.bench(), number + 1, warmups + runs));
-            let limit = self.limit().await?;
+            let limit = limit().await?;
             let fresh = self.store.fresh().await?;
             let figures = self.bounded(run(&fresh)).await?;
             if number >= warmups {
@@ -115,6 +126,17 @@ impl Common {
         }
         let fresh = self.store.fresh().await?;
         Ok(Some(limit::beside(&fresh, self.store.is_full()).await?))
+    }
+
+    /// Figures of latencies, and what a bare commit takes beside them: milliseconds at the median, and how many of them the
+    /// median of the bench is. Nothing is added in memory.
+    pub(crate) async fn with_commit(&self, mut figures: Figures) -> Result<Figures> {
+        if let Some(commit) = self.commit().await? {
+            let p50 = figures.iter().find(|(name, _)| *name == "p50_ms").map(|(_, ms)| *ms);
+            figures.push(("bare_commit_ms", commit));
+            figures.extend(p50.map(|p50| ("p50_in_bare_commits", p50 / commit)));
+        }
+        Ok(figures)
     }
 
     /// Milliseconds that a bare commit of one row takes here at the median; `None` in memory.

@@ -30,6 +30,7 @@ pub(crate) fn worker(
     homing
         .worker()
         .register(noop)
+        .register(steps)
         .register(stamped)
         .register(fan)
         .register(leaf)
@@ -45,9 +46,29 @@ pub(crate) fn worker(
         .resident(resident)
 }
 
-/// The payload of a task: with its quotes and its argument's name about 100 bytes, in and out.
+/// How wide the payload of a task is: with its quotes and its argument's name about 100 bytes, in and out.
+pub(crate) const WIDTH: usize = 40;
+
+/// The payload of a task.
 pub(crate) fn text(number: u64) -> String {
-    format!("{number:0>40}")
+    wide(number, WIDTH)
+}
+
+/// A payload of so many bytes.
+pub(crate) fn wide(number: u64, width: usize) -> String {
+    format!("{number:0>width$}")
+}
+
+/// Records so many steps, one after the other.
+#[task]
+pub(crate) async fn steps(count: u64, State(bench): State<Bench>) -> homing::Result<u64> {
+    bench.watch.start();
+    let mut sum = 0;
+    for number in 0..count {
+        sum += homing::step("number", async || Ok(number)).await?;
+    }
+    bench.watch.stop();
+    Ok(sum)
 }
 
 /// Does nothing.

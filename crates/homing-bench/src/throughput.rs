@@ -78,7 +78,7 @@ pub(crate) async fn one(
 ) -> Result<Figures> {
     let work = async |homing: &Homing| {
         let meter = Meter::start(fresh).await?;
-        let mut figures = drain(homing, tasks).await?;
+        let mut figures = drain(homing, tasks, tasks::WIDTH).await?;
         figures.extend(meter.per_task(tasks).await?);
         Ok(figures)
     };
@@ -90,7 +90,7 @@ async fn counted(fresh: &Fresh, common: &Common, tasks: u64, workers: u8) -> Res
     let (relay, url) = fresh.counted().await?;
     let work = async |homing: &Homing| {
         let before = relay.counted();
-        drain(homing, tasks).await?;
+        drain(homing, tasks, tasks::WIDTH).await?;
         let after = relay.counted();
         let per_task = |before: u64, after: u64| (after - before) as f64 / tasks as f64;
         Ok(vec![
@@ -129,14 +129,14 @@ async fn with_workers(
     Ok(figures)
 }
 
-/// Submits tasks and waits until the outcome of each is known.
-pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
+/// Submits tasks with payloads of so many bytes, and waits until the outcome of each is known.
+pub(crate) async fn drain(homing: &Homing, tasks: u64, width: usize) -> Result<Figures> {
     let begun = Instant::now();
     let share = tasks.div_ceil(PRODUCERS);
     let mut producers = JoinSet::new();
     for producer in 0..PRODUCERS {
         let numbers = tasks.min(producer * share)..tasks.min((producer + 1) * share);
-        producers.spawn(produce(homing.clone(), numbers, begun));
+        producers.spawn(produce(homing.clone(), numbers, width, begun));
     }
     let (mut known, mut submitted) = (0, 0.0_f64);
     while let Some(producer) = producers.join_next().await {
@@ -158,15 +158,20 @@ pub(crate) async fn drain(homing: &Homing, tasks: u64) -> Result<Figures> {
 
 /// Submits tasks page by page and waits for their outcomes. How many are known, and the seconds from
 /// `begun` to the last submission's acknowledgement.
-async fn produce(homing: Homing, numbers: Range<u64>, begun: Instant) -> Result<(u64, f64)> {
+async fn produce(
+    homing: Homing,
+    numbers: Range<u64>,
+    width: usize,
+    begun: Instant,
+) -> Result<(u64, f64)> {
     let mut waiters = JoinSet::new();
     let mut next = numbers.start;
     while next < numbers.end {
         let page = next..numbers.end.min(next + PAGE as u64);
         next = page.end;
-        let calls = page.clone().map(|number| tasks::noop(tasks::text(number)));
+        let calls = page.clone().map(|number| tasks::noop(tasks::wide(number, width)));
         let handles = homing.submit_all(calls).await?;
-        waiters.spawn(outcomes(page, handles));
+        waiters.spawn(outcomes(page, width, handles));
     }
     let submitted = begun.elapsed().as_secs_f64();
     let mut known = 0;
@@ -177,11 +182,11 @@ async fn produce(homing: Homing, numbers: Range<u64>, begun: Instant) -> Result<
 }
 
 /// Waits for the outcomes of a page's jobs, one after the other. How many are known.
-async fn outcomes(numbers: Range<u64>, jobs: Vec<JobHandle<String>>) -> Result<u64> {
+async fn outcomes(numbers: Range<u64>, width: usize, jobs: Vec<JobHandle<String>>) -> Result<u64> {
     let mut known = 0;
     for (number, job) in numbers.zip(jobs) {
         let outcome = job.outcome().await?;
-        if outcome != tasks::text(number) {
+        if outcome != tasks::wide(number, width) {
             return Err(format!("task {number} has the outcome of another: {outcome}").into());
         }
         known += 1;

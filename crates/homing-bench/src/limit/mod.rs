@@ -9,6 +9,7 @@ use crate::Result;
 use crate::place::Fresh;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
+use crate::tasks;
 
 mod postgres;
 mod sqlite;
@@ -48,16 +49,16 @@ async fn figures(common: &Common, full: bool, tasks: u64) -> Result<Figures> {
     let single = SINGLE.min(tasks);
     let (three, two, one) =
         (common.store.fresh().await?, common.store.fresh().await?, common.store.fresh().await?);
-    let per_second = batches(&three, full, tasks, true).await?;
+    let per_second = batches(&three, full, (tasks, tasks::WIDTH), true).await?;
     let mut figures = vec![
         ("per_second", per_second),
         ("seconds", tasks as f64 / per_second),
-        ("two_write_per_second", batches(&two, full, tasks, false).await?),
+        ("two_write_per_second", batches(&two, full, (tasks, tasks::WIDTH), false).await?),
         ("single_per_second", singly(&one, full, single).await?),
         ("single_commit_p50_ms", commit(&one, full).await?),
     ];
     if let Some(schema) = common.store.fresh().await?.schema() {
-        let alone = postgres::batches(schema, 1, tasks, true).await?;
+        let alone = postgres::batches(schema, 1, (tasks, tasks::WIDTH), true).await?;
         figures.push(("one_connection_per_second", alone));
     }
     Ok(figures)
@@ -65,13 +66,18 @@ async fn figures(common: &Common, full: bool, tasks: u64) -> Result<Figures> {
 
 /// Tasks per second as three writes, measured beside another bench.
 pub(crate) async fn beside(fresh: &Fresh, full: bool) -> Result<f64> {
-    batches(fresh, full, BESIDE, true).await
+    batches(fresh, full, (BESIDE, tasks::WIDTH), true).await
 }
 
-async fn batches(fresh: &Fresh, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
+/// The same, of so many tasks with payloads of so many bytes.
+pub(crate) async fn wide(fresh: &Fresh, full: bool, of: (u64, usize)) -> Result<f64> {
+    batches(fresh, full, of, true).await
+}
+
+async fn batches(fresh: &Fresh, full: bool, of: (u64, usize), claimed: bool) -> Result<f64> {
     match fresh.schema() {
-        Some(schema) => postgres::batches(schema, postgres::CONNECTIONS, tasks, claimed).await,
-        None => on_file(fresh, move |path| sqlite::batches(path, full, tasks, claimed)).await,
+        Some(schema) => postgres::batches(schema, postgres::CONNECTIONS, of, claimed).await,
+        None => on_file(fresh, move |path| sqlite::batches(path, full, of, claimed)).await,
     }
 }
 

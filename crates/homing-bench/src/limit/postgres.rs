@@ -52,13 +52,13 @@ const COMPLETE: &str =
 pub(super) async fn batches(
     schema: &Schema,
     connections: u64,
-    tasks: u64,
+    (tasks, width): (u64, usize),
     claimed: bool,
 ) -> Result<f64> {
     schema.connect().await?.batch_execute(SCHEMA).await?;
     let mut tables = Vec::new();
     for number in 0..connections {
-        tables.push(Table::open(schema, &number.to_string()).await?);
+        tables.push(Table { width, ..Table::open(schema, &number.to_string()).await? });
     }
     let begun = Instant::now();
     let mut working = JoinSet::new();
@@ -124,6 +124,8 @@ struct Table {
     client: Client,
     queue: String,
     worker: Uuid,
+    /// How wide payloads are.
+    width: usize,
     insert: Statement,
     claim: Statement,
     complete: Statement,
@@ -137,7 +139,8 @@ impl Table {
         let insert = client.prepare(INSERT).await?;
         let claim = client.prepare(CLAIM).await?;
         let complete = client.prepare(COMPLETE).await?;
-        Ok(Self { client, queue, worker: Uuid::from_bytes(fresh_id()), insert, claim, complete })
+        let (worker, width) = (Uuid::from_bytes(fresh_id()), tasks::WIDTH);
+        Ok(Self { client, queue, worker, width, insert, claim, complete })
     }
 
     async fn work(&self, numbers: Range<u64>, claimed: bool) -> Result<()> {
@@ -161,7 +164,7 @@ impl Table {
         let (mut ids, mut arguments) = (Vec::new(), Vec::new());
         for number in numbers {
             ids.push(Uuid::from_bytes(fresh_id()));
-            arguments.push(format!("{{\"text\":\"{}\"}}", tasks::text(number)));
+            arguments.push(format!("{{\"text\":\"{}\"}}", tasks::wide(number, self.width)));
         }
         self.client
             .execute(&self.insert, &[&ids, &arguments, &(state as i16), &self.queue])
@@ -181,8 +184,10 @@ impl Table {
     }
 
     async fn complete(&self, ids: &[Uuid]) -> Result<()> {
-        let outcomes: Vec<String> =
-            (0..).zip(ids).map(|(number, _)| format!("\"{}\"", tasks::text(number))).collect();
+        let outcomes: Vec<String> = (0..)
+            .zip(ids)
+            .map(|(number, _)| format!("\"{}\"", tasks::wide(number, self.width)))
+            .collect();
         self.client.execute(&self.complete, &[&ids, &outcomes]).await?;
         Ok(())
     }

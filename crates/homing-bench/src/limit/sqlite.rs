@@ -52,8 +52,13 @@ pub(super) fn commit(path: &Path, full: bool) -> Result<f64> {
 }
 
 /// Tasks per second in batches: as three writes, or as two, inserted as already running.
-pub(super) fn batches(path: &Path, full: bool, tasks: u64, claimed: bool) -> Result<f64> {
-    let mut table = Table::open(path, full)?;
+pub(super) fn batches(
+    path: &Path,
+    full: bool,
+    (tasks, width): (u64, usize),
+    claimed: bool,
+) -> Result<f64> {
+    let mut table = Table { width, ..Table::open(path, full)? };
     let begun = Instant::now();
     let mut next = 0;
     while next < tasks {
@@ -94,6 +99,8 @@ struct Table {
     db: Connection,
     worker: Id,
     now: i64,
+    /// How wide payloads are.
+    width: usize,
 }
 
 impl Table {
@@ -106,7 +113,7 @@ impl Table {
         if !db.table_exists(None, "tasks")? {
             db.execute_batch(SCHEMA)?;
         }
-        Ok(Self { db, worker: fresh_id(), now: 1_800_000_000_000_000 })
+        Ok(Self { db, worker: fresh_id(), now: 1_800_000_000_000_000, width: tasks::WIDTH })
     }
 
     /// One transaction of one prepared statement.
@@ -123,11 +130,11 @@ impl Table {
     }
 
     fn insert(&mut self, numbers: Range<u64>, state: i64) -> Result<Vec<Id>> {
-        let now = self.now;
+        let (now, width) = (self.now, self.width);
         self.transact(INSERT, |insert| {
             let mut ids = Vec::new();
             for number in numbers {
-                let (id, text) = (fresh_id(), tasks::text(number));
+                let (id, text) = (fresh_id(), tasks::wide(number, width));
                 insert.execute(params![id, state, now, format!("{{\"text\":\"{text}\"}}")])?;
                 ids.push(id);
             }
@@ -155,10 +162,14 @@ impl Table {
     }
 
     fn complete(&mut self, ids: &[Id]) -> Result<()> {
-        let now = self.now;
+        let (now, width) = (self.now, self.width);
         self.transact(COMPLETE, |complete| {
             for (number, id) in (0..).zip(ids) {
-                complete.execute(params![id, now, format!("\"{}\"", tasks::text(number))])?;
+                complete.execute(params![
+                    id,
+                    now,
+                    format!("\"{}\"", tasks::wide(number, width))
+                ])?;
             }
             Ok(())
         })
