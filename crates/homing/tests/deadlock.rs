@@ -43,7 +43,7 @@ async fn on_one_slot(url: &str, resident: usize, run: impl AsyncFnOnce(&Homing))
     let homing = Homing::open(url).await.unwrap();
     let worker = homing.worker().register(leaf).register(parent).register(chain);
     let worker = worker.concurrency(1).resident(resident).start().await.unwrap();
-    let done = tokio::time::timeout(Duration::from_mins(4), run(&homing)).await;
+    let done = tokio::time::timeout(Duration::from_mins(10), run(&homing)).await;
     assert!(done.is_ok(), "a deadlock: {:?}", homing.queues().await);
     assert!(homing.check().await.unwrap().is_empty());
     worker.shutdown(Duration::from_secs(10)).await;

@@ -25,7 +25,7 @@ impl Place {
         let db = rusqlite::Connection::open(self.0.path().join("jobs.db")).unwrap();
         db.execute_batch(
             "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
-         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled;
+         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled; DROP INDEX direct; ALTER TABLE tasks DROP COLUMN at_once;
          ALTER TABLE sets DROP COLUMN added; ALTER TABLE sets DROP COLUMN last_added; PRAGMA user_version = 1",
         )
         .unwrap();
