@@ -41,9 +41,9 @@ pub struct Claim {
     /// ([`Token::is_ahead`]). Two sorts of tasks are not fetched ahead: those that have crashed a worker, and those
     /// that were fetched ahead by a worker that died.
     pub ahead: usize,
-    /// Queues it serves.
+    /// Queues it serves: in order, each once.
     pub queues: Arc<[String]>,
-    /// Kinds it has registered.
+    /// Kinds it has registered: in order, each once.
     pub kinds: Arc<[String]>,
     /// Whether it may take a suspect: one that has crashed its worker twice in a row.
     pub suspect: bool,
@@ -55,6 +55,14 @@ impl Claim {
     /// How many tasks in all; zero claims nothing.
     pub fn most(&self) -> usize {
         self.tasks + self.ahead
+    }
+
+    /// Whether the worker serves a queue and knows a kind. There may be a thousand of each.
+    pub(crate) fn serves(&self, queue: &str, kind: &str) -> bool {
+        debug_assert!(self.queues.is_sorted() && self.kinds.is_sorted());
+        let has =
+            |names: &[String], name| names.binary_search_by(|own| str::cmp(own, name)).is_ok();
+        has(&self.queues, queue) && has(&self.kinds, kind)
     }
 
     /// What decides which of the ready tasks, best first, are taken, so many at most.

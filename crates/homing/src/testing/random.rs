@@ -33,6 +33,18 @@ impl Random {
         (!of.is_empty()).then(|| *self.pick(of))
     }
 
+    /// Some queues; now and then so many more that a store does not look into each.
+    pub(crate) fn served(&mut self, of: &[&str]) -> Arc<[String]> {
+        let queues = self.some_of(of);
+        if !self.one_in(4) {
+            return queues;
+        }
+        let idle = (0..40).map(|n| format!("idle {n:02}"));
+        let mut queues: Vec<String> = queues.iter().cloned().chain(idle).collect();
+        queues.sort_unstable();
+        queues.into()
+    }
+
     /// Some of a list, mostly all.
     pub(crate) fn some_of(&mut self, of: &[&str]) -> Arc<[String]> {
         let some: Vec<String> =

@@ -209,6 +209,9 @@ impl WorkerBuilder {
         let texts = |arguments: &[Parameter]| arguments.iter().map(Parameter::to_text).collect();
         let arguments = kinds.iter().map(|definition| texts(&definition.arguments)).collect();
         let kinds = kinds.iter().map(|definition| definition.name.to_owned()).collect();
+        let mut queues = self.settings.queues.clone();
+        queues.sort_unstable();
+        queues.dedup();
         let shared = Arc::new(Shared {
             residents: Mutex::new(Residents::new(self.store.clock().clone())),
             store: self.store,
@@ -216,7 +219,7 @@ impl WorkerBuilder {
             states: Arc::new(self.states),
             kinds,
             arguments,
-            queues: self.settings.queues.clone().into(),
+            queues: queues.into(),
             settings: self.settings,
             identity: Identity::fresh(),
             outbox: Outbox::default(),

@@ -81,8 +81,7 @@ impl Data {
 
     fn may_take(&self, row: &Task, claim: &Claim) -> bool {
         row.state == State::Pending
-            && claim.queues.contains(&row.queue)
-            && claim.kinds.contains(&row.kind)
+            && claim.serves(&row.queue, &row.kind)
             && !self.paused.contains(&row.queue)
             && (claim.suspect || row.crashes < limits::SUSPECT)
     }

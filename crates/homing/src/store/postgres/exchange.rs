@@ -7,17 +7,17 @@
 
 use std::sync::Arc;
 
-use super::claim::{self, Candidates};
+use super::claim;
+use super::looked::{Looked, WaitAnswers};
+use super::ready::{self, Candidates};
 use super::worker::{KNOWN, NOTICES, TOLD};
-use crate::core::id::{TaskId, Token};
-use crate::core::state::State;
+use crate::core::id::Token;
 use crate::core::time::Time;
-use crate::store::postgres::hints::scan_starts::{self, ClaimScan, Level, List, ScanResult};
+use crate::store::postgres::hints::scan_starts::ClaimScan;
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
-use crate::store::postgres::transaction::columns::{count, maybe, small, task_id};
+use crate::store::postgres::transaction::columns::{count, maybe, task_id};
 use crate::store::postgres::transaction::load_plan::LoadPlan;
-use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{Effects, Tx};
 use crate::store::postgres::{Shared, transaction::bundle};
 use crate::store::rules::{unit, wake};
@@ -197,134 +197,6 @@ struct ExchangeTx<'t, 's> {
     session: &'t Session<'s>,
 }
 
-/// What the first round trip brings beside the scene.
-#[derive(Debug, Default)]
-struct Looked {
-    known: bool,
-    upkeep: bool,
-    paused: Vec<String>,
-    /// Tasks claimed under exchanges whose replies never arrived.
-    again: Vec<TaskId>,
-    notices: Vec<(TaskId, Token, Option<u64>)>,
-    next_due: Option<Time>,
-    /// Candidates whose waits are to be answered, and nothing is known of what they wait for.
-    unread: Vec<TaskId>,
-    /// What was locked to be claimed, where something was looked for.
-    ready: Option<Locked>,
-}
-
-/// Ready tasks that were locked, and bundles by their keys, in their order.
-#[derive(Debug, Default)]
-struct Locked {
-    /// What there is, where everything was looked at.
-    levels: Vec<Level>,
-    tasks: Vec<TaskId>,
-    bundles: Vec<TaskId>,
-    /// Whether there may be more tasks, and bundles.
-    more: [bool; 2],
-    /// Tasks that may have to wait for slots of their own, and their crashes in a row; `None`: nobody asked.
-    left: Option<Vec<(TaskId, u32)>>,
-}
-
-/// Where the answers about ready tasks are.
-struct WaitAnswers {
-    levels: Vec<usize>,
-    bundles: usize,
-    ready: usize,
-    direct: usize,
-    left: Option<usize>,
-}
-
-impl WaitAnswers {
-    fn of<'e>(candidates: &Candidates<'e>, steps: &mut Vec<Statement<'e>>) -> Self {
-        let levels = [candidates.levels(), candidates.bundled_levels()];
-        let levels = levels.into_iter().flatten().map(|step| add(steps, step)).collect();
-        let bundles = add(steps, candidates.bundles());
-        let ready = add(steps, candidates.ready());
-        let direct = add(steps, candidates.direct());
-        Self {
-            levels,
-            bundles,
-            ready,
-            direct,
-            left: candidates.left().map(|step| add(steps, step)),
-        }
-    }
-}
-
-type Answers = [Vec<tokio_postgres::Row>];
-
-impl Looked {
-    /// What was found and what of it is left, where something was looked for.
-    fn found(&self, tx: &Tx<'_>) -> Option<ScanResult> {
-        let Locked { levels, tasks, bundles, more, .. } = self.ready.as_ref()?;
-        let tasks = tasks.iter().filter_map(|task| {
-            let row = &tx.rows.get(task)?.task;
-            Some((Level::of(row), scan_starts::place(row), row.state != State::Pending))
-        });
-        let tasks = List { places: tasks.collect(), more: more[0] };
-        let bundles = List { places: tx.found_bundles(bundles), more: more[1] };
-        let (levels, paused) = (levels.clone(), self.paused.clone());
-        Some(ScanResult { now: tx.now, levels, lists: [tasks, bundles], paused })
-    }
-
-    /// Reads tasks of lost replies: rows, and bundles.
-    fn read_again(&mut self, rows: [&[tokio_postgres::Row]; 2], tx: &mut Tx<'_>) -> Result<()> {
-        for row in rows[0] {
-            let task = Task::of(row)?;
-            self.again.push(task.id);
-            tx.add(task);
-        }
-        for row in rows[1] {
-            let key = tx.add_bundle(row)?;
-            self.again.extend(tx.members(key));
-        }
-        self.again.sort_unstable();
-        Ok(())
-    }
-
-    /// Reads what was locked to be claimed.
-    fn read_ready(
-        &mut self,
-        asked: &WaitAnswers,
-        candidates: &Candidates<'_>,
-        answers: &Answers,
-        tx: &mut Tx<'_>,
-    ) -> Result<()> {
-        let mut locked = Locked::default();
-        for row in asked.levels.iter().flat_map(|at| &answers[*at]) {
-            let (queue, kind) = (row.try_get(0)?, row.try_get(1)?);
-            let level = Level { queue, kind, priority: row.try_get(2)? };
-            if !locked.levels.contains(&level) {
-                locked.levels.push(level);
-            }
-        }
-        for row in &answers[asked.bundles] {
-            locked.bundles.push(tx.add_bundle(row)?);
-        }
-        for row in [asked.ready, asked.direct].iter().flat_map(|at| &answers[*at]) {
-            let task = Task::of(row)?;
-            if !tx.rows.contains_key(&task.id) && !task.waits.is_empty() {
-                self.unread.push(task.id);
-            }
-            tx.add(task);
-        }
-        let tasks = answers[asked.ready].iter().map(|row| task_id(row, 0));
-        locked.tasks = tasks.collect::<Result<_>>()?;
-        // So many bundles, or so many members of them, may be all that were asked for.
-        let members = tx.members_of(&locked.bundles);
-        let more_bundles =
-            locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.most();
-        if let Some(at) = asked.left {
-            let left = answers[at].iter().map(|row| Ok((task_id(row, 0)?, small(row, 2)?)));
-            locked.left = Some(left.collect::<Result<_>>()?);
-        }
-        locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];
-        self.ready = Some(locked);
-        Ok(())
-    }
-}
-
 impl ExchangeTx<'_, '_> {
     async fn run(&self) -> Result<TxResult> {
         let bundle_from = self.session.shared.bundle_from;
@@ -375,7 +247,7 @@ impl ExchangeTx<'_, '_> {
         let own = claims.then(|| {
             let again = self.session.shared.spoken.may_be_again(self.exchange).then(|| {
                 let again = Statement::new(
-                    claim::AGAIN,
+                    ready::AGAIN,
                     values![*worker, Token::last_of(*acknowledged) as i64],
                 );
                 let again = add(&mut steps, again);

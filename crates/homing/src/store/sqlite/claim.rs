@@ -1,10 +1,12 @@
 //! The claim: what a worker is given.
 //!
-//! Every lane (a queue and a kind) is probed by itself in the ready index, and every priority of it, so
-//! that no row is passed over that this worker could not take now: not those of other kinds or paused
-//! queues, nor those due later.
+//! A lane is a queue and a kind. The lanes that have pending tasks are found in the ready index, one step each, over
+//! those that the worker does not serve: so a thousand kinds without work cost nothing. Each lane is read by itself, and
+//! every priority of it, so that no row is passed over that this worker could not take now: not those of other kinds or
+//! paused queues, nor those due later. The best of all lanes are taken in turn.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -19,13 +21,20 @@ use crate::store::exchange::Choice;
 use crate::store::rules::wake;
 use crate::store::{Claim, Claimed, Policy, Reply};
 
-/// A ready task: priority turned round, due time, id, crashes, whether it must begin at once, number of its row.
-type Ready = (i32, Time, TaskId, u32, bool, i64);
+/// The first lane from a place on that has pending tasks.
+pub(super) const LANE: &str = "SELECT queue, kind FROM tasks INDEXED BY ready
+  WHERE state = 0 AND (queue, kind) >= (?1, ?2) ORDER BY queue, kind LIMIT 1";
 
 pub(super) const READY: &str =
     "SELECT priority, due, job, local, crashes, holder, held_until, at_once, rowid
   FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
   ORDER BY priority DESC, due, job, local";
+
+/// As [`READY`], within a priority from a task on.
+pub(super) const READY_AFTER: &str =
+    "SELECT priority, due, job, local, crashes, holder, held_until, at_once, rowid
+  FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority = ?3
+    AND (due, job, local) > (?4, ?5, ?6) ORDER BY due, job, local";
 
 pub(super) const NEXT: &str = "SELECT priority FROM tasks INDEXED BY ready
   WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3 ORDER BY priority DESC LIMIT 1";
@@ -79,6 +88,44 @@ struct ClaimedRow {
     timer: bool,
 }
 
+/// Priority turned round, due time and id: the order of claims.
+type Turn = (i32, Time, TaskId);
+
+/// A ready task.
+struct Ready {
+    turn: Turn,
+    crashes: u32,
+    at_once: bool,
+    /// The number of its row.
+    row: i64,
+}
+
+/// A queue and a kind, and what was read of its ready tasks.
+struct Lane<'c> {
+    of: (&'c str, &'c str),
+    read: VecDeque<Ready>,
+    next: Next,
+}
+
+/// Where the ready tasks of a lane go on.
+enum Next {
+    /// At the priorities below.
+    Below(i32),
+    /// Behind a task.
+    After(Turn),
+    Nothing,
+}
+
+impl<'c> Lane<'c> {
+    fn new(of: (&'c str, &'c str)) -> Self {
+        Self { of, read: VecDeque::new(), next: Next::Below(HIGHEST) }
+    }
+
+    fn head(&self) -> Option<Turn> {
+        self.read.front().map(|ready| ready.turn)
+    }
+}
+
 /// Above every priority.
 const HIGHEST: i32 = i16::MAX as i32 + 1;
 
@@ -117,19 +164,13 @@ impl Tx<'_> {
         if claim.most() == 0 {
             return Ok(());
         }
-        let mut ready = Vec::new();
-        for (queue, kind) in self.lanes(claim)? {
-            self.look_into((queue, kind), worker, &mut claim.choice(free), &mut ready)?;
-        }
-        ready.sort_unstable();
         let mut choice = claim.choice(free);
-        for (_, _, task, crashes, at_once, row) in ready {
-            let Some(ahead) = choice.takes(crashes, at_once) else { continue };
+        for (ready, ahead) in self.choose(worker, claim, &mut choice, free)? {
             let token = Token::of(worker, number, ahead);
-            match self.take(task, row, token) {
+            match self.take(ready.turn.2, ready.row, token) {
                 Ok(claimed) => reply.claimed.push(claimed),
                 // An answer that was recorded before stands: it is found by the next claim.
-                Err(fault) => self.stand_still(task, fault)?,
+                Err(fault) => self.stand_still(ready.turn.2, fault)?,
             }
         }
         reply.left = claim.ahead > 0 && self.leaves(worker, claim, choice.takes_suspects())?;
@@ -140,10 +181,11 @@ impl Tx<'_> {
     fn leaves(&self, worker: WorkerId, claim: &Claim, suspects: bool) -> Result<bool> {
         let mut read = self.sql(DIRECT)?;
         let mut rows = read.query(params![self.now, worker, suspects])?;
-        let lanes = self.lanes(claim)?;
+        let paused = self.paused()?;
         while let Some(row) = rows.next()? {
             let (queue, kind) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str());
-            if lanes.iter().any(|lane| Ok(lane.0) == queue && Ok(lane.1) == kind) {
+            let (queue, kind) = (queue.unwrap_or_default(), kind.unwrap_or_default());
+            if claim.serves(queue, kind) && !paused.contains(queue) {
                 return Ok(true);
             }
         }
@@ -172,37 +214,105 @@ impl Tx<'_> {
         Ok(claimed)
     }
 
-    /// The queues and kinds a claim names, without paused queues.
-    fn lanes<'c>(&self, claim: &'c Claim) -> Result<Vec<(&'c str, &'c str)>> {
+    fn paused(&self) -> Result<BTreeSet<String>> {
         let mut read = self.sql("SELECT queue FROM paused")?;
         let paused = read.query_map((), |row| row.get(0))?;
-        let paused = paused.collect::<rusqlite::Result<BTreeSet<String>>>()?;
-        let queues: BTreeSet<&str> = claim.queues.iter().map(String::as_str).collect();
-        let kinds: BTreeSet<&str> = claim.kinds.iter().map(String::as_str).collect();
-        let queues = queues.into_iter().filter(|queue| !paused.contains(*queue));
-        Ok(queues.flat_map(|queue| kinds.iter().map(move |kind| (queue, *kind))).collect())
+        Ok(paused.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Adds the ready tasks of one lane that a claim would take if there were no other lane.
-    fn look_into(
+    /// The lanes with pending tasks that a claim is for, without paused queues. Found by steps from one to the next: no
+    /// more steps than there are such lanes and lanes between them, nor than the claim has.
+    fn lanes<'c>(&self, claim: &'c Claim) -> Result<Vec<(&'c str, &'c str)>> {
+        let paused = self.paused()?;
+        let (queues, kinds) = (&claim.queues, &claim.kinds);
+        let mut find = self.sql(LANE)?;
+        let mut lanes = Vec::new();
+        let (mut queue, mut kind) = (0, 0);
+        while queue < queues.len() && !kinds.is_empty() {
+            if kind == kinds.len() || paused.contains(&queues[queue]) {
+                (queue, kind) = (queue + 1, 0);
+                continue;
+            }
+            let found = find.query_row(params![queues[queue], kinds[kind]], |row| {
+                let (found, of): (String, String) = (row.get(0)?, row.get(1)?);
+                Ok((found, of))
+            });
+            let Some((found, of)) = found.optional()? else { break };
+            let there = queue + queues[queue..].partition_point(|own| *own < found);
+            if there != queue {
+                (queue, kind) = (there, 0);
+            }
+            if queues.get(queue) == Some(&found) {
+                kind = kinds.partition_point(|own| *own < of);
+                if kinds.get(kind) == Some(&of) && !paused.contains(&found) {
+                    lanes.push((queues[queue].as_str(), kinds[kind].as_str()));
+                    kind += 1;
+                }
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// The tasks that a claim takes, in turn, and whether each is fetched ahead.
+    fn choose(
         &self,
-        lane: (&str, &str),
         worker: WorkerId,
+        claim: &Claim,
         choice: &mut Choice,
-        ready: &mut Vec<Ready>,
-    ) -> Result<()> {
-        let mut find = self.sql(READY)?;
-        let mut below = HIGHEST;
-        'priorities: loop {
-            let mut rows = find.query(params![lane.0, lane.1, below])?;
+        free: usize,
+    ) -> Result<Vec<(Ready, bool)>> {
+        let mut lanes: Vec<Lane<'_>> = self.lanes(claim)?.into_iter().map(Lane::new).collect();
+        // A lane that is alone has them all; of many each is read in part, and further when its turn has come.
+        let part = if lanes.len() > 1 { 2 * free / lanes.len() + 4 } else { free };
+        let mut heads = BinaryHeap::new();
+        for (number, lane) in lanes.iter_mut().enumerate() {
+            self.read_on(lane, worker, part)?;
+            heads.extend(lane.head().map(|turn| Reverse((turn, number))));
+        }
+        let mut chosen = Vec::new();
+        while !choice.is_made()
+            && let Some(Reverse((_, number))) = heads.pop()
+        {
+            let lane = &mut lanes[number];
+            if let Some(ready) = lane.read.pop_front()
+                && let Some(ahead) = choice.takes(ready.crashes, ready.at_once)
+            {
+                chosen.push((ready, ahead));
+            }
+            if lane.read.is_empty() {
+                self.read_on(lane, worker, part)?;
+            }
+            heads.extend(lane.head().map(|turn| Reverse((turn, number))));
+        }
+        Ok(chosen)
+    }
+
+    /// Reads the next ready tasks of a lane that are free to take, so many at most.
+    fn read_on(&self, lane: &mut Lane<'_>, worker: WorkerId, most: usize) -> Result<()> {
+        let (queue, kind) = lane.of;
+        let mut left = most;
+        while left > 0 {
+            let mut find;
+            let (mut rows, rest) = match lane.next {
+                Next::Below(priority) => {
+                    find = self.sql(READY)?;
+                    (find.query(params![queue, kind, priority])?, Next::Nothing)
+                }
+                Next::After((turned, due, TaskId { job, local })) => {
+                    find = self.sql(READY_AFTER)?;
+                    let rows = find.query(params![queue, kind, -turned, due, job, local])?;
+                    (rows, Next::Below(-turned))
+                }
+                Next::Nothing => return Ok(()),
+            };
+            lane.next = rest;
             while let Some(row) = rows.next()? {
                 let (priority, due): (i32, Time) = (row.get(0)?, row.get(1)?);
                 if due > self.now {
                     // The rest of this priority is due later: on to the next.
-                    below = priority;
-                    continue 'priorities;
+                    lane.next = Next::Below(priority);
+                    break;
                 }
-                let crashes: u32 = row.get(4)?;
                 let holder: Option<WorkerId> = row.get(5)?;
                 let free_to_take = match holder.filter(|own| *own != worker) {
                     // Who is gone keeps nothing.
@@ -212,17 +322,20 @@ impl Tx<'_> {
                     }
                     None => true,
                 };
-                let at_once = row.get(7)?;
-                if free_to_take && choice.takes(crashes, at_once).is_some() {
-                    let id = task_id(row, 2)?;
-                    ready.push((-priority, due, id, crashes, at_once, row.get(8)?));
+                if !free_to_take {
+                    continue;
                 }
-                if choice.is_made() {
-                    return Ok(());
+                let turn = (-priority, due, task_id(row, 2)?);
+                let (crashes, at_once) = (row.get(4)?, row.get(7)?);
+                lane.read.push_back(Ready { turn, crashes, at_once, row: row.get(8)? });
+                left -= 1;
+                if left == 0 {
+                    lane.next = Next::After(turn);
+                    break;
                 }
             }
-            return Ok(());
         }
+        Ok(())
     }
 
     /// A task as its worker gets it, and what the claim has to know besides.

@@ -20,7 +20,7 @@ use crate::testing::random::Random;
 mod actor;
 mod unit;
 
-const KINDS: [&str; 3] = ["fetch", "write", "publish"];
+const KINDS: [&str; 3] = ["fetch", "publish", "write"];
 const QUEUES: [&str; 2] = ["default", "slow"];
 const SIGNALS: [&str; 2] = ["go", "stop"];
 const SETS: [&str; 2] = ["pages", "rows"];
@@ -393,7 +393,7 @@ impl History {
         let claim = Claim {
             tasks: self.random.below(5) as usize,
             ahead: if self.random.one_in(2) { self.random.below(6) as usize } else { 0 },
-            queues: self.random.some_of(&QUEUES),
+            queues: self.random.served(&QUEUES),
             kinds: self.random.some_of(&KINDS),
             suspect: self.random.one_in(2),
             max_crashes: 3,

@@ -264,9 +264,7 @@ impl ScanStarts {
             .as_ref()
             .is_some_and(|(queues, kinds)| **queues == *claim.queues && **kinds == *claim.kinds);
         let fresh = same && known.next.is_some_and(|next| begun < next);
-        let own = |level: &Level| {
-            claim.queues.contains(&level.queue) && claim.kinds.contains(&level.kind)
-        };
+        let own = |level: &Level| claim.serves(&level.queue, &level.kind);
         let levels = fresh.then(|| {
             let levels = known.levels.iter().filter(|(level, _)| own(level));
             levels.map(|(level, scan_start)| (level.clone(), scan_start.from)).collect()

@@ -2,10 +2,10 @@
 
 use super::talk::store;
 use super::*;
-use crate::store::postgres::claim;
 use crate::store::postgres::link::pipeline;
 use crate::store::postgres::link::schema::Schema;
 use crate::store::postgres::prune;
+use crate::store::postgres::ready;
 use crate::store::postgres::replay;
 use crate::store::postgres::sweep;
 
@@ -22,12 +22,14 @@ const FULL: &str = "
       FROM generate_series(1, 20000) AS n;
     ANALYZE homing.ended; ANALYZE homing.open";
 
-const STATEMENTS: [(&str, &[&str]); 8] = [
-    (claim::READY, &["Index Only Scan using ready|Index Scan using ready"]),
-    (claim::NEXT, &["using ready", "using timers"]),
-    (claim::READY_KNOWN, &["Index Only Scan using ready|Index Scan using ready"]),
-    (claim::NEXT_KNOWN, &["using ready", "using timers"]),
-    (claim::AGAIN, &["using running"]),
+const STATEMENTS: [(&str, &[&str]); 10] = [
+    (ready::READY, &["Index Only Scan using ready|Index Scan using ready"]),
+    (ready::NEXT, &["using ready", "using timers"]),
+    (ready::READY_SCANNED, &["Index Only Scan using ready|Index Scan using ready"]),
+    (ready::NEXT_SCANNED, &["using ready", "using timers"]),
+    (ready::READY_KNOWN, &["Index Only Scan using ready|Index Scan using ready"]),
+    (ready::NEXT_KNOWN, &["using ready", "using timers"]),
+    (ready::AGAIN, &["using running"]),
     (sweep::DUE_TIMERS, &["using timers"]),
     (replay::ENDS, &["using ends"]),
     (prune::OLD, &["using settled"]),
@@ -51,7 +53,7 @@ async fn hot_statements_use_their_index() {
                 let used = index.split('|').any(|index| plan.contains(index));
                 assert!(used, "full: {full}\n{sql}\n{plan}");
             }
-            if *sql == claim::READY_KNOWN {
+            if *sql == ready::READY_KNOWN {
                 let (scans, bounded) = ("using ready", "ROW(due, job, local) >= ");
                 let (scans, bounded) = (plan.matches(scans).count(), plan.matches(bounded).count());
                 assert_eq!(scans, bounded, "full: {full}: each begins where it may\n{plan}");

@@ -16,10 +16,10 @@ use crate::core::id::{JobId, Local, Map, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
-use crate::store::postgres::claim::Candidates;
 use crate::store::postgres::hints::scan_starts::{self, Level, Place};
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
+use crate::store::postgres::ready::{Candidates, learn, levels, scanned};
 use crate::store::postgres::transaction::columns::{limit, small, token};
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{LockedTask, Tx};
@@ -138,18 +138,14 @@ macro_rules! ready {
     };
 }
 
-/// The levels there are ready bundles of.
-macro_rules! levels {
-    ($queues:literal, $kinds:literal) => {
-        crate::store::postgres::claim::levels!(
-            $queues,
-            $kinds,
-            "homing.bundles AS o WHERE o.worker IS NULL"
-        )
+/// The ready bundles.
+macro_rules! of_bundles {
+    () => {
+        "homing.bundles AS o WHERE o.worker IS NULL"
     };
 }
 
-/// As [`levels`], where it is known which there may be and where each begins.
+/// As `levels!`, where it is known which there may be and where each begins.
 macro_rules! known {
     () => {
         "levels AS (
@@ -160,19 +156,22 @@ macro_rules! known {
     };
 }
 
-pub(in crate::store::postgres) use {known, levels};
+pub(in crate::store::postgres) use {known, of_bundles};
 
-const READY: &str = ready!(levels!("$3", "$4"));
-const READY_KNOWN: &str = ready!(known!());
+const READY: [&str; 3] = [
+    ready!(levels!("$3", "$4", of_bundles!())),
+    ready!(scanned!("$3", "$4", of_bundles!())),
+    ready!(known!()),
+];
 
 /// What a look at everything learns beside.
-const LEVELS: &str =
-    concat!("WITH RECURSIVE ", levels!("$1", "$2"), " SELECT queue, kind, priority FROM levels");
+const LEVELS: [&str; 2] =
+    [learn!(levels!("$1", "$2", of_bundles!())), learn!(scanned!("$1", "$2", of_bundles!()))];
 
 impl<'c> Candidates<'c> {
     /// Bundles that the worker may claim.
     pub(in crate::store::postgres) fn bundles(&self) -> Statement<'c> {
-        self.looking([READY, READY_KNOWN], Box::new(limit(self.claim.most())))
+        self.looking(READY, Box::new(limit(self.claim.most())))
     }
 
     /// As [`levels`](Self::levels), of bundles.

@@ -1,0 +1,358 @@
+//! What a claim asks the database for: the ready tasks, and when the next one is due.
+
+use crate::core::id::WorkerId;
+use crate::core::time::Time;
+use crate::limits;
+use crate::store::Claim;
+use crate::store::postgres::hints::scan_starts::ClaimScan;
+use crate::store::postgres::link::pipeline::{Statement, Value, arrays, values};
+use crate::store::postgres::transaction::bundle::of_bundles;
+use crate::store::postgres::transaction::columns::limit;
+use crate::store::postgres::transaction::task::columns;
+
+/// The statements below say so too.
+const _: () = assert!(limits::SUSPECT == 2);
+
+/// The tasks that may be fetched ahead.
+macro_rules! of_open {
+    () => {
+        "homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once"
+    };
+}
+
+/// Lanes that are served, and the priorities there are ready tasks of: each lane is probed.
+macro_rules! levels {
+    ($queues:literal, $kinds:literal, $ready:expr) => {
+        concat!(
+            "lanes AS (SELECT DISTINCT q.queue, k.kind
+      FROM unnest(",
+            $queues,
+            "::text[]) AS q (queue) CROSS JOIN unnest(",
+            $kinds,
+            "::text[]) AS k (kind)
+      WHERE NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = q.queue)),
+    levels AS (
+      SELECT l.queue, l.kind, o.priority, -9223372036854775808 AS start,
+        '00000000-0000-0000-0000-000000000000'::uuid AS start_job, '00000000-0000-0000-0000-000000000000'::uuid AS start_local FROM lanes AS l CROSS JOIN LATERAL (
+        SELECT o.priority FROM ",
+            $ready,
+            " AND o.queue = l.queue AND o.kind = l.kind
+        ORDER BY o.priority DESC LIMIT 1) AS o
+      UNION ALL
+      SELECT l.queue, l.kind, o.priority, l.start, l.start_job, l.start_local FROM levels AS l CROSS JOIN LATERAL (
+        SELECT o.priority FROM ",
+            $ready,
+            " AND o.queue = l.queue AND o.kind = l.kind
+          AND o.priority < l.priority
+        ORDER BY o.priority DESC LIMIT 1) AS o)"
+        )
+    };
+}
+
+/// The same, of more lanes than are worth probing: a step from each level with tasks to the next, whoever serves it.
+macro_rules! scanned {
+    ($queues:literal, $kinds:literal, $ready:expr) => {
+        concat!(
+            "every AS (
+      (SELECT o.queue, o.kind, o.priority FROM ",
+            $ready,
+            " ORDER BY o.queue, o.kind, o.priority DESC LIMIT 1)
+      UNION ALL
+      SELECT n.queue, n.kind, n.priority FROM every AS l CROSS JOIN LATERAL (
+        (SELECT o.queue, o.kind, o.priority FROM ",
+            $ready,
+            " AND o.queue = l.queue AND o.kind = l.kind AND o.priority < l.priority
+          ORDER BY o.priority DESC LIMIT 1)
+        UNION ALL
+        (SELECT o.queue, o.kind, o.priority FROM ",
+            $ready,
+            " AND (o.queue, o.kind) > (l.queue, l.kind)
+          ORDER BY o.queue, o.kind, o.priority DESC LIMIT 1)
+        LIMIT 1) AS n),
+    levels AS (
+      SELECT e.queue, e.kind, e.priority, -9223372036854775808 AS start,
+        '00000000-0000-0000-0000-000000000000'::uuid AS start_job,
+        '00000000-0000-0000-0000-000000000000'::uuid AS start_local
+      FROM every AS e WHERE e.queue = ANY (",
+            $queues,
+            "::text[]) AND e.kind = ANY (",
+            $kinds,
+            "::text[])
+        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = e.queue))"
+        )
+    };
+}
+
+pub(super) use {levels, scanned};
+
+/// Up to how many lanes each is probed. A probe and a step take as long as each other.
+const PROBED: usize = 64;
+
+/// As [`levels`], where it is known which there are and where each begins.
+macro_rules! known {
+    () => {
+        "levels AS (
+      SELECT l.queue, l.kind, l.priority, l.start, l.start_job, l.start_local
+      FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
+        AS l (queue, kind, priority, start, start_job, start_local)
+      CROSS JOIN LATERAL (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once
+        AND o.queue = l.queue AND o.kind = l.kind AND o.priority = l.priority
+        AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) LIMIT 1) AS o
+      WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
+        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue))"
+    };
+}
+
+/// Whether resumed work is nobody else's.
+macro_rules! free {
+    () => {
+        concat!(
+            "(o.holder IS NULL OR o.holder = $2 OR o.held_until IS NULL OR o.held_until <= ",
+            super::now!(),
+            " OR NOT EXISTS (SELECT FROM homing.workers AS w WHERE w.id = o.holder))"
+        )
+    };
+}
+
+/// The ready tasks of a level, in the order of the index.
+macro_rules! of_level {
+    () => {
+        concat!(
+            of_open!(),
+            " AND o.queue = l.queue
+          AND o.kind = l.kind AND o.priority = l.priority
+          AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) AND o.due <= ",
+            super::now!(),
+            " AND ",
+            free!(),
+            " ORDER BY o.due, o.job, o.local"
+        )
+    };
+}
+
+/// First how many of each level would be taken if nobody else took any, then so many are locked: never
+/// more than are asked for, though there be many lanes. A level that is alone has them all.
+macro_rules! ready {
+    ($levels:expr) => {
+        concat!(
+            "WITH RECURSIVE ",
+            $levels,
+            ", front AS (
+      SELECT l.queue, l.kind, l.priority, l.start, l.start_job, l.start_local
+      FROM levels AS l CROSS JOIN LATERAL (
+        SELECT o.due, o.job, o.local FROM ",
+            of_level!(),
+            " LIMIT $5) AS o
+      WHERE (SELECT count(*) FROM levels) > 1
+      ORDER BY l.priority DESC, o.due, o.job, o.local LIMIT $5),
+    shares AS (
+      SELECT queue, kind, priority, start, start_job, start_local, count(*) AS tasks FROM front
+        GROUP BY queue, kind, priority, start, start_job, start_local
+      UNION ALL SELECT queue, kind, priority, start, start_job, start_local, $5 FROM levels
+        WHERE (SELECT count(*) FROM levels) = 1)
+  SELECT ",
+            columns!(),
+            " FROM shares AS l CROSS JOIN LATERAL (
+    SELECT o.* FROM ",
+            of_level!(),
+            " LIMIT l.tasks FOR UPDATE OF o SKIP LOCKED) AS o"
+        )
+    };
+}
+
+/// `$2` is the worker, `$3` its queues, `$4` its kinds.
+pub(super) const READY: &str = ready!(levels!("$3", "$4", of_open!()));
+pub(super) const READY_SCANNED: &str = ready!(scanned!("$3", "$4", of_open!()));
+pub(super) const READY_KNOWN: &str = ready!(known!());
+
+/// What a look at everything learns beside.
+macro_rules! learn {
+    ($levels:expr) => {
+        concat!("WITH RECURSIVE ", $levels, " SELECT queue, kind, priority FROM levels")
+    };
+}
+
+pub(super) use learn;
+
+const LEVELS: [&str; 2] =
+    [learn!(levels!("$1", "$2", of_open!())), learn!(scanned!("$1", "$2", of_open!()))];
+
+/// The ready tasks that must begin at once and of which something else is so, in the order of claims.
+macro_rules! direct {
+    ($which:literal) => {
+        concat!(
+            " FROM homing.open AS o WHERE o.state = 0 AND (o.crashes > 0 OR o.at_once)
+      AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND ",
+            $which,
+            " AND o.due <= ",
+            super::now!(),
+            " AND ",
+            free!(),
+            " AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)
+      ORDER BY o.priority DESC, o.due, o.job, o.local"
+        )
+    };
+}
+
+/// A worker runs one suspect at a time, so one is enough; of the others as many as begin at once.
+pub(super) const DIRECT: &str = concat!(
+    "WITH suspect AS (SELECT ",
+    columns!(),
+    direct!("o.crashes >= 2"),
+    " LIMIT $6 FOR UPDATE OF o SKIP LOCKED), worn AS (SELECT ",
+    columns!(),
+    direct!("o.crashes < 2"),
+    " LIMIT $5 FOR UPDATE OF o SKIP LOCKED) TABLE suspect UNION ALL TABLE worn"
+);
+
+/// One more of each than can be taken. They are not locked: another worker may have a slot for them.
+const LEFT: &str = concat!(
+    "(SELECT o.job, o.local, o.crashes",
+    direct!("o.crashes >= 2 AND $6"),
+    " LIMIT $5) UNION ALL (SELECT o.job, o.local, o.crashes",
+    direct!("o.crashes < 2"),
+    " LIMIT $5)"
+);
+
+/// The next instant at which there may be something to do.
+macro_rules! next {
+    ($levels:expr, $of_bundles:expr) => {
+        concat!(
+    "WITH RECURSIVE ",
+    $levels,
+    " SELECT min(next.time) FROM (
+    (SELECT o.timer AS time FROM homing.open AS o WHERE o.timer > ",
+    super::now!(),
+    " ORDER BY o.timer LIMIT 1)
+    UNION ALL SELECT o.due FROM levels AS l CROSS JOIN LATERAL (
+      SELECT o.due FROM homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once AND o.queue = l.queue
+        AND o.kind = l.kind AND o.priority = l.priority AND o.due > ",
+    super::now!(),
+    " AND ",
+    free!(),
+    " ORDER BY o.due LIMIT 1) AS o
+    UNION ALL (WITH RECURSIVE ",
+    $of_bundles,
+    " SELECT min(b.due) FROM levels AS l CROSS JOIN LATERAL (
+        SELECT b.due FROM homing.bundles AS b WHERE b.worker IS NULL AND b.queue = l.queue
+          AND b.kind = l.kind AND b.priority = l.priority AND b.due > ",
+    super::now!(),
+    " ORDER BY b.due LIMIT 1) AS b)
+    UNION ALL SELECT min(o.due) FROM homing.open AS o WHERE ($5 OR o.crashes < 2) AND o.state = 0
+      AND (o.crashes > 0 OR o.at_once)
+      AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND o.due > ",
+    super::now!(),
+    " AND ",
+    free!(),
+    " AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)
+    UNION ALL SELECT min(o.held_until) FROM homing.open AS o WHERE o.state = 0
+      AND o.holder IS NOT NULL AND o.held_until > ",
+    super::now!(),
+    " AND NOT ",
+    free!(),
+    " AND o.queue = ANY ($3::text[]) AND o.kind = ANY ($4::text[]) AND (o.crashes < 2 OR $5)
+      AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = o.queue)) AS next"
+)
+    };
+}
+
+pub(super) const NEXT: &str =
+    next!(levels!("$3", "$4", of_open!()), levels!("$3", "$4", of_bundles!()));
+pub(super) const NEXT_SCANNED: &str =
+    next!(scanned!("$3", "$4", of_open!()), scanned!("$3", "$4", of_bundles!()));
+pub(super) const NEXT_KNOWN: &str =
+    next!(known!(), crate::store::postgres::transaction::bundle::known!());
+
+pub(super) const AGAIN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM homing.open AS o WHERE o.state = 1 AND o.worker = $1 AND o.claim > $2
+  ORDER BY o.job, o.local"
+);
+
+const TIMER: &str = concat!("SELECT min(timer) FROM homing.open WHERE timer > ", super::now!());
+
+/// What a claim asks the database for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidates<'c> {
+    pub(super) worker: WorkerId,
+    pub(super) claim: &'c Claim,
+    /// How many of them the units beside the claim may take away.
+    pub(super) aborted: usize,
+    /// The time, where it is not the server's.
+    pub(super) now: Option<Time>,
+    /// Where to look, if that is known.
+    pub(super) look: &'c ClaimScan<'c>,
+}
+
+impl<'c> Candidates<'c> {
+    fn step(&self, sql: &'static str, last: Value<'c>) -> Statement<'c> {
+        let [queues, kinds] = self.lanes();
+        let mut values = values![self.now, self.worker, queues, kinds];
+        values.push(last);
+        Statement::new(sql, values)
+    }
+
+    /// The same statement, where it is known which levels there are.
+    pub(super) fn looking(
+        &self,
+        [probed, scanned, known]: [&'static str; 3],
+        last: Value<'c>,
+    ) -> Statement<'c> {
+        let Some(levels) = &self.look.levels else {
+            return self.step(if self.has_many_lanes() { scanned } else { probed }, last);
+        };
+        let levels = arrays!(levels, (level, (due, job, local)) =>
+            level.queue.as_str(), level.kind.as_str(), level.priority, *due, *job, *local);
+        self.step(known, last).with(levels)
+    }
+
+    fn lanes(&self) -> [Vec<&'c str>; 2] {
+        let Claim { queues, kinds, .. } = self.claim;
+        [queues, kinds].map(|names| names.iter().map(String::as_str).collect())
+    }
+
+    fn has_many_lanes(&self) -> bool {
+        self.claim.queues.len().saturating_mul(self.claim.kinds.len()) > PROBED
+    }
+
+    /// What there is, where that is not known.
+    pub(super) fn levels(&self) -> Option<Statement<'c>> {
+        self.levels_by(LEVELS)
+    }
+
+    pub(super) fn levels_by(&self, [probed, scanned]: [&'static str; 2]) -> Option<Statement<'c>> {
+        let [queues, kinds] = self.lanes();
+        let sql = if self.has_many_lanes() { scanned } else { probed };
+        self.look.levels.is_none().then(|| Statement::new(sql, values![queues, kinds]))
+    }
+
+    /// How many of the ready tasks are locked at most.
+    pub(super) fn limit(&self) -> usize {
+        self.claim.most() + self.aborted
+    }
+
+    pub(super) fn ready(&self) -> Statement<'c> {
+        self.looking([READY, READY_SCANNED, READY_KNOWN], Box::new(limit(self.limit())))
+    }
+
+    pub(super) fn direct(&self) -> Statement<'c> {
+        let Claim { tasks, suspect, .. } = self.claim;
+        let most = limit(tasks + self.aborted);
+        self.step(DIRECT, Box::new(most)).with(values![i64::from(*suspect && *tasks > 0)])
+    }
+
+    /// Tasks for which a worker that fetches others ahead may have no slot.
+    pub(super) fn left(&self) -> Option<Statement<'c>> {
+        let Claim { tasks, ahead, suspect, .. } = self.claim;
+        let most = limit(tasks + self.aborted + 1);
+        (*ahead > 0).then(|| self.step(LEFT, Box::new(most)).with(values![*suspect]))
+    }
+
+    pub(super) fn next_due(&self) -> Statement<'c> {
+        if self.claim.most() == 0 {
+            return Statement::new(TIMER, values![self.now]);
+        }
+        self.looking([NEXT, NEXT_SCANNED, NEXT_KNOWN], Box::new(self.claim.suspect))
+    }
+}
