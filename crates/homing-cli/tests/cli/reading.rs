@@ -305,12 +305,12 @@ async fn the_store_tells_of_itself() {
     let world = World::idle().await;
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 6, up to date
+      schema  version 7, up to date
       size  [size]
     --- exit 0
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    [store] is up to date, schema version 6
+    [store] is up to date, schema version 7
     --- exit 0
     ");
     assert_eq!(
