@@ -193,15 +193,10 @@ impl Watch {
 
     /// Completes when a worker has been announced, or it is time to look at the others.
     pub(super) async fn due(&self, presence: &Presence) {
-        let next = async {
-            match self.held_by {
-                Some(_) if !self.is_lent => tokio::time::sleep_until(self.next).await,
-                _ => std::future::pending().await,
-            }
-        };
+        let looks = presence.works.load(Ordering::SeqCst) && !self.is_lent;
         tokio::select! {
             () = presence.announced.notified() => {}
-            () = next => {}
+            () = tokio::time::sleep_until(self.next), if looks => {}
         }
     }
 
@@ -216,15 +211,18 @@ impl Watch {
         if !presence.works.load(Ordering::SeqCst) || self.is_lent {
             return Ok(false);
         }
+        // Also where something is refused below: by a standby, which takes no writes, say.
+        self.next = Instant::now() + limits::POLL;
         let own = [number(&presence.session)];
-        let mut says = presence.unsaid.swap(false, Ordering::SeqCst);
         if self.held_by.is_none() {
             let held = client.query_typed(HOLD, &own).await?;
             self.held_by = held.first().map(|row| row.try_get(0)).transpose()?;
-            says = true;
+            presence.unsaid.store(true, Ordering::SeqCst);
         }
-        if says {
-            client.execute_typed(&statements.say, &own).await?;
+        if presence.unsaid.swap(false, Ordering::SeqCst) {
+            let said = client.execute_typed(&statements.say, &own).await;
+            presence.unsaid.fetch_or(said.is_err(), Ordering::SeqCst);
+            said?;
         }
         let looked = client.query_typed(&statements.look, &own).await?;
         let Some(row) = looked.first() else { return Ok(false) };
