@@ -51,8 +51,19 @@ pub(super) const DUE_TIMERS: &str = concat!(
     " ORDER BY timer LIMIT $2"
 );
 
+by_name! {
+    columns at {
+        number,
+        job,
+        task,
+        set = "\"set\"",
+        below,
+        by,
+    }
+}
+
 const CASCADING: &str =
-    "SELECT number, job, task, \"set\", below, by FROM homing.cascades ORDER BY number LIMIT $1";
+    concat!("SELECT ", columns!(), " FROM homing.cascades ORDER BY number LIMIT $1");
 
 /// On their way to the children of tasks. After the locks: an abort is committed under the parent's.
 pub(super) const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
@@ -272,16 +283,13 @@ impl Shared {
         }
         let mut cascades = Vec::new();
         for row in &answers[2] {
-            let below: i64 = row.try_get(4)?;
-            cascades.push((
-                row.try_get::<_, i64>(0)?,
-                Cascade {
-                    task: task_id(row, 1)?,
-                    set: row.try_get(3)?,
-                    below: below as u32,
-                    by: row.try_get(5)?,
-                },
-            ));
+            let cascade = Cascade {
+                task: TaskId { job: row.try_get(at::job)?, local: row.try_get(at::task)? },
+                set: row.try_get(at::set)?,
+                below: row.try_get::<_, i64>(at::below)? as u32,
+                by: row.try_get(at::by)?,
+            };
+            cascades.push((row.try_get::<_, i64>(at::number)?, cascade));
         }
         let below = |cascade: &Cascade| {
             values![

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::columns::{count, task_id, token};
+use super::columns::{count, token};
 use super::fault::{Fault, Result};
 use super::ledger::decode;
 use super::tx::Tx;
@@ -22,10 +22,26 @@ use crate::store::{Claim, Claimed, Policy, Reply};
 /// A ready task: priority turned round, due time, id, crashes, whether it must begin at once, number of its row.
 type Ready = (i32, Time, TaskId, u32, bool, i64);
 
-pub(super) const READY: &str =
-    "SELECT priority, due, job, local, crashes, holder, held_until, at_once, rowid
-  FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
-  ORDER BY priority DESC, due, job, local";
+by_name! {
+    ready_columns ready_at {
+        priority,
+        due,
+        job,
+        local,
+        crashes,
+        holder,
+        held_until,
+        at_once,
+        rowid,
+    }
+}
+
+pub(super) const READY: &str = concat!(
+    "SELECT ",
+    ready_columns!(),
+    " FROM tasks INDEXED BY ready WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3
+  ORDER BY priority DESC, due, job, local"
+);
 
 pub(super) const NEXT: &str = "SELECT priority FROM tasks INDEXED BY ready
   WHERE state = 0 AND queue = ?1 AND kind = ?2 AND priority < ?3 ORDER BY priority DESC LIMIT 1";
@@ -36,13 +52,38 @@ pub(super) const DUE: &str = "SELECT due FROM tasks INDEXED BY ready
       OR NOT EXISTS (SELECT 1 FROM workers WHERE id = holder))
   ORDER BY due LIMIT 1";
 
-pub(super) const HELD: &str = "SELECT held_until, queue, kind FROM tasks INDEXED BY held
+by_name! {
+    held_columns held {
+        queue,
+        kind,
+        held_until,
+    }
+}
+
+pub(super) const HELD: &str = concat!(
+    "SELECT ",
+    held_columns!(),
+    " FROM tasks INDEXED BY held
   WHERE state = 0 AND holder IS NOT NULL AND held_until > ?1 AND holder <> ?2 AND crashes < ?3
     AND EXISTS (SELECT 1 FROM workers WHERE id = holder)
-  ORDER BY held_until";
+  ORDER BY held_until"
+);
 
-pub(super) const AGAIN: &str = "SELECT job, local, claim, rowid FROM tasks INDEXED BY running
-  WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local";
+by_name! {
+    again_columns again {
+        job,
+        local,
+        claim,
+        rowid,
+    }
+}
+
+pub(super) const AGAIN: &str = concat!(
+    "SELECT ",
+    again_columns!(),
+    " FROM tasks INDEXED BY running
+  WHERE state = 1 AND worker = ?1 AND claim > ?2 ORDER BY job, local"
+);
 
 /// What must begin at once and is ready.
 pub(super) const DIRECT: &str = "SELECT queue, kind FROM tasks INDEXED BY direct
@@ -52,11 +93,34 @@ pub(super) const DIRECT: &str = "SELECT queue, kind FROM tasks INDEXED BY direct
 
 pub(super) const TIMER: &str = "SELECT min(timer) FROM tasks INDEXED BY timers WHERE timer > ?1";
 
+by_name! {
+    columns at {
+        kind,
+        arguments,
+        queue,
+        priority,
+        policy,
+        attempt,
+        failures,
+        crashes,
+        stalls,
+        parked_worker,
+        parked_claim,
+        waits,
+        started,
+        timer,
+        parent,
+        depth,
+        set = "\"set\"",
+        number,
+        due,
+        expires,
+        deadline,
+    }
+}
+
 // By the row's number, which every index knows: saves two descents by the key.
-const READ: &str = "SELECT kind, arguments, queue, priority, policy, attempt, failures, crashes,
-  stalls, parked_worker, parked_claim, waits, started, timer, parent, depth, \"set\", number, due,
-  expires, deadline
-  FROM tasks WHERE rowid = ?1";
+const READ: &str = concat!("SELECT ", columns!(), " FROM tasks WHERE rowid = ?1");
 
 /// A future that another worker has parked is older than what this one may record: its right ends. The
 /// worker's own keeps it, as the reply may be lost and the task handed out again.
@@ -92,7 +156,8 @@ impl Tx<'_> {
     ) -> Result<()> {
         let mut find = self.sql(AGAIN)?;
         let rows = find.query_map(params![worker, Token::last_of(acknowledged) as i64], |row| {
-            Ok((task_id(row, 0)?, count(row, 2)?, row.get(3)?))
+            let task = TaskId { job: row.get(again::job)?, local: row.get(again::local)? };
+            Ok((task, count(row, again::claim)?, row.get(again::rowid)?))
         })?;
         for (task, claim, number) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
             match self.claimed(task, number, Token { worker, claim }) {
@@ -196,26 +261,29 @@ impl Tx<'_> {
         'priorities: loop {
             let mut rows = find.query(params![lane.0, lane.1, below])?;
             while let Some(row) = rows.next()? {
-                let (priority, due): (i32, Time) = (row.get(0)?, row.get(1)?);
+                let (priority, due): (i32, Time) =
+                    (row.get(ready_at::priority)?, row.get(ready_at::due)?);
                 if due > self.now {
                     // The rest of this priority is due later: on to the next.
                     below = priority;
                     continue 'priorities;
                 }
-                let crashes: u32 = row.get(4)?;
-                let holder: Option<WorkerId> = row.get(5)?;
+                let crashes: u32 = row.get(ready_at::crashes)?;
+                let holder: Option<WorkerId> = row.get(ready_at::holder)?;
                 let free_to_take = match holder.filter(|own| *own != worker) {
                     // Who is gone keeps nothing.
                     Some(other) => {
-                        row.get::<_, Option<Time>>(6)?.is_none_or(|until| until <= self.now)
-                            || !self.knows(other)?
+                        let until: Option<Time> = row.get(ready_at::held_until)?;
+                        until.is_none_or(|until| until <= self.now) || !self.knows(other)?
                     }
                     None => true,
                 };
-                let at_once = row.get(7)?;
+                let at_once = row.get(ready_at::at_once)?;
                 if free_to_take && choice.takes(crashes, at_once).is_some() {
-                    let id = task_id(row, 2)?;
-                    ready.push((-priority, due, id, crashes, at_once, row.get(8)?));
+                    let job = row.get(ready_at::job)?;
+                    let id = TaskId { job, local: row.get(ready_at::local)? };
+                    let rowid = row.get(ready_at::rowid)?;
+                    ready.push((-priority, due, id, crashes, at_once, rowid));
                 }
                 if choice.is_made() {
                     return Ok(());
@@ -231,11 +299,11 @@ impl Tx<'_> {
         let Some(row) = rows.next()? else {
             return Err(rusqlite::Error::QueryReturnedNoRows.into());
         };
-        let policy: Option<String> = row.get(4)?;
+        let policy: Option<String> = row.get(at::policy)?;
         let found = ClaimedRow {
-            waits: row.get(11)?,
-            started: row.get::<_, Option<Time>>(12)?.is_some(),
-            timer: row.get::<_, Option<Time>>(13)?.is_some(),
+            waits: row.get(at::waits)?,
+            started: row.get::<_, Option<Time>>(at::started)?.is_some(),
+            timer: row.get::<_, Option<Time>>(at::timer)?.is_some(),
         };
         let mut claimed = of(row, task, token)?;
         if let Some(text) = policy {
@@ -306,9 +374,10 @@ impl Tx<'_> {
         let mut find = self.sql(HELD)?;
         let mut rows = find.query(params![self.now, worker, crashes])?;
         while let Some(row) = rows.next()? {
-            let (queue, kind) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());
+            let (queue, kind) = (row.get_ref(held::queue)?, row.get_ref(held::kind)?);
+            let (queue, kind) = (queue.as_str(), kind.as_str());
             if lanes.iter().any(|lane| Ok(lane.0) == queue && Ok(lane.1) == kind) {
-                return Ok(Some(row.get(0)?));
+                return Ok(Some(row.get(held::held_until)?));
             }
         }
         Ok(None)
@@ -316,28 +385,29 @@ impl Tx<'_> {
 }
 
 fn of(row: &Row<'_>, task: TaskId, token: Token) -> rusqlite::Result<Claimed> {
-    let started: Option<Time> = row.get(12)?;
-    let expires = row.get::<_, Option<Time>>(19)?.filter(|_| started.is_none());
+    let started: Option<Time> = row.get(at::started)?;
+    let expires = row.get::<_, Option<Time>>(at::expires)?.filter(|_| started.is_none());
     Ok(Claimed {
         task,
-        parent: row.get(14)?,
-        set: row.get::<_, Option<Local>>(16)?.zip(row.get(17)?),
-        depth: row.get(15)?,
+        parent: row.get(at::parent)?,
+        set: row.get::<_, Option<Local>>(at::set)?.zip(row.get(at::number)?),
+        depth: row.get(at::depth)?,
         token,
-        kind: row.get(0)?,
-        arguments: row.get(1)?,
-        queue: row.get(2)?,
-        priority: row.get(3)?,
-        due: row.get(18)?,
-        not_after: expires.into_iter().chain(row.get::<_, Option<Time>>(20)?).min(),
+        kind: row.get(at::kind)?,
+        arguments: row.get(at::arguments)?,
+        queue: row.get(at::queue)?,
+        priority: row.get(at::priority)?,
+        due: row.get(at::due)?,
+        not_after: expires.into_iter().chain(row.get::<_, Option<Time>>(at::deadline)?).min(),
         policy: Policy::default(),
-        attempt: row.get(5)?,
-        failures: row.get(6)?,
-        crashes: row.get(7)?,
-        stalls: row.get(8)?,
+        attempt: row.get(at::attempt)?,
+        failures: row.get(at::failures)?,
+        crashes: row.get(at::crashes)?,
+        stalls: row.get(at::stalls)?,
         records: 0,
         spawned: 0,
         answers: Vec::new(),
-        parked: self::token(row, (9, 10))?.filter(|parked| parked.worker == token.worker),
+        parked: self::token(row, (at::parked_worker, at::parked_claim))?
+            .filter(|parked| parked.worker == token.worker),
     })
 }

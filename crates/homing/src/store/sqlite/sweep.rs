@@ -1,6 +1,6 @@
 //! Upkeep: dead workers, due instants, cancellations on their way down.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::children::{Cursor, STATES};
 use super::columns::{limit, task_id, text};
@@ -30,6 +30,44 @@ struct Cascade {
     by: CancelledBy,
     /// The set it has come to, and the last child looked at there.
     at: Option<(Local, Cursor)>,
+}
+
+by_name! {
+    columns at {
+        number,
+        job,
+        task,
+        set = "\"set\"",
+        below,
+        by,
+        at_set,
+        at_number,
+        at_local,
+    }
+}
+
+const FIRST_CASCADE: &str =
+    concat!("SELECT ", columns!(), " FROM cascades ORDER BY number LIMIT 1");
+
+impl Cascade {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let set: Option<Local> = row.get(at::at_set)?;
+        let at = match set {
+            Some(set) => {
+                let (number, local) = (row.get(at::at_number)?, row.get(at::at_local)?);
+                Some((set, Cursor { number, local }))
+            }
+            None => None,
+        };
+        Ok(Self {
+            number: row.get(at::number)?,
+            task: TaskId { job: row.get(at::job)?, local: row.get(at::task)? },
+            set: row.get(at::set)?,
+            below: row.get(at::below)?,
+            by: row.get(at::by)?,
+            at,
+        })
+    }
 }
 
 /// What a transaction may still do for cascades.
@@ -126,26 +164,8 @@ impl Tx<'_> {
     }
 
     fn first_cascade(&self) -> Result<Option<Cascade>> {
-        let mut read = self.sql(
-            "SELECT number, job, task, \"set\", below, by, at_set, at_number, at_local
-             FROM cascades ORDER BY number LIMIT 1",
-        )?;
-        let cascade = read.query_row((), |row| {
-            let set: Option<Local> = row.get(6)?;
-            let at = match set {
-                Some(set) => Some((set, Cursor { number: row.get(7)?, local: row.get(8)? })),
-                None => None,
-            };
-            Ok(Cascade {
-                number: row.get(0)?,
-                task: task_id(row, 1)?,
-                set: row.get(3)?,
-                below: row.get(4)?,
-                by: row.get(5)?,
-                at,
-            })
-        });
-        Ok(cascade.optional()?)
+        let mut read = self.sql(FIRST_CASCADE)?;
+        Ok(read.query_row((), Cascade::of).optional()?)
     }
 
     /// Takes a cascade further. `true` if there is more to do when the budget is spent.

@@ -347,8 +347,9 @@ const SETS: &str = concat!(
       UNION SELECT job, local, \"set\" FROM up
       UNION SELECT p.job, p.local, w.\"set\" FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_sets) AS w (\"set\"))
-  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end,
-    s.added, s.last_added
+  SELECT s.job, s.task, s.\"set\", ",
+    set_counts_columns!(),
+    "
   FROM wanted AS w JOIN homing.sets AS s
     ON s.job = w.job AND s.task = w.task AND s.\"set\" = w.\"set\"
   ORDER BY s.job, s.task, s.\"set\" FOR UPDATE OF s"

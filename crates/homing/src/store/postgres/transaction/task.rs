@@ -92,6 +92,9 @@ by_name! {
 
 pub(in crate::store::postgres) use columns;
 
+/// Where what follows these columns begins.
+pub(in crate::store::postgres) const BEHIND: usize = at::COUNT;
+
 impl Task {
     /// Reads a row.
     pub(in crate::store::postgres) fn of(row: &Row) -> Result<Self> {

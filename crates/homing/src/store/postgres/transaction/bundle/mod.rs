@@ -52,6 +52,9 @@ by_name! {
     }
 }
 
+/// Where what follows these columns begins.
+pub(in crate::store::postgres) const BEHIND: usize = at::COUNT;
+
 /// Whether a task of a table called `t` is in a bundle called `b`.
 macro_rules! in_bundle {
     () => {
