@@ -105,6 +105,7 @@ pub(super) const ENDS: &str = concat!(
   WHERE before < $5 ORDER BY \"end\""
 );
 
+/// Also of a child in a bundle, which has no row in `open`.
 const CHILD: &str = concat!(
     "SELECT ",
     columns!(),
@@ -122,6 +123,7 @@ by_name! {
     }
 }
 
+/// By the key, page by page: a body may have any number of sets.
 const SETS: &str = concat!(
     "SELECT ",
     set_columns!(),
@@ -184,12 +186,12 @@ impl Shared {
         rows.first().map(child).transpose()
     }
 
-    pub(super) async fn set(&self, task: TaskId, set: Local) -> Result<SetCounts> {
+    pub(super) async fn set_counts(&self, task: TaskId, set: Local) -> Result<SetCounts> {
         let rows = self.read(SET, values![task.job, task.local, set]).await?;
         rows.first().map_or(Ok(SetCounts::default()), |row| set_counts(row, 0))
     }
 
-    pub(super) async fn sets(
+    pub(super) async fn sets_of(
         &self,
         task: TaskId,
         after: Option<Local>,

@@ -17,7 +17,7 @@ use crate::store::read::{Counts, JobFilter, JobView, Partly, Status, TaskView, w
 
 /// The tasks of a job that run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::store::sqlite) struct Running {
+struct Running {
     tasks: u64,
     partly: Partly,
 }
@@ -155,7 +155,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub(in crate::store::sqlite) fn job_view(
+    pub(in crate::store::sqlite) fn job_view(&self, id: JobId) -> Result<Option<JobView>> {
+        self.job_beside(id, None)
+    }
+
+    /// A job; `running` is what runs of all jobs, if that is known.
+    fn job_beside(
         &self,
         id: JobId,
         running: Option<&BTreeMap<JobId, Running>>,
@@ -218,7 +223,7 @@ impl Tx<'_> {
         let running = self.running()?;
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
-            jobs.extend(self.job_view(id, Some(&running))?);
+            jobs.extend(self.job_beside(id, Some(&running))?);
         }
         Ok(jobs)
     }

@@ -105,6 +105,10 @@ impl Tx<'_> {
         Ok(Some(view))
     }
 
+    pub(in crate::store::sqlite) fn task_views(&self, tasks: &[TaskId]) -> Result<Vec<TaskView>> {
+        tasks.iter().filter_map(|task| self.task_view(*task).transpose()).collect()
+    }
+
     pub(in crate::store::sqlite) fn children_in(
         &self,
         task: TaskId,
