@@ -20,11 +20,11 @@ macro_rules! by_name {
         #[allow(non_upper_case_globals, reason = "they are the names of columns")]
         mod $at {
             #[allow(non_camel_case_types, reason = "they are the names of columns")]
-            enum Column { $first, $($name,)* COUNT }
+            enum Column { $first, $($name,)* Count }
             pub(super) const $first: usize = Column::$first as usize;
             $(pub(super) const $name: usize = Column::$name as usize;)*
             #[allow(dead_code, reason = "few lists have more behind them")]
-            pub(super) const COUNT: usize = Column::COUNT as usize;
+            pub(super) const COUNT: usize = Column::Count as usize;
         }
     };
     (@$name:ident $sql:expr) => { $sql };

@@ -18,8 +18,10 @@ use crate::store::read::Breach;
 use crate::store::rules::wake::WaitFacts;
 use crate::store::{Entry, Policy};
 
+/// One snapshot of all that is compared. Nothing is written and nothing is locked.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
+/// Open tasks, the instants their rows are looked at, and whether their parents have ended.
 const OPEN: &str = concat!(
     "SELECT ",
     columns!(),
@@ -60,6 +62,7 @@ const SIGNALS: &str = concat!("SELECT ", signal_columns!(), " FROM homing.signal
 
 const CASCADES: &str = "SELECT job, task FROM homing.cascades";
 
+/// Which of the children that waits name have ended.
 const OVER: &str = "SELECT e.job, e.local
   FROM unnest($1::uuid[], $2::uuid[]) AS w (job, local) JOIN homing.ended AS e USING (job, local)";
 

@@ -23,6 +23,8 @@ use crate::store::postgres::transaction::tx::Effects;
 use crate::store::rules::retry::{self, LostChild};
 use crate::store::{Cause, Retried, Retry};
 
+/// The first lock: two retries of a job take turns, and a prune, which takes only what it can lock at once, passes over the
+/// job.
 const HOLD: &str = "SELECT coalesce(pruning, false) FROM homing.tasks
   WHERE job = $1 AND local = $2 FOR NO KEY UPDATE";
 
@@ -33,6 +35,7 @@ const ROOT: &str =
   FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
   WHERE t.job = $1 AND t.local = $2";
 
+/// What each task was first told of the loss that brought it down: from there on its record is taken back.
 const CAUSES: &str = "SELECT e.job, e.local, e.cause
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local) JOIN homing.ended AS e USING (job, local)
   WHERE e.cause IS NOT NULL";

@@ -33,6 +33,7 @@ macro_rules! dead {
     };
 }
 
+/// Without a lock. Each of them is looked at again under its own lock.
 const DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " ORDER BY id");
 
 /// Under the worker's lock: it may have spoken meanwhile.
@@ -40,11 +41,14 @@ const STILL_DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!()
 
 const NAME: &str = "SELECT name FROM homing.workers WHERE id = $1";
 
+/// What a worker holds. Tasks in bundles have no such row: the worker's bundles are dissolved before.
 pub(super) const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worker = $1";
 
+/// One process at a time fires timers and carries cancellations down. The others do not wait for it: they claim.
 const ONE_AT_A_TIME: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('homing upkeep ' || $1, 0))";
 
+/// Found by their instants, and locked afterwards in the order in which all rows are locked.
 pub(super) const DUE_TIMERS: &str = concat!(
     "SELECT job, local FROM homing.open WHERE timer <= ",
     super::now!(),
@@ -62,6 +66,7 @@ by_name! {
     }
 }
 
+/// The oldest first. What a transaction does not come to stays for the next one.
 const CASCADING: &str =
     concat!("SELECT ", columns!(), " FROM homing.cascades ORDER BY number LIMIT $1");
 

@@ -40,6 +40,7 @@ by_name! {
     }
 }
 
+/// Open tasks, and ended ones that are still held.
 const OPEN: &str = concat!(
     "SELECT ",
     columns!(),

@@ -7,6 +7,7 @@ use super::tx::Tx;
 use crate::core::id::TaskId;
 use crate::store::LogLine;
 
+/// The number follows the last one of the job: there is one writer, so nobody takes the same.
 const WRITE: &str = "INSERT OR IGNORE INTO logs (job, number, task, \"key\", time, level, message)
   SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM logs WHERE job = ?1";
 

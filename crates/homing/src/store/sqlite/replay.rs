@@ -44,6 +44,7 @@ by_name! {
     }
 }
 
+/// In the order in which the children ended, which is the order in which a body is given them.
 pub(super) const ENDS: &str = concat!(
     "SELECT ",
     columns!(),

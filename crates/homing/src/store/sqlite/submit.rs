@@ -8,6 +8,8 @@ use crate::core::id::JobId;
 use crate::store::rules::upkeep;
 use crate::store::{NewJob, Submitted};
 
+/// What only people ask of a job. Every job has such a row, also one without a title: to do without it there has not been
+/// tried.
 const JOB: &str =
     "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::store::CancelledBy;
 use crate::store::rules::{end, upkeep, wake};
 
+/// Instants that have come, the earliest first. The tasks are then acted on in the order of their ids.
 pub(super) const DUE_TIMERS: &str =
     "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
   ORDER BY timer LIMIT ?2";
@@ -46,6 +47,7 @@ by_name! {
     }
 }
 
+/// One at a time, the oldest first. How far it has come is kept in its row.
 const FIRST_CASCADE: &str =
     concat!("SELECT ", columns!(), " FROM cascades ORDER BY number LIMIT 1");
 
