@@ -18,13 +18,13 @@ macro_rules! by_name {
         }
 
         #[allow(non_upper_case_globals, reason = "they are the names of columns")]
-        mod $at {
+        pub(in crate::store) mod $at {
             #[allow(non_camel_case_types, reason = "they are the names of columns")]
             enum Column { $first, $($name,)* Count }
-            pub(super) const $first: usize = Column::$first as usize;
-            $(pub(super) const $name: usize = Column::$name as usize;)*
+            pub(in crate::store) const $first: usize = Column::$first as usize;
+            $(pub(in crate::store) const $name: usize = Column::$name as usize;)*
             #[allow(dead_code, reason = "few lists have more behind them")]
-            pub(super) const COUNT: usize = Column::Count as usize;
+            pub(in crate::store) const COUNT: usize = Column::Count as usize;
         }
     };
     (@$name:ident $sql:expr) => { $sql };
@@ -42,6 +42,66 @@ by_name! {
         last_end,
         added,
         last_added,
+    }
+}
+
+// What both SQL stores read by the same names.
+
+by_name! {
+    /// An entry of a record.
+    entry_columns entry {
+        seq,
+        place,
+        entry,
+    }
+}
+
+by_name! {
+    /// A set of a task.
+    set_columns set {
+        set = "\"set\"",
+        counts = set_counts_columns!(),
+    }
+}
+
+by_name! {
+    /// A set of any task.
+    whose_set_columns whose_set {
+        job,
+        task,
+        set = "\"set\"",
+        counts = set_counts_columns!(),
+    }
+}
+
+by_name! {
+    /// A line of a job's log.
+    line_columns line {
+        number,
+        time,
+        level,
+        task,
+        message,
+    }
+}
+
+by_name! {
+    /// A kind and its arguments.
+    kind_columns kind {
+        name,
+        arguments,
+    }
+}
+
+by_name! {
+    /// A cancellation on its way down.
+    cascade_columns cascade {
+        number,
+        job,
+        task,
+        set = "\"set\"",
+        below,
+        by,
     }
 }
 

@@ -7,6 +7,7 @@ use super::cancel::CLOCK;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait;
+use crate::store::columns::whose_set;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
 use crate::store::postgres::transaction::bundle::{self, bundle, in_bundle};
@@ -37,16 +38,7 @@ const BUNDLES: &str = concat!(
   FROM homing.bundles AS b ORDER BY b.job, b.local"
 );
 
-by_name! {
-    set_columns set_at {
-        job,
-        task,
-        set = "\"set\"",
-        counts = set_counts_columns!(),
-    }
-}
-
-const SETS: &str = concat!("SELECT ", set_columns!(), " FROM homing.sets");
+const SETS: &str = concat!("SELECT ", whose_set_columns!(), " FROM homing.sets");
 
 by_name! {
     signal_columns signal {
@@ -185,9 +177,10 @@ impl Audit {
             self.open.extend(members);
         }
         for row in &answers[3] {
-            let task = TaskId { job: row.try_get(set_at::job)?, local: row.try_get(set_at::task)? };
-            let counts = set_counts(row, set_at::counts)?;
-            let key = (task, row.try_get(set_at::set)?);
+            let task =
+                TaskId { job: row.try_get(whose_set::job)?, local: row.try_get(whose_set::task)? };
+            let counts = set_counts(row, whose_set::counts)?;
+            let key = (task, row.try_get(whose_set::set)?);
             self.tx.sets.insert(key, ChangedCounts { counts, changed: false });
         }
         for row in &answers[4] {

@@ -6,19 +6,12 @@ use super::Shared;
 use crate::core::id::{Local, TaskId};
 use crate::core::wait::SetCounts;
 use crate::limits::PAGE_BYTES;
+use crate::store::columns::{entry, set};
 use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::values;
 use crate::store::postgres::transaction::bundle::{bundled_state, in_bundle};
 use crate::store::postgres::transaction::columns::{Hash, above, count, limit, maybe, set_counts};
 use crate::store::{Child, Entry, SetRow};
-
-by_name! {
-    entry_columns entry {
-        seq,
-        place,
-        entry,
-    }
-}
 
 /// A page ends with the row that fills it. The sizes of values are known without reading them.
 const RECORD: &str = concat!(
@@ -116,13 +109,6 @@ const CHILD: &str = concat!(
     " WHERE t.job = $1 AND t.local = $2 AND t.number IS NOT NULL"
 );
 
-by_name! {
-    set_columns row_of {
-        set = "\"set\"",
-        counts = set_counts_columns!(),
-    }
-}
-
 /// By the key, page by page: a body may have any number of sets.
 const SETS: &str = concat!(
     "SELECT ",
@@ -199,8 +185,8 @@ impl Shared {
     ) -> Result<Vec<SetRow>> {
         let rows = self.read(SETS, values![task.job, task.local, after, limit(rows)]).await?;
         let row = |row: &Row| {
-            let counts = set_counts(row, row_of::counts)?;
-            Ok(SetRow { set: row.try_get(row_of::set)?, counts })
+            let counts = set_counts(row, set::counts)?;
+            Ok(SetRow { set: row.try_get(set::set)?, counts })
         };
         rows.iter().map(row).collect()
     }

@@ -8,6 +8,7 @@ use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::log::{Event, attempt_key};
 use crate::core::state::State;
 use crate::limits;
+use crate::store::columns::cascade;
 use crate::store::postgres::hints::scan_starts::Ready;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::arrays;
@@ -55,20 +56,9 @@ pub(super) const DUE_TIMERS: &str = concat!(
     " ORDER BY timer LIMIT $2"
 );
 
-by_name! {
-    columns at {
-        number,
-        job,
-        task,
-        set = "\"set\"",
-        below,
-        by,
-    }
-}
-
 /// The oldest first. What a transaction does not come to stays for the next one.
 const CASCADING: &str =
-    concat!("SELECT ", columns!(), " FROM homing.cascades ORDER BY number LIMIT $1");
+    concat!("SELECT ", cascade_columns!(), " FROM homing.cascades ORDER BY number LIMIT $1");
 
 /// On their way to the children of tasks. After the locks: an abort is committed under the parent's.
 pub(super) const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
@@ -289,12 +279,15 @@ impl Shared {
         let mut cascades = Vec::new();
         for row in &answers[2] {
             let cascade = Cascade {
-                task: TaskId { job: row.try_get(at::job)?, local: row.try_get(at::task)? },
-                set: row.try_get(at::set)?,
-                below: row.try_get::<_, i64>(at::below)? as u32,
-                by: row.try_get(at::by)?,
+                task: TaskId {
+                    job: row.try_get(cascade::job)?,
+                    local: row.try_get(cascade::task)?,
+                },
+                set: row.try_get(cascade::set)?,
+                below: row.try_get::<_, i64>(cascade::below)? as u32,
+                by: row.try_get(cascade::by)?,
             };
-            cascades.push((row.try_get::<_, i64>(at::number)?, cascade));
+            cascades.push((row.try_get::<_, i64>(cascade::number)?, cascade));
         }
         let below = |cascade: &Cascade| {
             values![

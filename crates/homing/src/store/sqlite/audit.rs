@@ -11,6 +11,7 @@ use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, SetCounts};
+use crate::store::columns::whose_set;
 use crate::store::read::Breach;
 use crate::store::rules::wake::WaitFacts;
 use crate::store::{CancelledBy, Entry, Policy};
@@ -61,16 +62,8 @@ impl Open {
     }
 }
 
-by_name! {
-    set_columns set_at {
-        job,
-        task,
-        set = "\"set\"",
-        counts = set_counts_columns!(),
-    }
-}
-
-const SETS: &str = concat!("SELECT ", set_columns!(), " FROM sets ORDER BY job, task, \"set\"");
+const SETS: &str =
+    concat!("SELECT ", whose_set_columns!(), " FROM sets ORDER BY job, task, \"set\"");
 
 by_name! {
     end_columns end {
@@ -165,9 +158,9 @@ impl Tx<'_> {
         let mut scan = self.sql(SETS)?;
         let mut rows = scan.query(())?;
         while let Some(row) = rows.next()? {
-            let task = TaskId { job: row.get(set_at::job)?, local: row.get(set_at::task)? };
-            let set: Local = row.get(set_at::set)?;
-            let counts = set_counts(row, set_at::counts)?;
+            let task = TaskId { job: row.get(whose_set::job)?, local: row.get(whose_set::task)? };
+            let set: Local = row.get(whose_set::set)?;
+            let counts = set_counts(row, whose_set::counts)?;
             if counts != self.recount(task, set, counts)? {
                 let what = format!("the counts of set {set} differ from its rows");
                 breaches.push(Breach { task, what });

@@ -7,16 +7,9 @@ use super::columns::{above, count, limit, maybe_text, text};
 use super::fault::{Fault, Result};
 use super::tx::{Tx, set_counts};
 use crate::core::id::{Local, TaskId};
+use crate::store::columns::{entry, set};
 use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
-
-by_name! {
-    entry_columns entry {
-        seq,
-        place,
-        entry,
-    }
-}
 
 const RECORD: &str = concat!(
     "SELECT ",
@@ -57,13 +50,6 @@ const CHILD: &str = concat!(
     columns!(),
     " FROM tasks WHERE job = ?1 AND local = ?2 AND number IS NOT NULL"
 );
-
-by_name! {
-    set_columns row_of {
-        set = "\"set\"",
-        counts = set_counts_columns!(),
-    }
-}
 
 const SETS: &str = concat!(
     "SELECT ",
@@ -143,7 +129,7 @@ impl Tx<'_> {
     ) -> Result<Vec<SetRow>> {
         let mut read = self.sql(SETS)?;
         let found = read.query_map(params![task.job, task.local, after, limit(rows)], |row| {
-            Ok(SetRow { set: row.get(row_of::set)?, counts: set_counts(row, row_of::counts)? })
+            Ok(SetRow { set: row.get(set::set)?, counts: set_counts(row, set::counts)? })
         })?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }

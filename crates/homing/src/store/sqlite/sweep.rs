@@ -9,6 +9,7 @@ use super::tx::Tx;
 use crate::core::id::{Local, TaskId, WorkerId};
 use crate::limits;
 use crate::store::CancelledBy;
+use crate::store::columns::cascade;
 use crate::store::rules::{end, upkeep, wake};
 
 /// Instants that have come, the earliest first. The tasks are then acted on in the order of their ids.
@@ -34,13 +35,8 @@ struct Cascade {
 }
 
 by_name! {
-    columns at {
-        number,
-        job,
-        task,
-        set = "\"set\"",
-        below,
-        by,
+    /// How far a cancellation has come.
+    reached_columns reached {
         at_set,
         at_number,
         at_local,
@@ -48,25 +44,33 @@ by_name! {
 }
 
 /// One at a time, the oldest first. How far it has come is kept in its row.
-const FIRST_CASCADE: &str =
-    concat!("SELECT ", columns!(), " FROM cascades ORDER BY number LIMIT 1");
+const FIRST_CASCADE: &str = concat!(
+    "SELECT ",
+    cascade_columns!(),
+    ", ",
+    reached_columns!(),
+    " FROM cascades ORDER BY number LIMIT 1"
+);
 
 impl Cascade {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let set: Option<Local> = row.get(at::at_set)?;
+        let set: Option<Local> = row.get(cascade::COUNT + reached::at_set)?;
         let at = match set {
             Some(set) => {
-                let (number, local) = (row.get(at::at_number)?, row.get(at::at_local)?);
+                let (number, local) = (
+                    row.get(cascade::COUNT + reached::at_number)?,
+                    row.get(cascade::COUNT + reached::at_local)?,
+                );
                 Some((set, Cursor { number, local }))
             }
             None => None,
         };
         Ok(Self {
-            number: row.get(at::number)?,
-            task: TaskId { job: row.get(at::job)?, local: row.get(at::task)? },
-            set: row.get(at::set)?,
-            below: row.get(at::below)?,
-            by: row.get(at::by)?,
+            number: row.get(cascade::number)?,
+            task: TaskId { job: row.get(cascade::job)?, local: row.get(cascade::task)? },
+            set: row.get(cascade::set)?,
+            below: row.get(cascade::below)?,
+            by: row.get(cascade::by)?,
             at,
         })
     }

@@ -9,6 +9,7 @@ use crate::core::log::{ATTEMPT, Level, Line};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::columns::line;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::values;
 use crate::store::postgres::transaction::bundle::{bundled_state, in_bundle, members};
@@ -99,16 +100,6 @@ const JOBS: &str = jobs!(
       WHERE x.job = t.job AND x.stalls > 0 AND x.state = 0))
   ORDER BY t.created DESC, t.job DESC LIMIT $13"
 );
-
-by_name! {
-    line_columns line {
-        number,
-        time,
-        level,
-        task,
-        message,
-    }
-}
 
 const LOG: &str = concat!(
     "SELECT ",

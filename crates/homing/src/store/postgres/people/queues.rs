@@ -6,6 +6,7 @@ use super::super::Shared;
 use crate::core::id::JobId;
 use crate::core::parameter::Parameter;
 use crate::limits;
+use crate::store::columns::kind;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::values;
 use crate::store::postgres::now;
@@ -77,13 +78,6 @@ const PENDING_KINDS: &str = "WITH RECURSIVE pair AS (
   UNION SELECT queue COLLATE \"C\", kind COLLATE \"C\" FROM homing.open
     WHERE state = 0 AND (crashes > 0 OR at_once) AND crashes < 2
   ORDER BY queue, kind LIMIT $1";
-
-by_name! {
-    kind_columns kind {
-        name,
-        arguments,
-    }
-}
 
 const KINDS: &str =
     concat!("SELECT ", kind_columns!(), " FROM homing.kinds ORDER BY name COLLATE \"C\"");

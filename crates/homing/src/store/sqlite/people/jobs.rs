@@ -13,6 +13,7 @@ use crate::core::log::{ATTEMPT, Level, Line};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::limits;
+use crate::store::columns::line;
 use crate::store::read::{Counts, JobFilter, JobView, Partly, Status, TaskView, words};
 
 /// The tasks of a job that run.
@@ -72,16 +73,6 @@ const WAITING: &str = concat!(
     running_columns!(),
     " FROM tasks INDEXED BY waiting WHERE state = 2 AND job = ?1 LIMIT ?2"
 );
-
-by_name! {
-    line_columns line {
-        number,
-        time,
-        level,
-        task,
-        message,
-    }
-}
 
 const LOG: &str = concat!(
     "SELECT ",

@@ -9,6 +9,7 @@ use super::super::fault::Result;
 use super::super::tx::Tx;
 use crate::core::id::{JobId, WorkerId};
 use crate::core::parameter::Parameter;
+use crate::store::columns::kind;
 use crate::store::read::{KindView, QueueView, WorkerView, words};
 
 by_name! {
@@ -57,13 +58,6 @@ by_name! {
 }
 
 const WORKERS: &str = concat!("SELECT ", worker_columns!(), " FROM workers ORDER BY id");
-
-by_name! {
-    kind_columns kind {
-        name,
-        arguments,
-    }
-}
 
 const KINDS: &str = concat!("SELECT ", kind_columns!(), " FROM kinds ORDER BY name");
 
