@@ -111,7 +111,7 @@ const STEP: Words =
 /// The work itself stays with them, in their own futures: a future that is handed on is there twice.
 #[derive(Debug)]
 pub(crate) struct Once<'c> {
-    context: &'c Arc<Context>,
+    pub(crate) context: &'c Arc<Context>,
     words: &'static Words,
     place: String,
     op: Op,
@@ -130,11 +130,6 @@ impl<'c> Once<'c> {
         let recorded = context.replayed(&place, words.one).await;
         context.settle_lines(recorded.is_some());
         Ok((Self { context, words, place, op }, recorded))
-    }
-
-    #[cfg(feature = "postgres")]
-    pub(crate) fn context(&self) -> &Arc<Context> {
-        self.context
     }
 
     pub(crate) fn place(&self) -> &str {

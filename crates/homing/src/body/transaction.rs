@@ -77,7 +77,7 @@ where
     T: Serialize,
     F: AsyncFnOnce(&Transaction<'_>) -> Result<T>,
 {
-    let context = once.context();
+    let context = once.context;
     let store = Arc::clone(context.store());
     let Some(transactions) = store.transactions() else {
         return Err(Error::from(Misuse::NoTransactions).fatal());

@@ -1,4 +1,7 @@
 //! `exchange`: units first, then upkeep, then the claim.
+//!
+//! All of it is one verb on the writing thread, mostly in one transaction with the verbs that were queued beside it. So
+//! nothing is locked but the database, and each part sees what the one before it did.
 
 use rusqlite::params;
 

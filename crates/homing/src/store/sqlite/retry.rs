@@ -96,6 +96,8 @@ impl Tx<'_> {
             self.effects.ready = true;
             return Ok(Some(Retry::Done(self.reopen_job(&root)?)));
         }
+        // A preview does what the retry would, and is rolled back. It has a view of its own, so that nothing of it is
+        // said or counted.
         self.write_counts()?;
         self.db.execute_batch("SAVEPOINT preview")?;
         let mut copy = Tx::new(self.db, self.shared);
@@ -124,6 +126,8 @@ impl Tx<'_> {
         Ok(Some(Amended::Done))
     }
 
+    /// From the root downwards. A child is taken out of its set's counts before it is reopened, as it will be counted
+    /// again when it ends again.
     fn reopen_job(&mut self, root: &Task) -> Result<Retried> {
         let job = root.id.job;
         let mut done = Done::default();
@@ -153,6 +157,7 @@ impl Tx<'_> {
         Ok(Retried::of(done.reopened, done.taken_back, done.removed))
     }
 
+    /// Whether a prune has removed a part of the job: it cannot be reopened any more.
     fn is_pruning(&self, job: JobId) -> Result<bool> {
         let mut find = self.sql(
             "SELECT pruning FROM jobs WHERE id = ?1
@@ -162,6 +167,7 @@ impl Tx<'_> {
         Ok(pruning.unwrap_or(false))
     }
 
+    /// Makes an ended task pending, with a fresh budget. What brought it down, if its body was told of a loss.
     fn reopen(&mut self, task: TaskId) -> Result<Option<Cause>> {
         let mut read = self.sql("SELECT cause FROM tasks WHERE job = ?1 AND local = ?2")?;
         let cause: Option<Option<String>> = read

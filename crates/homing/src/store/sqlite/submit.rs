@@ -25,7 +25,8 @@ impl Tx<'_> {
 
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<Submitted> {
         if let Some(holder) = job.key.as_deref().map_or(Ok(None), |key| self.holder(key))? {
-            // Whether the id is known decides before the key does.
+            // Whether the id is known decides before the key does: a client that lost the reply to its submission asks
+            // again with both.
             return Ok(self.known(job)?.unwrap_or(Submitted::Existing(holder)));
         }
         if !self.insert(job.id.root(), &job.task, None, job.key.as_deref())? {

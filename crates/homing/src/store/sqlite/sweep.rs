@@ -105,7 +105,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Workers whose lock nobody holds.
+    /// Workers whose lock nobody holds. A worker takes its lock before its row is committed, so one whose row is seen here
+    /// has had it: no worker is taken for dead while it starts.
     pub(super) fn dead(&self) -> Result<Vec<WorkerId>> {
         let mut read = self.sql("SELECT id FROM workers ORDER BY id")?;
         let mut dead = Vec::new();
@@ -124,6 +125,7 @@ impl Tx<'_> {
         Ok(name.unwrap_or_else(|| worker.to_string()))
     }
 
+    /// What a worker holds: never more than it has slots and fetches ahead.
     pub(super) fn held_by(&self, worker: WorkerId) -> Result<Vec<TaskId>> {
         let mut find = self.sql(
             "SELECT job, local FROM tasks INDEXED BY running
@@ -147,7 +149,8 @@ impl Tx<'_> {
         Ok(tasks.len() == TIMERS_AT_ONCE)
     }
 
-    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
+    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more. The bound is for the others: there
+    /// is one writer, and it takes their requests between two such transactions.
     pub(super) fn cascade(&mut self) -> Result<bool> {
         let mut budget = Budget { cancel: limits::CASCADE, look: LOOKED_AT };
         while let Some(mut cascade) = self.first_cascade()? {

@@ -99,7 +99,8 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Ends the verb.
+    /// Ends the verb. Parents are looked at here, once each, however many of their children have ended, and the counts of
+    /// their sets are written once.
     pub(super) fn close(mut self) -> Result<Effects> {
         wake::wake_parents(&mut self)?;
         self.write_counts()?;
@@ -140,6 +141,8 @@ impl<'a> Tx<'a> {
         Ok(counts)
     }
 
+    /// Changes the counts of a set, in memory: [`write_counts`](Self::write_counts) brings them to the table, before
+    /// anything reads them there.
     pub(super) fn count(
         &mut self,
         task: TaskId,
@@ -207,6 +210,7 @@ impl<'a> Tx<'a> {
         Ok(self.signals == Some(true))
     }
 
+    /// Somebody has sent one in this transaction.
     pub(super) fn signals_sent(&mut self) {
         self.signals = Some(true);
     }
@@ -220,10 +224,13 @@ impl<'a> Tx<'a> {
         Ok(self.watchers == Some(true))
     }
 
+    /// A task of this transaction waits for a job.
     pub(super) fn watched(&mut self) {
         self.watchers = Some(true);
     }
 
+    /// What is kept in memory, as it is before a unit: a savepoint brings back the rows, and [`restore`](Self::restore)
+    /// this.
     pub(super) fn before(&self) -> Before {
         let (counts, parents_to_check) = (self.counts.clone(), self.parents_to_check.clone());
         let (over, ended) = (self.over.clone(), self.effects.ended.len());

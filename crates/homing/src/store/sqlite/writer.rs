@@ -294,7 +294,8 @@ impl Thread {
         done
     }
 
-    /// Gets the write lock, within the time that the options allow.
+    /// Gets the write lock, within the time that the options allow. At once (`IMMEDIATE`), and not with the first write:
+    /// a transaction that has read before another process commits could not write any more.
     fn begin(&self) -> Result<()> {
         let deadline: Instant = monotonic() + self.shared.busy_timeout;
         let mut pause = Duration::from_micros(50);
