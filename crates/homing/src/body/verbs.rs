@@ -168,7 +168,7 @@ impl<K: Kind> Detach<K> {
             None => context.place(&format!("detach:{}", self.job.call.kind)),
         };
         let own = self.job.id.is_some() || self.job.key.is_some();
-        let id = JobId::detached(context.task, &place);
+        let id = || JobId::detached(context.task, &place);
         let job = self.job.fix(context.now(), id, Some(context.task))?;
         let _op = context.begin(&place, false).await;
         let hash = crate::core::id::digest(&[job.task.kind.as_bytes(), &job.task.hash]);

@@ -306,7 +306,7 @@ fn fix(job: JobDraft, homing: &Homing) -> Result<NewJob, Invalid> {
             "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
         return Err(Invalid::Value { field: "the place", value, reason });
     }
-    job.fix(homing.store.clock().now(), JobId::fresh(), None)
+    job.fix(homing.store.clock().now(), JobId::fresh, None)
 }
 
 impl<K: Kind> fmt::Debug for Submit<K> {

@@ -23,16 +23,16 @@ impl JobDraft {
         Self { call, title: None, key: None, id: None }
     }
 
-    /// Checks the job and fixes what depends on the time. Without an id of its own it has `id`.
+    /// Checks the job and fixes what depends on the time. Without an id of its own it is given one.
     pub(crate) fn fix(
         self,
         now: Time,
-        id: JobId,
+        id: impl FnOnce() -> JobId,
         origin: Option<TaskId>,
     ) -> Result<NewJob, Invalid> {
         crate::core::names::job(self.title.as_deref(), self.key.as_deref())?;
         let task = self.call.fix(now, "default", 0)?;
-        let id = self.id.unwrap_or(id);
+        let id = self.id.unwrap_or_else(id);
         Ok(NewJob { id, task, title: self.title, key: self.key, origin })
     }
 }
