@@ -103,10 +103,10 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Replay the open tasks with this program's own, dry, and say which would stand still or fail
     ///
-    /// Each body is replayed up to the wait that its task is parked at. What it does behind that hangs on an
-    /// answer that is not there yet: a step or spawn that it has recorded and comes by no more shows only when it
-    /// returns. Of a task that has not begun it sees the arguments and the body up to its first verb; tasks that
-    /// run, and kinds that this program has not registered, are left out.
+    /// Each body is replayed up to the wait that its task is parked at. What it does after that depends on an
+    /// answer that is not there yet: if it no longer reaches a recorded step or spawn, that shows only when it
+    /// returns. Of a task that has not begun the arguments are checked, and the body up to its first verb. Tasks
+    /// that run, and kinds that this program has not registered, are left out.
     Verify(VerifyArgs),
     /// Look at the store itself, or bring it up to date
     Store(StoreArgs),

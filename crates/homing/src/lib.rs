@@ -97,7 +97,7 @@ pub use body::verbs::{
 pub use body::waiting::Waiting;
 pub use client::{
     Amend, Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled,
-    Submission, Submit, SubmitAllError, SubmitNamed, Why,
+    Submission, Submit, SubmitAllError, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;

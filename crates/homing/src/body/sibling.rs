@@ -1,7 +1,7 @@
 //! `spawn_sibling`: a child adds to the set of its parent that it is in itself.
 //!
-//! The parent's body learns of it by the set's ends only, as of all its children. What a member has added is an
-//! entry of the member's record, written by the commit that adds it, so it is added once over all replays.
+//! The parent's body learns of the new child by the set's ends only, as of all its children. The addition is an
+//! entry of the member's record, written by the commit that adds the child, so it happens once over all replays.
 
 use crate::body::context::current;
 use crate::core::id::{TaskId, digest};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::body::context::{Context, current};
+use crate::body::context::{Context, Op, current};
 use crate::error::{Error, Misuse, Result, StepError};
 use crate::store::Entry;
 
@@ -82,38 +82,74 @@ async fn run<T: Serialize + DeserializeOwned>(
     name: &str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    crate::task::call::name("the step's name", name).map_err(Misuse::from)?;
-    let place = context.place(&format!("step:{name}"));
-    let op = context.begin(&place, true).await;
-    let recorded = context.replayed(&place, "a step").await;
-    context.settle_lines(recorded.is_some());
+    let (once, recorded) = Once::begin(context, &STEP, name).await?;
     let text = if let Some(text) = recorded {
         text
     } else {
         context.commit_spawns().await;
-        let text = encoded("the step's result", context.work(work).await?)?;
-        context.record(&place, Entry::Value(text.clone()));
+        let text = once.encoded(context.work(work).await?)?;
+        context.record(once.place(), Entry::Value(text.clone()));
         context.commit().await;
         text
     };
-    drop(op);
-    decoded(context, &place, "the step's result", &text).await
+    once.end(&text).await
 }
 
-/// A result as it is recorded; one that cannot be is final.
-pub(crate) fn encoded(what: &str, value: impl Serialize) -> Result<String> {
-    crate::core::encode::owned(what, value).map_err(|error| Error::from(error).fatal())
+/// The words of a verb that does something once.
+#[derive(Debug)]
+pub(crate) struct Words {
+    pub(crate) verb: &'static str,
+    pub(crate) one: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) result: &'static str,
 }
 
-/// What was recorded, on the first run too, so that live and replayed values are equal to the bit.
-pub(crate) async fn decoded<T: DeserializeOwned>(
-    context: &Context,
-    place: &str,
-    what: &str,
-    text: &str,
-) -> Result<T> {
-    match crate::core::encode::parse(text) {
-        Ok(value) => Ok(value),
-        Err(reason) => context.undecodable(place, what, &reason).await,
+const STEP: Words =
+    Words { verb: "step", one: "a step", name: "the step's name", result: "the step's result" };
+
+/// Something that is done once and remembered under a name, while it is done: what `step` and `transaction` share.
+/// The work itself stays with them, in their own futures: a future that is handed on is there twice.
+#[derive(Debug)]
+pub(crate) struct Once<'c> {
+    pub(crate) context: &'c Arc<Context>,
+    words: &'static Words,
+    place: String,
+    op: Op,
+}
+
+impl<'c> Once<'c> {
+    /// Opens the operation, and finds what an earlier run has recorded.
+    pub(crate) async fn begin(
+        context: &'c Arc<Context>,
+        words: &'static Words,
+        name: &str,
+    ) -> Result<(Self, Option<String>)> {
+        crate::task::call::name(words.name, name).map_err(Misuse::from)?;
+        let place = context.place(&format!("{}:{name}", words.verb));
+        let op = context.begin(&place, true).await;
+        let recorded = context.replayed(&place, words.one).await;
+        context.settle_lines(recorded.is_some());
+        Ok((Self { context, words, place, op }, recorded))
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// A result as it is recorded; one that cannot be is final.
+    pub(crate) fn encoded(&self, value: impl Serialize) -> Result<String> {
+        let text = crate::core::encode::owned(self.words.result, value);
+        text.map_err(|error| Error::from(error).fatal())
+    }
+
+    /// Closes the operation. The value is what was recorded, on the first run too, so that live and replayed values
+    /// are equal to the bit.
+    pub(crate) async fn end<T: DeserializeOwned>(self, text: &str) -> Result<T> {
+        let Self { context, words, place, op } = self;
+        drop(op);
+        match crate::core::encode::parse(text) {
+            Ok(value) => Ok(value),
+            Err(reason) => context.undecodable(&place, words.result, &reason).await,
+        }
     }
 }

@@ -8,13 +8,17 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::Transaction;
 
 use crate::body::context::{Context, Halt, current};
-use crate::body::step::{decoded, encoded};
+use crate::body::step::{Once, Words};
 use crate::error::{Error, Misuse, Result, StepError};
 use crate::store::postgres::{Commit, Transactions};
 use crate::store::{Entry, Unit};
 
-/// What a transaction leaves, in an error's words.
-const RESULT: &str = "the transaction's result";
+const TRANSACTION: Words = Words {
+    verb: "transaction",
+    one: "a transaction",
+    name: "the transaction's name",
+    result: "the transaction's result",
+};
 
 /// Runs `work` in a transaction of the PostgreSQL database that the store is in, and remembers its
 /// result under `name` in the same commit: what `work` writes takes effect exactly once, however often
@@ -57,27 +61,23 @@ where
     F: AsyncFnOnce(&Transaction<'_>) -> Result<T>,
 {
     let context = current("transaction")?;
-    crate::task::call::name("the transaction's name", name).map_err(Misuse::from)?;
-    let place = context.place(&format!("transaction:{name}"));
-    let op = context.begin(&place, true).await;
-    let recorded = context.replayed(&place, "a transaction").await;
-    context.settle_lines(recorded.is_some());
+    let (once, recorded) = Once::begin(&context, &TRANSACTION, name).await?;
     let text = if let Some(text) = recorded {
         text
     } else {
         // Whatever was said before stands in the record before it.
         context.commit().await;
-        context.work(run(&context, &place, work)).await?
+        context.work(run(&once, work)).await?
     };
-    drop(op);
-    Ok(decoded(&context, &place, RESULT, &text).await?)
+    Ok(once.end(&text).await?)
 }
 
-async fn run<T, F>(context: &Arc<Context>, place: &str, work: F) -> Result<String>
+async fn run<T, F>(once: &Once<'_>, work: F) -> Result<String>
 where
     T: Serialize,
     F: AsyncFnOnce(&Transaction<'_>) -> Result<T>,
 {
+    let context = once.context;
     let store = Arc::clone(context.store());
     let Some(transactions) = store.transactions() else {
         return Err(Error::from(Misuse::NoTransactions).fatal());
@@ -88,8 +88,8 @@ where
         let _transacting = context.transacting();
         work(&tx).await?
     };
-    let text = encoded(RESULT, value)?;
-    let Some(unit) = context.record_elsewhere(place, Entry::Value(text.clone())) else {
+    let text = once.encoded(value)?;
+    let Some(unit) = context.record_elsewhere(once.place(), Entry::Value(text.clone())) else {
         return context.halt(Halt::Lost).await;
     };
     match transactions.commit(tx, &unit).await? {

@@ -18,6 +18,7 @@ use crate::error::{Invalid, JoinError, Misuse};
 use crate::store::{Entry, Event, NewJob};
 use crate::task::Kind;
 use crate::task::call::Call;
+use crate::task::job::{JobDraft, job_options};
 use futures_util::future::BoxFuture;
 
 /// Parks the task for a while: no slot, no timer.
@@ -141,59 +142,42 @@ pub async fn now() -> Result<SystemTime, Misuse> {
 /// # Durability
 /// Committed with the next durable operation. A replay finds the job again and compares the call.
 pub fn detach<K: Kind>(call: Call<K>) -> Detach<K> {
-    Detach { call, title: None, key: None, id: None }
+    Detach { job: JobDraft::new(call.draft), kind: PhantomData }
 }
 
 /// A job about to be detached; see [`detach`].
 #[must_use = "nothing is detached until this is awaited"]
 #[derive(Debug)]
 pub struct Detach<K: Kind> {
-    call: Call<K>,
-    title: Option<String>,
-    key: Option<String>,
-    id: Option<JobId>,
+    job: JobDraft,
+    kind: PhantomData<fn() -> K>,
 }
 
+job_options!(
+    Detach,
+    key: "Waits for the commit.",
+    id: "Default: derived from this task and the place. An id that another call has is [`Misuse::TakenId`]. \
+        Waits for the commit."
+);
+
 impl<K: Kind> Detach<K> {
-    /// What people read. Default: the kind.
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
-        self
-    }
-
-    /// Unique among open jobs: a held key leaves the open job as it is and returns its id. Waits for
-    /// the commit.
-    pub fn key(mut self, key: impl Into<String>) -> Self {
-        self.key = Some(key.into());
-        self
-    }
-
-    /// The job's id. Default: derived from this task and the place. An id that another call has is
-    /// [`Misuse::TakenId`]. Waits for the commit.
-    pub fn id(mut self, id: JobId) -> Self {
-        self.id = Some(id);
-        self
-    }
-
     async fn run(self) -> Result<JobId, Misuse> {
         let context = current("detach")?;
-        let place = match &self.call.draft.place {
+        let place = match &self.job.call.place {
             Some(name) => context.place_once(&format!("detach@{}", in_place(name))).await,
-            None => context.place(&format!("detach:{}", self.call.draft.kind)),
+            None => context.place(&format!("detach:{}", self.job.call.kind)),
         };
-        let task = self.call.draft.fix(context.now(), "default", 0)?;
-        crate::core::names::job(self.title.as_deref(), self.key.as_deref())?;
+        let own = self.job.id.is_some() || self.job.key.is_some();
+        let id = || JobId::detached(context.task, &place);
+        let job = self.job.fix(context.now(), id, Some(context.task))?;
         let _op = context.begin(&place, false).await;
-        let hash = crate::core::id::digest(&[task.kind.as_bytes(), &task.hash]);
-        let (own, origin) = (self.id.is_some() || self.key.is_some(), Some(context.task));
-        let id = self.id.unwrap_or_else(|| JobId::detached(context.task, &place));
-        let job = NewJob { id, task, title: self.title, key: self.key, origin };
+        let hash = crate::core::id::digest(&[job.task.kind.as_bytes(), &job.task.hash]);
         let another = || format!("another call than {}({})", job.task.kind, job.task.arguments);
         if !context.is_said(&place, hash, another).await {
             context.record(&place, Entry::Detached(hash));
             context.send(Event::Detach(Box::new(job.clone())));
         }
-        if own { settled(&context, &place, job).await } else { Ok(id) }
+        if own { settled(&context, &place, job).await } else { Ok(job.id) }
     }
 }
 

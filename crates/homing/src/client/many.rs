@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Homing, JobHandle, Order};
+use super::{Homing, JobHandle};
 use crate::body::context::refuse_inside;
 use crate::core::id::JobId;
 use crate::error::SubmitError;
@@ -13,38 +13,21 @@ use crate::limits;
 use crate::store::{NewJob, Submitted};
 use crate::task::Kind;
 use crate::task::call::Call;
+use crate::task::job::{JobDraft, job_options};
 
 /// One of many jobs to be submitted: a call, and what only a job has. See [`Homing::submit_all`].
 #[must_use = "nothing is submitted until `submit_all` is awaited"]
 pub struct Submission<K: Kind> {
-    order: Order,
+    job: JobDraft,
     kind: PhantomData<fn() -> K>,
 }
+
+job_options!(Submission, key: "", id: "Default: a fresh one.");
 
 impl<K: Kind> Submission<K> {
     /// A call to be submitted as a job.
     pub fn of(call: Call<K>) -> Self {
-        Self { order: Order::new(call.draft), kind: PhantomData }
-    }
-
-    /// What people read; at most 1,000 bytes. Default: the kind.
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.order.title = Some(title.into());
-        self
-    }
-
-    /// Unique among open jobs: while a job holds the key, its handle is returned instead of one of a new
-    /// job. At most 1,000 bytes.
-    pub fn key(mut self, key: impl Into<String>) -> Self {
-        self.order.key = Some(key.into());
-        self
-    }
-
-    /// The job's id: submitting the same call under it again returns the same job, finished or not, until
-    /// it is removed; another call is refused. Default: a fresh one.
-    pub fn id(mut self, id: JobId) -> Self {
-        self.order.id = Some(id);
-        self
+        Self { job: JobDraft::new(call.draft), kind: PhantomData }
     }
 }
 
@@ -56,7 +39,7 @@ impl<K: Kind> From<Call<K>> for Submission<K> {
 
 impl<K: Kind> fmt::Debug for Submission<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Submission").field(&self.order).finish()
+        f.debug_tuple("Submission").field(&self.job).finish()
     }
 }
 
@@ -143,7 +126,7 @@ impl Homing {
             return Err(sent.refused(0, misuse.into()));
         }
         for (index, call) in calls.into_iter().enumerate() {
-            match call.into().order.fix(self.store.clock().now()) {
+            match super::fix(call.into().job, self) {
                 Ok(job) => sent.add(index, job).await?,
                 Err(invalid) => {
                     sent.send().await?;

@@ -11,15 +11,15 @@ use serde::de::DeserializeOwned;
 use crate::body::context::refuse_inside;
 use crate::clock::Clock;
 use crate::core::id::{JobId, TaskId};
-use crate::core::time::Time;
 use crate::error::{Invalid, OpenError, RemoveError, SubmitError};
 use crate::store::read::{
     Breach, JobFilter, JobView, KindView, QueueView, StoreView, TaskView, WorkerView,
 };
 use crate::store::retention::{self, Retention};
 use crate::store::{self, Migration, NewJob, Store, Submitted};
+use crate::task::Kind;
 use crate::task::call::{Call, Draft, name};
-use crate::task::{Kind, Options};
+use crate::task::job::{JobDraft, job_options};
 use crate::worker::WorkerBuilder;
 use futures_util::future::BoxFuture;
 
@@ -41,7 +41,6 @@ pub use cancel::Cancel;
 pub use find::{FindError, IdPrefix};
 pub use job::{JobHandle, Log};
 pub use many::{Submission, SubmitAllError};
-pub use named::SubmitNamed;
 use outcomes::{Fresh, Outcomes};
 pub use signals::Signalled;
 pub use tree::Cursor;
@@ -124,15 +123,7 @@ impl Homing {
 
     /// Submits a call as a new job, once awaited.
     pub fn submit<K: Kind>(&self, call: Call<K>) -> Submit<K> {
-        Submit { homing: self.clone(), order: Order::new(call.draft), kind: PhantomData }
-    }
-
-    /// Submits a kind by its name with arguments as a JSON object, once awaited. The kind must be
-    /// known: some worker has registered it in this store at some time. An argument it does not have is
-    /// refused; types are checked by the body.
-    pub fn submit_named(&self, kind: &str, arguments: &serde_json::Value) -> SubmitNamed {
-        let draft = Draft::new(kind, named::arguments(arguments), Options::default());
-        SubmitNamed { homing: self.clone(), order: Order::new(draft), force: false }
+        Submit::new(self, call.draft, "submit")
     }
 
     /// A handle on a job submitted earlier, by any process. Whether the id is known shows at the first
@@ -266,85 +257,61 @@ fn accepted<T>(
     }
 }
 
-/// What a submission says beyond the call.
-#[derive(Debug, Clone)]
-struct Order {
-    draft: Draft,
-    title: Option<String>,
-    key: Option<String>,
-    id: Option<JobId>,
-}
-
-impl Order {
-    fn new(draft: Draft) -> Self {
-        Self { draft, title: None, key: None, id: None }
-    }
-
-    fn fix(self, now: Time) -> Result<NewJob, Invalid> {
-        crate::core::names::job(self.title.as_deref(), self.key.as_deref())?;
-        if let Some(value) = self.draft.place {
-            let reason =
-                "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
-            return Err(Invalid::Value { field: "the place", value, reason });
-        }
-        let task = self.draft.fix(now, "default", 0)?;
-        let id = self.id.unwrap_or_else(JobId::fresh);
-        Ok(NewJob { id, task, title: self.title, key: self.key, origin: None })
-    }
-
-    async fn send<T>(self, homing: &Homing) -> Result<JobHandle<T>, SubmitError> {
-        let job = self.fix(homing.store.clock().now())?;
-        let id = job.id;
-        let mut fresh = homing.outcomes.expect([id].into_iter());
-        let submitted = homing.store.submit(vec![job]).await?;
-        let submitted = submitted.into_iter().next().unwrap_or(Submitted::New(id));
-        accepted(homing, submitted, fresh.pop())
-    }
-}
-
-macro_rules! order {
-    ($name:ident $(<$kind:ident: Kind>)?) => {
-        impl$(<$kind: Kind>)? $name$(<$kind>)? {
-            /// What people read; at most 1,000 bytes. Default: the kind.
-            pub fn title(mut self, title: impl Into<String>) -> Self {
-                self.order.title = Some(title.into());
-                self
-            }
-
-            /// Unique among open jobs: while a job holds the key, this returns that job instead of
-            /// submitting another. At most 1,000 bytes.
-            pub fn key(mut self, key: impl Into<String>) -> Self {
-                self.order.key = Some(key.into());
-                self
-            }
-
-            /// The job's id: submitting the same call under it again returns the same job, finished or
-            /// not, until it is pruned; another call is refused. Default: a fresh one.
-            pub fn id(mut self, id: crate::JobId) -> Self {
-                self.order.id = Some(id);
-                self
-            }
-        }
-    };
-}
-use order;
-
-/// A submission about to be sent; see [`Homing::submit`].
+/// A submission about to be sent; see [`Homing::submit`] and [`Homing::submit_named`].
 ///
 /// # Durability
 /// Awaiting it returns after the commit: the job will be run to a recorded outcome.
 #[must_use = "nothing is submitted until this is awaited"]
 pub struct Submit<K: Kind> {
     homing: Homing,
-    order: Order,
+    job: JobDraft,
+    verb: &'static str,
+    /// Whether some worker must have registered the kind, with these arguments.
+    must_be_known: bool,
     kind: PhantomData<fn() -> K>,
 }
 
-order!(Submit<K: Kind>);
+job_options!(Submit, key: "", id: "Default: a fresh one.");
+
+impl<K: Kind> Submit<K> {
+    fn new(homing: &Homing, call: Draft, verb: &'static str) -> Self {
+        let job = JobDraft::new(call);
+        Self { homing: homing.clone(), job, verb, must_be_known: false, kind: PhantomData }
+    }
+
+    async fn run(self) -> Result<JobHandle<K::Output>, SubmitError> {
+        refuse_inside(self.verb)?;
+        let (homing, job) = self.fix().await?;
+        let id = job.id;
+        let mut fresh = homing.outcomes.expect([id].into_iter());
+        let submitted = homing.store.submit(vec![job]).await?;
+        let submitted = submitted.into_iter().next().unwrap_or(Submitted::New(id));
+        accepted(&homing, submitted, fresh.pop())
+    }
+
+    /// The job as it is to be stored, once it is known to be one.
+    async fn fix(self) -> Result<(Homing, NewJob), SubmitError> {
+        if self.must_be_known {
+            named::check(&self.homing, &self.job.call).await?;
+        }
+        let job = fix(self.job, &self.homing)?;
+        Ok((self.homing, job))
+    }
+}
+
+/// A job that is submitted from outside.
+fn fix(job: JobDraft, homing: &Homing) -> Result<NewJob, Invalid> {
+    if let Some(value) = job.call.place {
+        let reason =
+            "a submitted job has no place in a body: give it an id, `.id(JobId::named(…))`";
+        return Err(Invalid::Value { field: "the place", value, reason });
+    }
+    job.fix(homing.store.clock().now(), JobId::fresh, None)
+}
 
 impl<K: Kind> fmt::Debug for Submit<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Submit").field(&self.order).finish()
+        f.debug_tuple("Submit").field(&self.job).finish()
     }
 }
 
@@ -353,10 +320,7 @@ impl<K: Kind> IntoFuture for Submit<K> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            refuse_inside("submit")?;
-            self.order.send(&self.homing).await
-        })
+        Box::pin(self.run())
     }
 }
 

@@ -1,80 +1,71 @@
 //! A job by the name of its kind: what is known of the kind is checked first.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Homing, JobHandle, Order, order};
-use crate::body::context::refuse_inside;
+use super::{Homing, Submit};
+use crate::core::call::Start;
 use crate::core::schema;
 use crate::error::{Invalid, SubmitError};
 use crate::store::read::KindView;
-use futures_util::future::BoxFuture;
+use crate::task::Options;
+use crate::task::call::{Any, Draft};
 
-/// A submission by name about to be sent; see [`Homing::submit_named`].
-#[must_use = "nothing is submitted until this is awaited"]
-#[derive(Debug)]
-pub struct SubmitNamed {
-    pub(super) homing: Homing,
-    pub(super) order: Order,
-    pub(super) force: bool,
+impl Homing {
+    /// Submits a kind by its name with arguments as a JSON object, once awaited. The kind must be
+    /// known: some worker has registered it in this store at some time. An argument that it does not have, or
+    /// that is plainly of another type, is refused, unless the submission is [forced](Submit::force).
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit); [`SubmitError::UnknownKind`], and [`Invalid::Argument`] or
+    /// [`Invalid::Mismatch`] for the arguments.
+    pub fn submit_named(&self, kind: &str, arguments: &Value) -> Submit<Any<Value>> {
+        let call = Draft::new(kind, self::arguments(arguments), Options::default());
+        Submit { must_be_known: true, ..Submit::new(self, call, "submit_named") }
+    }
 }
 
-order!(SubmitNamed);
-
-impl SubmitNamed {
+/// Of a call that is named, whose own options have no other place.
+impl Submit<Any<Value>> {
     /// Submits the call even if no worker has ever registered the kind, or its arguments are not what the last
     /// worker to register it takes: a release that does may be on its way.
     pub fn force(mut self) -> Self {
-        self.force = true;
+        self.must_be_known = false;
         self
     }
 
     /// The queue. Default: `default`.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
-        self.order.draft.options.queue = Some(queue.into());
+        self.job.call.options.queue = Some(queue.into());
         self
     }
 
     /// Higher goes first. Default: 0.
     pub fn priority(mut self, priority: i16) -> Self {
-        self.order.draft.options.priority = Some(priority);
+        self.job.call.options.priority = Some(priority);
         self
     }
 
     /// Words to filter jobs by; at most 20.
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.order.draft.tags = tags.into_iter().map(Into::into).collect();
+        self.job.call.tags = tags.into_iter().map(Into::into).collect();
         self
     }
 
     /// Starts no earlier than this long from now.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.order.draft.start = crate::task::call::Start::After(delay);
+        self.job.call.start = Start::After(delay);
         self
-    }
-
-    async fn run(self) -> Result<JobHandle<Value>, SubmitError> {
-        refuse_inside("submit_named")?;
-        let kind = &self.order.draft.kind;
-        if !self.force {
-            let known = self.homing.store.kinds().await?;
-            match known.iter().find(|view| view.name == *kind) {
-                Some(view) => check_arguments(&self.order.draft.arguments.clone()?, view)?,
-                None => return Err(unknown_kind(kind, &known)),
-            }
-        }
-        self.order.send(&self.homing).await
     }
 }
 
-impl IntoFuture for SubmitNamed {
-    type Output = Result<JobHandle<Value>, SubmitError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+/// Whether some worker has registered the kind, and takes the arguments.
+pub(super) async fn check(homing: &Homing, call: &Draft) -> Result<(), SubmitError> {
+    let known = homing.store.kinds().await?;
+    match known.iter().find(|view| view.name == call.kind) {
+        Some(view) => Ok(check_arguments(&call.arguments.clone()?, view)?),
+        None => Err(unknown_kind(&call.kind, &known)),
     }
 }
 

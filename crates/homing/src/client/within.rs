@@ -1,5 +1,7 @@
 //! Submitting within a transaction of the caller's own: the job is there if and only if that commits.
 
+use std::sync::Arc;
+
 use super::{Homing, Submit, accepted};
 use crate::body::context::refuse_beside_transaction;
 use crate::client::JobHandle;
@@ -67,13 +69,13 @@ impl<K: Kind> Submit<K> {
         mut transaction: impl Within,
     ) -> Result<JobHandle<K::Output>, SubmitError> {
         refuse_beside_transaction("submit_in")?;
-        let store = self.homing.store();
+        let store = Arc::clone(self.homing.store());
         let Some(transactions) = store.transactions() else {
             return Err(Misuse::NoTransactions.into());
         };
-        let job = self.order.fix(store.clock().now())?;
+        let (homing, job) = self.fix().await?;
         let submitted: Submitted =
             within::submit(&mut transaction, transactions, store.clock(), &job).await?;
-        accepted(&self.homing, submitted, None)
+        accepted(&homing, submitted, None)
     }
 }

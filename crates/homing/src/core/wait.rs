@@ -33,20 +33,6 @@ pub struct SetCounts {
 }
 
 impl SetCounts {
-    /// Counts as a store's row has them: in eight columns, numbered from zero in the order of the fields.
-    pub(crate) fn of<E>(column: impl Fn(usize) -> Result<u64, E>) -> Result<Self, E> {
-        Ok(Self {
-            spawned: column(0)?,
-            succeeded: column(1)?,
-            failed: column(2)?,
-            cancelled: column(3)?,
-            aborted: column(4)?,
-            last_end: column(5)?,
-            added: column(6)?,
-            last_added: column(7)?,
-        })
-    }
-
     /// Children that have ended.
     pub fn ended(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled + self.aborted

@@ -319,10 +319,9 @@ pub struct Reply {
     /// Tasks of this worker that were ended by somebody else; said again until an exchange acknowledges
     /// a reply that said so.
     pub cancelled: Vec<(TaskId, Token)>,
-    /// When the next thing falls due that this worker could act on, if nothing happens before.
+    /// When the next thing falls due that this worker could act on, if nothing happens before. The instant of the
+    /// exchange itself, if there is more upkeep to do now.
     pub next_due: Option<Time>,
-    /// Whether there is more upkeep to do now.
-    pub more: bool,
     /// Whether tasks were left for which another claim is to be made: such as must begin at once, where the claim
     /// fetches others ahead, and what was not worth taking apart.
     pub left: bool,

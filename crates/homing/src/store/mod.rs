@@ -78,7 +78,7 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 /// | `amend` | finds a task that stands still no longer |
 ///
 /// **In an exchange** units take effect first, in the order given; then upkeep, which may be a bounded part of what is
-/// due (`Reply::more`); then the claim, which sees both. A worker that the store has given up, or never knew, is
+/// due (`Reply::next_due`); then the claim, which sees both. A worker that the store has given up, or never knew, is
 /// given nothing.
 ///
 /// **A unit** is applied whole or refused whole, and its refusal harms no other. `Lost`: its token is not the row's,

@@ -17,6 +17,7 @@ use crate::error::{Error, Invalid, Result};
 use crate::task::call::Call;
 
 pub(crate) mod call;
+pub(crate) mod job;
 
 /// A kind of task. Implemented by `#[task]`, never by hand.
 pub trait Kind: Send + Sync + 'static {

@@ -142,9 +142,8 @@ impl Conversation {
         let (tasks, ahead) = if running { self.claim(free) } else { (0, 0) };
         let postings = self.shared.outbox.take();
         let asked = self.asked(&postings, free);
-        let overdue = self.due.is_some_and(|due| due <= self.shared.store.clock().now());
         let claims = self.look && tasks + ahead > 0;
-        let something = overdue || self.speak || claims || asked.is_some();
+        let something = self.is_overdue() || self.speak || claims || asked.is_some();
         if postings.is_empty() && !something {
             self.begin_claimed();
             self.wait(running).await;
@@ -156,6 +155,11 @@ impl Conversation {
             self.shared.idle.send_replace((asked, due));
         }
         true
+    }
+
+    /// Whether the store has something to do now: an instant has come, or there is more upkeep.
+    fn is_overdue(&self) -> bool {
+        self.due.is_some_and(|due| due <= self.shared.store.clock().now())
     }
 
     /// How many tasks to claim that begin at once, and how many ahead.
@@ -264,9 +268,10 @@ impl Conversation {
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
-        self.found_nothing = reply.claimed.is_empty() && !reply.more && !reply.left;
+        self.due = reply.next_due;
+        self.found_nothing = reply.claimed.is_empty() && !reply.left && !self.is_overdue();
         let (asked, claimed) = (tasks + ahead, reply.claimed.len());
-        self.look = tasks == 0 || claimed >= asked || reply.more || reply.left;
+        self.look = tasks == 0 || claimed >= asked || reply.left;
         if asked > 0 {
             // Something waits for a slot of its own.
             self.reserved = usize::from(reply.left);
@@ -276,10 +281,6 @@ impl Conversation {
         // A store that left something has more, though it brought less than was asked for.
         let is_full = claimed >= asked || reply.left;
         self.ahead.learn((asked > 0).then_some(is_full), turned, idle);
-        self.due = reply.next_due;
-        if reply.more {
-            self.due = Some(Time(0));
-        }
         self.dispatch(postings, reply, worker);
     }
 

@@ -1,7 +1,7 @@
 //! Looks now and then for tasks that no living worker can take, and tells the program's log.
 //!
 //! A kind that was not registered, or a misspelt queue, fails nothing: its tasks wait, and their parents with
-//! them. Each worker says so once for each queue and kind. Two reads a minute are what it costs; nothing hangs on
+//! them. Each worker says so once for each queue and kind. It costs two reads a minute; nothing depends on
 //! it, so a read that fails is not repeated.
 
 use std::collections::BTreeSet;

@@ -65,10 +65,11 @@ impl WorkerBuilder {
     /// with each: to be asked of a release before it is deployed. Starts no worker and changes nothing in the
     /// store. Returns how many tasks were replayed.
     ///
-    /// A replay ends where the body comes to something that is not recorded, at the latest at the wait that the task
-    /// is parked at: what it does behind that hangs on an answer that is not there yet, so a step or spawn that it
-    /// comes by no more shows only when it returns. Of a task that has not begun it sees the arguments and the body up to its first verb. The work of steps is not done; what a
-    /// body does outside of steps is, as in any replay. A long record is read whole.
+    /// A replay ends where the body reaches something that is not recorded, at the latest at the wait that the task
+    /// is parked at. What the body does after that depends on an answer that is not there yet: if it no longer reaches
+    /// a recorded step or spawn, that shows only when it returns. Of a task that has not begun the arguments are
+    /// checked, and the body up to its first verb. The work of steps is not done; code outside of steps runs, as in any
+    /// replay. A long record is read whole.
     ///
     /// # Errors
     /// As [`start`](Self::start); the store fails.

@@ -1,6 +1,6 @@
 //! A waker that tells whether somebody keeps it.
 //!
-//! The body is polled with a fresh one each time. Whoever waits for plain I/O keeps a clone; homing's
+//! The body is polled with a fresh one each time. A future that waits for plain I/O keeps a clone; homing's
 //! own futures keep none. So a clone that is alive after `Pending` means plain I/O.
 
 use std::sync::Arc;

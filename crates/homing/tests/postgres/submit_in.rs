@@ -156,3 +156,21 @@ async fn a_body_submits_in_its_own_transaction_only() {
     assert!(failure.to_string().contains("`submit_in` was called inside a task"), "{failure}");
     assert_eq!(jobs(&homing).await, 3);
 }
+
+#[tokio::test]
+async fn a_submission_by_name_is_checked_in_a_transaction_too() {
+    let (homing, mut client, _) = opened().await;
+    let worker = homing.worker().register(double).start().await.unwrap();
+    let tx = client.transaction().await.unwrap();
+    let unknown = homing.submit_named("treble", &serde_json::json!({ "number": 7 }));
+    let refused = unknown.within(&tx).await;
+    assert!(matches!(refused, Err(SubmitError::UnknownKind { .. })), "{refused:?}");
+    let named = homing.submit_named("double", &serde_json::json!({ "number": 7 })).priority(3);
+    let job = named.title("by name").within(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    homing.nudge();
+    assert_eq!(job.outcome().await.unwrap(), 14);
+    let view = homing.task(job.id()).await.unwrap();
+    assert_eq!((view.kind.as_str(), view.priority), ("double", 3));
+    worker.shutdown(std::time::Duration::from_secs(5)).await;
+}

@@ -1,7 +1,7 @@
 //! `on_success` and `on_failure`: a call that is followed by a job of its own, however it ends.
 //!
-//! The call is the child of a task of the kind [`LINK`]. What follows a success is detached by that task's body,
-//! with its end. What follows a failure is inserted by the store, in the transaction that ends the task, because
+//! The call is the child of a task of the kind [`LINK`]. That task's body detaches the job that follows a success,
+//! with its end. The store inserts the job that follows a failure, in the transaction that ends the task, because
 //! the task may end without its body: cancelled, past a deadline, below a parent that failed, given up after
 //! crashes.
 

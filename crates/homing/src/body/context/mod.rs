@@ -35,7 +35,7 @@ mod set;
 mod takers;
 mod waiting;
 
-pub(crate) use branch::InBranch;
+pub(crate) use branch::{InBranch, Op};
 use counted::CountGuard;
 pub(crate) use log::say;
 pub(crate) use set::{GROWING, SetState, Spawned};

@@ -28,7 +28,7 @@ impl Data {
             }
         }
         self.wake_parents(now);
-        reply.more = self.sweep(exchange.claim.max_crashes, now);
+        let more = self.sweep(exchange.claim.max_crashes, now);
         self.wake_parents(now);
         reply.cancelled = self.notices(exchange.worker, exchange.number, exchange.acknowledged);
         // A worker that was given up must not take tasks under a dead id.
@@ -36,7 +36,8 @@ impl Data {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply);
             self.claim(exchange.worker, exchange.number, &exchange.claim, &mut reply, now);
         }
-        reply.next_due = self.next_due(exchange.worker, &exchange.claim, now);
+        reply.next_due =
+            if more { Some(now) } else { self.next_due(exchange.worker, &exchange.claim, now) };
         reply
     }
 
@@ -117,7 +118,7 @@ impl Data {
             }
             Event::Signal(signal) => self.signal_once(task, *signal, now),
             Event::Abort(abort) => self.abort(task, abort, now),
-            Event::Log(line) => self.log(task, line),
+            Event::Log(line) => self.write_line(task, line),
             Event::Progress { done, total } => {
                 self.change(task, |row| row.progress = Some((done, total)));
             }
@@ -227,7 +228,7 @@ impl Data {
         self.cascades.insert(number, cascade);
     }
 
-    pub(super) fn log(&mut self, task: TaskId, line: LogLine) {
+    pub(super) fn write_line(&mut self, task: TaskId, line: LogLine) {
         let tells_of_an_attempt = line.key.starts_with(crate::core::log::ATTEMPT);
         if !self.log_keys.insert((task, line.key)) {
             return;
@@ -235,7 +236,7 @@ impl Data {
         let Some(row) = self.tasks.get_mut(&task) else { return };
         if row.lines < limits::LOG_LINES {
             row.lines += 1;
-            let number = self.write_line(task, line.time, line.level, line.message);
+            let number = self.insert_line(task, line.time, line.level, line.message);
             if tells_of_an_attempt {
                 self.failed_attempts.insert((task, number));
             }
@@ -244,7 +245,7 @@ impl Data {
         row.dropped += 1;
         let message = format!("{} more lines of this task were dropped", row.dropped);
         if row.dropped == 1 {
-            self.write_line(task, line.time, Level::Warn, message);
+            self.insert_line(task, line.time, Level::Warn, message);
         } else {
             let mut lines = self.logs.range_mut((task.job, 0)..=(task.job, u64::MAX)).rev();
             if let Some((_, last)) = lines.find(|(_, line)| line.task == task) {
@@ -253,7 +254,7 @@ impl Data {
         }
     }
 
-    fn write_line(&mut self, task: TaskId, time: Time, level: Level, message: String) -> u64 {
+    fn insert_line(&mut self, task: TaskId, time: Time, level: Level, message: String) -> u64 {
         let mut lines = self.logs.range((task.job, 0)..=(task.job, u64::MAX));
         let number = lines.next_back().map_or(0, |((_, number), _)| *number) + 1;
         self.logs.insert((task.job, number), Line { number, time, level, task, message });

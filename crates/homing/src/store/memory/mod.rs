@@ -5,16 +5,15 @@
 //! everything when it is dropped, and serves tests and trials.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::rows::Rows;
-use super::read::{
-    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Records, Settled, TaskView,
-    WorkerView,
-};
+use super::read::verbs::{each_read_verb, each_record_verb};
+use super::read::{Read, Records};
 use super::{
-    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed,
-    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
+    Amended, Entry, Error, Exchange, Heartbeat, Hints, NewJob, Policy, Pruned, Removed, Reply,
+    Retry, Sent, Store, Submitted, Verb,
 };
 use crate::clock::Clock;
 use crate::core::failure::Failure;
@@ -159,6 +158,20 @@ struct Data {
     noticed: bool,
 }
 
+/// The data at an instant.
+struct Reading<'d> {
+    data: &'d Data,
+    now: Time,
+}
+
+impl Deref for Reading<'_> {
+    type Target = Data;
+
+    fn deref(&self) -> &Data {
+        self.data
+    }
+}
+
 impl Data {
     fn next(&mut self) -> u64 {
         self.counter += 1;
@@ -207,8 +220,10 @@ impl Memory {
         Box::pin(std::future::ready(Ok(answer)))
     }
 
-    fn read<T: Send + 'static>(&self, verb: impl FnOnce(&Data, Time) -> T) -> Verb<'_, T> {
-        let answer = verb(&self.lock(), self.clock.now());
+    fn read<T: Send + 'static>(&self, verb: impl FnOnce(&Reading<'_>) -> T) -> Verb<'_, T> {
+        let data = self.lock();
+        let answer = verb(&Reading { data: &data, now: self.clock.now() });
+        drop(data);
         Box::pin(std::future::ready(Ok(answer)))
     }
 }
@@ -291,7 +306,7 @@ impl Store for Memory {
 
     #[cfg(feature = "testing")]
     fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>> {
-        self.read(|data, _| {
+        self.read(|data| {
             data.tasks.get(&task).filter(|row| !row.state.is_ended()).and_then(|row| row.parked)
         })
     }
@@ -305,133 +320,22 @@ impl Store for Memory {
     }
 }
 
+/// Reading verbs, each answered by a function of the data.
+macro_rules! of_data {
+    ($data:ident $($name:ident($($argument:ident: $type:ty),*) -> $answer:ty
+        = $view:ident($($given:expr),*);)+) => {
+        $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
+            self.read(|$data| $data.$view($($given),*))
+        })+
+    };
+}
+
 impl Records for Memory {
-    fn record(
-        &self,
-        task: TaskId,
-        after: u64,
-        limit: usize,
-    ) -> Verb<'_, Vec<(u64, String, Entry)>> {
-        self.read(|data, _| data.record(task, after, limit))
-    }
-
-    fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>> {
-        self.read(|data, _| data.children(task, set, from, limit))
-    }
-
-    fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>> {
-        self.read(|data, _| data.ends(task, set, after, limit))
-    }
-
-    fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
-        self.read(|data, _| data.child(TaskId { job: task.job, local: child }))
-    }
-
-    fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts> {
-        self.read(|data, _| data.sets.get(&(task, set)).copied().unwrap_or_default())
-    }
-
-    fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {
-        self.read(|data, _| data.sets_of(task, after, limit))
-    }
-
-    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
-        self.read(|data, now| {
-            jobs.into_iter().filter(|job| data.is_overdue(job.root(), now)).collect()
-        })
-    }
-
-    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
-        self.read(|data, _| data.outcomes(&jobs))
-    }
-
-    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
-        self.read(|data, _| data.keys.get(&key).copied())
-    }
-
-    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
-        self.read(|data, _| data.task_view(task))
-    }
-
-    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
-        self.read(|data, _| tasks.into_iter().filter_map(|task| data.task_view(task)).collect())
-    }
+    each_record_verb!(of_data, data);
 }
 
 impl Read for Memory {
-    fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
-        self.read(|data, _| data.job_view(job))
-    }
-
-    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>> {
-        self.read(|data, _| data.jobs.range(from..=to).take(limit).map(|(id, _)| *id).collect())
-    }
-
-    fn tasks_between(
-        &self,
-        job: JobId,
-        from: Local,
-        to: Local,
-        limit: usize,
-    ) -> Verb<'_, Vec<TaskId>> {
-        let id = |local| TaskId { job, local };
-        self.read(|data, _| {
-            data.tasks.range(id(from)..=id(to)).take(limit).map(|(id, _)| *id).collect()
-        })
-    }
-
-    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>> {
-        self.read(|data, _| jobs.into_iter().map(|job| data.neighbours(job)).collect())
-    }
-
-    fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {
-        self.read(|data, _| data.jobs(&filter))
-    }
-
-    fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>> {
-        self.read(|data, _| {
-            data.logs
-                .range((job, after + 1)..=(job, u64::MAX))
-                .take(limit)
-                .map(|(_, line)| line.clone())
-                .collect()
-        })
-    }
-
-    fn last_line(&self, job: JobId) -> Verb<'_, u64> {
-        self.read(|data, _| {
-            let lines = data.logs.range((job, 0)..=(job, u64::MAX));
-            lines.last().map_or(0, |((_, number), _)| *number)
-        })
-    }
-
-    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>> {
-        self.read(|data, _| data.failed_attempts(task, limit))
-    }
-
-    fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
-        self.read(|data, _| data.children_in(task, state, limit))
-    }
-
-    fn queues(&self) -> Verb<'_, Vec<QueueView>> {
-        self.read(Data::queues)
-    }
-
-    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>> {
-        self.read(|data, _| data.pending_kinds())
-    }
-
-    fn workers(&self) -> Verb<'_, Vec<WorkerView>> {
-        self.read(Data::workers)
-    }
-
-    fn kinds(&self) -> Verb<'_, Vec<KindView>> {
-        self.read(|data, _| data.kinds())
-    }
-
-    fn audit(&self) -> Verb<'_, Vec<Breach>> {
-        self.read(Data::audit)
-    }
+    each_read_verb!(of_data, data);
 }
 
 /// A failure as it is stored.

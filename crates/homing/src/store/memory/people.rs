@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::Data;
-use crate::core::id::{JobId, TaskId};
+use super::{Data, Reading};
+use crate::core::id::{JobId, Local, TaskId};
 use crate::core::log::Line;
 use crate::core::parameter::Parameter;
 use crate::core::state::State;
-use crate::core::time::Time;
 use crate::core::wait::SetCounts;
 use crate::store::read::Partly;
 use crate::store::read::{
@@ -55,7 +54,7 @@ impl Data {
 
     fn child_counts(&self, task: TaskId) -> ChildCounts {
         let mut counts = ChildCounts::default();
-        let first = (task, crate::core::id::Local::ROOT);
+        let first = (task, Local::ROOT);
         for (_, set) in self.sets.range(first..).take_while(|((own, _), _)| *own == task) {
             counts.add(set);
         }
@@ -143,7 +142,44 @@ impl Data {
         })
     }
 
-    pub(super) fn neighbours(&self, job: JobId) -> Neighbours {
+    pub(super) fn task_views(&self, tasks: &[TaskId]) -> Vec<TaskView> {
+        tasks.iter().filter_map(|task| self.task_view(*task)).collect()
+    }
+
+    pub(super) fn holder(&self, key: &str) -> Option<JobId> {
+        self.keys.get(key).copied()
+    }
+
+    pub(super) fn log(&self, job: JobId, after: u64, limit: usize) -> Vec<Line> {
+        let lines = self.logs.range((job, after + 1)..=(job, u64::MAX)).take(limit);
+        lines.map(|(_, line)| line.clone()).collect()
+    }
+
+    pub(super) fn last_line(&self, job: JobId) -> u64 {
+        let lines = self.logs.range((job, 0)..=(job, u64::MAX));
+        lines.last().map_or(0, |((_, number), _)| *number)
+    }
+
+    pub(super) fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Vec<JobId> {
+        self.jobs.range(from..=to).take(limit).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn tasks_between(
+        &self,
+        job: JobId,
+        from: Local,
+        to: Local,
+        limit: usize,
+    ) -> Vec<TaskId> {
+        let id = |local| TaskId { job, local };
+        self.tasks.range(id(from)..=id(to)).take(limit).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn neighbours(&self, jobs: &[JobId]) -> Vec<Neighbours> {
+        jobs.iter().map(|job| self.beside(*job)).collect()
+    }
+
+    fn beside(&self, job: JobId) -> Neighbours {
         let after = (Bound::Excluded(job), Bound::Unbounded);
         let before = self.jobs.range(..job).next_back();
         let ids = [before, self.jobs.range(after).next()].map(|found| found.map(|(id, _)| *id));
@@ -157,32 +193,6 @@ impl Data {
         jobs.sort_by_key(|job| std::cmp::Reverse((job.created, job.id)));
         jobs.truncate(filter.rows());
         jobs
-    }
-
-    pub(super) fn queues(&self, now: Time) -> Vec<QueueView> {
-        let mut queues = std::collections::BTreeMap::new();
-        let fresh = |name: &String| QueueView {
-            name: name.clone(),
-            ready: 0,
-            scheduled: 0,
-            stalled: 0,
-            oldest: None,
-            paused: self.paused.contains(name),
-        };
-        for name in &self.paused {
-            queues.insert(name, fresh(name));
-        }
-        for row in self.tasks.values().filter(|row| row.state == State::Pending) {
-            let queue = queues.entry(&row.queue).or_insert_with(|| fresh(&row.queue));
-            queue.stalled += u64::from(row.stalls > 0);
-            if row.due <= now {
-                queue.ready += 1;
-                queue.oldest = Some(queue.oldest.map_or(row.due, |oldest| oldest.min(row.due)));
-            } else {
-                queue.scheduled += 1;
-            }
-        }
-        queues.into_values().collect()
     }
 
     pub(super) fn pending_kinds(&self) -> Vec<(String, String)> {
@@ -202,7 +212,72 @@ impl Data {
         self.kinds.iter().map(view).collect()
     }
 
-    pub(super) fn workers(&self, now: Time) -> Vec<WorkerView> {
+    /// Whether a cancellation on its way down will reach the task.
+    fn is_falling(&self, mut task: TaskId) -> bool {
+        while let Some(parent) = self.tasks.get(&task).and_then(|row| row.parent) {
+            if self.cascades.values().any(|cascade| cascade.task == parent) {
+                return true;
+            }
+            task = parent;
+        }
+        false
+    }
+
+    fn recount(&self, task: TaskId, set: Local, stored: &SetCounts) -> SetCounts {
+        let SetCounts { last_end, last_added, .. } = *stored;
+        let mut counts = SetCounts { last_end, last_added, ..SetCounts::default() };
+        for (id, number) in self.children_of(task, Some(set)) {
+            let row = &self.tasks[&id];
+            counts.spawned += 1;
+            counts.added += u64::from(number >= crate::limits::CHILDREN);
+            match row.state {
+                State::Succeeded => counts.succeeded += 1,
+                State::Failed => counts.failed += 1,
+                State::Cancelled
+                    if row.cancelled_by.is_some_and(crate::store::CancelledBy::is_parent) =>
+                {
+                    counts.aborted += 1;
+                }
+                State::Cancelled => counts.cancelled += 1,
+                _ => {}
+            }
+        }
+        counts
+    }
+}
+
+impl Reading<'_> {
+    pub(super) fn overdue(&self, jobs: &[JobId]) -> Vec<JobId> {
+        jobs.iter().copied().filter(|job| self.is_overdue(job.root(), self.now)).collect()
+    }
+
+    pub(super) fn queues(&self) -> Vec<QueueView> {
+        let mut queues = std::collections::BTreeMap::new();
+        let fresh = |name: &String| QueueView {
+            name: name.clone(),
+            ready: 0,
+            scheduled: 0,
+            stalled: 0,
+            oldest: None,
+            paused: self.paused.contains(name),
+        };
+        for name in &self.paused {
+            queues.insert(name, fresh(name));
+        }
+        for row in self.tasks.values().filter(|row| row.state == State::Pending) {
+            let queue = queues.entry(&row.queue).or_insert_with(|| fresh(&row.queue));
+            queue.stalled += u64::from(row.stalls > 0);
+            if row.due <= self.now {
+                queue.ready += 1;
+                queue.oldest = Some(queue.oldest.map_or(row.due, |oldest| oldest.min(row.due)));
+            } else {
+                queue.scheduled += 1;
+            }
+        }
+        queues.into_values().collect()
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerView> {
         let held = |id| {
             let tokens = self.tasks.values().filter_map(|row| row.token);
             tokens.filter(|token| token.worker == id).count() as u32
@@ -218,20 +293,20 @@ impl Data {
             ended: worker.told.ended,
             started: worker.started,
             heartbeat: worker.heartbeat,
-            alive: !worker.is_dead(now),
+            alive: !worker.is_dead(self.now),
         };
         self.workers.iter().map(|(id, worker)| view((*id, worker))).collect()
     }
 
     /// Scans everything: waiting yet satisfied, counts that differ from the rows, orphans.
-    pub(super) fn audit(&self, now: Time) -> Vec<Breach> {
+    pub(super) fn audit(&self) -> Vec<Breach> {
         let mut breaches = Vec::new();
         // To look at waits may take signals; `satisfied` never does, but shares the interface.
-        let mut copy = self.clone();
+        let mut copy = self.data.clone();
         for (id, row) in &*self.tasks {
             let breach = |what: &str| Breach { task: *id, what: what.to_owned() };
-            let overdue = row.timer().is_some_and(|time| time <= now);
-            if row.state == State::Waiting && !overdue && copy.is_satisfied(*id, now) {
+            let overdue = row.timer().is_some_and(|time| time <= self.now);
+            if row.state == State::Waiting && !overdue && copy.is_satisfied(*id, self.now) {
                 breaches.push(breach("waiting, yet satisfied"));
             }
             if (row.state == State::Running) != row.token.is_some() {
@@ -252,38 +327,5 @@ impl Data {
             }
         }
         breaches
-    }
-
-    /// Whether a cancellation on its way down will reach the task.
-    fn is_falling(&self, mut task: TaskId) -> bool {
-        while let Some(parent) = self.tasks.get(&task).and_then(|row| row.parent) {
-            if self.cascades.values().any(|cascade| cascade.task == parent) {
-                return true;
-            }
-            task = parent;
-        }
-        false
-    }
-
-    fn recount(&self, task: TaskId, set: crate::core::id::Local, stored: &SetCounts) -> SetCounts {
-        let SetCounts { last_end, last_added, .. } = *stored;
-        let mut counts = SetCounts { last_end, last_added, ..SetCounts::default() };
-        for (id, number) in self.children_of(task, Some(set)) {
-            let row = &self.tasks[&id];
-            counts.spawned += 1;
-            counts.added += u64::from(number >= crate::limits::CHILDREN);
-            match row.state {
-                State::Succeeded => counts.succeeded += 1,
-                State::Failed => counts.failed += 1,
-                State::Cancelled
-                    if row.cancelled_by.is_some_and(crate::store::CancelledBy::is_parent) =>
-                {
-                    counts.aborted += 1;
-                }
-                State::Cancelled => counts.cancelled += 1,
-                _ => {}
-            }
-        }
-        counts
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Data, Task};
 use crate::core::id::{Local, TaskId};
+use crate::core::wait::SetCounts;
 use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
 
@@ -45,6 +46,10 @@ impl Data {
             cancelled_by: row.cancelled_by,
             outcome: row.outcome.clone(),
         })
+    }
+
+    pub(super) fn set_counts(&self, task: TaskId, set: Local) -> SetCounts {
+        self.sets.get(&(task, set)).copied().unwrap_or_default()
     }
 
     pub(super) fn sets_of(&self, task: TaskId, after: Option<Local>, limit: usize) -> Vec<SetRow> {

@@ -24,7 +24,7 @@ impl Data {
             State::Pending | State::Running | State::Waiting => return Some(Retry::Open),
         }
         let key = self.jobs.get(&job).and_then(|row| row.key.clone());
-        if let Some(holder) = self.holder(key.as_ref(), now) {
+        if let Some(holder) = self.holder_of(key.as_ref(), now) {
             return Some(Retry::Held(holder));
         }
         // Cancellations still on their way down would hit what is reopened.

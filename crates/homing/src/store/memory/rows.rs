@@ -1,8 +1,8 @@
 //! The rows of all tasks, filed so that nobody passes over those that do not concern them.
 //!
 //! Claims look at what is pending, upkeep at instants and at dead workers' tasks, waits at ends: each in the order in
-//! which it takes them. Whoever may have changed a row has made it one to file again; [`settle`](Rows::settle)
-//! does so, before each look and at the end of each verb.
+//! which it takes them. A row that may have been changed is marked, to be filed again; [`settle`](Rows::settle)
+//! does that before each look and at the end of each verb.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

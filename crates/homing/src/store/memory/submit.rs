@@ -10,7 +10,7 @@ impl Data {
     /// A submission from outside: no worker may live to end what is overdue.
     pub(super) fn submit_anew(&mut self, job: NewJob, now: Time) -> Submitted {
         if !self.tasks.contains_key(&job.id.root()) {
-            self.holder(job.key.as_ref(), now);
+            self.holder_of(job.key.as_ref(), now);
         }
         self.submit(job, now)
     }
@@ -34,7 +34,7 @@ impl Data {
     }
 
     /// The open job that holds a key. One that is past its expiry or its deadline is ended.
-    pub(super) fn holder(&mut self, key: Option<&String>, now: Time) -> Option<JobId> {
+    pub(super) fn holder_of(&mut self, key: Option<&String>, now: Time) -> Option<JobId> {
         let holder = *self.keys.get(key?)?;
         (!self.end_if_overdue(holder.root(), now)).then_some(holder)
     }

@@ -57,7 +57,7 @@ impl Data {
         let (kind, attempt, crashes) = (row.kind.clone(), row.attempt, row.crashes);
         let worker = Some(token.worker);
         self.swept.push(Swept::TakenBack { id: task, kind, attempt, crashes, worker });
-        self.log(task, log::crashed(attempt, token, name, now));
+        self.write_line(task, log::crashed(attempt, token, name, now));
         if crashes < max_crashes {
             self.release(task, now.before(limits::RESUMED_AGE), |_| {});
             return;
@@ -98,7 +98,7 @@ impl Data {
         let open = self.tasks.get(&task).filter(|row| !row.state.is_ended());
         let Some(row) = open else { return false };
         let failure = Failure::new(&row.kind, task, row.attempt, reason, text);
-        self.log(task, log::ended(&failure, now));
+        self.write_line(task, log::ended(&failure, now));
         let failed = self.finish(task, State::Failed, stored(&failure), None, now);
         self.swept.extend(failed.then_some(Swept::Failed(failure)));
         failed

@@ -7,19 +7,22 @@ use super::cancel::CLOCK;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::wait;
+use crate::store::columns::whose_set;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
-use crate::store::postgres::transaction::bundle::{bundle, in_bundle};
+use crate::store::postgres::transaction::bundle::{self, bundle, in_bundle};
 use crate::store::postgres::transaction::columns::{count, set_counts, small, task_id};
 use crate::store::postgres::transaction::load_plan::JOBS;
-use crate::store::postgres::transaction::task::{Task, columns, named};
+use crate::store::postgres::transaction::task::{self, Task, columns, named};
 use crate::store::postgres::transaction::tx::{ChangedCounts, Tx};
 use crate::store::read::Breach;
 use crate::store::rules::wake::WaitFacts;
 use crate::store::{Entry, Policy};
 
+/// One snapshot of all that is compared. Nothing is written and nothing is locked.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
+/// Open tasks, the instants their rows are looked at, and whether their parents have ended.
 const OPEN: &str = concat!(
     "SELECT ",
     columns!(),
@@ -35,14 +38,23 @@ const BUNDLES: &str = concat!(
   FROM homing.bundles AS b ORDER BY b.job, b.local"
 );
 
-const SETS: &str =
-    "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end,
-    added, last_added FROM homing.sets";
+const SETS: &str = concat!("SELECT ", whose_set_columns!(), " FROM homing.sets");
 
-const SIGNALS: &str = "SELECT job, task, number, name, value FROM homing.signals";
+by_name! {
+    signal_columns signal {
+        job,
+        task,
+        number,
+        name,
+        value,
+    }
+}
+
+const SIGNALS: &str = concat!("SELECT ", signal_columns!(), " FROM homing.signals");
 
 const CASCADES: &str = "SELECT job, task FROM homing.cascades";
 
+/// Which of the children that waits name have ended.
 const OVER: &str = "SELECT e.job, e.local
   FROM unnest($1::uuid[], $2::uuid[]) AS w (job, local) JOIN homing.ended AS e USING (job, local)";
 
@@ -144,10 +156,10 @@ impl Audit {
     fn read(&mut self, answers: &[Vec<tokio_postgres::Row>]) -> Result<()> {
         for row in &answers[2] {
             let task = Task::of(row)?;
-            if let Some(timer) = row.try_get(34)? {
+            if let Some(timer) = row.try_get(task::BEHIND)? {
                 self.timers.insert(task.id, timer);
             }
-            if row.try_get(35)? {
+            if row.try_get(task::BEHIND + 1)? {
                 self.orphans.insert(task.id);
             }
             self.open.push(task.id);
@@ -156,22 +168,25 @@ impl Audit {
         for row in &answers[8] {
             let key = self.tx.add_bundle(row)?;
             let members: Vec<TaskId> = self.tx.members(key).collect();
-            if members.len() != small(row, 14)? as usize {
+            if members.len() != small(row, bundle::BEHIND)? as usize {
                 self.breaches.push(Breach { task: key, what: "a bundle miscounts".to_owned() });
             }
-            if row.try_get(15)? {
+            if row.try_get(bundle::BEHIND + 1)? {
                 self.orphans.extend(&members);
             }
             self.open.extend(members);
         }
         for row in &answers[3] {
-            let counts = set_counts(row, 3)?;
-            let key = (task_id(row, 0)?, row.try_get(2)?);
+            let task =
+                TaskId { job: row.try_get(whose_set::job)?, local: row.try_get(whose_set::task)? };
+            let counts = set_counts(row, whose_set::counts)?;
+            let key = (task, row.try_get(whose_set::set)?);
             self.tx.sets.insert(key, ChangedCounts { counts, changed: false });
         }
         for row in &answers[4] {
-            let key = (task_id(row, 0)?, row.try_get(2)?);
-            self.tx.signals.insert(key, (row.try_get(3)?, row.try_get(4)?));
+            let task = TaskId { job: row.try_get(signal::job)?, local: row.try_get(signal::task)? };
+            let sent = (row.try_get(signal::name)?, row.try_get(signal::value)?);
+            self.tx.signals.insert((task, row.try_get(signal::number)?), sent);
         }
         for row in &answers[5] {
             self.cascades.insert(task_id(row, 0)?);

@@ -12,15 +12,21 @@ use crate::store::postgres::transaction::tx::{Effects, Tx};
 use crate::store::rules::{end, wake};
 use crate::store::{Amended, CancelledBy, Sent};
 
+/// The instant of a verb, read once: whatever the verb writes has the same.
 pub(super) const CLOCK: &str = concat!("SELECT ", super::now!());
 
+/// Tells a task that has ended, and so has no row in `open`, from one that nobody knows.
 const EXISTS: &str = "SELECT FROM homing.tasks WHERE job = $1 AND local = $2";
 
+/// Under the lock of the task's row, so that the numbers of its signals are in the order of the commits: each value
+/// answers one wait, the oldest first.
 const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
   VALUES ($1, $2, nextval('homing.numbers'), $3, $4)";
 
+/// An exchange looks for signals only of tasks with this mark: few tasks are ever sent one.
 const MARK: &str = "UPDATE homing.open SET signalled = true WHERE job = $1 AND local = $2";
 
+/// Under the lock of the row in `open`: a claim skips it, so no worker has read the old arguments.
 const AMEND: &str = "UPDATE homing.tasks SET arguments = $3 WHERE job = $1 AND local = $2";
 
 const PAUSE: &str = "INSERT INTO homing.paused (queue) VALUES ($1) ON CONFLICT DO NOTHING";

@@ -15,8 +15,8 @@ use crate::limits;
 use crate::store::exchange::Choice;
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays};
+use crate::store::postgres::transaction::columns::count;
 use crate::store::postgres::transaction::columns::maybe;
-use crate::store::postgres::transaction::columns::{count, task_id};
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{LockedTask, Tx};
 use crate::store::rules::{upkeep, wake};
@@ -25,16 +25,29 @@ use crate::store::{Claim, Claimed, Event, Policy, Unit};
 /// For a transaction whose loss would be no loss.
 pub(super) const PASSING: &str = "SELECT set_config('synchronous_commit', 'off', true)";
 
+by_name! {
+    details detail {
+        job = "t.job",
+        local = "t.local",
+        arguments = "t.arguments",
+        policy = "t.policy",
+        records = "CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT max(r.seq) FROM homing.records AS r
+      WHERE r.job = t.job AND r.task = t.local), 0) END",
+        spawned = "CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT sum(s.spawned - s.added)
+      FROM homing.sets AS s WHERE s.job = t.job AND s.task = t.local), 0)::bigint END",
+        set = "t.\"set\"",
+        number = "t.number",
+    }
+}
+
 /// After the writes, so that what this transaction recorded and spawned is counted. A task that begins has
 /// done neither.
-pub(super) const DETAILS: &str = "SELECT t.job, t.local, t.arguments, t.policy,
-    CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT max(r.seq) FROM homing.records AS r
-      WHERE r.job = t.job AND r.task = t.local), 0) END,
-    CASE WHEN c.begins THEN 0 ELSE coalesce((SELECT sum(s.spawned - s.added) FROM homing.sets AS s
-      WHERE s.job = t.job AND s.task = t.local), 0)::bigint END,
-    t.\"set\", t.number
-  FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]) AS c (job, local, begins)
-    JOIN homing.tasks AS t USING (job, local)";
+pub(super) const DETAILS: &str = concat!(
+    "SELECT ",
+    details!(),
+    " FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]) AS c (job, local, begins)
+    JOIN homing.tasks AS t USING (job, local)"
+);
 
 impl Tx<'_> {
     /// The tasks of the scene that a worker takes, best first, and whether each is fetched ahead.
@@ -202,20 +215,22 @@ pub(super) fn complete(
     let mut unreadable = Vec::new();
     let mut found = Map::default();
     for row in rows {
-        found.insert(task_id(row, 0)?, row);
+        let task = TaskId { job: row.try_get(detail::job)?, local: row.try_get(detail::local)? };
+        found.insert(task, row);
     }
     for claimed in claimed.iter_mut() {
         let Some(row) = found.get(&claimed.task) else { continue };
-        claimed.arguments = row.try_get(2)?;
-        if let Some(policy) = row.try_get::<_, Option<&str>>(3)? {
+        claimed.arguments = row.try_get(detail::arguments)?;
+        if let Some(policy) = row.try_get::<_, Option<&str>>(detail::policy)? {
             match serde_json::from_str(policy) {
                 Ok(policy) => claimed.policy = policy,
                 Err(error) => unreadable.push(standing(claimed, &error, now)),
             }
         }
-        (claimed.records, claimed.spawned) = (count(row, 4)?, count(row, 5)?);
-        let number = maybe(row, 7)?.map(|number| number as u32);
-        claimed.set = row.try_get::<_, Option<Local>>(6)?.zip(number);
+        claimed.records = count(row, detail::records)?;
+        claimed.spawned = count(row, detail::spawned)?;
+        let number = maybe(row, detail::number)?.map(|number| number as u32);
+        claimed.set = row.try_get::<_, Option<Local>>(detail::set)?.zip(number);
     }
     claimed.retain(|claimed| unreadable.iter().all(|unit: &Arc<Unit>| unit.task != claimed.task));
     Ok(unreadable)

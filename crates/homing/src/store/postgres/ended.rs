@@ -35,6 +35,8 @@ impl Ended {
     }
 }
 
+/// Measured: 2 µs of the server's time for each task, beside 4 µs for the row in `ended`. A task that stays in its bundle
+/// until it ends has no row in `open`, and costs the second alone.
 const CLOSE: &str = "DELETE FROM homing.open AS o
   USING unnest($1::uuid[], $2::uuid[]) AS e (job, local)
   WHERE o.job = e.job AND o.local = e.local";

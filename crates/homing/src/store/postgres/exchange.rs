@@ -81,12 +81,12 @@ impl Shared {
             self.tolerant(exchange, &units, Scope::UnitsAndClaim, effects).await?
         };
         if upkeep {
-            reply.more = self.keep_up(exchange.claim.max_crashes).await?;
+            let more = self.keep_up(exchange.claim.max_crashes).await?;
             let (claimed, _) = self.turn(exchange, &[], Scope::Claim, effects).await?;
             reply.claimed = claimed.claimed;
             reply.left = claimed.left;
             reply.cancelled = claimed.cancelled;
-            reply.next_due = claimed.next_due;
+            reply.next_due = if more { Some(self.clock.now()) } else { claimed.next_due };
         }
         Ok(reply)
     }
@@ -108,8 +108,8 @@ impl Shared {
         effects.extend(of_claim);
         let ((units, cascades), (claim, upkeep)) = (applied?, claimed?);
         let mut reply = Reply { refused: units.refused, ready: units.ready, ..claim };
-        if cascades && !upkeep {
-            reply.more = self.keep_up(exchange.claim.max_crashes).await?;
+        if cascades && !upkeep && self.keep_up(exchange.claim.max_crashes).await? {
+            reply.next_due = Some(self.clock.now());
         }
         Ok((reply, upkeep))
     }

@@ -1,8 +1,8 @@
 //! A job's log: lines are written once, whatever is replayed, and capped per task.
 //!
-//! Lines are numbered in the order of commits, so that a reader who pages by number misses none: whoever
-//! writes lines holds the row of the job's root until the commit. Only transactions with lines for the job
-//! do.
+//! Lines are numbered in the order of commits, so that a reader who pages by number misses none: a transaction
+//! that writes lines locks the row of the job's root until its commit, and the next one waits. Only transactions with
+//! lines for the job do.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,7 @@ pub(super) const SAID: &str = "WITH w AS MATERIALIZED (
       SELECT FROM homing.unsaid AS u
         WHERE u.job = w.job AND u.task = w.task AND u.key = w.key OFFSET 0) AS u";
 
+/// The last of all locks in the one order, so that whoever holds it waits for nobody. In the order of jobs among themselves.
 const HOLD: &str = "SELECT FROM homing.tasks
   WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'
   ORDER BY job FOR NO KEY UPDATE";

@@ -21,22 +21,17 @@ pub(crate) use self::transactions::Commit;
 pub use self::transactions::Transactions;
 pub use self::within::Within;
 use self::worker::LastExchange;
-use super::read::{
-    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Records, Settled, StoreView,
-    TaskView, WorkerView,
-};
+use super::read::verbs::{each_read_verb, each_record_verb};
+use super::read::{Read, Records, StoreView};
 use super::url::Url;
 use super::{
-    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
-    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
+    Amended, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply, Retry,
+    Sent, Store, Submitted, Verb,
 };
 use crate::clock::Clock;
 use crate::clock::ServerClock;
-use crate::core::id::{JobId, Local, TaskId, WorkerId};
-use crate::core::log::Line;
-use crate::core::state::State;
+use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::time::Time;
-use crate::core::wait::SetCounts;
 use crate::point::{self, Moment};
 use crate::store::error::OpenError;
 use crate::store::events::Swept;
@@ -390,54 +385,23 @@ impl Store for Postgres {
     }
 }
 
-/// The reading verbs: the same names, the same arguments.
-macro_rules! reads {
-    ($trait:ident: $($name:ident($($argument:ident: $type:ty),*) -> $answer:ty = |$s:ident| $read:expr;)+) => {
-        impl $trait for Postgres {
-            $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
-                self.verb(move |s| async move {
-                    s.verb(stringify!($name), async |$s| $read.await).await
-                })
-            })+
-        }
+/// Reading verbs, each answered by a function of what the store's connections share.
+macro_rules! over_connections {
+    ($shared:ident $($name:ident($($argument:ident: $type:ty),*) -> $answer:ty
+        = $view:ident($($given:expr),*);)+) => {
+        $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
+            self.verb(move |$shared| async move {
+                let read = async |$shared: &Shared| $shared.$view($($given),*).await;
+                $shared.verb(stringify!($name), read).await
+            })
+        })+
     };
 }
 
-reads! { Records:
-    record(task: TaskId, after: u64, limit: usize) -> Vec<(u64, String, Entry)>
-        = |s| s.record(task, after, limit);
-    children(task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child>
-        = |s| s.children(task, set, from, limit);
-    ends(task: TaskId, set: Local, after: u64, limit: usize) -> Vec<Child>
-        = |s| s.ends(task, set, after, limit);
-    child(task: TaskId, child: Local) -> Option<Child>
-        = |s| s.child(TaskId { job: task.job, local: child });
-    set(task: TaskId, set: Local) -> SetCounts = |s| s.set(task, set);
-    sets(task: TaskId, after: Option<Local>, limit: usize) -> Vec<SetRow>
-        = |s| s.sets(task, after, limit);
-    overdue(jobs: Vec<JobId>) -> Vec<JobId> = |s| s.overdue(&jobs);
-    outcomes(jobs: Vec<JobId>) -> Vec<(JobId, Settled)> = |s| s.outcomes(&jobs);
-    holder(key: String) -> Option<JobId> = |s| s.holder(&key);
-    task(task: TaskId) -> Option<TaskView> = |s| s.task_view(task);
-    tasks(tasks: Vec<TaskId>) -> Vec<TaskView> = |s| s.task_views(&tasks);
+impl Records for Postgres {
+    each_record_verb!(over_connections, shared);
 }
 
-reads! { Read:
-    job(job: JobId) -> Option<JobView> = |s| s.job_view(job);
-    jobs_between(from: JobId, to: JobId, limit: usize) -> Vec<JobId>
-        = |s| s.jobs_between(from, to, limit);
-    tasks_between(job: JobId, from: Local, to: Local, limit: usize) -> Vec<TaskId>
-        = |s| s.tasks_between(job, from, to, limit);
-    neighbours(jobs: Vec<JobId>) -> Vec<Neighbours> = |s| s.neighbours(&jobs);
-    jobs(filter: JobFilter) -> Vec<JobView> = |s| s.jobs(&filter);
-    log(job: JobId, after: u64, limit: usize) -> Vec<Line> = |s| s.log(job, after, limit);
-    last_line(job: JobId) -> u64 = |s| s.last_line(job);
-    failed_attempts(task: TaskId, limit: usize) -> Vec<Line> = |s| s.failed_attempts(task, limit);
-    children_in(task: TaskId, state: State, limit: usize) -> Vec<TaskId>
-        = |s| s.children_in(task, state, limit);
-    queues() -> Vec<QueueView> = |s| s.queues();
-    pending_kinds() -> Vec<(String, String)> = |s| s.pending_kinds();
-    workers() -> Vec<WorkerView> = |s| s.workers();
-    kinds() -> Vec<KindView> = |s| s.kinds();
-    audit() -> Vec<Breach> = |s| s.audit();
+impl Read for Postgres {
+    each_read_verb!(over_connections, shared);
 }

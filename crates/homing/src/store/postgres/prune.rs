@@ -13,6 +13,8 @@ use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::columns::limit;
 use crate::store::{Pruned, Removed};
 
+/// Roots that ended long ago, in the order of the index `settled`. A job that is being cancelled waits: a cascade would
+/// come to children that are gone.
 pub(super) const OLD: &str = "SELECT e.job FROM homing.ended AS e
   WHERE e.\"set\" IS NULL AND e.ended < $1
     AND NOT EXISTS (SELECT FROM homing.cascades AS c WHERE c.job = e.job)
@@ -44,6 +46,7 @@ const WHOLE: [&str; 7] = [
     "DELETE FROM homing.unsaid WHERE job = ANY ($1::uuid[])",
 ];
 
+/// From here on the job cannot be retried: a part of it is gone, though its root still stands.
 const MARK: &str = "UPDATE homing.tasks SET pruning = true
   WHERE job = $1 AND local = '00000000-0000-0000-0000-000000000000' AND pruning IS NULL";
 

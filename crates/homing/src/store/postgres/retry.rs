@@ -23,6 +23,8 @@ use crate::store::postgres::transaction::tx::Effects;
 use crate::store::rules::retry::{self, LostChild};
 use crate::store::{Cause, Retried, Retry};
 
+/// The first lock: two retries of a job take turns, and a prune, which takes only what it can lock at once, passes over the
+/// job.
 const HOLD: &str = "SELECT coalesce(pruning, false) FROM homing.tasks
   WHERE job = $1 AND local = $2 FOR NO KEY UPDATE";
 
@@ -33,6 +35,7 @@ const ROOT: &str =
   FROM homing.tasks AS t LEFT JOIN homing.ended AS e USING (job, local)
   WHERE t.job = $1 AND t.local = $2";
 
+/// What each task was first told of the loss that brought it down: from there on its record is taken back.
 const CAUSES: &str = "SELECT e.job, e.local, e.cause
   FROM unnest($1::uuid[], $2::uuid[]) AS r (job, local) JOIN homing.ended AS e USING (job, local)
   WHERE e.cause IS NOT NULL";
@@ -70,12 +73,26 @@ const TAKE_BACK: &str = after!(
     SELECT count(*) FROM taken"
 );
 
+by_name! {
+    /// An ended child called `e`, whose unchanging row is called `t`.
+    columns at {
+        job = "e.job",
+        local = "e.local",
+        parent = "task",
+        set = "e.\"set\"",
+        number = "t.number",
+        end = "coalesce(e.\"end\", 0)",
+        state = "e.state",
+        by = "e.cancelled_by",
+    }
+}
+
 /// Children that were spawned after the loss, and what members have added that goes back to them (its number
 /// stands in the key; see `Local::origin`).
-const LATE: &str =
-    "SELECT g.job, t.local, g.task, g.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
-    e.cancelled_by
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS g (job, task, \"set\", kept)
+const LATE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS g (job, task, \"set\", kept)
     CROSS JOIN LATERAL (
       SELECT t.job, t.local, t.number FROM homing.tasks AS t
         WHERE t.job = g.job AND t.local >= g.\"set\"
@@ -85,7 +102,8 @@ const LATE: &str =
         WHERE t.job = g.job AND t.\"set\" = g.\"set\" AND t.placed AND CASE
           WHEN t.number < 2147483648 THEN t.number
           ELSE ('x' || right(t.local::text, 8))::bit(32)::bigint END >= g.kept) AS t
-    JOIN homing.ended AS e ON e.job = t.job AND e.local = t.local";
+    JOIN homing.ended AS e ON e.job = t.job AND e.local = t.local"
+);
 
 /// Children of tasks.
 const BELOW: &str = "SELECT DISTINCT s.job, t.local
@@ -109,15 +127,16 @@ const GO: [&str; 4] = [
       WHERE t.job = r.job AND t.task = r.local",
 ];
 
-const FALLEN: &str =
-    "SELECT s.job, e.local, s.task, e.\"set\", t.number, coalesce(e.\"end\", 0), e.state,
-    e.cancelled_by
-  FROM unnest($1::uuid[], $2::uuid[]) AS r (job, task) JOIN homing.sets AS s USING (job, task)
-    CROSS JOIN LATERAL (SELECT e.local, e.\"set\", e.\"end\", e.state, e.cancelled_by
+const FALLEN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM unnest($1::uuid[], $2::uuid[]) AS r (job, task) JOIN homing.sets AS s USING (job, task)
+    CROSS JOIN LATERAL (SELECT e.job, e.local, e.\"set\", e.\"end\", e.state, e.cancelled_by
       FROM homing.ended AS e WHERE e.job = s.job AND e.\"set\" = s.\"set\" AND e.state >= 4
         AND e.\"set\" IS NOT NULL OFFSET 0) AS e
     JOIN homing.tasks AS t ON t.job = s.job AND t.local = e.local
-  WHERE s.failed + s.cancelled + s.aborted > 0";
+  WHERE s.failed + s.cancelled + s.aborted > 0"
+);
 
 const REOPEN: &str = "INSERT INTO homing.open (job, local, parent, \"set\", depth, state, priority,
     attempt, failures, crashes, stalls, lines, due, started, dropped, progress_done, progress_total,
@@ -165,16 +184,16 @@ struct Child {
 
 impl Child {
     fn of(row: &tokio_postgres::Row) -> Result<Self> {
-        let TaskId { job, local } = task_id(row, 0)?;
         let lost = LostChild {
-            local,
-            set: row.try_get(3)?,
-            number: count(row, 4)? as u32,
-            end: count(row, 5)?,
-            state: row.try_get(6)?,
-            by: row.try_get(7)?,
+            local: row.try_get(at::local)?,
+            set: row.try_get(at::set)?,
+            number: count(row, at::number)? as u32,
+            end: count(row, at::end)?,
+            state: row.try_get(at::state)?,
+            by: row.try_get(at::by)?,
         };
-        Ok(Self { parent: TaskId { job, local: row.try_get(2)? }, lost })
+        let parent = TaskId { job: row.try_get(at::job)?, local: row.try_get(at::parent)? };
+        Ok(Self { parent, lost })
     }
 
     fn id(&self) -> TaskId {

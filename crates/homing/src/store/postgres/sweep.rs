@@ -8,6 +8,7 @@ use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::log::{Event, attempt_key};
 use crate::core::state::State;
 use crate::limits;
+use crate::store::columns::cascade;
 use crate::store::postgres::hints::presence;
 use crate::store::postgres::hints::scan_starts::Ready;
 use crate::store::postgres::link::fault::Result;
@@ -34,6 +35,7 @@ macro_rules! dead {
     };
 }
 
+/// Without a lock. Each of them is looked at again under its own lock.
 const DEAD: &str = concat!("SELECT id FROM homing.workers WHERE ", dead!(), " ORDER BY id");
 
 /// Under the worker's lock: it may have spoken meanwhile, or its process come back.
@@ -47,19 +49,23 @@ const STILL_DEAD: &str = concat!(
 
 const NAME: &str = "SELECT name FROM homing.workers WHERE id = $1";
 
+/// What a worker holds. Tasks in bundles have no such row: the worker's bundles are dissolved before.
 pub(super) const HELD: &str = "SELECT job, local FROM homing.open WHERE state = 1 AND worker = $1";
 
+/// One process at a time fires timers and carries cancellations down. The others do not wait for it: they claim.
 const ONE_AT_A_TIME: &str =
     "SELECT pg_try_advisory_xact_lock(hashtextextended('homing upkeep ' || $1, 0))";
 
+/// Found by their instants, and locked afterwards in the order in which all rows are locked.
 pub(super) const DUE_TIMERS: &str = concat!(
     "SELECT job, local FROM homing.open WHERE timer <= ",
     super::now!(),
     " ORDER BY timer LIMIT $2"
 );
 
+/// The oldest first. What a transaction does not come to stays for the next one.
 const CASCADING: &str =
-    "SELECT number, job, task, \"set\", below, by FROM homing.cascades ORDER BY number LIMIT $1";
+    concat!("SELECT ", cascade_columns!(), " FROM homing.cascades ORDER BY number LIMIT $1");
 
 /// On their way to the children of tasks. After the locks: an abort is committed under the parent's.
 pub(super) const DESCENDING: &str = "SELECT c.job, c.task, c.\"set\", c.below
@@ -279,16 +285,16 @@ impl Shared {
         }
         let mut cascades = Vec::new();
         for row in &answers[2] {
-            let below: i64 = row.try_get(4)?;
-            cascades.push((
-                row.try_get::<_, i64>(0)?,
-                Cascade {
-                    task: task_id(row, 1)?,
-                    set: row.try_get(3)?,
-                    below: below as u32,
-                    by: row.try_get(5)?,
+            let cascade = Cascade {
+                task: TaskId {
+                    job: row.try_get(cascade::job)?,
+                    local: row.try_get(cascade::task)?,
                 },
-            ));
+                set: row.try_get(cascade::set)?,
+                below: row.try_get::<_, i64>(cascade::below)? as u32,
+                by: row.try_get(cascade::by)?,
+            };
+            cascades.push((row.try_get::<_, i64>(cascade::number)?, cascade));
         }
         let below = |cascade: &Cascade| {
             values![

@@ -1,7 +1,7 @@
 //! Transactions of callers: their writes, and what the store adds to them before the commit.
 //!
-//! What the store adds comes last and is fenced by the task's token, under the lock of the task's row that
-//! every exchange takes too: who holds the lock knows whether an earlier transaction was committed. The
+//! The store's own writes come last and are fenced by the task's token, under the lock of the task's row that
+//! every exchange takes too. So a transaction that holds the lock knows whether an earlier one was committed. The
 //! connections are not those of the verbs, so that slow callers delay no exchange and no heartbeat.
 
 use deadpool_postgres::{Client, Transaction};
@@ -49,8 +49,10 @@ const RENEW: &str = "UPDATE homing.open SET failures = 0, crashes = 0, stalls = 
 const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
     VALUES ($1, $2, $3, $4, $5)";
 
+/// Waits for a commit of which nobody knows whether it arrived: that transaction holds the row until it is over.
 const ANY_LOCK: &str = "SELECT FROM homing.open WHERE job = $1 AND local = $2 FOR UPDATE";
 
+/// Under that lock, so that the answer is final.
 const FIND: &str = "SELECT FROM homing.records
     WHERE job = $1 AND task = $2 AND seq = $3 AND place = $4";
 

@@ -17,6 +17,7 @@ use crate::store::postgres::transaction::task::words;
 use crate::store::rules::upkeep;
 use crate::store::{Exchange, Heartbeat};
 
+/// Without the worker's lock. An exchange of the worker may hold that for long, and its lease must not run out meanwhile.
 const RENEW: &str = concat!(
     "UPDATE homing.workers SET heartbeat = ",
     super::now!(),
@@ -32,21 +33,28 @@ const ANNOUNCE: &str = concat!(
     " AS time) AS clock"
 );
 
+/// In the order of the names: workers that start at the same moment would otherwise lock each other out. A kind that is
+/// known is not written again.
 const LEARN: &str = "INSERT INTO homing.kinds AS k (name, arguments)
   SELECT name, arguments::text[] FROM unnest($1::text[], $2::text[]) AS new (name, arguments)
   ORDER BY name
   ON CONFLICT (name) DO UPDATE SET arguments = excluded.arguments
     WHERE k.arguments <> excluded.arguments";
 
+/// Before any row. It waits for a process that is just giving the worker up, and the exchange then finds no worker.
 const SHARE: &str = "SELECT pg_advisory_xact_lock_shared($1)";
+/// Waits for the worker's exchange under way.
 const ALONE: &str = "SELECT pg_advisory_xact_lock($1)";
+/// Does not wait: a worker of which an exchange is under way lives.
 pub(super) const TRY_ALONE: &str = "SELECT pg_try_advisory_xact_lock($1)";
 pub(super) const FORGET: &str = "DELETE FROM homing.workers WHERE id = $1";
 pub(super) const FORGET_NOTICES: &str = "DELETE FROM homing.notices WHERE worker = $1";
 
 pub(super) const NOTICES: &str =
     "SELECT job, local, claim, told FROM homing.notices WHERE worker = $1 ORDER BY number";
+/// What a reply has told that the worker has acknowledged.
 pub(super) const KNOWN: &str = "DELETE FROM homing.notices WHERE worker = $1 AND told <= $2";
+/// What this reply tells for the first time. It is told again until the worker acknowledges it.
 pub(super) const TOLD: &str =
     "UPDATE homing.notices SET told = $2 WHERE worker = $1 AND told IS NULL";
 

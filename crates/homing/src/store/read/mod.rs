@@ -16,6 +16,7 @@ use crate::store::Entry;
 
 mod counts;
 mod filter;
+pub(crate) mod verbs;
 
 pub use counts::Counts;
 pub(crate) use counts::{Partly, progress};

@@ -1,4 +1,4 @@
-//! The end of a task. Its parent, and whoever waits for its job, is looked at by
+//! The end of a task. Its parent, and the tasks that wait for its job, are looked at by
 //! [`wake_parents`](super::wake::wake_parents) in the same transaction.
 
 use std::borrow::Cow;

@@ -9,10 +9,10 @@
 //! A rule takes up the row of the task that it decides about, changes it, and puts it down. SQLite reads the row
 //! when it is taken up and writes it once when it is put down; PostgreSQL has it all the while.
 //!
-//! What a store does faster by itself it does before the rules, under the same tests: SQLite ends a plain task
+//! A store that does something faster by itself does it before the rules, under the same tests: SQLite ends a plain task
 //! without reading it (`end_without_reading`) and claims a new one without touching most of its indexes
-//! (`TAKE_FIRST`); PostgreSQL keeps tasks that were created together in one row (`bundle`). What differs for good
-//! stays with the stores: how candidates for a claim are found, how a cascade finds the children, and the
+//! (`TAKE_FIRST`); PostgreSQL keeps tasks that were created together in one row (`bundle`). The stores keep
+//! what differs for good: how candidates for a claim are found, how a cascade finds the children, and the
 //! statements by which a retry takes back a record.
 //!
 //! The memory store shares none of this, on purpose: it is the judge. The random histories compare each store with

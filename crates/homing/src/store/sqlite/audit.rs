@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::children::{numbered, placed};
+use super::children::{BEHIND_PLACE, numbered, placed};
 use super::columns::{count, maybe_text, task_id, text};
 use super::fault::Result;
 use super::ledger::decode;
@@ -11,6 +11,7 @@ use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, SetCounts};
+use crate::store::columns::whose_set;
 use crate::store::read::Breach;
 use crate::store::rules::wake::WaitFacts;
 use crate::store::{CancelledBy, Entry, Policy};
@@ -26,28 +27,55 @@ struct Open {
     parent_state: Option<State>,
 }
 
+by_name! {
+    columns at {
+        job,
+        local,
+        parent,
+        state,
+        held = "worker IS NOT NULL",
+        timer,
+        waits,
+        parent_state =
+            "(SELECT state FROM tasks AS up WHERE up.job = tasks.job AND up.local = tasks.parent)",
+    }
+}
+
+/// Open tasks, and ended ones that are still held.
+const OPEN: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tasks WHERE state < 3 OR worker IS NOT NULL ORDER BY job, local"
+);
+
 impl Open {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            id: task_id(row, 0)?,
-            parent: row.get(2)?,
-            state: row.get(3)?,
-            held: row.get(4)?,
-            timer: row.get(5)?,
-            waits: maybe_text(row, 6)?,
-            parent_state: row.get(7)?,
+            id: TaskId { job: row.get(at::job)?, local: row.get(at::local)? },
+            parent: row.get(at::parent)?,
+            state: row.get(at::state)?,
+            held: row.get(at::held)?,
+            timer: row.get(at::timer)?,
+            waits: maybe_text(row, at::waits)?,
+            parent_state: row.get(at::parent_state)?,
         })
+    }
+}
+
+const SETS: &str =
+    concat!("SELECT ", whose_set_columns!(), " FROM sets ORDER BY job, task, \"set\"");
+
+by_name! {
+    end_columns end {
+        state,
+        cancelled_by,
     }
 }
 
 impl Tx<'_> {
     pub(super) fn audit(&mut self) -> Result<Vec<Breach>> {
         let mut breaches = Vec::new();
-        let mut scan = self.sql(
-            "SELECT job, local, parent, state, worker IS NOT NULL, timer, waits,
-               (SELECT state FROM tasks AS up WHERE up.job = tasks.job AND up.local = tasks.parent)
-             FROM tasks WHERE state < 3 OR worker IS NOT NULL ORDER BY job, local",
-        )?;
+        let mut scan = self.sql(OPEN)?;
         let mut rows = scan.query(())?;
         while let Some(row) = rows.next()? {
             self.look_at(&Open::of(row)?, &mut breaches)?;
@@ -127,14 +155,12 @@ impl Tx<'_> {
     }
 
     fn compare_counts(&mut self, breaches: &mut Vec<Breach>) -> Result<()> {
-        let mut scan = self.sql(
-            "SELECT job, task, \"set\", spawned, succeeded, failed, cancelled, aborted, last_end,
-               added, last_added FROM sets ORDER BY job, task, \"set\"",
-        )?;
+        let mut scan = self.sql(SETS)?;
         let mut rows = scan.query(())?;
         while let Some(row) = rows.next()? {
-            let (task, set): (_, Local) = (task_id(row, 0)?, row.get(2)?);
-            let counts = set_counts(row, 3)?;
+            let task = TaskId { job: row.get(whose_set::job)?, local: row.get(whose_set::task)? };
+            let set: Local = row.get(whose_set::set)?;
+            let counts = set_counts(row, whose_set::counts)?;
             if counts != self.recount(task, set, counts)? {
                 let what = format!("the counts of set {set} differ from its rows");
                 breaches.push(Breach { task, what });
@@ -146,8 +172,11 @@ impl Tx<'_> {
     fn recount(&self, task: TaskId, set: Local, stored: SetCounts) -> Result<SetCounts> {
         let SetCounts { last_end, last_added, .. } = stored;
         let mut counts = SetCounts { last_end, last_added, ..SetCounts::default() };
-        let sql = (numbered!("state, cancelled_by"), placed!("state, cancelled_by"));
-        let read = |row: &Row<'_>| Ok((row.get(2)?, row.get::<_, Option<CancelledBy>>(3)?));
+        let sql = (numbered!(end_columns!()), placed!(end_columns!()));
+        let read = |_, row: &Row<'_>| {
+            let by: Option<CancelledBy> = row.get(BEHIND_PLACE + end::cancelled_by)?;
+            Ok((row.get(BEHIND_PLACE + end::state)?, by))
+        };
         for (at, (state, by)) in self.merged((task, set), (0, usize::MAX), sql, read)? {
             counts.spawned += 1;
             counts.added += u64::from(at.number >= crate::limits::CHILDREN);

@@ -18,6 +18,7 @@ impl Tx<'_> {
         if !first && Task::read(self.db, task)?.is_none() {
             return Ok(None);
         }
+        // A first part of what is below it. The rest is a row, which any worker's next exchange takes further.
         self.cascade()?;
         Ok(Some(first))
     }

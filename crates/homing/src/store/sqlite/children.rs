@@ -21,17 +21,32 @@ pub(super) struct Cursor {
     pub(super) local: Local,
 }
 
-impl Cursor {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { number: row.get(0)?, local: row.get(1)? })
+by_name! {
+    /// A child's place, which stands before whatever else is read of it.
+    place at {
+        number,
+        local,
     }
 }
 
-/// The columns of numbered children.
+pub(super) use place;
+
+/// Where what else is read of a child begins.
+pub(super) const BEHIND_PLACE: usize = at::COUNT;
+
+impl Cursor {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { number: row.get(at::number)?, local: row.get(at::local)? })
+    }
+}
+
+/// The places of numbered children, and more columns of them.
 macro_rules! numbered {
-    ($columns:literal) => {
+    ($columns:expr) => {
         concat!(
-            "SELECT number, local, ",
+            "SELECT ",
+            $crate::store::sqlite::children::place!(),
+            ", ",
             $columns,
             " FROM tasks WHERE job = ?1 AND local >= ?2 AND local <= ?3 AND placed IS NULL
               ORDER BY local LIMIT ?4"
@@ -39,11 +54,13 @@ macro_rules! numbered {
     };
 }
 
-/// The columns of placed children.
+/// The places of placed children, and more columns of them.
 macro_rules! placed {
-    ($columns:literal) => {
+    ($columns:expr) => {
         concat!(
-            "SELECT number, local, ",
+            "SELECT ",
+            $crate::store::sqlite::children::place!(),
+            ", ",
             $columns,
             " FROM tasks INDEXED BY placed
               WHERE job = ?1 AND \"set\" = ?2 AND placed = 1 AND number >= ?3
@@ -61,20 +78,22 @@ impl Tx<'_> {
         (task, set): (TaskId, Local),
         (from, rows): (u32, usize),
         (numbered, placed): (&str, &str),
-        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        read: impl Fn(Cursor, &Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<(Cursor, T)>> {
         let mut page = Vec::new();
         let (first, last) = (set.numbered(from), set.numbered(u32::MAX));
         let mut find = self.sql(numbered)?;
         let mut found = find.query(params![task.job, first, last, limit(rows)])?;
         while let Some(row) = found.next()? {
-            page.push((Cursor::of(row)?, read(row)?));
+            let place = Cursor::of(row)?;
+            page.push((place, read(place, row)?));
         }
         let mut find = self.sql(placed)?;
         let mut found = find.query(params![task.job, set, from, limit(rows)])?;
         let ordered = page.len();
         while let Some(row) = found.next()? {
-            page.push((Cursor::of(row)?, read(row)?));
+            let place = Cursor::of(row)?;
+            page.push((place, read(place, row)?));
         }
         if page.len() > ordered {
             page.sort_by_key(|(cursor, _)| *cursor);
@@ -92,7 +111,8 @@ impl Tx<'_> {
     ) -> Result<(Vec<(Cursor, State)>, bool)> {
         let from = after.map_or(0, |after| after.number);
         let sql = (numbered!("state"), placed!("state"));
-        let mut page = self.merged((task, set), (from, STATES), sql, |row| row.get(2))?;
+        let mut page =
+            self.merged((task, set), (from, STATES), sql, |_, row| row.get(BEHIND_PLACE))?;
         let last = page.len() < STATES;
         page.retain(|(cursor, _)| after.is_none_or(|after| *cursor > after));
         Ok((page, last))

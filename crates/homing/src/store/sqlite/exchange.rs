@@ -1,4 +1,7 @@
 //! `exchange`: units first, then upkeep, then the claim.
+//!
+//! All of it is one verb on the writing thread, mostly in one transaction with the verbs that were queued beside it. So
+//! nothing is locked but the database, and each part sees what the one before it did.
 
 use rusqlite::params;
 
@@ -22,7 +25,7 @@ impl Tx<'_> {
             }
         }
         wake::wake_parents(self)?;
-        reply.more = self.sweep(exchange.claim.max_crashes)?;
+        let more = self.sweep(exchange.claim.max_crashes)?;
         wake::wake_parents(self)?;
         self.write_counts()?;
         reply.cancelled = self.notices(exchange.worker, exchange.number, exchange.acknowledged)?;
@@ -31,7 +34,8 @@ impl Tx<'_> {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply)?;
             self.claim(exchange.worker, exchange.number, &exchange.claim, &mut reply)?;
         }
-        reply.next_due = self.next_due(exchange.worker, &exchange.claim)?;
+        reply.next_due =
+            if more { Some(self.now) } else { self.next_due(exchange.worker, &exchange.claim)? };
         Ok(reply)
     }
 

@@ -16,6 +16,8 @@ const DONE_ROOT: &str =
   WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4
     AND \"key\" IS NULL AND timer IS NULL AND started IS NOT NULL";
 
+/// Of which set a child is, if its end needs no more of its row. The `+` keeps SQLite from the index of running tasks, in
+/// which the row is one of all that its worker holds: by its key it is found at once.
 const BIRTH: &str = "SELECT parent, \"set\", rowid FROM tasks
   WHERE job = ?1 AND local = ?2 AND state = 1 AND +worker = ?3 AND +claim = ?4 AND timer IS NULL
     AND started IS NOT NULL";

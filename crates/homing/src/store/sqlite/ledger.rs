@@ -223,6 +223,7 @@ impl Rows for Tx<'_> {
         &mut self.over
     }
 
+    /// They are woken in this transaction, so their rows go in it.
     fn watchers(&mut self, job: JobId) -> Result<Vec<TaskId>> {
         let mut find =
             self.sql("DELETE FROM watchers WHERE job = ?1 RETURNING waiter_job, waiter")?;
@@ -257,10 +258,12 @@ impl<'e> Ledger<'e> for Tx<'_> {
         Ok(Some((kind.to_owned(), arguments.to_owned())))
     }
 
+    /// A child that is there already was spawned by an earlier run of the body, or by an exchange whose reply was lost.
     fn spawn(&mut self, id: TaskId, birth: Birth, new: &'e NewTask) -> Result<bool> {
         self.insert(id, new, Some(birth), None)
     }
 
+    /// Not where a cancellation on its way means the member that adds: nothing joins behind it.
     fn takes_members(&mut self, parent: TaskId, set: Local, origin: u32) -> Result<bool> {
         let mut find = self.sql(
             "SELECT state < 3 AND NOT EXISTS (SELECT 1 FROM cascades AS c
@@ -283,10 +286,12 @@ impl<'e> Ledger<'e> for Tx<'_> {
         self.count(parent, set, how)
     }
 
+    /// A job that is there already was detached by an earlier run of the body.
     fn detach(&mut self, job: &'e NewJob) -> Result<()> {
         self.submit(job).map(drop)
     }
 
+    /// Numbered by the statement that writes it: there is one writer, so the numbers are in the order of the commits.
     fn keep_signal(&mut self, to: TaskId, name: &'e str, value: &'e str) -> Result<()> {
         self.sql(
             "INSERT INTO signals (job, task, number, name, value)
@@ -343,6 +348,7 @@ impl<'e> Ledger<'e> for Tx<'_> {
         Ok(())
     }
 
+    /// In a row, since a reply that told of it might be lost: it is told until the worker acknowledges it.
     fn queue_cancellation_notice(&mut self, id: TaskId, token: Token) -> Result<()> {
         self.sql(
             "INSERT INTO notices (worker, number, job, local, claim)

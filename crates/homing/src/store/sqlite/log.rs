@@ -2,13 +2,12 @@
 
 use rusqlite::params;
 
-use super::columns::{count, limit, text};
 use super::fault::Result;
 use super::tx::Tx;
 use crate::core::id::TaskId;
-use crate::core::log::{ATTEMPT, Level, Line};
 use crate::store::LogLine;
 
+/// The number follows the last one of the job: there is one writer, so nobody takes the same.
 const WRITE: &str = "INSERT OR IGNORE INTO logs (job, number, task, \"key\", time, level, message)
   SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM logs WHERE job = ?1";
 
@@ -40,28 +39,5 @@ impl Tx<'_> {
         let mut count =
             self.sql("INSERT OR IGNORE INTO unsaid (job, task, \"key\") VALUES (?1, ?2, ?3)")?;
         Ok(count.execute(params![task.job, task.local, key])? == 1)
-    }
-
-    /// The last lines that tell of a task's failed attempts, crashes, ends from outside and standstills, in order.
-    pub(super) fn failed_attempts(&self, task: TaskId, rows: usize) -> Result<Vec<Line>> {
-        let mut read = self.sql(
-            "SELECT number, time, level, message FROM logs
-             WHERE job = ?1 AND task = ?2 AND \"key\" >= ?3 AND \"key\" < ?4
-             ORDER BY number DESC LIMIT ?5",
-        )?;
-        let next = "\u{3}";
-        let values = params![task.job, task.local, ATTEMPT, next, limit(rows)];
-        let lines = read.query_map(values, |row| {
-            Ok(Line {
-                number: count(row, 0)?,
-                time: row.get(1)?,
-                level: Level::from_code(row.get(2)?),
-                task,
-                message: text(row, 3)?,
-            })
-        })?;
-        let mut lines = lines.collect::<rusqlite::Result<Vec<_>>>()?;
-        lines.reverse();
-        Ok(lines)
     }
 }

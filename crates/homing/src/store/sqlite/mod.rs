@@ -16,22 +16,17 @@ use self::lock::Locks;
 use self::options::Options;
 use self::readers::Readers;
 use self::writer::Writer;
-use super::read::{
-    Breach, JobFilter, JobView, KindView, Neighbours, QueueView, Read, Records, Settled, StoreView,
-    TaskView, WorkerView,
-};
+use super::read::verbs::{each_read_verb, each_record_verb};
+use super::read::{Read, Records, StoreView};
 use super::url::Url;
 use super::{
-    Amended, Child, Entry, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed,
-    Reply, Retry, Sent, SetRow, Store, Submitted, Verb,
+    Amended, Error, Exchange, Heartbeat, Hints, Migration, NewJob, Pruned, Removed, Reply, Retry,
+    Sent, Store, Submitted, Verb,
 };
 use crate::clock::Clock;
 use crate::clock::monotonic;
-use crate::core::id::{JobId, Local, TaskId, WorkerId};
-use crate::core::log::Line;
-use crate::core::state::State;
+use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::time::Time;
-use crate::core::wait::SetCounts;
 use crate::store::error::OpenError;
 
 mod audit;
@@ -52,6 +47,7 @@ mod options;
 mod people;
 mod prune;
 mod readers;
+mod ready;
 mod replay;
 mod retry;
 mod submit;
@@ -203,14 +199,6 @@ impl Sqlite {
         Box::pin(self.readers.read(verb))
     }
 
-    /// A read of the engine's.
-    fn replay<T: Send + 'static>(
-        &self,
-        verb: impl FnOnce(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
-    ) -> Verb<'_, T> {
-        Box::pin(self.replays.read(verb))
-    }
-
     /// A write that answers `None` if the task is unknown.
     fn write_known<T: Send + 'static>(
         &self,
@@ -328,124 +316,20 @@ impl Store for Sqlite {
     }
 }
 
+/// Reading verbs, each answered by a function of a transaction's view, on a thread of the given readers.
+macro_rules! on_readers {
+    ($readers:ident $($name:ident($($argument:ident: $type:ty),*) -> $answer:ty
+        = $view:ident($($given:expr),*);)+) => {
+        $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
+            Box::pin(self.$readers.read(move |tx| tx.$view($($given),*)))
+        })+
+    };
+}
+
 impl Records for Sqlite {
-    fn record(
-        &self,
-        task: TaskId,
-        after: u64,
-        limit: usize,
-    ) -> Verb<'_, Vec<(u64, String, Entry)>> {
-        self.replay(move |tx| tx.record(task, after, limit))
-    }
-
-    fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Verb<'_, Vec<Child>> {
-        self.replay(move |tx| tx.children(task, set, from, limit))
-    }
-
-    fn ends(&self, task: TaskId, set: Local, after: u64, limit: usize) -> Verb<'_, Vec<Child>> {
-        self.replay(move |tx| tx.ends(task, set, after, limit))
-    }
-
-    fn child(&self, task: TaskId, child: Local) -> Verb<'_, Option<Child>> {
-        self.replay(move |tx| tx.child(TaskId { job: task.job, local: child }))
-    }
-
-    fn set(&self, task: TaskId, set: Local) -> Verb<'_, SetCounts> {
-        self.replay(move |tx| tx.set_counts(task, set))
-    }
-
-    fn sets(&self, task: TaskId, after: Option<Local>, limit: usize) -> Verb<'_, Vec<SetRow>> {
-        self.replay(move |tx| tx.sets_of(task, after, limit))
-    }
-
-    fn overdue(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<JobId>> {
-        self.replay(move |tx| tx.overdue(&jobs))
-    }
-
-    fn outcomes(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<(JobId, Settled)>> {
-        self.replay(move |tx| tx.outcomes(&jobs))
-    }
-
-    fn holder(&self, key: String) -> Verb<'_, Option<JobId>> {
-        self.replay(move |tx| tx.holder(&key))
-    }
-
-    fn task(&self, task: TaskId) -> Verb<'_, Option<TaskView>> {
-        self.replay(move |tx| tx.task_view(task))
-    }
-
-    fn tasks(&self, tasks: Vec<TaskId>) -> Verb<'_, Vec<TaskView>> {
-        self.replay(move |tx| {
-            let views = tasks.iter().map(|task| tx.task_view(*task));
-            views.filter_map(fault::Result::transpose).collect()
-        })
-    }
+    each_record_verb!(on_readers, replays);
 }
 
 impl Read for Sqlite {
-    fn job(&self, job: JobId) -> Verb<'_, Option<JobView>> {
-        self.read(move |tx| tx.job_view(job, None))
-    }
-
-    fn jobs_between(&self, from: JobId, to: JobId, limit: usize) -> Verb<'_, Vec<JobId>> {
-        self.read(move |tx| tx.jobs_between(from, to, limit))
-    }
-
-    fn tasks_between(
-        &self,
-        job: JobId,
-        from: Local,
-        to: Local,
-        limit: usize,
-    ) -> Verb<'_, Vec<TaskId>> {
-        self.read(move |tx| tx.tasks_between(job, from, to, limit))
-    }
-
-    fn neighbours(&self, jobs: Vec<JobId>) -> Verb<'_, Vec<Neighbours>> {
-        self.read(move |tx| tx.neighbours(&jobs))
-    }
-
-    fn jobs(&self, filter: JobFilter) -> Verb<'_, Vec<JobView>> {
-        self.read(move |tx| tx.jobs(&filter))
-    }
-
-    fn log(&self, job: JobId, after: u64, limit: usize) -> Verb<'_, Vec<Line>> {
-        self.read(move |tx| tx.log(job, after, limit))
-    }
-
-    fn last_line(&self, job: JobId) -> Verb<'_, u64> {
-        self.read(move |tx| tx.last_line(job))
-    }
-
-    fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>> {
-        self.read(move |tx| tx.failed_attempts(task, limit))
-    }
-
-    fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>> {
-        self.read(move |tx| tx.children_in(task, state, limit))
-    }
-
-    fn queues(&self) -> Verb<'_, Vec<QueueView>> {
-        self.read(|tx| tx.queues())
-    }
-
-    fn pending_kinds(&self) -> Verb<'_, Vec<(String, String)>> {
-        self.read(|tx| tx.pending_kinds())
-    }
-
-    fn workers(&self) -> Verb<'_, Vec<WorkerView>> {
-        self.read(|tx| tx.workers())
-    }
-
-    fn kinds(&self) -> Verb<'_, Vec<KindView>> {
-        self.read(|tx| tx.kinds())
-    }
-
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the path alone is not general enough"
-    )]
-    fn audit(&self) -> Verb<'_, Vec<Breach>> {
-        self.read(|tx| tx.audit())
-    }
+    each_read_verb!(on_readers, readers);
 }

@@ -13,6 +13,8 @@ use crate::core::time::Time;
 use crate::limits;
 use crate::store::{Pruned, Removed};
 
+/// Roots that ended long ago, in the order of the index. A job that is being cancelled waits: a cascade would come to
+/// children that are gone.
 pub(super) const OLD: &str = "SELECT job, created FROM tasks INDEXED BY settled
   WHERE parent IS NULL AND ended IS NOT NULL AND ended < ?1
     AND NOT EXISTS (SELECT 1 FROM cascades WHERE cascades.job = tasks.job)
@@ -30,6 +32,7 @@ const SOME: [&str; 4] = [
        (SELECT task, \"key\" FROM unsaid WHERE job = ?1 LIMIT ?2)",
 ];
 
+/// What has few rows goes with the root.
 const REST: [&str; 3] = [
     "DELETE FROM sets WHERE job = ?1",
     "DELETE FROM signals WHERE job = ?1",

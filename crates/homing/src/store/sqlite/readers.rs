@@ -71,6 +71,7 @@ fn run<T>(
     shared: &Shared,
     verb: impl FnOnce(&mut Tx<'_>) -> Result<T>,
 ) -> Result<T> {
+    // One snapshot for all statements of the verb. It takes no lock that a writer waits for.
     db.prepare_cached("BEGIN DEFERRED")?.execute(())?;
     let answer = unless_it_panics(|| verb(&mut Tx::new(db, shared)));
     let ended = db.prepare_cached("COMMIT").and_then(|mut commit| commit.execute(()));

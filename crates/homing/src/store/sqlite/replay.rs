@@ -2,18 +2,61 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::children::{numbered, placed};
+use super::children::{BEHIND_PLACE, Cursor, numbered, placed};
 use super::columns::{above, count, limit, maybe_text, text};
 use super::fault::{Fault, Result};
 use super::tx::{Tx, set_counts};
 use crate::core::id::{Local, TaskId};
+use crate::store::columns::{entry, set};
 use crate::store::read::PageBytes;
 use crate::store::{Child, Entry, SetRow};
 
-pub(super) const ENDS: &str =
-    "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome
-  FROM tasks INDEXED BY ends WHERE job = ?1 AND \"set\" = ?2 AND \"end\" > ?3
-  ORDER BY \"end\" LIMIT ?4";
+const RECORD: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    " FROM records WHERE job = ?1 AND task = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4"
+);
+
+by_name! {
+    /// A child without its place in its set and how it ended.
+    called_columns called_at {
+        kind,
+        hash,
+        state,
+    }
+}
+
+by_name! {
+    columns at {
+        number,
+        local,
+        end = "\"end\"",
+        cancelled_by,
+        outcome,
+        called = called_columns!(),
+    }
+}
+
+/// In the order in which the children ended, which is the order in which a body is given them.
+pub(super) const ENDS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tasks INDEXED BY ends WHERE job = ?1 AND \"set\" = ?2 AND \"end\" > ?3
+  ORDER BY \"end\" LIMIT ?4"
+);
+
+const CHILD: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tasks WHERE job = ?1 AND local = ?2 AND number IS NOT NULL"
+);
+
+const SETS: &str = concat!(
+    "SELECT ",
+    set_columns!(),
+    " FROM sets WHERE job = ?1 AND task = ?2 AND (?3 IS NULL OR \"set\" > ?3)
+      ORDER BY \"set\" LIMIT ?4"
+);
 
 impl Tx<'_> {
     pub(super) fn record(
@@ -22,22 +65,19 @@ impl Tx<'_> {
         after: u64,
         rows: usize,
     ) -> Result<Vec<(u64, String, Entry)>> {
-        let mut read = self.sql(
-            "SELECT seq, place, entry FROM records
-             WHERE job = ?1 AND task = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
-        )?;
+        let mut read = self.sql(RECORD)?;
         let mut found = read.query(params![task.job, task.local, above(after), limit(rows)])?;
         let (mut entries, mut bytes) = (Vec::new(), PageBytes::default());
         while let Some(row) = found.next()? {
-            let seq = count(row, 0)?;
-            let entry = row.get_ref(2)?.as_bytes().unwrap_or_default();
-            if !bytes.take(entry.len()) {
+            let seq = count(row, entry::seq)?;
+            let stored = row.get_ref(entry::entry)?.as_bytes().unwrap_or_default();
+            if !bytes.take(stored.len()) {
                 break;
             }
-            let entry = serde_json::from_slice(entry);
+            let entry = serde_json::from_slice(stored);
             let whose = || format!("entry {seq} of the record of task {task}");
             let entry = entry.map_err(|error| Fault::from(error).of(whose))?;
-            entries.push((seq, text(row, 1)?, entry));
+            entries.push((seq, text(row, entry::place)?, entry));
         }
         Ok(entries)
     }
@@ -49,8 +89,10 @@ impl Tx<'_> {
         from: u32,
         rows: usize,
     ) -> Result<Vec<Child>> {
-        let sql = (numbered!("kind, hash, state"), placed!("kind, hash, state"));
-        let page = self.merged((task, set), (from, rows), sql, called)?;
+        let sql = (numbered!(called_columns!()), placed!(called_columns!()));
+        let page = self.merged((task, set), (from, rows), sql, |place, row| {
+            called(place, row, BEHIND_PLACE)
+        })?;
         Ok(page.into_iter().map(|(_, child)| child).collect())
     }
 
@@ -65,7 +107,7 @@ impl Tx<'_> {
         let mut found = read.query(params![task.job, set, above(after), limit(rows)])?;
         let (mut ends, mut bytes) = (Vec::new(), PageBytes::default());
         while let Some(row) = found.next()? {
-            let outcome = row.get_ref(7)?.as_bytes_or_null().unwrap_or_default();
+            let outcome = row.get_ref(at::outcome)?.as_bytes_or_null().unwrap_or_default();
             if !bytes.take(outcome.map_or(0, <[u8]>::len)) {
                 break;
             }
@@ -75,10 +117,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn child(&self, id: TaskId) -> Result<Option<Child>> {
-        let mut read = self.sql(
-            "SELECT number, local, kind, hash, state, \"end\", cancelled_by, outcome FROM tasks
-             WHERE job = ?1 AND local = ?2 AND number IS NOT NULL",
-        )?;
+        let mut read = self.sql(CHILD)?;
         Ok(read.query_row(params![id.job, id.local], child).optional()?)
     }
 
@@ -88,27 +127,22 @@ impl Tx<'_> {
         after: Option<Local>,
         rows: usize,
     ) -> Result<Vec<SetRow>> {
-        let mut read = self.sql(
-            "SELECT \"set\", spawned, succeeded, failed, cancelled, aborted, last_end, added,
-               last_added
-             FROM sets
-             WHERE job = ?1 AND task = ?2 AND (?3 IS NULL OR \"set\" > ?3) ORDER BY \"set\" LIMIT ?4",
-        )?;
+        let mut read = self.sql(SETS)?;
         let found = read.query_map(params![task.job, task.local, after, limit(rows)], |row| {
-            Ok(SetRow { set: row.get(0)?, counts: set_counts(row, 1)? })
+            Ok(SetRow { set: row.get(set::set)?, counts: set_counts(row, set::counts)? })
         })?;
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 }
 
-/// A child without how it ended.
-fn called(row: &Row<'_>) -> rusqlite::Result<Child> {
+/// A child without how it ended, whose columns begin with the one called `first`.
+fn called(place: Cursor, row: &Row<'_>, first: usize) -> rusqlite::Result<Child> {
     Ok(Child {
-        number: row.get(0)?,
-        local: row.get(1)?,
-        kind: text(row, 2)?,
-        hash: row.get(3)?,
-        state: row.get(4)?,
+        number: place.number,
+        local: place.local,
+        kind: text(row, first + called_at::kind)?,
+        hash: row.get(first + called_at::hash)?,
+        state: row.get(first + called_at::state)?,
         end: None,
         cancelled_by: None,
         outcome: None,
@@ -116,10 +150,11 @@ fn called(row: &Row<'_>) -> rusqlite::Result<Child> {
 }
 
 fn child(row: &Row<'_>) -> rusqlite::Result<Child> {
+    let place = Cursor { number: row.get(at::number)?, local: row.get(at::local)? };
     Ok(Child {
-        end: row.get::<_, Option<i64>>(5)?.map(|end| end as u64),
-        cancelled_by: row.get(6)?,
-        outcome: maybe_text(row, 7)?,
-        ..called(row)?
+        end: row.get::<_, Option<i64>>(at::end)?.map(|end| end as u64),
+        cancelled_by: row.get(at::cancelled_by)?,
+        outcome: maybe_text(row, at::outcome)?,
+        ..called(place, row, at::called)?
     })
 }

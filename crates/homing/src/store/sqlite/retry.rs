@@ -1,16 +1,16 @@
 //! `retry`: a failed job goes on, and what failed runs again.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
-use super::children::{numbered, placed};
-use super::columns::maybe_text;
+use super::children::{BEHIND_PLACE, Cursor, numbered, placed};
+use super::columns::{count, maybe_text};
 use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::store::rules::retry::{self, LostChild};
-use crate::store::{Amended, CancelledBy, Cause, Retried, Retry};
+use crate::store::{Amended, Cause, Retried, Retry};
 
 /// What came after the loss: at the places of the waits and below them, from a number on, and what the body
 /// returned.
@@ -38,9 +38,30 @@ const SIGNALLED: &str = after!(
 );
 const TAKE_BACK: &str = after!("DELETE", "");
 
+by_name! {
+    /// How a child ended.
+    end_columns ended {
+        state,
+        cancelled_by,
+        end = "coalesce(\"end\", 0)",
+    }
+}
+
+by_name! {
+    fallen_columns fallen {
+        local,
+        set = "\"set\"",
+        number,
+        end = end_columns!(),
+    }
+}
+
 /// The children that failed or were cancelled: an index holds nothing else.
-const FALLEN: &str = "SELECT local, \"set\", number, \"end\", state, cancelled_by
-  FROM tasks INDEXED BY fallen WHERE job = ?1 AND parent = ?2 AND state >= 4";
+const FALLEN: &str = concat!(
+    "SELECT ",
+    fallen_columns!(),
+    " FROM tasks INDEXED BY fallen WHERE job = ?1 AND parent = ?2 AND state >= 4"
+);
 
 const GO: [&str; 3] = [
     "DELETE FROM tasks WHERE job = ?1 AND local = ?2",
@@ -75,6 +96,8 @@ impl Tx<'_> {
             self.effects.ready = true;
             return Ok(Some(Retry::Done(self.reopen_job(&root)?)));
         }
+        // A preview does what the retry would, and is rolled back. It has a view of its own, so that nothing of it is
+        // said or counted.
         self.write_counts()?;
         self.db.execute_batch("SAVEPOINT preview")?;
         let mut copy = Tx::new(self.db, self.shared);
@@ -103,6 +126,8 @@ impl Tx<'_> {
         Ok(Some(Amended::Done))
     }
 
+    /// From the root downwards. A child is taken out of its set's counts before it is reopened, as it will be counted
+    /// again when it ends again.
     fn reopen_job(&mut self, root: &Task) -> Result<Retried> {
         let job = root.id.job;
         let mut done = Done::default();
@@ -132,6 +157,7 @@ impl Tx<'_> {
         Ok(Retried::of(done.reopened, done.taken_back, done.removed))
     }
 
+    /// Whether a prune has removed a part of the job: it cannot be reopened any more.
     fn is_pruning(&self, job: JobId) -> Result<bool> {
         let mut find = self.sql(
             "SELECT pruning FROM jobs WHERE id = ?1
@@ -141,6 +167,7 @@ impl Tx<'_> {
         Ok(pruning.unwrap_or(false))
     }
 
+    /// Makes an ended task pending, with a fresh budget. What brought it down, if its body was told of a loss.
     fn reopen(&mut self, task: TaskId) -> Result<Option<Cause>> {
         let mut read = self.sql("SELECT cause FROM tasks WHERE job = ?1 AND local = ?2")?;
         let cause: Option<Option<String>> = read
@@ -211,15 +238,8 @@ impl Tx<'_> {
     fn children_to_reopen(&self, task: TaskId, cause: Option<&Cause>) -> Result<Vec<LostChild>> {
         let mut find = self.sql(FALLEN)?;
         let found = find.query_map(params![task.job, task.local], |row| {
-            let end: Option<i64> = row.get(3)?;
-            Ok(LostChild {
-                local: row.get(0)?,
-                set: row.get(1)?,
-                number: row.get(2)?,
-                end: end.unwrap_or(0) as u64,
-                state: row.get(4)?,
-                by: row.get(5)?,
-            })
+            let place = Cursor { number: row.get(fallen::number)?, local: row.get(fallen::local)? };
+            lost(place, row.get(fallen::set)?, row, fallen::end)
         })?;
         let mut lost = found.collect::<rusqlite::Result<Vec<_>>>()?;
         lost.retain(|child| child.is_reopened(cause));
@@ -228,19 +248,10 @@ impl Tx<'_> {
 
     /// The ended children of a set.
     fn ended_children(&self, task: TaskId, set: Local) -> Result<Vec<LostChild>> {
-        const COLUMNS: (&str, &str) = (
-            numbered!("state, cancelled_by, coalesce(\"end\", 0)"),
-            placed!("state, cancelled_by, coalesce(\"end\", 0)"),
-        );
-        let all = self.merged((task, set), (0, usize::MAX), COLUMNS, |row| {
-            let end: i64 = row.get(4)?;
-            Ok((row.get::<_, State>(2)?, row.get::<_, Option<CancelledBy>>(3)?, end as u64))
-        })?;
-        let children = all.into_iter().map(|(at, (state, by, end))| {
-            let (local, number) = (at.local, at.number);
-            LostChild { local, set, number, end, state, by }
-        });
-        Ok(children.filter(|child| child.state.is_ended()).collect())
+        let sql = (numbered!(end_columns!()), placed!(end_columns!()));
+        let read = |place, row: &Row<'_>| lost(place, set, row, BEHIND_PLACE);
+        let children = self.merged((task, set), (0, usize::MAX), sql, read)?.into_iter();
+        Ok(children.map(|(_, child)| child).filter(|child| child.state.is_ended()).collect())
     }
 
     /// Takes an ended child out of its set's counts.
@@ -260,6 +271,18 @@ impl Tx<'_> {
         })?;
         Ok(())
     }
+}
+
+/// A child and how it ended, of which the columns begin with the one called `first`.
+fn lost(place: Cursor, set: Local, row: &Row<'_>, first: usize) -> rusqlite::Result<LostChild> {
+    Ok(LostChild {
+        local: place.local,
+        set,
+        number: place.number,
+        end: count(row, first + ended::end)?,
+        state: row.get(first + ended::state)?,
+        by: row.get(first + ended::cancelled_by)?,
+    })
 }
 
 /// One less of what should be there: rows and counts that differ are for `check` to find.

@@ -8,6 +8,8 @@ use crate::core::id::JobId;
 use crate::store::rules::upkeep;
 use crate::store::{NewJob, Submitted};
 
+/// What only people ask of a job. Every job has such a row, also one without a title: to do without it there has not been
+/// tried.
 const JOB: &str =
     "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
@@ -23,7 +25,8 @@ impl Tx<'_> {
 
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<Submitted> {
         if let Some(holder) = job.key.as_deref().map_or(Ok(None), |key| self.holder(key))? {
-            // Whether the id is known decides before the key does.
+            // Whether the id is known decides before the key does: a client that lost the reply to its submission asks
+            // again with both.
             return Ok(self.known(job)?.unwrap_or(Submitted::Existing(holder)));
         }
         if !self.insert(job.id.root(), &job.task, None, job.key.as_deref())? {

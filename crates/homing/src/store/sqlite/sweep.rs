@@ -1,6 +1,6 @@
 //! Upkeep: dead workers, due instants, cancellations on their way down.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::children::{Cursor, STATES};
 use super::columns::{limit, task_id, text};
@@ -9,8 +9,10 @@ use super::tx::Tx;
 use crate::core::id::{Local, TaskId, WorkerId};
 use crate::limits;
 use crate::store::CancelledBy;
+use crate::store::columns::cascade;
 use crate::store::rules::{end, upkeep, wake};
 
+/// Instants that have come, the earliest first. The tasks are then acted on in the order of their ids.
 pub(super) const DUE_TIMERS: &str =
     "SELECT job, local FROM tasks INDEXED BY timers WHERE timer <= ?1
   ORDER BY timer LIMIT ?2";
@@ -30,6 +32,48 @@ struct Cascade {
     by: CancelledBy,
     /// The set it has come to, and the last child looked at there.
     at: Option<(Local, Cursor)>,
+}
+
+by_name! {
+    /// How far a cancellation has come.
+    reached_columns reached {
+        at_set,
+        at_number,
+        at_local,
+    }
+}
+
+/// One at a time, the oldest first. How far it has come is kept in its row.
+const FIRST_CASCADE: &str = concat!(
+    "SELECT ",
+    cascade_columns!(),
+    ", ",
+    reached_columns!(),
+    " FROM cascades ORDER BY number LIMIT 1"
+);
+
+impl Cascade {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let set: Option<Local> = row.get(cascade::COUNT + reached::at_set)?;
+        let at = match set {
+            Some(set) => {
+                let (number, local) = (
+                    row.get(cascade::COUNT + reached::at_number)?,
+                    row.get(cascade::COUNT + reached::at_local)?,
+                );
+                Some((set, Cursor { number, local }))
+            }
+            None => None,
+        };
+        Ok(Self {
+            number: row.get(cascade::number)?,
+            task: TaskId { job: row.get(cascade::job)?, local: row.get(cascade::task)? },
+            set: row.get(cascade::set)?,
+            below: row.get(cascade::below)?,
+            by: row.get(cascade::by)?,
+            at,
+        })
+    }
 }
 
 /// What a transaction may still do for cascades.
@@ -61,7 +105,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Workers whose lock nobody holds.
+    /// Workers whose lock nobody holds. A worker takes its lock before its row is committed, so one whose row is seen here
+    /// has had it: no worker is taken for dead while it starts.
     pub(super) fn dead(&self) -> Result<Vec<WorkerId>> {
         let mut read = self.sql("SELECT id FROM workers ORDER BY id")?;
         let mut dead = Vec::new();
@@ -80,6 +125,7 @@ impl Tx<'_> {
         Ok(name.unwrap_or_else(|| worker.to_string()))
     }
 
+    /// What a worker holds: never more than it has slots and fetches ahead.
     pub(super) fn held_by(&self, worker: WorkerId) -> Result<Vec<TaskId>> {
         let mut find = self.sql(
             "SELECT job, local FROM tasks INDEXED BY running
@@ -103,7 +149,8 @@ impl Tx<'_> {
         Ok(tasks.len() == TIMERS_AT_ONCE)
     }
 
-    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more.
+    /// Cancels up to [`limits::CASCADE`] children, top down. `true` if there are more. The bound is for the others: there
+    /// is one writer, and it takes their requests between two such transactions.
     pub(super) fn cascade(&mut self) -> Result<bool> {
         let mut budget = Budget { cancel: limits::CASCADE, look: LOOKED_AT };
         while let Some(mut cascade) = self.first_cascade()? {
@@ -126,26 +173,8 @@ impl Tx<'_> {
     }
 
     fn first_cascade(&self) -> Result<Option<Cascade>> {
-        let mut read = self.sql(
-            "SELECT number, job, task, \"set\", below, by, at_set, at_number, at_local
-             FROM cascades ORDER BY number LIMIT 1",
-        )?;
-        let cascade = read.query_row((), |row| {
-            let set: Option<Local> = row.get(6)?;
-            let at = match set {
-                Some(set) => Some((set, Cursor { number: row.get(7)?, local: row.get(8)? })),
-                None => None,
-            };
-            Ok(Cascade {
-                number: row.get(0)?,
-                task: task_id(row, 1)?,
-                set: row.get(3)?,
-                below: row.get(4)?,
-                by: row.get(5)?,
-                at,
-            })
-        });
-        Ok(cascade.optional()?)
+        let mut read = self.sql(FIRST_CASCADE)?;
+        Ok(read.query_row((), Cascade::of).optional()?)
     }
 
     /// Takes a cascade further. `true` if there is more to do when the budget is spent.

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::Shared;
-use super::columns::count;
+use super::columns::{count, insert};
 use super::fault::Result;
 use super::ledger::InHand;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
@@ -99,7 +99,8 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Ends the verb.
+    /// Ends the verb. Parents are looked at here, once each, however many of their children have ended, and the counts of
+    /// their sets are written once.
     pub(super) fn close(mut self) -> Result<Effects> {
         wake::wake_parents(&mut self)?;
         self.write_counts()?;
@@ -128,11 +129,11 @@ impl<'a> Tx<'a> {
             return Ok(known.counts);
         }
         let counts = self
-            .sql(
-                "SELECT spawned, succeeded, failed, cancelled, aborted, last_end, added, last_added
-                 FROM sets
-                 WHERE job = ?1 AND task = ?2 AND \"set\" = ?3",
-            )?
+            .sql(concat!(
+                "SELECT ",
+                set_counts_columns!(),
+                " FROM sets WHERE job = ?1 AND task = ?2 AND \"set\" = ?3"
+            ))?
             .query_row(params![task.job, task.local, set], |row| set_counts(row, 0))
             .optional()?
             .unwrap_or_default();
@@ -140,6 +141,8 @@ impl<'a> Tx<'a> {
         Ok(counts)
     }
 
+    /// Changes the counts of a set, in memory: [`write_counts`](Self::write_counts) brings them to the table, before
+    /// anything reads them there.
     pub(super) fn count(
         &mut self,
         task: TaskId,
@@ -161,25 +164,24 @@ impl<'a> Tx<'a> {
         }
         // In the order of the keys, for the pages' sake.
         changed.sort_unstable_by_key(|(key, _)| **key);
-        let mut write = self.db.prepare_cached(
-            "INSERT OR REPLACE INTO sets (job, task, \"set\", spawned, succeeded, failed, cancelled,
-               aborted, last_end, added, last_added)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )?;
+        let mut write = None;
         for ((task, set), ChangedCounts { counts, changed }) in changed {
-            write.execute(params![
-                task.job,
-                task.local,
-                set,
-                counts.spawned as i64,
-                counts.succeeded as i64,
-                counts.failed as i64,
-                counts.cancelled as i64,
-                counts.aborted as i64,
-                counts.last_end as i64,
-                counts.added as i64,
-                counts.last_added as i64
-            ])?;
+            insert!(|sql| match &mut write {
+                Some(write) => write,
+                none => none.insert(self.db.prepare_cached(sql)?),
+            }, "INSERT OR REPLACE INTO sets (", {
+                job = task.job,
+                task = task.local,
+                set = set,
+                spawned = counts.spawned as i64,
+                succeeded = counts.succeeded as i64,
+                failed = counts.failed as i64,
+                cancelled = counts.cancelled as i64,
+                aborted = counts.aborted as i64,
+                last_end = counts.last_end as i64,
+                added = counts.added as i64,
+                last_added = counts.last_added as i64,
+            }, ") VALUES (", ")")?;
             *changed = false;
         }
         Ok(())
@@ -208,6 +210,7 @@ impl<'a> Tx<'a> {
         Ok(self.signals == Some(true))
     }
 
+    /// Somebody has sent one in this transaction.
     pub(super) fn signals_sent(&mut self) {
         self.signals = Some(true);
     }
@@ -221,10 +224,13 @@ impl<'a> Tx<'a> {
         Ok(self.watchers == Some(true))
     }
 
+    /// A task of this transaction waits for a job.
     pub(super) fn watched(&mut self) {
         self.watchers = Some(true);
     }
 
+    /// What is kept in memory, as it is before a unit: a savepoint brings back the rows, and [`restore`](Self::restore)
+    /// this.
     pub(super) fn before(&self) -> Before {
         let (counts, parents_to_check) = (self.counts.clone(), self.parents_to_check.clone());
         let (over, ended) = (self.over.clone(), self.effects.ended.len());
@@ -241,7 +247,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Counts in eight columns, from `first` on.
+/// The counts of a set, whose columns begin with the one called `first`.
 pub(super) fn set_counts(row: &Row<'_>, first: usize) -> rusqlite::Result<SetCounts> {
-    SetCounts::of(|column| count(row, first + column))
+    crate::store::columns::set_counts(|column| count(row, first + column))
 }

@@ -49,6 +49,7 @@ impl Tx<'_> {
         Ok(true)
     }
 
+    /// What the worker still holds goes to others at once, and counts no crash.
     pub(super) fn leave(&mut self, worker: WorkerId) -> Result<()> {
         self.forget_worker(worker)?;
         for task in self.held_by(worker)? {
@@ -58,6 +59,7 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Whether the worker has a row. One that was given up has none, and is given no tasks.
     pub(super) fn knows(&self, worker: WorkerId) -> Result<bool> {
         let mut find = self.sql("SELECT 1 FROM workers WHERE id = ?1")?;
         Ok(find.query_row([worker], |_| Ok(())).optional()?.is_some())

@@ -1,6 +1,6 @@
 //! The writer: one thread that owns the one connection that writes.
 //!
-//! What is queued when a transaction begins or arrives while it runs is committed together, so that
+//! Requests that are queued when a transaction begins, or arrive while it runs, are committed together, so that
 //! the disk is waited for once. Replies and hints go out after the commit. A request that fails takes
 //! the transaction down; each request then gets a transaction of its own, so that none harms another.
 
@@ -294,7 +294,8 @@ impl Thread {
         done
     }
 
-    /// Gets the write lock, within the time that the options allow.
+    /// Gets the write lock, within the time that the options allow. At once (`IMMEDIATE`), and not with the first write:
+    /// a transaction that has read before another process commits could not write any more.
     fn begin(&self) -> Result<()> {
         let deadline: Instant = monotonic() + self.shared.busy_timeout;
         let mut pause = Duration::from_micros(50);

@@ -3,10 +3,10 @@
 //! A claim leaves a dead entry in the index of ready tasks. `VACUUM` removes it, but none that a snapshot
 //! still sees: beside a long transaction, a backup say, every claim would pass over all that was claimed
 //! since that began. So a store remembers for every level (a queue, a kind and a priority) the place
-//! before which it has left nothing, and looks from there on. Whoever makes a task claimable says where:
-//! in this process by [`ScanStarts::ready`], to others in the notification. What nobody said, because a
-//! notification was lost or a transaction given up, is found by a look at everything: every second, or up to ten
-//! where that takes long.
+//! before which it has left nothing, and looks from there on. A commit that makes a task claimable says where:
+//! in this process by [`ScanStarts::ready`], to others in the notification. A task of which nothing was said, because
+//! a notification was lost or a transaction given up, is found by a look at everything: every second, or up to
+//! every ten seconds where that takes long.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;

@@ -1,8 +1,8 @@
 //! The thread on which a store's connections are driven and its verbs run.
 //!
-//! A connection belongs to the runtime that made it; a store may be used from several, the heartbeat's
-//! among them, which has no sockets, and may outlive the one that opened it. What runs here never leaves
-//! the thread, so it need not be `Send`.
+//! A connection belongs to the runtime that made it. A store may be used from several runtimes, among them the
+//! heartbeat's, which has no sockets, and it may outlive the runtime that opened it. Futures that run here never
+//! leave the thread, so they need not be `Send`.
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;

@@ -126,9 +126,9 @@ pub(in crate::store::postgres) fn progress(
     Ok(Some((done, count(row, total)?)))
 }
 
-/// Counts in eight columns, from `first` on.
+/// The counts of a set, whose columns begin with the one called `first`.
 pub(in crate::store::postgres) fn set_counts(row: &Row, first: usize) -> Result<SetCounts> {
-    SetCounts::of(|column| count(row, first + column))
+    crate::store::columns::set_counts(|column| count(row, first + column))
 }
 
 /// A number of rows as `LIMIT` takes it.

@@ -1,8 +1,9 @@
 //! Locking and reading: the first round trip of every verb that moves tasks.
 //!
 //! Rows are locked once, by one statement, in the order of depth and id: those of the verb's own tasks
-//! and, where a task may end, its parent's. What is decided upon is read by later statements, which see
-//! all that the locks' last holders committed. The parent's lock guards the counts of its sets.
+//! and, where a task may end, its parent's. Later statements read what the rules decide upon: under READ COMMITTED
+//! they see all that the locks' last holders committed, and the statement that waited for the locks does not. The
+//! parent's lock guards the counts of its sets.
 
 use std::collections::BTreeSet;
 
@@ -331,6 +332,8 @@ const LOCK_OWN: &str = concat!(
     locked!()
 );
 
+/// The verb's own tasks, and the parents of those that end. All are locked by one statement and in one order, parents
+/// before children: two transactions that lock one after the other could each hold what the other waits for.
 const LOCK: &str = concat!(
     up!(),
     ", keys AS (SELECT job, local FROM own UNION SELECT job, local FROM up) SELECT ",
@@ -347,13 +350,16 @@ const SETS: &str = concat!(
       UNION SELECT job, local, \"set\" FROM up
       UNION SELECT p.job, p.local, w.\"set\" FROM up JOIN homing.open AS p USING (job, local)
         CROSS JOIN LATERAL unnest(p.wait_sets) AS w (\"set\"))
-  SELECT s.job, s.task, s.\"set\", s.spawned, s.succeeded, s.failed, s.cancelled, s.aborted, s.last_end,
-    s.added, s.last_added
+  SELECT s.job, s.task, s.\"set\", ",
+    set_counts_columns!(),
+    "
   FROM wanted AS w JOIN homing.sets AS s
     ON s.job = w.job AND s.task = w.task AND s.\"set\" = w.\"set\"
   ORDER BY s.job, s.task, s.\"set\" FOR UPDATE OF s"
 );
 
+/// Which children that waits name have ended. After the locks: a child that ends meanwhile finds its parent locked, and
+/// looks at the parent's waits itself.
 const OVER: &str = concat!(
     up!(),
     ", wanted (job, local) AS (
@@ -386,6 +392,7 @@ const RECORDS: &str = "SELECT w.job, w.task, w.seq, r.place, r.entry
     CROSS JOIN LATERAL (SELECT r.place, r.entry FROM homing.records AS r
       WHERE r.job = w.job AND r.task = w.task AND r.seq = w.seq OFFSET 0) AS r";
 
+/// Which of the tasks that fall have open children, for which a cancellation must be on its way.
 const ABOVE: &str = "SELECT f.job, f.local FROM unnest($1::uuid[], $2::uuid[]) AS f (job, local)
   WHERE EXISTS (SELECT FROM homing.sets AS s WHERE s.job = f.job AND s.task = f.local
     AND s.spawned > s.succeeded + s.failed + s.cancelled + s.aborted)";
@@ -400,6 +407,7 @@ const SIBLINGS: &str = "SELECT n.job, n.local, t.kind, t.hash,
     CROSS JOIN LATERAL (SELECT t.kind, t.hash, t.arguments FROM homing.tasks AS t
       WHERE t.job = n.job AND t.local = n.local OFFSET 0) AS t";
 
+/// Which of the jobs to be detached exist: an earlier run of the body has detached them.
 const ROOTS: &str = "SELECT job FROM homing.tasks
   WHERE job = ANY ($1::uuid[]) AND local = '00000000-0000-0000-0000-000000000000'";
 
@@ -416,7 +424,9 @@ pub(in crate::store::postgres) const JOBS: &str =
 const WATCHERS: &str = "SELECT w.waiter_job, w.waiter, w.job FROM homing.watchers AS w
   WHERE w.job = ANY ($1::uuid[])";
 
+/// Numbers for signals. One that a transaction takes and does not commit is left out.
 const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, $1::bigint)";
 
+/// Without a lock. A key that another transaction takes meanwhile is a conflict of the insert, and the verb runs again.
 pub(in crate::store::postgres) const HOLDERS: &str =
     "SELECT key, job FROM homing.keys WHERE key = ANY ($1::text[])";

@@ -92,6 +92,9 @@ by_name! {
 
 pub(in crate::store::postgres) use columns;
 
+/// Where what follows these columns begins.
+pub(in crate::store::postgres) const BEHIND: usize = at::COUNT;
+
 impl Task {
     /// Reads a row.
     pub(in crate::store::postgres) fn of(row: &Row) -> Result<Self> {
@@ -405,6 +408,8 @@ pub(in crate::store::postgres) fn moved<'e>(tasks: &[&Task]) -> Statement<'e> {
     })
 }
 
+/// Three values for each row, where [`moved`] sends all columns that can change: a task that has never run has no more
+/// to say.
 const START: &str = "UPDATE homing.open AS o SET state = 1, worker = $4, claim = $5, started = $6,
     timer = b.timer
   FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS b (job, local, timer)

@@ -14,6 +14,7 @@ use crate::store::postgres::transaction::task;
 use crate::store::postgres::transaction::tx::{ChangedCounts, Effects, Tx};
 use crate::store::{Entry, NewJob};
 
+/// An entry that is there already was told by an earlier exchange whose reply was lost, or by an earlier run.
 const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
   ON CONFLICT DO NOTHING";
@@ -25,19 +26,24 @@ const ANSWER: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
 const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])";
 
+/// Under the lock of the job's root, so that the root cannot end between the look at it and this row.
 const WATCH: &str = "INSERT INTO homing.watchers (job, waiter_job, waiter)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING";
 
+/// The jobs have ended. Who waited for them is locked in this transaction, and is looked at in it.
 const UNWATCH: &str = "DELETE FROM homing.watchers WHERE job = ANY ($1::uuid[])";
 
+/// Values that have answered waits.
 const TAKE: &str = "DELETE FROM homing.signals AS s
   USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (job, task, number)
   WHERE s.job = t.job AND s.task = t.task AND s.number = t.number";
 
+/// What was sent to tasks that have ended.
 const FORGET: &str =
     "DELETE FROM homing.signals AS s USING unnest($1::uuid[], $2::uuid[]) AS t (job, task)
   WHERE s.job = t.job AND s.task = t.task";
 
+/// Before any key is taken: the job that takes one may begin in the transaction in which its holder ends.
 const FREE: &str =
     "DELETE FROM homing.keys AS k USING unnest($1::text[], $2::uuid[]) AS f (key, job)
   WHERE k.key = f.key AND k.job = f.job";

@@ -1,6 +1,6 @@
 //! Hot statements use the index they were written for, and never sort or scan.
 
-use super::super::{children, claim, people, prune, replay, sweep};
+use super::super::{children, claim, people, prune, ready, replay, sweep};
 use super::*;
 
 #[test]
@@ -9,11 +9,17 @@ fn hot_statements_use_their_index() {
     let db = migrate::writer(&directory.options()).unwrap();
     let lane = "INDEX ready (queue=? AND kind=? AND priority<?)";
     let statements = [
-        (claim::READY, lane),
-        (claim::NEXT, lane),
-        (claim::DUE, "INDEX ready (queue=? AND kind=? AND priority=? AND due>?)"),
-        (claim::HELD, "INDEX held (held_until>?)"),
-        (claim::TIMER, "INDEX timers (timer>?)"),
+        (ready::LANE, "INDEX ready ((queue,kind)>(?,?))"),
+        (ready::READY, lane),
+        (
+            ready::READY_AFTER,
+            "INDEX ready (queue=? AND kind=? AND priority=? AND (due,job,local)>(?,?,?))",
+        ),
+        (ready::DIRECT, "INDEX direct (due<?)"),
+        (ready::NEXT, lane),
+        (ready::DUE, "INDEX ready (queue=? AND kind=? AND priority=? AND due>?)"),
+        (ready::HELD, "INDEX held (held_until>?)"),
+        (ready::TIMER, "INDEX timers (timer>?)"),
         (sweep::DUE_TIMERS, "INDEX timers (timer<?)"),
         (replay::ENDS, "INDEX ends (job=? AND set=? AND end>?)"),
         (prune::OLD, "INDEX settled (ended>? AND ended<?)"),

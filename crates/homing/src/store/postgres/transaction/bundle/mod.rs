@@ -2,11 +2,11 @@
 //!
 //! A wide fan-out has nothing to say of its tasks one by one before they end: they are pending together,
 //! and mostly run on one worker together. So they are one row until one of them does more than run:
-//! - a bundle that is claimed whole is one write; one of which a part is claimed is dissolved;
-//! - a member of a claimed bundle that ends, or does anything that its row has to tell, leaves it;
-//! - whoever comes from outside, to cancel or to signal or because the worker is dead, dissolves it first.
+//! - a claim that takes a bundle whole writes one row; a claim that takes a part dissolves the bundle first;
+//! - a member of a claimed bundle leaves it when it ends, or does anything that a row has to tell;
+//! - a verb from outside (a cancellation, a signal, upkeep for a dead worker) dissolves the bundle first.
 //!
-//! Who needs both locks a bundle before rows of tasks.
+//! A transaction that needs both locks bundles before rows of tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,6 +51,9 @@ by_name! {
         members = "b.members",
     }
 }
+
+/// Where what follows these columns begins.
+pub(in crate::store::postgres) const BEHIND: usize = at::COUNT;
 
 /// Whether a task of a table called `t` is in a bundle called `b`.
 macro_rules! in_bundle {
@@ -377,15 +380,19 @@ impl Tx<'_> {
     }
 }
 
+/// Up to a hundred tasks by one write. Measured: all that is written of a bundle takes 1 µs of the server's time for each
+/// task, where the claim of a row in `open` took 8.
 const CLAIM: &str =
     "UPDATE homing.bundles AS b SET worker = c.worker, claim = c.claim, started = $5
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) AS c (job, local, worker, claim)
   WHERE b.job = c.job AND b.local = c.local";
 
+/// Members that have ended or got rows of their own are marked. The list of members is never written again.
 const LEAVE: &str = "UPDATE homing.bundles AS b SET gone = l.gone, here = l.here
   FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::integer[]) AS l (job, local, gone, here)
   WHERE b.job = l.job AND b.local = l.local";
 
+/// A bundle goes with its last member.
 const EMPTY: &str = "DELETE FROM homing.bundles AS b
   USING unnest($1::uuid[], $2::uuid[]) AS e (job, local)
   WHERE b.job = e.job AND b.local = e.local";
@@ -409,6 +416,8 @@ impl BundleWrites {
     }
 }
 
+/// The members of all bundles travel as one list, and each bundle cuts its own out of it: `unnest` would make one list of
+/// an array of arrays.
 const BEAR: &str = "INSERT INTO homing.bundles (job, local, parent, \"set\", depth, priority, here, due, queue,
     kind, gone, members)
   SELECT n.job, n.local, n.parent, n.\"set\", n.depth, n.priority, n.here, n.due, n.queue, n.kind, n.gone,
