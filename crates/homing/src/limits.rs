@@ -121,6 +121,6 @@ pub const POSTGRES_NOTIFY: Duration = Duration::from_millis(5);
 /// PostgreSQL: for so long a worker's session must be gone before the worker is given up without waiting for its
 /// lease. Longer than a process takes to connect again.
 pub const POSTGRES_SESSION_GRACE: Duration = Duration::from_millis(500);
-/// PostgreSQL: a process that has lost its own session gives nobody up for theirs before its new one is so old. What
-/// took one session may have taken all.
+/// PostgreSQL: a process gives nobody up for a lost session before its own is so old. What made it new may have taken all
+/// sessions.
 pub const POSTGRES_SESSION_TRUST: Duration = Duration::from_secs(5);

@@ -51,7 +51,8 @@ pub(crate) fn ended(id: TaskId, kind: &str, attempt: u32, event: &Event, clock: 
         Event::HandBack => {
             tracing::debug!(target: target!(), %id, kind, attempt, "the task was handed back");
         }
-        Event::Record { .. }
+        Event::Begin
+        | Event::Record { .. }
         | Event::Spawn(_)
         | Event::Add(_)
         | Event::Detach(_)

@@ -65,11 +65,15 @@ impl Claim {
         has(&self.queues, queue) && has(&self.kinds, kind)
     }
 
-    /// What decides which of the ready tasks, best first, are taken, so many at most.
-    pub(crate) fn choice(&self, most: usize) -> Choice {
-        let at_once = self.tasks.min(most);
-        let ahead = self.ahead.min(most - at_once);
-        Choice { suspect: self.suspect, at_once, ahead }
+    /// What decides which of the ready tasks, best first, are taken beside those that are handed out again. The slots of
+    /// these are taken, each by its sort: a reply that was lost makes no slot free.
+    pub(crate) fn choice(&self, again: &[Claimed]) -> Choice {
+        let ahead = again.iter().filter(|claimed| claimed.token.is_ahead()).count();
+        Choice {
+            suspect: self.suspect,
+            at_once: self.tasks.saturating_sub(again.len() - ahead),
+            ahead: self.ahead.saturating_sub(ahead),
+        }
     }
 }
 
@@ -100,8 +104,13 @@ impl Choice {
         Some(true)
     }
 
+    /// How many are to be taken yet.
+    pub(crate) fn free(&self) -> usize {
+        self.at_once + self.ahead
+    }
+
     pub(crate) fn is_made(&self) -> bool {
-        self.at_once + self.ahead == 0
+        self.free() == 0
     }
 
     /// Whether a suspect may still be taken, if there is a slot.
@@ -126,13 +135,15 @@ pub struct Unit {
 impl Unit {
     /// Whether it shows that a task which was fetched ahead has begun.
     pub(crate) fn tells_of_a_beginning(&self) -> bool {
-        self.token.is_ahead() && self.events.last() != Some(&Event::HandBack)
+        self.token.is_ahead() && self.events != [Event::HandBack]
     }
 }
 
 /// Something that happened in a body.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// The body begins. Said of a task that was fetched ahead and would expire if it did not.
+    Begin,
     /// Something to remember.
     Record {
         /// Its number in the task's record.
@@ -322,9 +333,11 @@ pub struct Reply {
     /// When the next thing falls due that this worker could act on, if nothing happens before. The instant of the
     /// exchange itself, if there is more upkeep to do now.
     pub next_due: Option<Time>,
-    /// Whether tasks were left for which another claim is to be made: such as must begin at once, where the claim
-    /// fetches others ahead, and what was not worth taking apart.
+    /// Whether tasks were left that must begin at once, where the claim fetches others ahead: one slot is to be kept
+    /// for the next claim.
     pub left: bool,
+    /// Whether ready tasks were left that were not worth taking apart from others: there is more than was claimed.
+    pub spared: bool,
 }
 
 /// Why a unit was refused.

@@ -53,7 +53,8 @@ pub fn says(unit: &Unit, word: &str) -> bool {
         Event::End(_) => word == "end",
         Event::Log(_) => word == "log",
         Event::Signal(_) => word == "signal",
-        Event::Detach(_)
+        Event::Begin
+        | Event::Detach(_)
         | Event::Abort(_)
         | Event::Progress { .. }
         | Event::Retry { .. }

@@ -113,7 +113,9 @@ fn told(event: &Event) -> String {
         Event::End(end) => format!("    end {end:?}"),
         Event::Retry { failure, due } => format!("    retry at {}: {failure}", due.0),
         Event::Stall { reason, due } => format!("    stand still until {}: {reason}", due.0),
-        Event::Abort(_) | Event::Progress { .. } | Event::HandBack => format!("    {event:?}"),
+        Event::Begin | Event::Abort(_) | Event::Progress { .. } | Event::HandBack => {
+            format!("    {event:?}")
+        }
     }
 }
 

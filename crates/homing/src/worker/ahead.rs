@@ -25,6 +25,8 @@ pub(super) struct Ahead {
     turns: Map<TaskId, Turn>,
     /// How many may wait here.
     target: usize,
+    /// How large the arguments of a task were at the mean, in the last reply that brought any: in bytes.
+    weight: usize,
     /// Whether the store had as many tasks as were asked for, when last it was asked.
     more: bool,
 }
@@ -38,10 +40,9 @@ impl Ahead {
         self.queue.is_empty()
     }
 
-    /// Adds a task. An older claim of it has been forgotten by the store.
+    /// Adds a task that is not here.
     pub(super) fn put(&mut self, claimed: Claimed, now: Time) {
         let turn = (Reverse(claimed.priority), claimed.due, claimed.task);
-        self.remove(claimed.task);
         self.turns.insert(claimed.task, turn);
         self.queue.insert(turn, (claimed, now));
     }
@@ -61,7 +62,8 @@ impl Ahead {
         }
     }
 
-    fn remove(&mut self, task: TaskId) {
+    /// Forgets a task: the store has forgotten that it gave it.
+    pub(super) fn remove(&mut self, task: TaskId) {
         if let Some(turn) = self.turns.remove(&task) {
             self.queue.remove(&turn);
         }
@@ -99,8 +101,16 @@ impl Ahead {
     /// How many tasks to ask for beside those that begin at once, with so many slots free. `None`: fetch nothing
     /// ahead.
     pub(super) fn wanted(&self, free: usize) -> Option<usize> {
-        let wanted = || (free + self.target).min(limits::CLAIM).saturating_sub(self.len());
-        (self.target > 0).then(wanted)
+        let most = limits::EXCHANGE_BYTES / self.weight.max(1);
+        let target = self.target.min(most);
+        let wanted = || (free + target).min(limits::CLAIM).saturating_sub(self.len());
+        (target > 0).then(wanted)
+    }
+
+    /// How large the tasks are that a reply has brought: what waits here is bounded in bytes, too.
+    pub(super) fn weigh(&mut self, claimed: &[Claimed]) {
+        let bytes: usize = claimed.iter().map(|claimed| claimed.arguments.len()).sum();
+        self.weight = bytes.checked_div(claimed.len()).unwrap_or(self.weight);
     }
 
     /// An exchange is over: whether the store has more than was asked for, if it was asked for any; `turned` slots
@@ -163,6 +173,7 @@ mod tests {
         let mut ahead = Ahead::default();
         let (first, second) = (claimed("a", 0, 1), claimed("a", 0, 2));
         ahead.put(first.clone(), Time(0));
+        ahead.remove(second.task);
         ahead.put(second.clone(), Time(0));
         ahead.cancel(first.task, first.token);
         assert_eq!(ahead.len(), 1);
@@ -182,6 +193,21 @@ mod tests {
         assert_eq!(old.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["old"]);
         assert_eq!((ahead.oldest(), ahead.wanted(0)), (Some(Time(200)), None));
         assert_eq!(rest(&mut ahead), ["new"]);
+    }
+
+    /// Large arguments are fetched ahead as far as an exchange may be large.
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let mut ahead = Ahead { target: 500, ..Ahead::default() };
+        ahead.weigh(&[]);
+        assert_eq!(ahead.wanted(3), Some(503));
+        let large = |bytes| Claimed { arguments: "x".repeat(bytes), ..claimed("a", 0, 0) };
+        ahead.weigh(&[large(limits::EXCHANGE_BYTES / 10), large(0)]);
+        assert_eq!(ahead.wanted(3), Some(23));
+        ahead.weigh(&[]);
+        assert_eq!(ahead.wanted(3), Some(23), "as before");
+        ahead.weigh(&[large(limits::EXCHANGE_BYTES + 1)]);
+        assert_eq!(ahead.wanted(3), None);
     }
 
     /// As many as get free, twice as many if that was too few, none if the store has no more.

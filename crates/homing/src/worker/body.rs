@@ -122,6 +122,10 @@ impl Driver {
     fn begin(&mut self) {
         point::worker("claimed");
         self.begin_stretch();
+        if self.claimed.token.is_ahead() && self.claimed.not_after.is_some() {
+            // Said by the driver: no body waits for the commit.
+            self.put(vec![Event::Begin], false, 0);
+        }
         let Some(definition) = self.shared.definitions.get(self.claimed.kind.as_str()) else {
             // Only registered kinds are claimed.
             self.context.lock().halt = Some(Halt::Drift("the kind is not registered".to_owned()));
@@ -292,7 +296,7 @@ impl Driver {
     /// Hands over what the body has said.
     fn post(&self) {
         if let Some((events, renew)) = self.context.take_events() {
-            self.put(events, renew);
+            self.put(events, renew, 1);
         }
     }
 
@@ -303,15 +307,15 @@ impl Driver {
         let last = self.shared.with_line(self.claimed.attempt, self.claimed.token, event);
         let (events, renew) =
             if alone { (last.collect(), false) } else { self.context.take_last(last) };
-        self.put(events, renew);
+        self.put(events, renew, 1);
     }
 
-    fn put(&self, events: Vec<Event>, renew: bool) {
+    fn put(&self, events: Vec<Event>, renew: bool, units: u64) {
         let (task, token) = (self.claimed.task, self.claimed.token);
         self.shared.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew, events }),
             inbox: Arc::clone(&self.inbox),
-            units: 1,
+            units,
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
             stalls: self.claimed.stalls,
@@ -327,7 +331,7 @@ impl Driver {
         let waits = self.context.open_waits();
         let resident = self.shared.settings.resident > 0;
         let (events, renew) = self.context.take_last([Event::Park { waits, resident }]);
-        self.put(events, renew);
+        self.put(events, renew, 1);
         (self.timeout, self.soft_timeout) = (None, None);
         self.requests = Vec::new();
         self.context.shrink();

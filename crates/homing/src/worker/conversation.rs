@@ -73,7 +73,9 @@ struct Conversation {
     claimed: Vec<(Claimed, Arc<Slot>)>,
     /// Claimed, and waiting for slots.
     ahead: Ahead,
-    /// Slots that are not for what was fetched ahead.
+    /// Slots that are for what the exchange in flight claims.
+    claiming: usize,
+    /// Slots that are kept for what the last claim left.
     reserved: usize,
     /// Whether the bodies that ran when a shutdown's patience was over were told to hand back.
     handed_back: bool,
@@ -99,6 +101,7 @@ impl Conversation {
             due: None,
             claimed: Vec::new(),
             ahead: Ahead::default(),
+            claiming: 0,
             reserved: 0,
             handed_back: false,
             unsaid: false,
@@ -162,9 +165,11 @@ impl Conversation {
         self.due.is_some_and(|due| due <= self.shared.store.clock().now())
     }
 
-    /// How many tasks to claim that begin at once, and how many ahead.
+    /// How many tasks to claim that begin at once, and how many ahead. None ahead while every slot is kept for something
+    /// else: the only slot of a worker, say.
     fn claim(&self, free: usize) -> (usize, usize) {
-        match self.ahead.wanted(free) {
+        let fetches = self.reserved < self.shared.settings.concurrency;
+        match self.ahead.wanted(free).filter(|_| fetches) {
             Some(ahead) => (free.min(self.reserved), ahead),
             None => (free.min(limits::CLAIM), 0),
         }
@@ -178,8 +183,9 @@ impl Conversation {
     /// ends it.
     fn feed(&mut self) {
         let runs = *self.phase.borrow() == Phase::Running;
+        let kept = self.claiming.max(self.reserved.min(self.shared.settings.concurrency - 1));
         while runs
-            && self.shared.free.load(Ordering::SeqCst) > self.reserved
+            && self.shared.free.load(Ordering::SeqCst) > kept
             && let Some(claimed) = self.ahead.next()
         {
             if claimed.not_after.is_some_and(|time| time <= self.shared.store.clock().now()) {
@@ -261,25 +267,28 @@ impl Conversation {
             },
         };
         point::worker("before_exchange");
-        // The slots that are free for what this exchange claims stay so, and the one for what the last claim left.
-        self.reserved = self.reserved.max(tasks);
         let turned = self.shared.turned.load(Ordering::SeqCst);
-        let Some(reply) = self.send_and_feed(exchange).await else { return };
+        self.claiming = tasks;
+        let reply = self.send_and_feed(exchange).await;
+        self.claiming = 0;
+        let Some(reply) = reply else { return };
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
         self.due = reply.next_due;
-        self.found_nothing = reply.claimed.is_empty() && !reply.left && !self.is_overdue();
+        let is_left = reply.left || reply.spared;
+        self.found_nothing = reply.claimed.is_empty() && !is_left && !self.is_overdue();
         let (asked, claimed) = (tasks + ahead, reply.claimed.len());
-        self.look = tasks == 0 || claimed >= asked || reply.left;
+        // A store that left something has more, though it brought less than was asked for.
+        let is_full = claimed >= asked || is_left;
+        self.look = tasks == 0 || is_full;
         if asked > 0 {
             // Something waits for a slot of its own.
             self.reserved = usize::from(reply.left);
         }
         let turned = self.shared.turned.load(Ordering::SeqCst) - turned;
         let idle = self.shared.free.load(Ordering::SeqCst);
-        // A store that left something has more, though it brought less than was asked for.
-        let is_full = claimed >= asked || reply.left;
+        self.ahead.weigh(&reply.claimed);
         self.ahead.learn((asked > 0).then_some(is_full), turned, idle);
         self.dispatch(postings, reply, worker);
     }
@@ -327,6 +336,8 @@ impl Conversation {
         let now = self.shared.store.clock().now();
         for claimed in reply.claimed {
             debug_assert_eq!(claimed.token.worker, worker);
+            // A server that crashed may have forgotten that it was fetched before.
+            self.ahead.remove(claimed.task);
             if claimed.token.is_ahead() {
                 self.ahead.put(claimed, now);
                 continue;

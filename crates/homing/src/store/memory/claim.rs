@@ -34,10 +34,9 @@ impl Data {
         now: Time,
     ) {
         self.tasks.settle();
-        let free = claim.most().saturating_sub(reply.claimed.len());
         let may_take = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
         let ready = self.tasks.ready(now).filter(|(_, row)| may_take(row));
-        let mut choice = claim.choice(free);
+        let mut choice = claim.choice(&reply.claimed);
         let mut chosen = Vec::new();
         for (id, row) in ready {
             if choice.is_made() {

@@ -108,6 +108,7 @@ impl Data {
 
     fn happen(&mut self, task: TaskId, event: Event, now: Time) -> Option<Vec<Answer>> {
         match event {
+            Event::Begin => {}
             Event::Record { seq, place, entry } => {
                 self.records.entry((task, seq)).or_insert((place, entry));
             }

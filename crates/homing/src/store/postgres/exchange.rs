@@ -84,7 +84,7 @@ impl Shared {
             let more = self.keep_up(exchange.claim.max_crashes).await?;
             let (claimed, _) = self.turn(exchange, &[], Scope::Claim, effects).await?;
             reply.claimed = claimed.claimed;
-            reply.left = claimed.left;
+            (reply.left, reply.spared) = (claimed.left, claimed.spared);
             reply.cancelled = claimed.cancelled;
             reply.next_due = if more { Some(self.clock.now()) } else { claimed.next_due };
         }
@@ -313,17 +313,16 @@ impl ExchangeTx<'_, '_> {
                 reply.claimed.push(claim::claimed(row, token));
             }
         }
-        let free = claim.most().saturating_sub(reply.claimed.len());
-        let mut choice = claim.choice(free);
+        let mut choice = claim.choice(&reply.claimed);
         let mut chosen = tx.to_claim(*worker, claim, &seen.paused, &mut choice);
-        reply.left = tx.spare_bundles(&mut chosen);
+        reply.spared = tx.spare_bundles(&mut chosen);
         for (task, ahead) in chosen {
             let token = Token::of(*worker, *number, ahead);
             reply.claimed.extend(tx.take(task, token)?);
         }
         if let Some(left) = seen.ready.as_ref().and_then(|locked| locked.left.as_ref()) {
             let left = (&left[..], choice.takes_suspects());
-            reply.left |= tx.leaves(*worker, claim, &seen.paused, left);
+            reply.left = tx.leaves(*worker, claim, &seen.paused, left);
         }
         Ok(())
     }

@@ -49,14 +49,18 @@ macro_rules! levels {
     };
 }
 
-/// The same, of more lanes than are worth probing: a step from each level with tasks to the next, whoever serves it.
+/// The same, of more lanes than are worth probing: in each queue that is served a step from each level with tasks to the
+/// next, whoever knows its kind.
 macro_rules! scanned {
     ($queues:literal, $kinds:literal, $ready:expr) => {
         concat!(
             "every AS (
-      (SELECT o.queue, o.kind, o.priority FROM ",
+      SELECT n.queue, n.kind, n.priority FROM unnest(",
+            $queues,
+            "::text[]) AS q (queue) CROSS JOIN LATERAL (
+        SELECT o.queue, o.kind, o.priority FROM ",
             $ready,
-            " ORDER BY o.queue, o.kind, o.priority DESC LIMIT 1)
+            " AND o.queue = q.queue ORDER BY o.kind, o.priority DESC LIMIT 1) AS n
       UNION ALL
       SELECT n.queue, n.kind, n.priority FROM every AS l CROSS JOIN LATERAL (
         (SELECT o.queue, o.kind, o.priority FROM ",
@@ -66,16 +70,13 @@ macro_rules! scanned {
         UNION ALL
         (SELECT o.queue, o.kind, o.priority FROM ",
             $ready,
-            " AND (o.queue, o.kind) > (l.queue, l.kind)
-          ORDER BY o.queue, o.kind, o.priority DESC LIMIT 1)
+            " AND o.queue = l.queue AND o.kind > l.kind ORDER BY o.kind, o.priority DESC LIMIT 1)
         LIMIT 1) AS n),
     levels AS (
       SELECT e.queue, e.kind, e.priority, -9223372036854775808 AS start,
         '00000000-0000-0000-0000-000000000000'::uuid AS start_job,
         '00000000-0000-0000-0000-000000000000'::uuid AS start_local
-      FROM every AS e WHERE e.queue = ANY (",
-            $queues,
-            "::text[]) AND e.kind = ANY (",
+      FROM every AS e WHERE e.kind = ANY (",
             $kinds,
             "::text[])
         AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = e.queue))"

@@ -46,6 +46,13 @@ const LOCK: &str = "SELECT FROM homing.open
 const RENEW: &str = "UPDATE homing.open SET failures = 0, crashes = 0, stalls = 0, at_once = false
     WHERE job = $1 AND local = $2 AND state = 1 AND worker = $3 AND claim = $4";
 
+/// A task that was fetched ahead and may expire has begun.
+const BEGIN: &str = concat!(
+    "UPDATE homing.open SET started = ",
+    super::now!(),
+    " WHERE job = $2 AND local = $3 AND started IS NULL"
+);
+
 const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
     VALUES ($1, $2, $3, $4, $5)";
 
@@ -112,6 +119,10 @@ impl Transactions {
             if tx.execute(&lock, &key).await? == 0 {
                 return Ok(false);
             }
+        }
+        if token.is_ahead() {
+            let begin = tx.prepare_cached(&self.schema.render(BEGIN)).await?;
+            tx.execute(&begin, &[&None::<i64>, &task.job, &task.local]).await?;
         }
         let record = tx.prepare_cached(&self.schema.render(RECORD)).await?;
         for event in events {

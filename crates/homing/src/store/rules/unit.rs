@@ -102,6 +102,8 @@ fn happen<'e, L: Ledger<'e>>(
 ) -> Result<Option<Vec<Answer>>, L::Error> {
     let now = ledger.now();
     match event {
+        // Whichever unit a task says first tells of it.
+        Event::Begin => {}
         Event::Record { seq, place, entry } => {
             ledger.record(id, *seq, place, entry)?;
         }

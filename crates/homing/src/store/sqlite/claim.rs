@@ -114,12 +114,11 @@ impl Tx<'_> {
         claim: &Claim,
         reply: &mut Reply,
     ) -> Result<()> {
-        let free = claim.most().saturating_sub(reply.claimed.len());
         if claim.most() == 0 {
             return Ok(());
         }
-        let mut choice = claim.choice(free);
-        for (ready, ahead) in self.choose(worker, claim, &mut choice, free)? {
+        let mut choice = claim.choice(&reply.claimed);
+        for (ready, ahead) in self.choose(worker, claim, &mut choice)? {
             let token = Token::of(worker, number, ahead);
             match self.take(ready.turn.2, ready.row, token) {
                 Ok(claimed) => reply.claimed.push(claimed),

@@ -193,8 +193,8 @@ impl Tx<'_> {
         worker: WorkerId,
         claim: &Claim,
         choice: &mut Choice,
-        free: usize,
     ) -> Result<Vec<(Ready, bool)>> {
+        let free = choice.free();
         let mut lanes: Vec<Lane<'_>> = self.lanes(claim)?.into_iter().map(Lane::new).collect();
         // A lane that is alone has them all; of many each is read in part, and further when its turn has come.
         let part = if lanes.len() > 1 { 2 * free / lanes.len() + 4 } else { free };

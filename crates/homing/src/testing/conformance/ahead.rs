@@ -291,6 +291,68 @@ pub async fn a_worker_that_falls_behind_gives_back(lab: Lab) {
     lab.close([worker, second]).await;
 }
 
+/// A lost reply makes no slot free: what was claimed under it is handed out again, and counts by its sort.
+pub async fn a_lost_reply_makes_no_slot_free(lab: Lab) {
+    leaves(&lab, 5).await;
+    let mut dies = ByHand::new(&lab).await;
+    dies.claim((0, 5), &["leaf"], Vec::new()).await;
+    lab.give_up(dies.worker).await;
+    leaves(&lab, 2).await;
+    let mut worker = ByHand::new(&lab).await;
+    let sorts = |reply: &crate::store::Reply| {
+        let ahead = reply.claimed.iter().filter(|claimed| claimed.token.is_ahead()).count();
+        (reply.claimed.len() - ahead, ahead)
+    };
+    let first = worker.claim((1, 10), &["leaf"], Vec::new()).await;
+    assert_eq!(sorts(&first), (1, 2));
+    leaves(&lab, 3).await;
+    for ahead in [5, 5] {
+        let again = worker.again((1, 10), &["leaf"], Vec::new()).await;
+        assert_eq!(
+            sorts(&again),
+            (1, ahead),
+            "five more must begin at once, and there is one slot"
+        );
+    }
+    lab.close([]).await;
+}
+
+/// What has begun does not expire, though its worker had fetched it ahead and gives it back, or dies.
+pub async fn what_has_begun_does_not_expire(lab: Lab) {
+    let staged = Staged::of(&lab);
+    let (worker, begun, _) = behind(&lab, &staged).await;
+    let minute = Duration::from_mins(1);
+    let job = lab.homing.submit(held(10).priority(5).expires(minute)).await.unwrap();
+    // It is fetched ahead as the others were.
+    staged.script.always("exchange", Turn::Late("again"));
+    let before = staged.script.asked().len();
+    let numbers: Vec<u64> = (0..8).filter(|n| lab.probe.count(&format!("held {n}")) > 0).collect();
+    assert_eq!(numbers.len(), begun.len());
+    lab.probe.open(&format!("held {}", numbers[0]));
+    until(&staged, "in flight", |asked| asked.len() > before).await;
+    lab.probe.open(&format!("held {}", numbers[1]));
+    lab.probe.hits("held", 6).await;
+    staged.script.always("exchange", Turn::Passes);
+    lab.probe.open("again");
+    open_all_but(&lab, 10);
+    lab.probe.hits("held 10", 1).await;
+    lab.observe(job.id(), "begun", |view| view.started.is_some()).await;
+    worker.shutdown(Duration::ZERO).await;
+    for _ in 0..20 {
+        lab.advance(minute / 10).await;
+    }
+    while lab.store().sweep(5).await.unwrap() {}
+    assert_eq!(lab.homing.task(job.id()).await.unwrap().state, TaskState::Pending);
+    let second = of_two_slots(&lab, &staged).await;
+    open_all(&lab);
+    assert_eq!(job.outcome().await.unwrap(), 10);
+    lab.close([second]).await;
+}
+
+fn open_all_but(lab: &Lab, kept: u64) {
+    (0..11).filter(|n| *n != kept).for_each(|n| lab.probe.open(&format!("held {n}")));
+}
+
 /// A task that has crashed its worker is never fetched ahead. When its turn is first, the next free slot is its own.
 pub async fn what_was_fetched_ahead_starves_nobody(lab: Lab) {
     let staged = Staged::of(&lab);

@@ -56,6 +56,16 @@ impl<'a> ByHand<'a> {
         units: Vec<Unit>,
     ) -> crate::store::Reply {
         self.number += 1;
+        self.again((tasks, ahead), kinds, units).await
+    }
+
+    /// Says it under the last number, as a worker does to whom nobody replied.
+    pub(super) async fn again(
+        &mut self,
+        (tasks, ahead): (usize, usize),
+        kinds: &[&str],
+        units: Vec<Unit>,
+    ) -> crate::store::Reply {
         let claim = Claim {
             tasks,
             ahead,
@@ -64,7 +74,7 @@ impl<'a> ByHand<'a> {
             suspect: true,
             max_crashes: limits::MAX_CRASHES,
         };
-        let acknowledged = self.acknowledged;
+        let acknowledged = self.acknowledged.min(self.number - 1);
         self.acknowledged = self.number;
         let (worker, number) = (self.worker, self.number);
         let units = units.into_iter().map(Arc::new).collect();

@@ -365,6 +365,7 @@ fn name(event: &Event) -> String {
         Event::Log(_) => "log".to_owned(),
         Event::Signal(_) => "signal".to_owned(),
         Event::Progress { .. } => "progress".to_owned(),
+        Event::Begin => "begin".to_owned(),
         Event::HandBack => "hand back".to_owned(),
     }
 }

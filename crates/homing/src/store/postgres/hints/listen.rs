@@ -30,8 +30,9 @@ const JOBS: usize = 200;
 const PROOF: Duration = Duration::from_secs(5);
 /// How often the server's clock is read again, which also shows a connection that died silently.
 const CLOCK: Duration = Duration::from_secs(30);
-/// Shortest and longest pause before the connection is made again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Shortest and longest pause before the connection is made again. Those who look for lost sessions
+/// ([`limits::POSTGRES_SESSION_TRUST`]) wait for longer.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// What a commit has done that others may wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -142,7 +143,6 @@ impl Wake {
             pool,
             statements: Statements::of(&options.schema),
             said: false,
-            lost: 0,
             channel: options.schema.channel(),
             listen: options.listen,
             poll: (options.poll < limits::POLL).then_some(options.poll),
@@ -238,8 +238,6 @@ struct Listener {
     statements: Statements,
     /// Whether this process has said on its session that it lives.
     said: bool,
-    /// How many sessions it has lost on which it had.
-    lost: u64,
     channel: String,
     listen: bool,
     poll: Option<Duration>,
@@ -253,11 +251,13 @@ impl Listener {
         let mut pause = PAUSE.0;
         loop {
             let connected = self.session(&mut pause).await;
-            if std::mem::take(&mut self.said) {
-                self.lost += 1;
-                let taken = self.statements.take_back(&self.shared.presence, &self.pool).await;
-                if let Err(fault) = taken {
-                    tracing::debug!(store = self.location, %fault, "a lost session is not told of");
+            if self.said {
+                // Tried again before the next attempt, if it fails.
+                match self.statements.take_back(&self.shared.presence, &self.pool).await {
+                    Ok(()) => self.said = false,
+                    Err(fault) => {
+                        tracing::debug!(store = self.location, %fault, "a lost session is not told of");
+                    }
                 }
             }
             if let Err(fault) = connected {
@@ -293,7 +293,7 @@ impl Listener {
         self.shared.say_changed();
         let mut clock = tokio::time::interval(CLOCK);
         let mut look = tokio::time::interval(self.poll.unwrap_or(limits::POLL));
-        let mut watch = Watch::new(self.lost > 0);
+        let mut watch = Watch::new();
         let patience = tokio::time::sleep(PROOF);
         tokio::pin!(patience);
         loop {
@@ -323,7 +323,7 @@ impl Listener {
     /// On a session that is one, for it hears itself: says that this process lives, and looks at the others.
     async fn watch(&mut self, watch: &mut Watch, client: &Client) -> Result<()> {
         let turn = watch.turn(&self.shared.presence, &self.statements, client).await;
-        self.said = watch.is_held();
+        self.said |= watch.is_held();
         match turn {
             Err(fault) if fault.is_of_the_connection() => return Err(fault),
             // A standby that takes no writes, say.

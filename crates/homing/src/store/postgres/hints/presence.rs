@@ -57,7 +57,9 @@ const TAKE_BACK: &str = "UPDATE homing.workers SET server = NULL WHERE session =
 
 /// Other processes' workers whose sessions are gone. `OFFSET 0` keeps the planner from trying other locks.
 const LOOK: &str = concat!(
-    "SELECT pg_backend_pid(), ARRAY(
+    "SELECT pg_backend_pid(), EXISTS (SELECT FROM homing.workers WHERE session = $1 AND server IS DISTINCT FROM ",
+    server!(),
+    "), ARRAY(
   SELECT id FROM (SELECT id, session, server FROM homing.workers WHERE session <> $1 AND server = ",
     server!(),
     " OFFSET 0) AS w WHERE ",
@@ -154,7 +156,8 @@ impl Statements {
             let client = pool.lend().await?;
             Ok(client.execute_typed(&self.take_back, &[number(&presence.session)]).await?)
         };
-        match tokio::time::timeout(limits::POLL, taken).await {
+        // Soon enough to connect again before anybody takes the process for gone.
+        match tokio::time::timeout(limits::POSTGRES_SESSION_GRACE / 2, taken).await {
             Ok(taken) => taken.map(|_| ()),
             Err(_) => Err(Fault::Unreachable),
         }
@@ -172,8 +175,8 @@ pub(super) struct Watch {
     held_by: Option<i32>,
     /// Whether a pooler has lent another connection.
     is_lent: bool,
-    /// From when on this process judges others. One that has just lost a session may not be the only one: a pooler was
-    /// restarted, or a process of the server has crashed and taken all sessions with it.
+    /// From when on this process judges others. What made this session new may have taken all sessions: a pooler was
+    /// restarted, or a process of the server has crashed. The others need time to come back, too.
     from: Instant,
     /// Gone at the last look.
     suspects: HashSet<WorkerId>,
@@ -181,9 +184,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(has_lost: bool) -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
-        let from = if has_lost { now + limits::POSTGRES_SESSION_TRUST } else { now };
+        let from = now + limits::POSTGRES_SESSION_TRUST;
         Self { held_by: None, is_lent: false, from, suspects: HashSet::new(), next: now }
     }
 
@@ -231,7 +234,9 @@ impl Watch {
             client.execute_typed(&statements.take_back, &own).await?;
             return Ok(false);
         }
-        let lost = self.judge(row.try_get::<_, Vec<WorkerId>>(1)?);
+        // What was taken back late, say, or what a server forgot that crashed.
+        presence.unsaid.fetch_or(row.try_get(1)?, Ordering::SeqCst);
+        let lost = self.judge(row.try_get::<_, Vec<WorkerId>>(2)?);
         let some = !lost.is_empty();
         *presence.known_lost() = lost;
         presence.looks.fetch_add(1, Ordering::SeqCst);
@@ -256,7 +261,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_gone_twice_is_lost() {
         let (one, other) = (WorkerId::fresh(), WorkerId::fresh());
-        let mut watch = Watch::new(false);
+        let mut watch = Watch::new();
+        tokio::time::advance(limits::POSTGRES_SESSION_TRUST).await;
         assert!(watch.judge(vec![one]).is_empty());
         assert_eq!(
             watch.next,
@@ -270,9 +276,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_just_lost_a_session_judges_nobody() {
+    async fn who_has_a_new_session_judges_nobody() {
         let gone = vec![WorkerId::fresh()];
-        let mut watch = Watch::new(true);
+        let mut watch = Watch::new();
         assert!(watch.judge(gone.clone()).is_empty());
         tokio::time::advance(limits::POSTGRES_SESSION_TRUST.saturating_sub(limits::POLL)).await;
         assert!(watch.judge(gone.clone()).is_empty());

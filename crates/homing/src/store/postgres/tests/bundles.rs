@@ -79,14 +79,14 @@ async fn a_bundle_is_claimed_whole_or_dissolved() {
     submit(&store, 0..300).await;
     let mut peer = TestWorker::begin(&store, &["root"]).await;
     let reply = peer.say(Vec::new(), 120).await;
-    assert_eq!((reply.claimed.len(), reply.left), (100, true));
+    assert_eq!((reply.claimed.len(), reply.spared), (100, true));
     assert_eq!(count(&url, "bundles WHERE worker IS NULL").await, 2);
     let reply = peer.say(Vec::new(), 20).await;
-    assert_eq!((reply.claimed.len(), reply.left), (20, false));
+    assert_eq!((reply.claimed.len(), reply.spared), (20, false));
     assert_eq!(count(&url, "open WHERE state = 0").await, 80);
     assert_eq!(count(&url, "bundles WHERE worker IS NULL").await, 1);
     let reply = peer.say(Vec::new(), 1000).await;
-    assert_eq!((reply.claimed.len(), reply.left), (180, false));
+    assert_eq!((reply.claimed.len(), reply.spared), (180, false));
     assert_eq!(store.audit().await.unwrap(), []);
     server::drop_schema(&url);
 }

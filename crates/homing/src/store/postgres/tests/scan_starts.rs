@@ -16,6 +16,7 @@ use crate::store::read::{Read, Records};
 use crate::store::{Abort, Claim, Event, Refusal, Store};
 
 fn claim(kinds: &[&str]) -> Claim {
+    assert!(kinds.is_sorted());
     Claim {
         tasks: 10,
         ahead: 0,

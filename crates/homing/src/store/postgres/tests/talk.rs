@@ -60,7 +60,9 @@ pub(super) struct TestWorker<'s> {
 impl<'s> TestWorker<'s> {
     pub(super) async fn begin(store: &'s Postgres, kinds: &[&str]) -> Self {
         let worker = WorkerId::fresh();
-        let kinds: Arc<[String]> = kinds.iter().map(|&kind| kind.to_owned()).collect();
+        let mut kinds: Vec<String> = kinds.iter().map(|&kind| kind.to_owned()).collect();
+        kinds.sort_unstable();
+        let kinds: Arc<[String]> = kinds.into();
         let heartbeat = Heartbeat {
             worker,
             first: true,

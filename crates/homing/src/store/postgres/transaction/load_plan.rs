@@ -123,7 +123,8 @@ impl<'e> LoadPlan<'e> {
                 }
             }
             Event::End(crate::store::End::Failed { .. }) => self.falling.push(task),
-            Event::End(crate::store::End::Succeeded(_))
+            Event::Begin
+            | Event::End(crate::store::End::Succeeded(_))
             | Event::Record { .. }
             | Event::Progress { .. }
             | Event::Retry { .. }
