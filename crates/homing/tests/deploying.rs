@@ -314,3 +314,104 @@ async fn verify_does_nothing() {
     ];
     assert_eq!(verdicts.into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(), wanted);
 }
+
+/// Every open task of a tree is replayed, with its own depth and its whole record; what has ended is not.
+#[tokio::test]
+async fn verify_goes_down_the_tree() {
+    mod old {
+        #[homing::task(kind = "node")]
+        pub(crate) async fn node(depth: u32) -> homing::Result<u64> {
+            homing::step("first", async || Ok(1)).await?;
+            homing::step("second", async || Ok(2)).await?;
+            if depth < 2 {
+                homing::spawn(super::square(1)).await?.await?;
+                homing::spawn(node(depth + 1)).await?;
+            }
+            homing::signal::<bool>("go").await?;
+            Ok(0)
+        }
+    }
+    mod new {
+        #[homing::task(kind = "node")]
+        pub(crate) async fn node(depth: u32) -> homing::Result<u64> {
+            homing::progress(1, 2); // nothing new
+            homing::step("first", async || Ok(1)).await?;
+            homing::step("second", async || Ok(2)).await?;
+            let seen = homing::info()?.depth;
+            Err(homing::Error::msg(format!("{depth} is {seen}")))
+        }
+    }
+    let homing = Homing::open("memory:").await.unwrap();
+    let worker = homing.worker().register(square).register(old::node).start().await.unwrap();
+    homing.submit(old::node(0)).await.unwrap();
+    worker.idle().await;
+    worker.shutdown(Duration::MAX).await;
+    let mut told = Vec::new();
+    let dry = homing.worker().register(square).register(new::node);
+    assert_eq!(dry.verify(|one| told.push(one.verdict)).await.unwrap(), 3);
+    let fails = |message: &str| Verdict::Fails { message: message.to_owned() };
+    assert_eq!(told, [fails("0 is 0"), fails("1 is 1"), fails("2 is 2")]);
+}
+
+/// A member of a growing set may add to it in a replay as it may under a worker.
+#[tokio::test]
+async fn verify_lets_members_add() {
+    #[task]
+    async fn page(n: u64) -> homing::Result<u64> {
+        if n == 1 {
+            homing::spawn_sibling(page(2)).await?;
+        }
+        homing::signal::<bool>("go").await?;
+        Ok(n)
+    }
+    #[task]
+    async fn crawl() -> homing::Result<u64> {
+        let mut pages = homing::JoinSet::new().growing();
+        pages.spawn(page(1)).await?;
+        Ok(pages.join_all().await?.iter().sum())
+    }
+    let homing = Homing::open("memory:").await.unwrap();
+    let worker = homing.worker().register(crawl).register(page).start().await.unwrap();
+    homing.submit(crawl()).await.unwrap();
+    worker.idle().await;
+    worker.shutdown(Duration::MAX).await;
+    let mut told = Vec::new();
+    let dry = homing.worker().register(crawl).register(page);
+    assert_eq!(dry.verify(|one| told.push(one.verdict)).await.unwrap(), 3);
+    assert_eq!(told, [Verdict::GoesOn, Verdict::GoesOn, Verdict::GoesOn]);
+}
+
+/// A page of the record that the store takes its time for is waited for: behind it is what does not fit.
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn verify_waits_for_the_store() {
+    use homing::testing::Probe;
+    use homing::testing::scripted::{Scripted, Turn};
+    use std::sync::Arc;
+    mod new {
+        #[homing::task(kind = "order")]
+        pub(crate) async fn order(n: u64) -> homing::Result<u64> {
+            Ok(homing::step("before", async || Ok(format!("{n}"))).await?.len() as u64)
+        }
+    }
+    let homing = Homing::open("memory:").await.unwrap();
+    let old = homing.worker().register(square).register(release::order).start().await.unwrap();
+    homing.submit(release::order(3)).await.unwrap();
+    old.idle().await;
+    old.shutdown(Duration::MAX).await;
+    let probe = Probe::default();
+    let script = Scripted::over(Arc::clone(homing.store()), probe.clone());
+    // Three reads for how long the record is and what the body returned; the fourth is its first page.
+    let turns = [Turn::Passes, Turn::Passes, Turn::Passes, Turn::Waits("page")];
+    script.next("record", turns);
+    let mut told = Vec::new();
+    let dry = Homing::over(script).worker().register(square).register(new::order);
+    let open = async {
+        probe.hits("record", 4).await;
+        probe.open("page");
+    };
+    let (replayed, ()) = tokio::join!(dry.verify(|one| told.push(one.verdict)), open);
+    assert_eq!(replayed.unwrap(), 1);
+    let [Verdict::StandsStill { reason }] = &told[..] else { panic!("{told:?}") };
+    assert!(reason.contains("`step:before#1`: the step's result does not decode"), "{reason}");
+}

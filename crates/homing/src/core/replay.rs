@@ -269,8 +269,8 @@ mod tests {
         assert_eq!(recall.ask("b", STEP), Verdict::Load(0));
         recall.load(page(1, &["a", "b"]));
         assert_eq!(recall.ask("a", STEP), replayed("a"));
-        recall.load(page(1, &["a", "b", "recorded by this run"]));
         assert_eq!(recall.ask("b", STEP), replayed("b"));
+        recall.load(page(1, &["a", "b", "recorded by this run"]));
         assert_eq!(recall.rest(), Rest::Nothing);
     }
 

@@ -360,6 +360,19 @@ mod tests {
     }
 
     #[test]
+    fn each_count_has_its_part() {
+        let counts = SetCounts {
+            spawned: 20,
+            succeeded: 1,
+            failed: 2,
+            cancelled: 4,
+            ..SetCounts::default()
+        };
+        let counts = SetCounts { aborted: 8, added: 5, ..counts };
+        assert_eq!((counts.ended(), counts.lost(), counts.own()), (15, 6, 15));
+    }
+
+    #[test]
     fn a_completion_beats_a_deadline_that_is_answered_later() {
         let set = JobId::named("x").root().set("s");
         let deadline = Condition::At { time: Time(10) };

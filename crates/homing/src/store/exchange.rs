@@ -397,3 +397,32 @@ pub struct Claimed {
     /// after it was released without a park (a retry, a stall, a hand-back, a crash).
     pub parked: Option<Token>,
 }
+
+#[cfg(test)]
+impl Claimed {
+    /// The root of a job of a name, claimed for the first time.
+    pub(crate) fn first(name: &str, token: Token) -> Self {
+        Self {
+            task: crate::core::id::JobId::named(name).root(),
+            parent: None,
+            set: None,
+            depth: 0,
+            token,
+            kind: name.to_owned(),
+            arguments: String::new(),
+            queue: String::new(),
+            priority: 0,
+            due: Time(0),
+            not_after: None,
+            policy: Policy::default(),
+            attempt: 1,
+            failures: 0,
+            crashes: 0,
+            stalls: 0,
+            records: 0,
+            spawned: 0,
+            answers: Vec::new(),
+            parked: None,
+        }
+    }
+}

@@ -126,32 +126,11 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::id::{JobId, WorkerId};
-    use crate::store::Policy;
+    use crate::core::id::WorkerId;
 
     fn claimed(name: &str, priority: i16, due: i64) -> Claimed {
-        Claimed {
-            task: JobId::named(name).root(),
-            parent: None,
-            set: None,
-            depth: 0,
-            token: Token::ahead(WorkerId::fresh(), 1),
-            kind: name.to_owned(),
-            arguments: String::new(),
-            queue: String::new(),
-            priority,
-            due: Time(due),
-            not_after: None,
-            policy: Policy::default(),
-            attempt: 1,
-            failures: 0,
-            crashes: 0,
-            stalls: 0,
-            records: 0,
-            spawned: 0,
-            answers: Vec::new(),
-            parked: None,
-        }
+        let token = Token::ahead(WorkerId::fresh(), 1);
+        Claimed { priority, due: Time(due), ..Claimed::first(name, token) }
     }
 
     fn rest(ahead: &mut Ahead) -> Vec<String> {
@@ -219,12 +198,18 @@ mod tests {
         assert_eq!(ahead.wanted(0), None, "no slot got free");
         ahead.learn(None, 40, 30);
         assert_eq!(ahead.wanted(10), Some(90), "it ran dry");
+        ahead.learn(Some(true), 40, 0);
+        assert_eq!(ahead.wanted(0), Some(40), "the last slot has just been taken");
         ahead.put(claimed("a", 0, 0), Time(0));
         ahead.learn(Some(true), 40, 0);
         assert_eq!(ahead.wanted(10), Some(49));
+        ahead.learn(Some(true), 40, 3);
+        assert_eq!(ahead.wanted(10), Some(49), "what is here has not run dry");
         ahead.learn(Some(true), 5_000, 0);
         assert_eq!(ahead.wanted(10), Some(limits::CLAIM - 1));
         ahead.learn(Some(false), 40, 0);
         assert_eq!(ahead.wanted(10), None, "the store has no more");
+        ahead.clear();
+        assert!(ahead.next().is_none(), "under an id that is given up nothing begins");
     }
 }

@@ -93,7 +93,6 @@ impl Shared {
         let events = self.with_line(posting.attempt, token, event).collect();
         self.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew: false, events }),
-            units: 1,
             inbox: Arc::clone(&posting.inbox),
             kind: posting.kind.clone(),
             span: posting.span.clone(),

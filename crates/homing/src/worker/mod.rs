@@ -475,3 +475,15 @@ impl Drop for Slot {
         self.shared.slot_freed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::own_name;
+
+    #[test]
+    fn a_worker_is_named_after_its_host_and_process() {
+        let id = std::process::id();
+        assert_eq!(own_name("ada"), format!("ada:{id}"));
+        assert_eq!(own_name("a\nb"), format!("localhost:{id}"));
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! An exchange carries one unit of a task at most: what a body hands over while its last words still
 //! wait here is added to them. So a unit that the store refuses takes with it everything the body said
-//! after it, and a refusal names one unit. The events of a task keep the order in which it said them.
+//! after it, and a refusal names one unit. The events of a task keep the order in which it said them. Of its reports
+//! of progress a unit has the last alone: a body may make a million of them while the store is away.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,10 @@ impl Posting {
         let Some(unit) = Arc::get_mut(&mut self.unit) else { return Some(later) };
         let Unit { renew, events, .. } = Arc::unwrap_or_clone(later.unit);
         unit.renew |= renew;
+        let tells = |event: &Event| matches!(event, Event::Progress { .. });
+        if events.iter().any(tells) {
+            unit.events.retain(|event| !tells(event));
+        }
         unit.events.extend(events);
         self.units += later.units;
         None
@@ -167,9 +172,11 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::core::id::{JobId, WorkerId};
-    use crate::store::End;
+    use crate::store::{End, Entry};
 
     fn task(name: &str) -> TaskId {
         JobId::named(name).root()
@@ -177,6 +184,11 @@ mod tests {
 
     fn progress(done: u64) -> Event {
         Event::Progress { done, total: 9 }
+    }
+
+    fn record(seq: u64) -> Event {
+        let entry = Entry::Value("1".to_owned());
+        Event::Record { seq, place: format!("step#{seq}"), entry }
     }
 
     fn posting(task: TaskId, token: Token, events: Vec<Event>) -> Posting {
@@ -200,16 +212,59 @@ mod tests {
         let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
         let [old, new] = [1, 2].map(|claim| Token { worker, claim });
         let (a, b) = (task("a"), task("b"));
-        outbox.post(posting(a, old, vec![progress(1)]));
-        outbox.post(posting(b, old, vec![progress(2)]));
-        outbox.post(posting(a, old, vec![progress(3)]));
-        outbox.post(posting(a, new, vec![progress(4)]));
-        outbox.post(posting(a, new, vec![progress(5)]));
+        outbox.post(posting(a, old, vec![record(1)]));
+        outbox.post(posting(b, old, vec![record(2)]));
+        outbox.post(posting(a, old, vec![record(3)]));
+        outbox.post(posting(a, new, vec![record(4)]));
+        outbox.post(posting(a, new, vec![record(5)]));
         let first = outbox.take();
-        assert_eq!(events(&first), [vec![progress(1), progress(3)], vec![progress(2)]]);
+        assert_eq!(events(&first), [vec![record(1), record(3)], vec![record(2)]]);
         assert_eq!(first[0].units, 2);
-        assert_eq!(events(&outbox.take()), [[progress(4), progress(5)]]);
+        assert_eq!(events(&outbox.take()), [[record(4), record(5)]]);
         assert!(outbox.is_empty());
+    }
+
+    /// A body that reports its progress all day while the store is away takes no more memory than one that did once.
+    #[test]
+    fn a_report_of_progress_takes_the_place_of_an_earlier_one() {
+        let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
+        let [token, next] = [1, 2].map(|claim| Token::at_once(worker, claim));
+        let a = task("a");
+        outbox.post(posting(a, token, vec![record(1), progress(0)]));
+        outbox.post(posting(a, token, vec![record(2)]));
+        for done in 1..=1_000 {
+            outbox.post(posting(a, token, vec![progress(done)]));
+        }
+        outbox.post(posting(a, next, vec![progress(7)]));
+        let first = outbox.take();
+        assert_eq!(events(&first), [[record(1), record(2), progress(1_000)]]);
+        assert_eq!(first[0].units, 1_002, "each is told of its commit");
+        assert_eq!(events(&outbox.take()), [[progress(7)]], "what is sent stays");
+    }
+
+    /// A task may be here under two claims: what is said under the second waits for the first, and is one unit.
+    #[test]
+    fn what_is_said_under_a_second_claim_is_gathered_too() {
+        let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
+        let [old, new] = [1, 2].map(|claim| Token::at_once(worker, claim));
+        let a = task("a");
+        outbox.post(posting(a, old, vec![record(1)]));
+        outbox.post(posting(a, new, vec![record(2)]));
+        assert_eq!(events(&outbox.take()), [[record(1)]]);
+        outbox.post(posting(a, new, vec![record(3)]));
+        assert_eq!(events(&outbox.take()), [[record(2), record(3)]]);
+        assert!(outbox.lock().last.is_empty(), "nothing is kept of what is sent");
+    }
+
+    #[test]
+    fn a_poke_wakes_and_nothing_is_left_after_the_end() {
+        let (outbox, token) = (Outbox::default(), Token::at_once(WorkerId::fresh(), 1));
+        assert!(outbox.notified().now_or_never().is_none());
+        outbox.poke();
+        assert!(outbox.notified().now_or_never().is_some());
+        outbox.post(posting(task("a"), token, vec![record(1)]));
+        outbox.clear();
+        assert!(outbox.is_empty() && outbox.take().is_empty());
     }
 
     /// A unit that is gathered from several begins the budget anew if any of them does.

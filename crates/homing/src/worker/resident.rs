@@ -100,3 +100,23 @@ impl Residents {
         self.by_age.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ManualClock;
+    use crate::core::id::{JobId, WorkerId};
+
+    #[test]
+    fn so_many_are_kept_and_the_oldest_go_first() {
+        let mut residents = Residents::new(Clock::Manual(ManualClock::default()));
+        let token = Token::at_once(WorkerId::fresh(), 1);
+        let task = |name| JobId::named(name).root();
+        for name in ["a", "b", "a", "c"] {
+            residents.keep(task(name), token, Arc::default(), 2);
+        }
+        assert_eq!((residents.len(), residents.by_age.len()), (2, 2));
+        let kept = ["a", "b", "c"].map(|name| residents.resume(task(name), Some(token)).is_some());
+        assert_eq!(kept, [true, false, true], "`a` was parked again after `b`");
+    }
+}

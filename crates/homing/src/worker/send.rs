@@ -94,3 +94,25 @@ pub(super) fn is_past(phase: &watch::Receiver<Phase>, by: Duration) -> bool {
         Phase::Draining { until: None } | Phase::Running | Phase::Killed | Phase::Gone => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shutdown's patience is over at its end, and the time to hand back after that so much later.
+    #[tokio::test(start_paused = true)]
+    async fn patience_is_over_at_its_end() {
+        let (told, phase) = watch::channel(Phase::Running);
+        let over = |by| is_past(&phase, Duration::from_secs(by));
+        assert!(!over(0));
+        told.send_replace(Phase::Draining { until: None });
+        assert!(!over(0));
+        let until = Some(Instant::now() + Duration::from_secs(2));
+        told.send_replace(Phase::Draining { until });
+        assert_eq!([over(0), over(5)], [false, false]);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!([over(0), over(5)], [true, false]);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!([over(0), over(5)], [true, true]);
+    }
+}

@@ -35,6 +35,9 @@ mod set;
 mod takers;
 mod waiting;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub(crate) use branch::{InBranch, Op};
 use counted::CountGuard;
 pub(crate) use log::say;

@@ -18,6 +18,8 @@ use crate::task::Kind;
 use crate::task::call::Call;
 
 mod collect;
+#[cfg(test)]
+mod tests;
 mod verbs;
 
 pub(crate) use collect::{Given, decode, failure_of, is_lost};

@@ -86,7 +86,7 @@ impl<T> JoinSet<T> {
     }
 
     /// That a growing set has given out more than a list may have.
-    async fn overfull(
+    pub(super) async fn overfull(
         &self,
         context: &Arc<Context>,
         verb: &'static str,
@@ -101,7 +101,7 @@ impl<T> JoinSet<T> {
         Some(JoinError::TooMany { verb, children, limit })
     }
 
-    fn too_many(&self, context: &Context, verb: &'static str) -> Option<JoinError> {
+    pub(super) fn too_many(&self, context: &Context, verb: &'static str) -> Option<JoinError> {
         let children = context.with_set(self.set, |state| state.left());
         let limit = limits::JOIN_ALL;
         (children > limit).then_some(JoinError::TooMany { verb, children, limit })

@@ -156,6 +156,25 @@ async fn a_watch_that_nobody_keeps_is_taken_over() {
     assert_eq!(watches(), 2);
 }
 
+/// Those who wait for a watcher whose runtime ends hear of it, and need no patience.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_begin_another_watch_at_once() {
+    let homing = idle();
+    let elsewhere = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let job = {
+        let _elsewhere = elsewhere.enter();
+        homing.submit(never(1)).await.unwrap()
+    };
+    let start = Instant::now();
+    let mut ended = pin!(job.ended());
+    let pending = poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_pending())).await;
+    assert!(pending);
+    elsewhere.shutdown_background();
+    job.cancel().await.unwrap();
+    assert_eq!(ended.await.unwrap(), crate::Status::Cancelled);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 /// A store that takes longer to answer than anybody waits for a sign is no reason to begin another watch.
 #[tokio::test(start_paused = true)]
 async fn a_watcher_that_waits_for_the_store_keeps_its_watch() {
@@ -177,6 +196,31 @@ async fn a_watcher_goes_when_nobody_is_left() {
     drop(job);
     tokio::time::sleep(FORGET + 2 * POLL).await;
     assert!(!watched());
+}
+
+#[test]
+fn whatever_is_left_is_something_to_watch_for() {
+    let job = JobId::named("left");
+    assert!(Waiting::default().is_idle());
+    let left = [
+        Waiting { jobs: [(job, Vec::new())].into_iter().collect(), ..Waiting::default() },
+        Waiting { new: [job].into_iter().collect(), ..Waiting::default() },
+        Waiting { fresh: [(job, None)].into_iter().collect(), ..Waiting::default() },
+    ];
+    assert!(left.iter().all(|waiting| !waiting.is_idle()));
+}
+
+/// An outcome for which there was no room on the page is no outcome yet.
+#[test]
+fn an_outcome_that_had_no_room_is_looked_up_again() {
+    let job = JobId::named("large");
+    let (sender, mut receiver) = oneshot::channel();
+    let mut waiting = Waiting::default();
+    waiting.jobs.insert(job, vec![sender]);
+    let asked = waiting.asked_of(&[job]);
+    let found = Settled { outcome: None, ..settled(State::Succeeded) };
+    assert_eq!(settle(&mut waiting, &[job], &asked, Ok(vec![(job, found)])), [job]);
+    assert!(receiver.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
 }
 
 /// A store that is away is asked again; one that refuses is told of to those who wait.

@@ -270,6 +270,12 @@ async fn misusing(how: String) -> Result<()> {
             set.spawn(leaf(1)).await?;
             drop(set.growing());
         }
+        "too late" => {
+            let mut set = JoinSet::new();
+            set.spawn(leaf(1)).await?;
+            set.join_all().await?;
+            drop(set.growing());
+        }
         "twice" => drop(JoinSet::<u64>::new().growing().growing()),
         _ => {
             crate::spawn_sibling(leaf(1)).await?;
@@ -289,6 +295,7 @@ pub async fn misuse_of_growing_sets(lab: Lab) {
         ("plain set", grows_not),
         ("bare", grows_not),
         ("late", late),
+        ("too late", late),
         ("twice", late),
         ("root", root),
     ] {

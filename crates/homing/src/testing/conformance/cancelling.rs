@@ -56,6 +56,8 @@ async fn attentive(State(probe): State<Probe>) -> Result<()> {
     probe.hit("attentive");
     token.cancelled().await;
     probe.hit("saw it");
+    probe.pass("cleaning up").await;
+    probe.hit("cleaned up");
     // No further answer: the body is dropped here.
     step("too late", || async {
         probe.hit("too late");
@@ -66,13 +68,15 @@ async fn attentive(State(probe): State<Probe>) -> Result<()> {
     Ok(())
 }
 
-/// A running body sees `cancelled()` and gets no further answer.
+/// A running body sees `cancelled()`, may clean up by plain I/O, and gets no further answer.
 pub async fn g08_a_body_sees_its_cancellation(lab: Lab) {
     let worker = lab.worker().register(attentive).concurrency(1).start().await.unwrap();
     let job = lab.homing.submit(attentive()).await.unwrap();
     lab.probe.hits("attentive", 1).await;
     job.cancel().await.unwrap();
     lab.probe.hits("saw it", 1).await;
+    lab.probe.open("cleaning up");
+    lab.probe.hits("cleaned up", 1).await;
     // The slot comes free.
     let next = lab.homing.submit(attentive()).await.unwrap();
     lab.probe.hits("attentive", 2).await;

@@ -413,6 +413,26 @@ pub async fn a_stale_waker_is_no_misuse(lab: Lab) {
 }
 
 #[task]
+async fn polled_each_time() -> Result<u64> {
+    let handle = crate::spawn(gated(5)).await?.into_future();
+    futures_util::pin_mut!(handle);
+    let waker = futures_util::task::noop_waker();
+    std::future::poll_fn(|_| handle.as_mut().poll(&mut std::task::Context::from_waker(&waker)))
+        .await
+        .map_err(Into::into)
+}
+
+/// A waker of somebody else's is no misuse while each poll of the body reaches the future.
+pub async fn a_foreign_waker_is_no_misuse(lab: Lab) {
+    let worker = lab.worker().register(polled_each_time).register(gated).start().await.unwrap();
+    let job = lab.homing.submit(polled_each_time()).await.unwrap();
+    lab.reaches(job.id(), crate::TaskState::Waiting).await;
+    lab.probe.open("gate 5");
+    assert_eq!(job.outcome().await.unwrap(), 5);
+    lab.close([worker]).await;
+}
+
+#[task]
 async fn branching(rounds: usize, open: usize, inside: usize) -> Result<()> {
     for _ in 0..rounds {
         let branch = |n| async move {

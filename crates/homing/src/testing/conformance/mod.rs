@@ -265,7 +265,7 @@ macro_rules! __conformance {
                 wakes: g03_every_end_of_a_child_wakes, g03_a_signal_wakes, g03_a_deadline_wakes,
                     g04_deep_trees_need_one_slot, g04_parked_tasks_hold_nothing,
                     g05_a_parent_is_woken_once, g05_join_next_drains_before_it_parks,
-                    resumed_work_goes_first, eviction_is_a_replay;
+                    resumed_work_goes_first, resumed_work_waits_for_its_future, eviction_is_a_replay;
                 crashes: g06_crash_means_resume, g06_nothing_is_held_for_the_dead,
                     g06_children_are_found_again, g06_blocking_steps_keep_their_slot,
                     g06_a_step_returns_after_its_commit, g11_poison_is_contained,
@@ -283,15 +283,17 @@ macro_rules! __conformance {
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
+                    g10_an_undecodable_outcome_stands_still,
                     placed_children_are_found_again, wrong_arguments_are_amended;
                 waits: join_all_is_in_spawn_order, join_next_is_in_completion_order,
                     join_settled_brings_every_outcome, join_first_aborts_the_rest,
-                    join_some_brings_so_many, empty_sets_return_at_once, every_wait_times_out,
-                    a_timeout_names_the_open_children, sets_go_on_after_a_timeout,
+                    join_some_brings_so_many, join_some_brings_no_more, hopeless_waits_are_errors, empty_sets_return_at_once, every_wait_times_out,
+                    a_timeout_names_the_open_children, a_timeout_names_the_oldest_open_children, sets_go_on_after_a_timeout,
                     sets_can_be_used_again, handles_of_a_set_can_be_awaited;
                 values: signals_of_another_type_are_refused, a_bad_signal_is_an_error_of_its_wait,
                     job_retry_forgets_a_bad_signal, g13_named_arguments_have_types;
-                weaving: select_takes_the_first_and_records_it, branches_run_beside_each_other,
+                weaving: select_takes_the_first_and_records_it, arms_of_a_select_have_timeouts,
+                    branches_run_beside_each_other,
                     streams_bring_every_outcome, signals_are_kept_and_taken_in_order,
                     sleep_parks, chains_groups_and_chords, combinators_keep_options;
                 bodies: info_tells_of_the_task, a_child_is_signalled_once,
@@ -314,7 +316,8 @@ macro_rules! __conformance {
                     canvas_each_life_is_followed, canvas_links_follow_values;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
-                    policies_govern_the_closing_join, a_closing_join_fails_as_soon_as_it_must, a_child_failure_is_typed;
+                    policies_govern_the_closing_join, a_closing_join_fails_as_soon_as_it_must,
+                    join_all_fails_as_soon_as_it_must, a_child_failure_is_typed;
                 retries: retry_means_resume, budgets_are_renewed_by_progress,
                     fatal_errors_are_final, retry_after_chooses_when, panics_are_failures,
                     a_childs_failure_is_final, job_retry_runs_only_what_failed,
@@ -362,9 +365,10 @@ macro_rules! __conformance {
                 misuse: outside_a_task, client_verbs_inside, two_operations_at_once,
                     nothing_durable_inside_a_step, steps_beside_each_other, doubled_places, foreign_futures_beside_a_wait,
                     a_tokio_task_has_no_context, handles_of_another_task, foreign_join_all, foreign_streams, plain_io_is_legal,
-                    a_stale_waker_is_no_misuse, branches_are_bounded;
+                    a_stale_waker_is_no_misuse, a_foreign_waker_is_no_misuse, branches_are_bounded;
                 workers: shutdown_does_not_wait_for_the_store, shutdown_does_not_wait_for_a_silent_store,
                     shutdown_does_not_wait_for_a_stuck_body, shutdown_may_take_as_long_as_it_takes,
+                    a_lease_is_renewed_three_times_in_its_length,
                     a_worker_that_panics_is_dead, a_driver_that_panics_leaves_nothing_running,
                     a_late_answer_about_an_old_id_is_no_news, an_id_is_announced_before_it_is_renewed,
                     a_busy_worker_forgets_old_futures,

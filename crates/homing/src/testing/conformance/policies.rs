@@ -34,6 +34,7 @@ pub async fn fail_fast_aborts_and_fails(lab: Lab) {
 async fn mixed(policy: String, good: u64, bad: u64) -> Result<String> {
     let policy = match policy.as_str() {
         "one" => FailurePolicy::Tolerate { failures: 1 },
+        "many" => FailurePolicy::Tolerate { failures: 320 },
         "half" => FailurePolicy::ToleratePercent { percent: 50.0 },
         _ => FailurePolicy::Require { successes: 2 },
     };
@@ -42,7 +43,8 @@ async fn mixed(policy: String, good: u64, bad: u64) -> Result<String> {
         set.spawn(leaf(n)).await?;
     }
     for n in 0..bad {
-        set.spawn(failing(n)).await?;
+        // The losses come first, the values after them.
+        set.spawn(failing(n).priority(1)).await?;
     }
     Ok(match set.join_all().await {
         Ok(values) => format!("{values:?}"),
@@ -63,6 +65,9 @@ pub async fn tolerate_bears_so_many(lab: Lab) {
     assert_eq!(judge(&lab, "one", 2, 1).await, "[0, 1]");
     assert_eq!(judge(&lab, "one", 2, 2).await, "failed failing");
     assert_eq!(judge(&lab, "one", 0, 1).await, "[]");
+    // The limit of a list is on the sum of values and losses, which their product goes beyond.
+    let many = judge(&lab, "many", 320, 320).await;
+    assert_eq!(many, format!("{:?}", (0..320).collect::<Vec<u64>>()));
     lab.close([worker]).await;
 }
 
@@ -128,6 +133,30 @@ pub async fn a_closing_join_fails_as_soon_as_it_must(lab: Lab) {
     let worker = worker.start().await.unwrap();
     let job = lab.homing.submit(hopeless()).await.unwrap();
     assert!(job.outcome().await.unwrap_err().to_string().contains("no 1"));
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn hopeless_join(grows: bool) -> Result<String> {
+    let mut set = if grows {
+        JoinSet::new().growing()
+    } else {
+        JoinSet::new().policy(FailurePolicy::Require { successes: 2 })
+    };
+    set.spawn(failing(1)).await?;
+    set.spawn(super::waits::gated(7)).await?;
+    Ok(set.join_all().await.unwrap_err().to_string())
+}
+
+/// Nor does `join_all` wait for a child that is still open, once its policy is broken.
+pub async fn join_all_fails_as_soon_as_it_must(lab: Lab) {
+    let worker = lab.worker().register(hopeless_join).register(failing);
+    let worker = worker.register(super::waits::gated).start().await.unwrap();
+    for grows in [false, true] {
+        let job = lab.homing.submit(hopeless_join(grows)).await.unwrap();
+        lab.reaches(job.id(), TaskState::Succeeded).await;
+        assert!(job.outcome().await.unwrap().contains("no 1"));
+    }
     lab.close([worker]).await;
 }
 

@@ -294,13 +294,16 @@ pub async fn what_nobody_serves_is_told(lab: Lab) {
     let worker = lab.worker().register(leaf).start().await.unwrap();
     let own = format!("of {}", worker.id());
     let another = lab.worker().register(leaf).queues([own.clone()]).start().await.unwrap();
-    lab.homing.submit(late().queue(&own)).await.unwrap();
-    lab.homing.submit(late().queue(&own)).await.unwrap();
     let misspelt = format!("{own}?");
-    lab.homing.submit(leaf(1).queue(&misspelt)).await.unwrap();
     let no_kind = "no living worker of the queue has registered the kind, and tasks of it wait";
     let no_worker = "no living worker serves the queue, and tasks wait on it";
-    for (queue, message, kind) in [(&own, no_kind, "late"), (&misspelt, no_worker, "leaf")] {
+    for (queue, message, kind) in [(&misspelt, no_worker, "leaf"), (&own, no_kind, "late")] {
+        if kind == "leaf" {
+            lab.homing.submit(leaf(1).queue(queue)).await.unwrap();
+        } else {
+            lab.homing.submit(late().queue(queue)).await.unwrap();
+            lab.homing.submit(late().queue(queue)).await.unwrap();
+        }
         let told = async || loop {
             let told = capture::told("queue", queue);
             // Both workers look.

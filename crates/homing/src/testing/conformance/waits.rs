@@ -167,7 +167,66 @@ pub async fn join_some_brings_so_many(lab: Lab) {
 }
 
 #[task]
+async fn some_at_hand() -> Result<(Vec<u64>, Vec<u64>)> {
+    let mut set = JoinSet::new();
+    for n in 0..3 {
+        set.spawn(leaf(n)).await?;
+    }
+    assert_eq!((set.len(), set.is_empty()), (3, false));
+    crate::signal::<()>("three have ended").await?;
+    let two = set.join_some(2).await?;
+    set.spawn(leaf(3)).await?;
+    crate::signal::<()>("one has ended").await?;
+    Ok((two, set.join_some(0).await?))
+}
+
+/// Where more have succeeded than were asked for, `join_some` brings those asked for.
+pub async fn join_some_brings_no_more(lab: Lab) {
+    let worker = lab.worker().register(leaf).register(some_at_hand).start().await.unwrap();
+    let job = lab.homing.submit(some_at_hand()).await.unwrap();
+    for (spawned, signal) in [(3, "three have ended"), (4, "one has ended")] {
+        for child in children_when(&lab, job.id().root(), spawned).await {
+            lab.reaches(child.id, TaskState::Succeeded).await;
+        }
+        job.signal(signal, &()).await.unwrap();
+    }
+    let (two, none) = job.outcome().await.unwrap();
+    assert_eq!((two.len(), none), (2, Vec::new()));
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn hoping(failing_too: bool) -> Result<String> {
+    let mut set = JoinSet::new();
+    if failing_too {
+        set.spawn(failing(0)).await?;
+        let error = set.join_first().await.unwrap_err();
+        return Ok(format!("{} {error}", matches!(error, JoinError::Failed { .. })));
+    }
+    for n in 0..2 {
+        set.spawn(gated(n)).await?;
+    }
+    Ok(set.join_some(3).await.unwrap_err().to_string())
+}
+
+/// What cannot be reached is not waited for; the failure of the only child is its parent's to see.
+pub async fn hopeless_waits_are_errors(lab: Lab) {
+    let worker = lab.worker().register(hoping).register(gated).register(failing);
+    let worker = worker.start().await.unwrap();
+    for (how, text) in [(false, "0 of 2 children succeeded, 3 were needed"), (true, "no 0")] {
+        let job = lab.homing.submit(hoping(how)).await.unwrap();
+        lab.reaches(job.id(), TaskState::Succeeded).await;
+        let told = job.outcome().await.unwrap();
+        assert!(told.contains(text) && told.starts_with("true") == how, "{told}");
+    }
+    lab.close([worker]).await;
+}
+
+#[task]
 async fn empty() -> Result<String> {
+    let mut growing = JoinSet::<u64>::new().growing();
+    assert!(growing.join_some(1).await.is_err());
+    assert!(growing.join_some(0).await?.is_empty());
     let mut set = JoinSet::<u64>::new();
     let all = set.join_all().await?;
     let settled = set.join_settled().await?;
@@ -255,6 +314,36 @@ pub async fn a_timeout_names_the_open_children(lab: Lab) {
     lab.reaches(job.id(), TaskState::Waiting).await;
     lab.advance(Duration::from_secs(5)).await;
     assert_eq!(job.outcome().await.unwrap(), "set:pages.join_all#1 1 1 1");
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn timing_out_wide() -> Result<(u64, u64, Vec<crate::TaskId>, Vec<crate::TaskId>)> {
+    let (mut set, mut open) = (JoinSet::new(), Vec::new());
+    for n in 0..1_010 {
+        if (15..1_000).contains(&n) {
+            set.spawn(leaf(n)).await?;
+        } else {
+            open.push(set.spawn(gated(7)).await?.id());
+        }
+    }
+    let error = set.join_all().timeout(Duration::from_secs(5)).await.unwrap_err();
+    set.abort_all();
+    let JoinError::TimedOut(told) = error else { return Err(error.into()) };
+    Ok((told.done, told.open, told.oldest_open, open))
+}
+
+/// The open children it names are the first 20, on whatever page of the set they stand.
+pub async fn a_timeout_names_the_oldest_open_children(lab: Lab) {
+    let worker = lab.worker().register(gated).register(leaf).register(timing_out_wide);
+    let worker = worker.start().await.unwrap();
+    let job = lab.homing.submit(timing_out_wide()).await.unwrap();
+    lab.observe(job.id(), "waiting for the last", |view| view.children.succeeded == 985).await;
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.advance(Duration::from_secs(5)).await;
+    let (done, open, named, spawned) = job.outcome().await.unwrap();
+    assert_eq!((done, open), (985, 25));
+    assert_eq!(named, spawned[..20]);
     lab.close([worker]).await;
 }
 

@@ -221,6 +221,34 @@ pub async fn resumed_work_goes_first(lab: Lab) {
     lab.close([worker]).await;
 }
 
+#[task]
+async fn returning(State(probe): State<Probe>) -> Result<()> {
+    probe.hit("body");
+    Ok(crate::signal("go").await?)
+}
+
+/// Resumed work waits a while for a worker that is busy and keeps its future; where none is kept, the next one takes
+/// it at once. The clock stands still.
+pub async fn resumed_work_waits_for_its_future(lab: Lab) {
+    let first = lab.worker().register(returning).register(gated).concurrency(1);
+    let first = first.start().await.unwrap();
+    let job = lab.homing.submit(returning()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    let busy = lab.homing.submit(gated(1)).await.unwrap();
+    lab.reaches(busy.id(), TaskState::Running).await;
+    let second = lab.worker().register(returning).start().await.unwrap();
+    job.signal("go", &()).await.unwrap();
+    if lab.is_resident() {
+        assert!(second.idle().await.is_some(), "it is the other's for a while");
+        assert_eq!(lab.homing.task(job.id()).await.unwrap().state, TaskState::Pending);
+        lab.probe.open("gate 1");
+    }
+    lab.reaches(job.id(), TaskState::Succeeded).await;
+    assert_eq!(lab.probe.count("body"), if lab.is_resident() { 1 } else { 2 });
+    lab.probe.open("gate 1");
+    lab.close([first, second]).await;
+}
+
 /// An evicted future is replayed, and its body cannot tell.
 pub async fn eviction_is_a_replay(lab: Lab) {
     let builder = lab.worker().register(hearing).register(leaf).register(counting).resident(2);

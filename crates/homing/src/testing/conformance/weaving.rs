@@ -47,6 +47,41 @@ pub async fn select_takes_the_first_and_records_it(lab: Lab) {
     lab.close([worker]).await;
 }
 
+#[task]
+async fn selecting_in_time() -> Result<String> {
+    let mut set = JoinSet::new();
+    set.spawn(gated(0)).await?;
+    Ok(crate::select! {
+        next = set.join_next().timeout(Duration::from_secs(5)) => {
+            format!("timed out: {}", next.is_some_and(|next| next.is_err_and(|error| error.is_timeout())))
+        },
+        told = crate::signal::<u64>("go").timeout(Duration::from_secs(9)) => {
+            format!("told: {}", told.is_ok())
+        },
+    })
+}
+
+/// An arm's timeout is its own: it ends that arm, and the arms behind it keep their places.
+pub async fn arms_of_a_select_have_timeouts(lab: Lab) {
+    let builder = lab.worker().register(gated).register(selecting_in_time);
+    let worker = builder.start().await.unwrap();
+    let late = lab.homing.submit(selecting_in_time()).await.unwrap();
+    let told = lab.homing.submit(selecting_in_time()).await.unwrap();
+    lab.reaches(late.id(), TaskState::Waiting).await;
+    lab.reaches(told.id(), TaskState::Waiting).await;
+    assert!(told.signal("go", &1).await.unwrap().is_sent());
+    // It has gone on, and waits for its child.
+    lab.observe(told.id(), "at its end", |view| {
+        view.state == TaskState::Waiting && !format!("{:?}", view.waits).contains("Signal")
+    })
+    .await;
+    lab.advance(Duration::from_secs(5)).await;
+    lab.probe.open("gate 0");
+    assert_eq!(told.outcome().await.unwrap(), "told: true");
+    assert_eq!(late.outcome().await.unwrap(), "timed out: true");
+    lab.close([worker]).await;
+}
+
 async fn branch(n: u64) -> Result<u64> {
     let before = step("before", || async move { Ok(n * 10) }).await?;
     let child = crate::spawn(gated(n)).await?.await?;

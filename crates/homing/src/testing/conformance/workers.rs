@@ -106,25 +106,42 @@ async fn stuck(State(probe): State<Probe>) -> Result<()> {
 
 /// No end of patience is no panic: the body ends by itself. Less patience, asked for later, counts.
 pub async fn shutdown_may_take_as_long_as_it_takes(lab: Lab) {
-    let worker = lab.worker().register(slow).start().await.unwrap();
-    let job = lab.homing.submit(slow()).await.unwrap();
-    lab.probe.hits("slow", 1).await;
-    let leaving = worker.clone();
-    let leaving = tokio::spawn(async move { leaving.shutdown(Duration::MAX).await });
-    lab.observe(job.id(), "still running", |view| view.state == TaskState::Running).await;
-    lab.probe.open("slow");
-    soon(leaving).await.unwrap();
-    assert_eq!(job.outcome().await.unwrap(), 1);
-    assert!(lab.homing.workers().await.unwrap().is_empty());
-    let worker = lab.worker().register(gated).start().await.unwrap();
-    let job = lab.homing.submit(gated(7)).await.unwrap();
-    lab.reaches(job.id(), TaskState::Running).await;
-    let leaving = worker.clone();
-    let leaving = tokio::spawn(async move { leaving.shutdown(Duration::MAX).await });
-    soon(worker.shutdown(Duration::ZERO)).await;
-    soon(leaving).await.unwrap();
-    assert_eq!(lab.homing.task(job.id()).await.unwrap().state, TaskState::Pending);
+    for (n, patience) in [(1, Duration::MAX), (2, Duration::from_hours(1))] {
+        let worker = lab.worker().register(gated).start().await.unwrap();
+        let job = lab.homing.submit(gated(n)).await.unwrap();
+        lab.reaches(job.id(), TaskState::Running).await;
+        let leaving = worker.clone();
+        let leaving = tokio::spawn(async move { leaving.shutdown(patience).await });
+        lab.observe(job.id(), "still running", |view| view.state == TaskState::Running).await;
+        lab.probe.open(&format!("gate {n}"));
+        soon(leaving).await.unwrap();
+        assert_eq!(lab.homing.task(job.id()).await.unwrap().state, TaskState::Succeeded);
+        assert!(lab.homing.workers().await.unwrap().is_empty());
+    }
+    for patience in [Duration::MAX, Duration::from_hours(1)] {
+        let worker = lab.worker().register(gated).start().await.unwrap();
+        let job = lab.homing.submit(gated(7)).await.unwrap();
+        lab.reaches(job.id(), TaskState::Running).await;
+        // Polled in this order: the second counts.
+        let (long, none) = (worker.shutdown(patience), worker.shutdown(Duration::ZERO));
+        soon(futures_util::future::join(long, none)).await;
+        assert_eq!(lab.homing.task(job.id()).await.unwrap().state, TaskState::Pending);
+        job.cancel().await.unwrap();
+    }
     lab.close([]).await;
+}
+
+/// A worker renews its lease three times in its length, though it has nothing else to say.
+pub async fn a_lease_is_renewed_three_times_in_its_length(lab: Lab) {
+    let staged = Staged::of(&lab);
+    let worker = staged.worker(&lab).register(leaf).start().await.unwrap();
+    let beats = lab.probe.count("heartbeat");
+    for beat in 1..=6 {
+        lab.clock.advance(limits::LEASE / 3);
+        lab.probe.hits("heartbeat", beats + beat).await;
+    }
+    assert!(lab.homing.workers().await.unwrap().iter().all(|known| known.alive));
+    lab.close([worker]).await;
 }
 
 /// A worker whose own parts panic is dead: its bodies stop, and others take its tasks though its process lives.
