@@ -38,7 +38,7 @@ pub struct Claim {
     /// How many tasks it begins at once.
     pub tasks: usize,
     /// How many more it fetches ahead, to begin them when slots get free, under tokens that say so
-    /// ([`Token::is_ahead`]). Two sorts of tasks are not fetched ahead: those that have crashed a worker, and those
+    /// (`Token::is_ahead`). Two sorts of tasks are not fetched ahead: those that have crashed a worker, and those
     /// that were fetched ahead by a worker that died.
     pub ahead: usize,
     /// Queues it serves: in order, each once.
