@@ -70,12 +70,13 @@ pub async fn arms_of_a_select_have_timeouts(lab: Lab) {
     lab.reaches(late.id(), TaskState::Waiting).await;
     lab.reaches(told.id(), TaskState::Waiting).await;
     assert!(told.signal("go", &1).await.unwrap().is_sent());
-    // It has gone on, and waits for its child.
-    lab.observe(told.id(), "at its end", |view| {
+    // Each has gone on before its child ends, which it then waits for.
+    let at_its_end = |view: &crate::TaskView| {
         view.state == TaskState::Waiting && !format!("{:?}", view.waits).contains("Signal")
-    })
-    .await;
+    };
+    lab.observe(told.id(), "at its end", at_its_end).await;
     lab.advance(Duration::from_secs(5)).await;
+    lab.observe(late.id(), "at its end", at_its_end).await;
     lab.probe.open("gate 0");
     assert_eq!(told.outcome().await.unwrap(), "told: true");
     assert_eq!(late.outcome().await.unwrap(), "timed out: true");
