@@ -70,11 +70,8 @@ impl Data {
             self.tasks.settle();
             let may_take =
                 |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);
-            let waits = |row: &Task| match row.crashes {
-                0 => row.at_once,
-                crashes => crashes < limits::SUSPECT || choice.takes_suspects(),
-            };
-            reply.left = self.tasks.ready(now).any(|(_, row)| may_take(row) && waits(row));
+            let suits = |row: &Task| row.crashes < limits::SUSPECT || choice.takes_suspects();
+            reply.left = self.tasks.direct(now).any(|row| may_take(row) && suits(row));
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Rows {
     filed: BTreeMap<TaskId, Filed>,
     pending: BTreeSet<Turn>,
     kept: BTreeSet<(Time, TaskId)>,
+    /// Pending, and to begin at once.
+    direct: BTreeSet<TaskId>,
     timers: BTreeSet<(Time, TaskId)>,
     running: BTreeSet<(WorkerId, TaskId)>,
     ends: BTreeSet<Ended>,
@@ -41,6 +43,7 @@ struct Filed {
     pending: Option<Turn>,
     /// Pending, and for a while another worker's alone.
     kept: Option<Time>,
+    direct: Option<TaskId>,
     timer: Option<Time>,
     running: Option<WorkerId>,
     end: Option<Ended>,
@@ -52,6 +55,7 @@ impl Filed {
         Self {
             pending: is_pending.then_some((Reverse(row.priority), row.due, id)),
             kept: row.holder.filter(|_| is_pending).map(|_| row.held_until),
+            direct: (is_pending && (row.at_once || row.crashes > 0)).then_some(id),
             timer: row.timer(),
             running: row.token.map(|token| token.worker),
             end: row
@@ -100,6 +104,7 @@ impl Rows {
             let filed = Filed::of(id, row);
             self.pending.extend(filed.pending);
             self.kept.extend(filed.kept.map(|time| (time, id)));
+            self.direct.extend(filed.direct);
             self.timers.extend(filed.timer.map(|time| (time, id)));
             self.running.extend(filed.running.map(|worker| (worker, id)));
             self.ends.extend(filed.end);
@@ -111,6 +116,7 @@ impl Rows {
         let Some(filed) = self.filed.remove(&id) else { return };
         filed.pending.map(|turn| self.pending.remove(&turn));
         filed.kept.map(|time| self.kept.remove(&(time, id)));
+        filed.direct.map(|id| self.direct.remove(&id));
         filed.timer.map(|time| self.timers.remove(&(time, id)));
         filed.running.map(|worker| self.running.remove(&(worker, id)));
         filed.end.map(|end| self.ends.remove(&end));
@@ -183,6 +189,12 @@ impl Rows {
     pub(super) fn kept(&self, now: Time) -> impl Iterator<Item = &Task> {
         let later = self.kept.range((Bound::Excluded((now, LAST)), Bound::Unbounded));
         later.filter_map(|(_, id)| self.all.get(id))
+    }
+
+    /// Pending tasks that are due and must begin at once.
+    pub(super) fn direct(&self, now: Time) -> impl Iterator<Item = &Task> {
+        let direct = self.direct.iter().filter_map(|id| self.all.get(id));
+        direct.filter(move |row| row.due <= now)
     }
 
     /// Tasks whose instants have come.
