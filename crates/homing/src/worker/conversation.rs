@@ -69,7 +69,7 @@ struct Conversation {
     /// Whether to speak even without a free slot: there may be news, or a second has passed.
     speak: bool,
     due: Option<Time>,
-    /// Claimed by the last reply, with their slots, and not begun yet.
+    /// Claimed, with their slots, and not begun yet: they begin once the next exchange is on its way.
     claimed: Vec<(Claimed, Arc<Slot>)>,
     /// Claimed, and waiting for slots.
     ahead: Ahead,
@@ -136,7 +136,7 @@ impl Conversation {
             }
         }
         let running = phase == Phase::Running;
-        self.feed();
+        self.fill();
         let behind = self.ahead.older_than(limits::AHEAD, self.shared.store.clock().now());
         for claimed in behind {
             self.shared.hand_back(claimed);
@@ -179,9 +179,15 @@ impl Conversation {
         self.shared.begin(std::mem::take(&mut self.claimed));
     }
 
-    /// Begins what was fetched ahead, while there are slots. What is too late to begin is given back: the store
-    /// ends it.
+    /// Begins what was claimed, and what was fetched ahead, while there are slots.
     fn feed(&mut self) {
+        self.fill();
+        self.begin_claimed();
+    }
+
+    /// Gives slots to what was fetched ahead, while there are some. What is too late to begin is given back: the store
+    /// ends it.
+    fn fill(&mut self) {
         let runs = *self.phase.borrow() == Phase::Running;
         let kept = self.claiming.max(self.reserved.min(self.shared.settings.concurrency - 1));
         while runs
@@ -195,7 +201,6 @@ impl Conversation {
             let slot = self.shared.take_slot(false);
             self.claimed.push((claimed, slot));
         }
-        self.begin_claimed();
     }
 
     /// The question for idleness that the next exchange may answer: asked before it, while nothing runs and

@@ -45,8 +45,11 @@ impl Posting {
         let Unit { renew, events, .. } = Arc::unwrap_or_clone(later.unit);
         unit.renew |= renew;
         let tells = |event: &Event| matches!(event, Event::Progress { .. });
-        if events.iter().any(tells) {
-            unit.events.retain(|event| !tells(event));
+        // From the end: what was said since the last report is mostly little.
+        if events.iter().any(tells)
+            && let Some(earlier) = unit.events.iter().rposition(tells)
+        {
+            unit.events.remove(earlier);
         }
         unit.events.extend(events);
         self.units += later.units;

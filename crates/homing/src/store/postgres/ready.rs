@@ -92,15 +92,18 @@ const PROBED: usize = 64;
 /// As [`levels`], where it is known which there are and where each begins.
 macro_rules! known {
     () => {
-        "levels AS (
+        concat!(
+            "levels AS (
       SELECT l.queue, l.kind, l.priority, l.start, l.start_job, l.start_local
       FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
         AS l (queue, kind, priority, start, start_job, start_local)
-      CROSS JOIN LATERAL (SELECT FROM homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once
-        AND o.queue = l.queue AND o.kind = l.kind AND o.priority = l.priority
+      CROSS JOIN LATERAL (SELECT FROM ",
+            of_open!(),
+            " AND o.queue = l.queue AND o.kind = l.kind AND o.priority = l.priority
         AND (o.due, o.job, o.local) >= (l.start, l.start_job, l.start_local) LIMIT 1) AS o
       WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
         AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue))"
+        )
     };
 }
 
@@ -228,8 +231,9 @@ macro_rules! next {
     super::now!(),
     " ORDER BY o.timer LIMIT 1)
     UNION ALL SELECT o.due FROM levels AS l CROSS JOIN LATERAL (
-      SELECT o.due FROM homing.open AS o WHERE o.state = 0 AND o.crashes = 0 AND NOT o.at_once AND o.queue = l.queue
-        AND o.kind = l.kind AND o.priority = l.priority AND o.due > ",
+      SELECT o.due FROM ",
+    of_open!(),
+    " AND o.queue = l.queue AND o.kind = l.kind AND o.priority = l.priority AND o.due > ",
     super::now!(),
     " AND ",
     free!(),

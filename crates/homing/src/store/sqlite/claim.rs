@@ -9,11 +9,12 @@ use rusqlite::{Row, params};
 use super::columns::{count, token};
 use super::fault::{Fault, Result};
 use super::ledger::decode;
+use super::ready::Lanes;
 use super::tx::Tx;
 use crate::core::id::{Local, TaskId, Token, WorkerId};
 use crate::core::time::Time;
 use crate::store::rules::wake;
-use crate::store::{Claim, Claimed, Policy, Reply};
+use crate::store::{Claimed, Policy, Reply};
 
 by_name! {
     again_columns again {
@@ -111,14 +112,11 @@ impl Tx<'_> {
         &mut self,
         worker: WorkerId,
         number: u64,
-        claim: &Claim,
+        lanes: &Lanes<'_>,
         reply: &mut Reply,
     ) -> Result<()> {
-        if claim.most() == 0 {
-            return Ok(());
-        }
-        let mut choice = claim.choice(&reply.claimed);
-        for (ready, ahead) in self.choose(worker, claim, &mut choice)? {
+        let mut choice = lanes.claim.choice(&reply.claimed);
+        for (ready, ahead) in self.choose(worker, lanes, &mut choice)? {
             let token = Token::of(worker, number, ahead);
             match self.take(ready.turn.2, ready.row, token) {
                 Ok(claimed) => reply.claimed.push(claimed),
@@ -126,7 +124,8 @@ impl Tx<'_> {
                 Err(fault) => self.stand_still(ready.turn.2, fault)?,
             }
         }
-        reply.left = claim.ahead > 0 && self.leaves(worker, claim, choice.takes_suspects())?;
+        reply.left =
+            lanes.claim.ahead > 0 && self.leaves(worker, lanes, choice.takes_suspects())?;
         Ok(())
     }
 

@@ -30,12 +30,16 @@ impl Tx<'_> {
         self.write_counts()?;
         reply.cancelled = self.notices(exchange.worker, exchange.number, exchange.acknowledged)?;
         // A worker that was given up must not take tasks under a dead id.
-        if self.knows(exchange.worker)? {
+        let knows = self.knows(exchange.worker)?;
+        if knows {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply)?;
-            self.claim(exchange.worker, exchange.number, &exchange.claim, &mut reply)?;
+        }
+        let lanes = self.lanes(&exchange.claim)?;
+        if knows {
+            self.claim(exchange.worker, exchange.number, &lanes, &mut reply)?;
         }
         reply.next_due =
-            if more { Some(self.now) } else { self.next_due(exchange.worker, &exchange.claim)? };
+            if more { Some(self.now) } else { self.next_due(exchange.worker, &lanes)? };
         Ok(reply)
     }
 

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, params};
 
 use super::fault::Result;
@@ -132,35 +133,51 @@ impl<'c> Lane<'c> {
 /// Above every priority.
 const HIGHEST: i32 = i16::MAX as i32 + 1;
 
+/// Where a claim looks: its lanes that have pending tasks. Paused queues are left out.
+pub(super) struct Lanes<'c> {
+    pub(super) claim: &'c Claim,
+    paused: BTreeSet<String>,
+    pending: Vec<(&'c str, &'c str)>,
+}
+
+impl Lanes<'_> {
+    fn serve(&self, queue: ValueRef<'_>, kind: ValueRef<'_>) -> bool {
+        let (queue, kind) = (queue.as_str().unwrap_or_default(), kind.as_str().unwrap_or_default());
+        self.claim.serves(queue, kind) && !self.paused.contains(queue)
+    }
+}
+
 impl Tx<'_> {
     /// Whether there are tasks left that this worker could take if it began them at once.
-    pub(super) fn leaves(&self, worker: WorkerId, claim: &Claim, suspects: bool) -> Result<bool> {
+    pub(super) fn leaves(
+        &self,
+        worker: WorkerId,
+        lanes: &Lanes<'_>,
+        suspects: bool,
+    ) -> Result<bool> {
         let mut read = self.sql(DIRECT)?;
         let mut rows = read.query(params![self.now, worker, suspects])?;
-        let paused = self.paused()?;
         while let Some(row) = rows.next()? {
-            let (queue, kind) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str());
-            let (queue, kind) = (queue.unwrap_or_default(), kind.unwrap_or_default());
-            if claim.serves(queue, kind) && !paused.contains(queue) {
+            if lanes.serve(row.get_ref(0)?, row.get_ref(1)?) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn paused(&self) -> Result<BTreeSet<String>> {
+    /// Found by steps from one lane to the next: no more steps than there are such lanes and lanes between them,
+    /// nor than the claim has. Once for an exchange, after its upkeep: a claim makes no lane.
+    pub(super) fn lanes<'c>(&self, claim: &'c Claim) -> Result<Lanes<'c>> {
+        let (mut paused, mut pending) = (BTreeSet::new(), Vec::new());
+        if claim.most() == 0 {
+            return Ok(Lanes { claim, paused, pending });
+        }
         let mut read = self.sql("SELECT queue FROM paused")?;
-        let paused = read.query_map((), |row| row.get(0))?;
-        Ok(paused.collect::<rusqlite::Result<_>>()?)
-    }
-
-    /// The lanes with pending tasks that a claim is for, without paused queues. Found by steps from one to the next: no
-    /// more steps than there are such lanes and lanes between them, nor than the claim has.
-    fn lanes<'c>(&self, claim: &'c Claim) -> Result<Vec<(&'c str, &'c str)>> {
-        let paused = self.paused()?;
+        for name in read.query_map((), |row| row.get(0))? {
+            paused.insert(name?);
+        }
         let (queues, kinds) = (&claim.queues, &claim.kinds);
         let mut find = self.sql(LANE)?;
-        let mut lanes = Vec::new();
         let (mut queue, mut kind) = (0, 0);
         while queue < queues.len() && !kinds.is_empty() {
             if kind == kinds.len() || paused.contains(&queues[queue]) {
@@ -179,23 +196,23 @@ impl Tx<'_> {
             if queues.get(queue) == Some(&found) {
                 kind = kinds.partition_point(|own| *own < of);
                 if kinds.get(kind) == Some(&of) && !paused.contains(&found) {
-                    lanes.push((queues[queue].as_str(), kinds[kind].as_str()));
+                    pending.push((queues[queue].as_str(), kinds[kind].as_str()));
                     kind += 1;
                 }
             }
         }
-        Ok(lanes)
+        Ok(Lanes { claim, paused, pending })
     }
 
     /// The tasks that a claim takes, in turn, and whether each is fetched ahead.
     pub(super) fn choose(
         &self,
         worker: WorkerId,
-        claim: &Claim,
+        lanes: &Lanes<'_>,
         choice: &mut Choice,
     ) -> Result<Vec<(Ready, bool)>> {
         let free = choice.free();
-        let mut lanes: Vec<Lane<'_>> = self.lanes(claim)?.into_iter().map(Lane::new).collect();
+        let mut lanes: Vec<Lane<'_>> = lanes.pending.iter().copied().map(Lane::new).collect();
         // A lane that is alone has them all; of many each is read in part, and further when its turn has come.
         let part = if lanes.len() > 1 { 2 * free / lanes.len() + 4 } else { free };
         let mut heads = BinaryHeap::new();
@@ -279,17 +296,16 @@ impl Tx<'_> {
     }
 
     /// The next instant at which a worker with this claim would find something to do.
-    pub(super) fn next_due(&self, worker: WorkerId, claim: &Claim) -> Result<Option<Time>> {
+    pub(super) fn next_due(&self, worker: WorkerId, lanes: &Lanes<'_>) -> Result<Option<Time>> {
         let mut first: Option<Time> = self.sql(TIMER)?.query_row([self.now], |row| row.get(0))?;
-        if claim.most() == 0 {
+        if lanes.pending.is_empty() {
             return Ok(first);
         }
-        let lanes = self.lanes(claim)?;
-        let crashes = if claim.suspect { u32::MAX } else { limits::SUSPECT };
-        for lane in &lanes {
+        let crashes = if lanes.claim.suspect { u32::MAX } else { limits::SUSPECT };
+        for lane in &lanes.pending {
             first = first.into_iter().chain(self.next_in(*lane, worker, crashes)?).min();
         }
-        Ok(first.into_iter().chain(self.next_held(&lanes, worker, crashes)?).min())
+        Ok(first.into_iter().chain(self.next_held(lanes, worker, crashes)?).min())
     }
 
     /// The first due time to come in a lane.
@@ -310,18 +326,11 @@ impl Tx<'_> {
     }
 
     /// The first instant at which another worker's hold on resumed work ends.
-    fn next_held(
-        &self,
-        lanes: &[(&str, &str)],
-        worker: WorkerId,
-        crashes: u32,
-    ) -> Result<Option<Time>> {
+    fn next_held(&self, lanes: &Lanes<'_>, worker: WorkerId, crashes: u32) -> Result<Option<Time>> {
         let mut find = self.sql(HELD)?;
         let mut rows = find.query(params![self.now, worker, crashes])?;
         while let Some(row) = rows.next()? {
-            let (queue, kind) = (row.get_ref(held::queue)?, row.get_ref(held::kind)?);
-            let (queue, kind) = (queue.as_str(), kind.as_str());
-            if lanes.iter().any(|lane| Ok(lane.0) == queue && Ok(lane.1) == kind) {
+            if lanes.serve(row.get_ref(held::queue)?, row.get_ref(held::kind)?) {
                 return Ok(Some(row.get(held::held_until)?));
             }
         }

@@ -291,6 +291,35 @@ pub async fn a_worker_that_falls_behind_gives_back(lab: Lab) {
     lab.close([worker, second]).await;
 }
 
+/// A worker of one slot that has left something which must begin at once goes on with what it has fetched, if that
+/// is better.
+pub async fn the_only_slot_is_for_the_best(lab: Lab) {
+    let staged = Staged::of(&lab);
+    let last = lab.homing.submit(held(10).priority(-1)).await.unwrap();
+    let mut other = ByHand::new(&lab).await;
+    other.claim((1, 0), &["held"], Vec::new()).await;
+    lab.give_up(other.worker).await;
+    lab.homing.submit(held(8)).await.unwrap();
+    let worker = staged.worker(&lab).register(held).concurrency(1).start().await.unwrap();
+    lab.probe.hits("held 8", 1).await;
+    let jobs = lab.homing.submit_all((0..8).map(held)).await.unwrap();
+    staged.script.always("exchange", Turn::Late("reply"));
+    let before = staged.script.asked().len();
+    until(&staged, "in flight", |asked| asked.len() > before).await;
+    lab.probe.open("held 8");
+    until(&staged, "free", |_| worker.running() == 0).await;
+    staged.script.always("exchange", Turn::Passes);
+    lab.probe.open("reply");
+    lab.probe.hits("held", 2).await;
+    let asked = staged.script.asked();
+    assert!(asked.iter().any(|(_, ahead)| *ahead > 0), "{asked:?}");
+    let best = (0..8).min_by_key(|n| jobs[*n].id().root()).unwrap();
+    assert_eq!(lab.probe.count(&format!("held {best}")), 1, "{asked:?}");
+    open_all(&lab);
+    assert_eq!(last.outcome().await.unwrap(), 10);
+    lab.close([worker]).await;
+}
+
 /// A lost reply makes no slot free: what was claimed under it is handed out again, and counts by its sort.
 pub async fn a_lost_reply_makes_no_slot_free(lab: Lab) {
     leaves(&lab, 5).await;

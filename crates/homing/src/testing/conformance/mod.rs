@@ -377,7 +377,7 @@ macro_rules! __conformance {
                     suspects_are_not_fetched_ahead, what_was_fetched_ahead_goes_back_as_it_was,
                     what_was_fetched_ahead_expires, short_tasks_are_fetched_ahead,
                     long_tasks_are_not_fetched_ahead, a_shutdown_gives_back_what_has_not_begun,
-                    a_worker_that_falls_behind_gives_back, what_was_fetched_ahead_starves_nobody, a_lost_reply_makes_no_slot_free, what_has_begun_does_not_expire, cancelled_tasks_are_not_begun,
+                    a_worker_that_falls_behind_gives_back, what_was_fetched_ahead_starves_nobody, a_lost_reply_makes_no_slot_free, the_only_slot_is_for_the_best, what_has_begun_does_not_expire, cancelled_tasks_are_not_begun,
                     g11_a_dead_worker_is_crashed_by_nothing_that_waited;
             );
         }

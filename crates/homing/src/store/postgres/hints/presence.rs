@@ -9,7 +9,7 @@
 //! lease decides, as it does for a machine that lost its network or stands still.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -80,8 +80,9 @@ pub(in crate::store::postgres) struct Presence {
     announced: Notify,
     /// Workers whose sessions were gone at the last two looks.
     lost: Mutex<HashSet<WorkerId>>,
-    /// How often this process has looked.
-    looks: AtomicU64,
+    /// How often this process has looked: what tests wait for.
+    #[cfg(test)]
+    looks: std::sync::atomic::AtomicU64,
 }
 
 impl Presence {
@@ -96,7 +97,8 @@ impl Presence {
             unsaid: AtomicBool::new(false),
             announced: Notify::new(),
             lost: Mutex::default(),
-            looks: AtomicU64::new(0),
+            #[cfg(test)]
+            looks: std::sync::atomic::AtomicU64::default(),
         }
     }
 
@@ -239,6 +241,7 @@ impl Watch {
         let lost = self.judge(row.try_get::<_, Vec<WorkerId>>(2)?);
         let some = !lost.is_empty();
         *presence.known_lost() = lost;
+        #[cfg(test)]
         presence.looks.fetch_add(1, Ordering::SeqCst);
         Ok(some)
     }
