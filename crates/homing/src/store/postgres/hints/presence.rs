@@ -46,10 +46,12 @@ pub(in crate::store::postgres) use {gone, server};
 
 const HOLD: &str = "SELECT pg_backend_pid() FROM pg_advisory_lock_shared($1)";
 
+/// It waits for no disk: a server that forgets it ends the session, too, and on the next one it is said again.
 const SAY: &str = concat!(
-    "UPDATE homing.workers SET server = ",
+    "WITH passing AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)) \
+     UPDATE homing.workers SET server = ",
     server!(),
-    " WHERE session = $1 AND server IS DISTINCT FROM ",
+    " FROM passing WHERE session = $1 AND server IS DISTINCT FROM ",
     server!()
 );
 
