@@ -136,3 +136,49 @@ async fn a_worker_that_spins_says_so_once() {
     let told = told();
     assert_eq!((told.len(), told[0].message.as_str()), (1, "the worker spins"));
 }
+
+/// A worker asks its store for all there is where there may be something. Though it is never idle, it does so each
+/// second, too: a hint may be lost.
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn a_worker_looks_where_there_may_be_something() {
+    use std::sync::Arc;
+
+    use homing::testing::Probe;
+    use homing::testing::scripted::Scripted;
+
+    const STEPS: usize = 100;
+
+    #[task]
+    async fn busy(pause: Duration) -> homing::Result<()> {
+        for _ in 0..STEPS {
+            homing::step("work", async || {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    let homing =
+        Homing::open_with("memory:", Clock::Simulated(homing::SimulatedClock::starting_now()))
+            .await
+            .unwrap();
+    let script = Scripted::over(Arc::clone(homing.store()), Probe::default());
+    let homing = Homing::over(script.clone());
+    let worker = homing.worker().register(busy).concurrency(2).start().await.unwrap();
+    for (pause, bounds) in [(Duration::from_micros(10), 1..5), (Duration::from_millis(100), 9..30)]
+    {
+        worker.idle().await;
+        let before = script.searched().len();
+        homing.submit(busy(pause)).await.unwrap().outcome().await.unwrap();
+        let searched = script.searched().split_off(before);
+        assert!(searched.len() > STEPS, "{searched:?}");
+        let looks = searched.iter().filter(|looked| **looked).count();
+        assert!(bounds.contains(&looks), "{looks} of {}", searched.len());
+        // The submission's hint: the job could not have begun otherwise.
+        assert!(searched[..3].contains(&true));
+    }
+    worker.shutdown(Duration::MAX).await;
+}

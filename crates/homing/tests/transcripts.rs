@@ -75,6 +75,7 @@ impl Stage {
         let claim = Claim {
             tasks,
             ahead: 0,
+            search: true,
             queues: Arc::new(["default".to_owned()]),
             kinds: Arc::new(["child".to_owned()]),
             suspect: true,

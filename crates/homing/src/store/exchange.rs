@@ -41,6 +41,10 @@ pub struct Claim {
     /// (`Token::is_ahead`). Two sorts of tasks are not fetched ahead: those that have crashed a worker, and those
     /// that were fetched ahead by a worker that died.
     pub ahead: usize,
+    /// Whether to look for all there is. If not, a store needs to find but what the units of the exchange have made ready:
+    /// the worker has looked less than a second ago, has had a slot left over then, and no hint has come
+    /// since. `left` and `next_due` of the reply then say no more than what is known of those tasks.
+    pub search: bool,
     /// Queues it serves: in order, each once.
     pub queues: Arc<[String]>,
     /// Kinds it has registered: in order, each once.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Probe;
 use crate::core::id::WorkerId;
-use crate::store::{Error, Exchange, Heartbeat, Hints, Reply, Store, Verb};
+use crate::store::{Claim, Error, Exchange, Heartbeat, Hints, Reply, Store, Verb};
 
 /// What happens to one call of a verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct Scripted {
     probe: Probe,
     turns: Mutex<HashMap<&'static str, VecDeque<Turn>>>,
     always: Mutex<HashMap<&'static str, Turn>>,
-    /// How many tasks each exchange asked for: to begin at once, and ahead.
-    asked: Mutex<Vec<(usize, usize)>>,
+    /// What each exchange asked for.
+    asked: Mutex<Vec<Claim>>,
 }
 
 impl fmt::Debug for Scripted {
@@ -72,7 +72,12 @@ impl Scripted {
 
     /// How many tasks each exchange so far has asked for: to begin at once, and ahead.
     pub fn asked(&self) -> Vec<(usize, usize)> {
-        lock(&self.asked).clone()
+        lock(&self.asked).iter().map(|claim| (claim.tasks, claim.ahead)).collect()
+    }
+
+    /// Whether each exchange so far has looked for all there is.
+    pub fn searched(&self) -> Vec<bool> {
+        lock(&self.asked).iter().map(|claim| claim.search).collect()
     }
 
     fn turn(&self, verb: &'static str) -> Turn {
@@ -108,7 +113,7 @@ impl Scripted {
     }
 
     async fn speak(&self, exchange: Exchange) -> Result<Reply, Error> {
-        lock(&self.asked).push((exchange.claim.tasks, exchange.claim.ahead));
+        lock(&self.asked).push(exchange.claim.clone());
         self.pass("exchange", move |inner| inner.exchange(exchange)).await
     }
 

@@ -64,6 +64,8 @@ struct Conversation {
     acknowledged: u64,
     /// Whether the store may have something for a free slot, as far as is known.
     look: bool,
+    /// When the store was last asked for all there is: hints may be lost, and a worker that is never idle never waits.
+    searched: Instant,
     /// Whether the last exchange brought nothing to do, and no hint that there is more.
     found_nothing: bool,
     /// Whether to speak even without a free slot: there may be news, or a second has passed.
@@ -96,6 +98,7 @@ impl Conversation {
             number: 1,
             acknowledged: 0,
             look: true,
+            searched: Instant::now(),
             found_nothing: false,
             speak: false,
             due: None,
@@ -152,7 +155,8 @@ impl Conversation {
             self.wait(running).await;
             return true;
         }
-        self.exchange(postings, tasks, ahead).await;
+        let search = self.searches(asked.is_some());
+        self.exchange(postings, (tasks, ahead), search).await;
         if let Some(asked) = asked.filter(|_| self.found_nothing) {
             let due = self.due.filter(|due| *due < Time::NEVER);
             self.shared.idle.send_replace((asked, due));
@@ -173,6 +177,17 @@ impl Conversation {
             Some(ahead) => (free.min(self.reserved), ahead),
             None => (free.min(limits::CLAIM), 0),
         }
+    }
+
+    /// Whether the next exchange is to look for all there is, or but for what its own units make ready.
+    fn searches(&mut self, is_asked: bool) -> bool {
+        let poll = self.searched.elapsed() >= limits::POLL;
+        self.look |= poll || self.is_overdue() || self.ready.has_changed().unwrap_or(true);
+        let search = self.look || is_asked;
+        if search {
+            self.searched = Instant::now();
+        }
+        search
     }
 
     fn begin_claimed(&mut self) {
@@ -251,7 +266,12 @@ impl Conversation {
         }
     }
 
-    async fn exchange(&mut self, postings: Vec<Posting>, tasks: usize, ahead: usize) {
+    async fn exchange(
+        &mut self,
+        postings: Vec<Posting>,
+        (tasks, ahead): (usize, usize),
+        search: bool,
+    ) {
         // What becomes ready while the exchange is in flight is looked for again.
         self.ready.mark_unchanged();
         self.noticed.mark_unchanged();
@@ -265,6 +285,7 @@ impl Conversation {
             claim: Claim {
                 tasks,
                 ahead,
+                search,
                 queues: Arc::clone(&self.shared.queues),
                 kinds: Arc::clone(&self.shared.kinds),
                 suspect: self.shared.suspects.load(Ordering::SeqCst) == 0,
@@ -280,14 +301,15 @@ impl Conversation {
         point::worker("after_reply");
         self.acknowledged = self.number;
         self.number += 1;
-        self.due = reply.next_due;
+        let due = self.due.filter(|_| !search);
+        self.due = due.into_iter().chain(reply.next_due).min();
         let is_left = reply.left || reply.spared;
         self.found_nothing = reply.claimed.is_empty() && !is_left && !self.is_overdue();
         let (asked, claimed) = (tasks + ahead, reply.claimed.len());
         // A store that left something has more, though it brought less than was asked for.
         let is_full = claimed >= asked || is_left;
         self.look = tasks == 0 || is_full;
-        if asked > 0 {
+        if asked > 0 && search {
             // Something waits for a slot of its own.
             self.reserved = usize::from(reply.left);
         }

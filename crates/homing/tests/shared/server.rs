@@ -66,7 +66,7 @@ pub(crate) const GRANTS: &str = "
 pub(crate) enum Stop {
     /// Ends sessions, writes a checkpoint.
     Fast,
-    /// At once, as in a crash: the next start recovers from the log.
+    /// A crash: the next start recovers from the log.
     Immediate,
 }
 
@@ -161,10 +161,10 @@ impl Server {
 
     /// Stops it and waits until it has gone.
     pub(crate) fn stop(&mut self, how: Stop) {
-        self.signal(match how {
-            Stop::Fast => "INT",
-            Stop::Immediate => "QUIT",
-        });
+        match how {
+            Stop::Fast => self.signal("INT"),
+            Stop::Immediate => self.kill(),
+        }
         self.end_frozen();
         if let Some(mut process) = self.process.take() {
             process.wait().unwrap();
@@ -195,6 +195,22 @@ impl Server {
             signal(process, "CONT");
         }
         panic!("the log writer is never idle");
+    }
+
+    /// Ends all its processes at one moment, as a crash of the machine does. Told one after the other, those that are
+    /// still there would write to the disk what clients say who have just lost another.
+    fn kill(&self) {
+        let Some(first) = self.process.as_ref().map(Child::id) else { return };
+        signal(first, "STOP");
+        let children = Command::new("pgrep").args(["-P", &first.to_string()]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        let all: Vec<u32> = children.lines().map(|line| line.parse().unwrap()).collect();
+        for name in ["STOP", "KILL"] {
+            for process in &all {
+                signal(*process, name);
+            }
+        }
+        signal(first, "KILL");
     }
 
     fn end_frozen(&mut self) {

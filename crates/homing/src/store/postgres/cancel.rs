@@ -66,7 +66,7 @@ impl Shared {
         } else {
             wanted.other(task);
         }
-        wanted.watched(session);
+        wanted.missed(session);
         let mut steps = vec![Statement::begin()];
         let whats = wanted.steps(&mut steps);
         let clock = add(&mut steps, Statement::new(CLOCK, values![self.manual_now()]));

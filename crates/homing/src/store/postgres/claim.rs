@@ -22,9 +22,6 @@ use crate::store::postgres::transaction::tx::{LockedTask, Tx};
 use crate::store::rules::{upkeep, wake};
 use crate::store::{Claim, Claimed, Event, Policy, Unit};
 
-/// For a transaction whose loss would be no loss.
-pub(super) const PASSING: &str = "SELECT set_config('synchronous_commit', 'off', true)";
-
 by_name! {
     details detail {
         job = "t.job",
@@ -117,6 +114,11 @@ impl Tx<'_> {
         let suits = |row: &&Task| claim.suspect || row.crashes < limits::SUSPECT;
         let later = self.eligible(worker, claim, paused).filter(|row| row.due > self.now);
         later.filter(suits).map(|row| row.due).min().filter(|_| claim.most() > 0)
+    }
+
+    /// When the first instant comes that one of the scene's tasks waits for, whoever takes it.
+    pub(super) fn first_timer(&self) -> Option<Time> {
+        self.rows.values().filter_map(|known| known.task.timer()).min()
     }
 
     /// Why a task cannot be given to any worker: something of it does not decode, or an answer to one of its

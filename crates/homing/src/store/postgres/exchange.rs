@@ -12,10 +12,9 @@ use super::looked::{Looked, WaitAnswers};
 use super::ready::{self, Candidates};
 use super::worker::{KNOWN, NOTICES, TOLD};
 use crate::core::id::Token;
-use crate::core::time::Time;
 use crate::store::postgres::hints::scan_starts::ClaimScan;
 use crate::store::postgres::link::fault::{Fault, Result};
-use crate::store::postgres::link::pipeline::{Session, Statement, add, values};
+use crate::store::postgres::link::pipeline::{DURABLE, Session, Statement, add, values};
 use crate::store::postgres::transaction::columns::{count, maybe, task_id};
 use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::tx::{Effects, Tx};
@@ -24,7 +23,8 @@ use crate::store::rules::{unit, wake};
 use crate::store::{Exchange, Refusal, Reply, Unit};
 
 /// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant
-/// has come, a cancellation is on its way, or a worker is dead.
+/// has come, a cancellation is on its way, or a worker is dead; which queues are paused. Whether there is something to
+/// tell the worker, or a task that must begin at once: both are seldom so, and asked for by themselves.
 const LOOK: &str = concat!(
     "SELECT ",
     super::now!(),
@@ -35,7 +35,9 @@ const LOOK: &str = concat!(
     OR EXISTS (SELECT FROM homing.workers WHERE heartbeat + lease < ",
     super::now!(),
     " OR id = ANY ($3::uuid[])),
-    ARRAY(SELECT queue FROM homing.paused)"
+    ARRAY(SELECT queue FROM homing.paused),
+    EXISTS (SELECT FROM homing.notices WHERE worker = $2),
+    EXISTS (SELECT FROM homing.open WHERE state = 0 AND (crashes > 0 OR at_once))"
 );
 
 /// From how many units on they are applied beside the claim, over a connection of their own. With fewer
@@ -75,13 +77,16 @@ impl Shared {
 
     async fn talk(&self, exchange: &Exchange, effects: &mut Effects) -> Result<Reply> {
         let units: Vec<&Unit> = exchange.units.iter().map(|unit| &**unit).collect();
-        let (mut reply, upkeep) = if units.len() >= APART && exchange.claim.most() > 0 {
+        let claim = &exchange.claim;
+        // Without a search the claim is of what the units make ready, in their own transaction.
+        let apart = units.len() >= APART && claim.most() > 0 && claim.search;
+        let (mut reply, upkeep) = if apart {
             self.side_by_side(exchange, &units, effects).await?
         } else {
             self.tolerant(exchange, &units, Scope::UnitsAndClaim, effects).await?
         };
         if upkeep {
-            let more = self.keep_up(exchange.claim.max_crashes).await?;
+            let more = self.keep_up(claim.max_crashes).await?;
             let (claimed, _) = self.turn(exchange, &[], Scope::Claim, effects).await?;
             reply.claimed = claimed.claimed;
             (reply.left, reply.spared) = (claimed.left, claimed.spared);
@@ -198,6 +203,15 @@ struct ExchangeTx<'t, 's> {
 }
 
 impl ExchangeTx<'_, '_> {
+    /// Whether to look for all that is ready. What units have made ready in a transaction before is not in this one.
+    fn searches(&self) -> bool {
+        match self.reach {
+            Scope::Units => false,
+            Scope::UnitsAndClaim => self.exchange.claim.search,
+            Scope::Claim => true,
+        }
+    }
+
     async fn run(&self) -> Result<TxResult> {
         let bundle_from = self.session.shared.bundle_from;
         let mut tx = Tx { bundle_from, ..Tx::default() };
@@ -237,28 +251,26 @@ impl ExchangeTx<'_, '_> {
     async fn look(&self, look: &ClaimScan<'_>, tx: &mut Tx<'_>) -> Result<Looked> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
         let mut wanted = LoadPlan::by(self.units, &self.session.shared.held);
-        wanted.watched(self.session);
-        let mut steps = vec![Statement::begin(), self.session.shared.share(*worker)];
+        wanted.missed(self.session);
+        let mut steps =
+            vec![Statement::begin(), self.session.shared.share(*worker, self.units.is_empty())];
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let suspected = self.session.shared.suspected();
         let facts = add(&mut steps, Statement::new(LOOK, values![manual, *worker, suspected]));
         let claims = self.reach != Scope::Units;
-        let own = claims.then(|| {
-            let again = self.session.shared.spoken.may_be_again(self.exchange).then(|| {
-                let again = Statement::new(
-                    ready::AGAIN,
-                    values![*worker, Token::last_of(*acknowledged) as i64],
-                );
-                let again = add(&mut steps, again);
-                (again, add(&mut steps, bundle::again(*worker, *acknowledged)))
-            });
-            (again, add(&mut steps, Statement::new(NOTICES, values![*worker])))
+        let again = (claims && self.session.shared.spoken.may_be_again(self.exchange)).then(|| {
+            let last = Token::last_of(*acknowledged) as i64;
+            let again = add(&mut steps, Statement::new(ready::AGAIN, values![*worker, last]));
+            (again, add(&mut steps, bundle::again(*worker, *acknowledged)))
         });
         let candidates =
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
-        let ready = (claims && claim.most() > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
-        let due = self.units.is_empty().then(|| add(&mut steps, candidates.next_due()));
+        let searches = self.searches();
+        let ready =
+            (searches && claim.most() > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
+        let due =
+            (searches && self.units.is_empty()).then(|| add(&mut steps, candidates.next_due()));
         let answers = self.session.run(steps).await?;
         whats.absorb(&answers, tx)?;
         if wanted.bundled.iter().any(|task| !tx.rows.contains_key(task)) {
@@ -267,28 +279,39 @@ impl ExchangeTx<'_, '_> {
             return Err(Fault::Stale);
         }
         wanted.follow(self.session, tx).await?;
-        let mut seen = Looked::default();
+        let (mut seen, mut at_once) = (Looked::default(), false);
         if let Some(row) = answers[facts].first() {
             tx.now = row.try_get(0)?;
             (seen.known, seen.upkeep) = (row.try_get(1)?, row.try_get(2)?);
             seen.paused = row.try_get(3)?;
+            if claims && row.try_get(4)? {
+                self.read_notices(&mut seen).await?;
+            }
+            at_once = row.try_get(5)?;
         }
-        if let Some((again, notices)) = own {
-            if let Some((again, bundles)) = again {
-                seen.read_again([&answers[again], &answers[bundles]], tx)?;
-            }
-            for row in &answers[notices] {
-                let token = Token { worker: *worker, claim: count(row, 2)? };
-                seen.notices.push((task_id(row, 0)?, token, maybe(row, 3)?));
-            }
+        if let Some((again, bundles)) = again {
+            seen.read_again([&answers[again], &answers[bundles]], tx)?;
         }
         if let Some(asked) = &ready {
             seen.read_ready(asked, &candidates, &answers, tx)?;
+            if at_once {
+                let (steps, asked) = candidates.at_once();
+                seen.read_at_once(asked, &self.session.run(steps).await?, tx)?;
+            }
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
             seen.next_due = row.try_get(0)?;
         }
         Ok(seen)
+    }
+
+    async fn read_notices(&self, seen: &mut Looked) -> Result<()> {
+        let worker = self.exchange.worker;
+        for row in self.session.one(NOTICES, values![worker]).await? {
+            let token = Token { worker, claim: count(&row, 2)? };
+            seen.notices.push((task_id(&row, 0)?, token, maybe(&row, 3)?));
+        }
+        Ok(())
     }
 
     /// Reads what the waits of candidates depend on. Their rows are locked, so it will not change.
@@ -364,12 +387,15 @@ impl ExchangeTx<'_, '_> {
         // A claim lost with the server's memory is no loss: the row is pending again, and the token that
         // the worker minted holds nothing. Answers are different: the body sees them.
         let passing = self.units.is_empty() && !notices && tx.answers.is_empty();
-        if passing && !steps.is_empty() {
-            steps.insert(0, Statement::plain(claim::PASSING));
+        if self.units.is_empty() && !passing {
+            steps.insert(0, Statement::plain(DURABLE));
         }
         let claimed = &turn.reply.claimed;
         let details = (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &tx)));
-        let due = goes_on.then(|| {
+        // A claim alone moves no instant that was seen before it, but for those until when its tasks had to begin.
+        let expires = |task| tx.task(task).is_some_and(|row| row.expires.is_some());
+        let moves = !self.units.is_empty() || claimed.iter().any(|one| expires(one.task));
+        let due = (goes_on && self.searches() && moves).then(|| {
             let now = Some(tx.now);
             let candidates = Candidates { worker: *worker, claim, aborted: 0, now, look };
             add(&mut steps, candidates.next_due())
@@ -380,9 +406,14 @@ impl ExchangeTx<'_, '_> {
         if let Some(at) = details {
             turn.unreadable = claim::complete(&mut turn.reply.claimed, &answers[at], tx.now)?;
         }
-        if let Some(row) = due.and_then(|at| answers[at].first()) {
+        let there = match due.and_then(|at| answers[at].first()) {
+            Some(row) => row.try_get(0)?,
+            None if self.searches() => seen.next_due,
+            None => tx.first_timer(),
+        };
+        if goes_on {
             let here = tx.next_due(*worker, claim, &seen.paused);
-            turn.reply.next_due = here.into_iter().chain(row.try_get::<_, Option<Time>>(0)?).min();
+            turn.reply.next_due = here.into_iter().chain(there).min();
         }
         self.session.shared.held.add(*worker, tx.claimed_in(&partings));
         turn.effects = tx.effects();

@@ -46,8 +46,6 @@ pub(super) struct WaitAnswers {
     pub(super) levels: Vec<usize>,
     pub(super) bundles: usize,
     pub(super) ready: usize,
-    pub(super) direct: usize,
-    pub(super) left: Option<usize>,
 }
 
 impl WaitAnswers {
@@ -56,14 +54,7 @@ impl WaitAnswers {
         let levels = levels.into_iter().flatten().map(|step| add(steps, step)).collect();
         let bundles = add(steps, candidates.bundles());
         let ready = add(steps, candidates.ready());
-        let direct = add(steps, candidates.direct());
-        Self {
-            levels,
-            bundles,
-            ready,
-            direct,
-            left: candidates.left().map(|step| add(steps, step)),
-        }
+        Self { levels, bundles, ready }
     }
 }
 
@@ -121,25 +112,43 @@ impl Looked {
         for row in &answers[asked.bundles] {
             locked.bundles.push(tx.add_bundle(row)?);
         }
-        for row in [asked.ready, asked.direct].iter().flat_map(|at| &answers[*at]) {
-            let task = Task::of(row)?;
-            if !tx.rows.contains_key(&task.id) && !task.waits.is_empty() {
-                self.unread.push(task.id);
-            }
-            tx.add(task);
-        }
+        self.read_candidates(&answers[asked.ready], tx)?;
         let tasks = answers[asked.ready].iter().map(|row| task_id(row, 0));
         locked.tasks = tasks.collect::<Result<_>>()?;
         // So many bundles, or so many members of them, may be all that were asked for.
         let members = tx.members_of(&locked.bundles);
         let more_bundles =
             locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.most();
-        if let Some(at) = asked.left {
+        // Nothing that must begin at once is known of yet.
+        locked.left = (candidates.claim.ahead > 0).then(Vec::new);
+        locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];
+        self.ready = Some(locked);
+        Ok(())
+    }
+
+    /// Reads tasks that must begin at once: those that were locked, and those for which there may be no slot.
+    pub(super) fn read_at_once(
+        &mut self,
+        (direct, left): (usize, Option<usize>),
+        answers: &Answers,
+        tx: &mut Tx<'_>,
+    ) -> Result<()> {
+        self.read_candidates(&answers[direct], tx)?;
+        if let (Some(at), Some(locked)) = (left, &mut self.ready) {
             let left = answers[at].iter().map(|row| Ok((task_id(row, 0)?, small(row, 2)?)));
             locked.left = Some(left.collect::<Result<_>>()?);
         }
-        locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];
-        self.ready = Some(locked);
+        Ok(())
+    }
+
+    fn read_candidates(&mut self, rows: &[tokio_postgres::Row], tx: &mut Tx<'_>) -> Result<()> {
+        for row in rows {
+            let task = Task::of(row)?;
+            if !tx.rows.contains_key(&task.id) && !task.waits.is_empty() {
+                self.unread.push(task.id);
+            }
+            tx.add(task);
+        }
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use self::hints::listen::{Announcement, Wake};
 use self::link::connect::{Connector, Pool};
 use self::link::engine::Engine;
 use self::link::options::Options;
-use self::link::pipeline::{Session, Value};
+use self::link::pipeline::{Missed, Session, Value};
 use self::link::schema::Schema;
 use self::link::{fault, migrate};
 use self::transaction::bundle::BundledTasks;
@@ -121,6 +121,9 @@ struct Shared {
     /// Tasks that workers of this process have claimed in bundles.
     held: BundledTasks,
     spoken: LastExchange,
+    /// Round trips of sessions: what tests count.
+    #[cfg(test)]
+    trips: std::sync::atomic::AtomicU64,
 }
 
 impl Postgres {
@@ -173,6 +176,8 @@ impl Shared {
             bundle_from: options.bundle,
             held: BundledTasks::default(),
             spoken: LastExchange::default(),
+            #[cfg(test)]
+            trips: std::sync::atomic::AtomicU64::default(),
             clock,
             texts: RwLock::default(),
             killed: Mutex::default(),
@@ -197,10 +202,9 @@ impl Shared {
         work: impl AsyncFn(&Session<'_>) -> fault::Result<T>,
     ) -> fault::Result<T> {
         let mut tries = 1;
-        let mut watchers = Vec::new();
+        let mut missed = Missed::default();
         loop {
-            let session = Session::new(self, self.pool.lend().await?);
-            session.watched(watchers);
+            let session = Session::new(self, self.pool.lend().await?, missed);
             let fault = match work(&session).await {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
@@ -209,8 +213,7 @@ impl Shared {
             if !fault.is_conflict() || tries == TRIES {
                 return Err(fault);
             }
-            watchers = session.watchers();
-            drop(session);
+            missed = session.into_missed();
             tracing::debug!(%fault, tries, "a transaction lost to another and is run again");
             tokio::time::sleep(Duration::from_millis(u64::from(tries))).await;
             tries += 1;
@@ -223,7 +226,7 @@ impl Shared {
         sql: &'static str,
         values: Vec<Value<'_>>,
     ) -> fault::Result<Vec<tokio_postgres::Row>> {
-        Session::new(self, self.pool.lend().await?).one(sql, values).await
+        Session::new(self, self.pool.lend().await?, Missed::default()).one(sql, values).await
     }
 
     /// A statement as it is sent.

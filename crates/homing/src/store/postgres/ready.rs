@@ -5,7 +5,7 @@ use crate::core::time::Time;
 use crate::limits;
 use crate::store::Claim;
 use crate::store::postgres::hints::scan_starts::ClaimScan;
-use crate::store::postgres::link::pipeline::{Statement, Value, arrays, values};
+use crate::store::postgres::link::pipeline::{Statement, Value, add, arrays, values};
 use crate::store::postgres::transaction::bundle::of_bundles;
 use crate::store::postgres::transaction::columns::limit;
 use crate::store::postgres::transaction::task::columns;
@@ -298,24 +298,38 @@ pub(super) struct Candidates<'c> {
 
 impl<'c> Candidates<'c> {
     fn step(&self, sql: &'static str, last: Value<'c>) -> Statement<'c> {
-        let [queues, kinds] = self.lanes();
-        let mut values = values![self.now, self.worker, queues, kinds];
-        values.push(last);
-        Statement::new(sql, values)
+        Self::asking(sql, [values![self.now, self.worker], self.names(), vec![last]])
     }
 
-    /// The same statement, where it is known which levels there are.
+    fn asking(sql: &'static str, values: [Vec<Value<'c>>; 3]) -> Statement<'c> {
+        Statement::new(sql, values.into_iter().flatten().collect())
+    }
+
+    /// All that the worker serves. There may be a thousand of each, and every statement that names them sends them.
+    fn names(&self) -> Vec<Value<'c>> {
+        let [queues, kinds] = self.lanes();
+        values![queues, kinds]
+    }
+
+    /// A statement about levels, where it is known which there are. `narrow`: it asks about nothing beside them, and is given
+    /// the names of these alone.
     pub(super) fn looking(
         &self,
         [probed, scanned, known]: [&'static str; 3],
+        narrow: bool,
         last: Value<'c>,
     ) -> Statement<'c> {
         let Some(levels) = &self.look.levels else {
             return self.step(if self.has_many_lanes() { scanned } else { probed }, last);
         };
+        let names = if narrow {
+            arrays!(levels, (level, _) => level.queue.as_str(), level.kind.as_str())
+        } else {
+            self.names()
+        };
         let levels = arrays!(levels, (level, (due, job, local)) =>
             level.queue.as_str(), level.kind.as_str(), level.priority, *due, *job, *local);
-        self.step(known, last).with(levels)
+        Self::asking(known, [values![self.now, self.worker], names, vec![last]]).with(levels)
     }
 
     fn lanes(&self) -> [Vec<&'c str>; 2] {
@@ -344,17 +358,25 @@ impl<'c> Candidates<'c> {
     }
 
     pub(super) fn ready(&self) -> Statement<'c> {
-        self.looking([READY, READY_SCANNED, READY_KNOWN], Box::new(limit(self.limit())))
+        self.looking([READY, READY_SCANNED, READY_KNOWN], true, Box::new(limit(self.limit())))
     }
 
-    pub(super) fn direct(&self) -> Statement<'c> {
+    /// The tasks that must begin at once, and where the answers will be: of those to take, and of those to tell of.
+    pub(super) fn at_once(&self) -> (Vec<Statement<'c>>, (usize, Option<usize>)) {
+        let mut steps = Vec::new();
+        let direct = add(&mut steps, self.direct());
+        let left = self.left().map(|step| add(&mut steps, step));
+        (steps, (direct, left))
+    }
+
+    fn direct(&self) -> Statement<'c> {
         let Claim { tasks, suspect, .. } = self.claim;
         let most = limit(tasks + self.aborted);
         self.step(DIRECT, Box::new(most)).with(values![i64::from(*suspect && *tasks > 0)])
     }
 
     /// Tasks for which a worker that fetches others ahead may have no slot.
-    pub(super) fn left(&self) -> Option<Statement<'c>> {
+    fn left(&self) -> Option<Statement<'c>> {
         let Claim { tasks, ahead, suspect, .. } = self.claim;
         let most = limit(tasks + self.aborted + 1);
         (*ahead > 0).then(|| self.step(LEFT, Box::new(most)).with(values![*suspect]))
@@ -364,6 +386,6 @@ impl<'c> Candidates<'c> {
         if self.claim.most() == 0 {
             return Statement::new(TIMER, values![self.now]);
         }
-        self.looking([NEXT, NEXT_SCANNED, NEXT_KNOWN], Box::new(self.claim.suspect))
+        self.looking([NEXT, NEXT_SCANNED, NEXT_KNOWN], false, Box::new(self.claim.suspect))
     }
 }

@@ -174,7 +174,7 @@ impl Shared {
     ) -> Result<Tx<'e>> {
         let mut wanted = LoadPlan::default();
         wanted.ending(tasks.iter().copied());
-        wanted.watched(session);
+        wanted.missed(session);
         self.locked(session, first, &wanted).await
     }
 

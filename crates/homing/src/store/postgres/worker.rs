@@ -10,7 +10,7 @@ use super::Shared;
 use super::sweep::{HELD, ids};
 use crate::core::id::{Map, WorkerId};
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Statement, values};
+use crate::store::postgres::link::pipeline::{PASSING, SHARED, Statement, values};
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::words;
@@ -41,8 +41,6 @@ const LEARN: &str = "INSERT INTO homing.kinds AS k (name, arguments)
   ON CONFLICT (name) DO UPDATE SET arguments = excluded.arguments
     WHERE k.arguments <> excluded.arguments";
 
-/// Before any row. It waits for a process that is just giving the worker up, and the exchange then finds no worker.
-const SHARE: &str = "SELECT pg_advisory_xact_lock_shared($1)";
 /// Waits for the worker's exchange under way.
 const ALONE: &str = "SELECT pg_advisory_xact_lock($1)";
 /// Does not wait: a worker of which an exchange is under way lives.
@@ -89,9 +87,12 @@ pub(super) fn lock(schema: &str, worker: WorkerId) -> i64 {
 }
 
 impl Shared {
-    /// Keeps a worker from being given up until the end of the transaction.
-    pub(super) fn share<'e>(&self, worker: WorkerId) -> Statement<'e> {
-        Statement::new(SHARE, values![lock(self.schema.name(), worker)])
+    /// Keeps a worker from being given up until the end of the transaction. Before any row: it waits for a process
+    /// that is just giving the worker up, and the exchange then finds no worker. Stands behind the transaction's beginning.
+    /// `passing`: its loss is likely to be no loss.
+    pub(super) fn share<'e>(&self, worker: WorkerId, passing: bool) -> Statement<'e> {
+        let sql = if passing { PASSING } else { SHARED };
+        Statement::new(sql, values![lock(self.schema.name(), worker)])
     }
 
     pub(super) async fn heartbeat(&self, told: &Heartbeat) -> Result<bool> {

@@ -14,11 +14,14 @@ pub(super) struct ByHand<'a> {
     number: u64,
     /// What the next exchange acknowledges.
     pub(super) acknowledged: u64,
+    /// Whether it looks for what others have made ready.
+    pub(super) search: bool,
 }
 
 impl<'a> ByHand<'a> {
     pub(super) async fn new(lab: &'a Lab) -> Self {
-        let worker = Self { lab, worker: WorkerId::fresh(), number: 0, acknowledged: 0 };
+        let worker =
+            Self { lab, worker: WorkerId::fresh(), number: 0, acknowledged: 0, search: true };
         worker.beat(true).await;
         worker
     }
@@ -69,6 +72,7 @@ impl<'a> ByHand<'a> {
         let claim = Claim {
             tasks,
             ahead,
+            search: self.search,
             queues: Arc::new(["default".to_owned()]),
             kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
             suspect: true,

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Lab;
-use super::waits::gated;
+use super::by_hand::{ByHand, ending, task_of};
+use super::waits::{gated, leaf};
+use crate::core::wait::{Condition, Wait};
+use crate::store::{Event, NewChild, Unit};
 use crate::testing::Probe;
 use crate::{Result, State, TaskState, step, task};
 
@@ -92,4 +95,63 @@ pub async fn g06_an_older_future_is_dropped_after_a_shutdown(lab: Lab) {
 /// After the death of another worker.
 pub async fn g06_an_older_future_is_dropped_after_a_crash(lab: Lab) {
     an_older_future_is_dropped(lab, Parting::Dies).await;
+}
+
+/// A worker that does not look for what others have made ready is given what its own units make ready: the children that it
+/// spawns, one or many, and their parent when the last of them ends.
+pub async fn a_worker_is_given_what_its_own_units_make_ready(lab: Lab) {
+    for width in [1, 40] {
+        let job = lab.homing.submit(leaf(1)).await.unwrap();
+        let mut worker = ByHand::new(&lab).await;
+        let parent = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+        worker.search = false;
+        let set = parent.task.set("pages");
+        let child = |number| {
+            let local = set.numbered(number);
+            Event::Spawn(Box::new(NewChild { local, set, number, task: task_of("page") }))
+        };
+        let ended = Some(u64::from(width));
+        let all = Condition::Set { set, ended, lost: None, succeeded: None, drained: false };
+        let waits = vec![Wait { place: "all".to_owned(), seq: 1, arms: vec![all], members: 0 }];
+        let mut events: Vec<Event> = (0..width).map(child).collect();
+        events.push(Event::Park { waits, resident: false });
+        let unit = Unit { task: parent.task, token: parent.token, renew: false, events };
+        let children = worker.claim((width as usize, 0), &["page"], vec![unit]).await.claimed;
+        assert_eq!(children.len(), width as usize);
+        let ends = children.iter().map(|child| ending(child.task, child.token, "1")).collect();
+        let claimed = worker.claim((1, 0), &["leaf"], ends).await.claimed;
+        assert_eq!(claimed.iter().map(|one| one.task).collect::<Vec<_>>(), [parent.task]);
+        worker.exchange(&[], vec![ending(parent.task, claimed[0].token, "1")]).await;
+        assert_eq!(job.outcome().await.unwrap(), 1);
+    }
+    lab.close([]).await;
+}
+
+/// A signal has woken a parent, which waits for a job, too. It is claimed by the exchange that says that a child of its
+/// has ended: its wait is answered by the signal.
+pub async fn a_signal_answers_a_parent_whose_child_ends(lab: Lab) {
+    let other = lab.homing.submit(leaf(2).delay(Duration::from_hours(1))).await.unwrap();
+    let job = lab.homing.submit(leaf(1)).await.unwrap();
+    let mut worker = ByHand::new(&lab).await;
+    let parent = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    let set = parent.task.set("pages");
+    let local = set.numbered(0);
+    let child = NewChild { local, set, number: 0, task: task_of("page") };
+    let go = Condition::Signal { name: "go".to_owned(), schema: None };
+    let arms = vec![go, Condition::Job { job: other.id() }];
+    let waits = vec![Wait { place: "either".to_owned(), seq: 1, arms, members: 0 }];
+    let events = vec![Event::Spawn(Box::new(child)), Event::Park { waits, resident: false }];
+    let unit = Unit { task: parent.task, token: parent.token, renew: false, events };
+    let child = worker.exchange(&["page"], vec![unit]).await.claimed.remove(0);
+    lab.store().signal(parent.task, "go".to_owned(), "7".to_owned()).await.unwrap();
+    let ends = ending(child.task, child.token, "1");
+    let claimed = worker.exchange(&["leaf"], vec![ends]).await.claimed.remove(0);
+    assert_eq!(claimed.task, parent.task);
+    let answers: Vec<_> =
+        claimed.answers.iter().map(|answer| (answer.arm, answer.value.as_deref())).collect();
+    assert_eq!(answers, [(0, Some("7"))]);
+    worker.exchange(&[], vec![ending(parent.task, claimed.token, "1")]).await;
+    assert_eq!(job.outcome().await.unwrap(), 1);
+    lab.homing.cancel(other.id()).await.unwrap();
+    lab.close([]).await;
 }

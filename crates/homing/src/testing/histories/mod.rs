@@ -393,6 +393,7 @@ impl History {
         let claim = Claim {
             tasks: self.random.below(5) as usize,
             ahead: if self.random.one_in(2) { self.random.below(6) as usize } else { 0 },
+            search: true,
             queues: self.random.served(&QUEUES),
             kinds: self.random.some_of(&KINDS),
             suspect: self.random.one_in(2),

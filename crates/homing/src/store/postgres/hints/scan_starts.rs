@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -182,7 +182,7 @@ pub(in crate::store::postgres) struct ScanStarts(Mutex<Remembered>);
 #[derive(Debug, Default)]
 struct Remembered {
     /// Queues and kinds of the last look at everything, and when the next one is due.
-    lanes: Option<(Vec<String>, Vec<String>)>,
+    lanes: Option<[Arc<[String]>; 2]>,
     next: Option<Instant>,
     levels: HashMap<Level, ScanStart>,
     /// Looks that have begun, with what has become claimable since.
@@ -247,6 +247,11 @@ impl List {
     }
 }
 
+/// Mostly one worker asks again, and there may be a thousand names.
+fn is_same(names: &Arc<[String]>, others: &Arc<[String]>) -> bool {
+    Arc::ptr_eq(names, others) || names == others
+}
+
 impl ScanStarts {
     fn known(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -259,10 +264,9 @@ impl ScanStarts {
         let number = known.number;
         known.looks.insert(number, AddedMeanwhile::default());
         let begun = monotonic();
-        let same = known
-            .lanes
-            .as_ref()
-            .is_some_and(|(queues, kinds)| **queues == *claim.queues && **kinds == *claim.kinds);
+        let same = known.lanes.as_ref().is_some_and(|[queues, kinds]| {
+            is_same(queues, &claim.queues) && is_same(kinds, &claim.kinds)
+        });
         let fresh = same && known.next.is_some_and(|next| begun < next);
         let own = |level: &Level| claim.serves(&level.queue, &level.kind);
         let levels = fresh.then(|| {
@@ -332,7 +336,7 @@ impl ClaimScan<'_> {
             let whole = !since.anything && found.levels.len() <= LEVELS;
             let pause = (self.begun.elapsed() * SHARE).clamp(limits::POLL, LONGEST);
             known.next = whole.then(|| monotonic() + pause);
-            known.lanes = Some((claim.queues.to_vec(), claim.kinds.to_vec()));
+            known.lanes = Some([Arc::clone(&claim.queues), Arc::clone(&claim.kinds)]);
         }
         for level in scanned {
             let Some(scan_start) = known.levels.get_mut(level) else { continue };

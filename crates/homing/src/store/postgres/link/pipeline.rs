@@ -5,7 +5,7 @@
 //! by one statement and read by a later one.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use deadpool_postgres::{Client, Transaction};
@@ -17,6 +17,15 @@ use tokio_postgres::{IsolationLevel, Row, Statement as Prepared};
 use crate::core::id::TaskId;
 use crate::store::postgres::Shared;
 use crate::store::postgres::link::fault::Result;
+
+macro_rules! plans {
+    () => {
+        "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+  set_config('jit', 'off', true)"
+    };
+}
 
 /// Begins a transaction that writes. [`PLANS`] follows it. The isolation is named, because a role's or a
 /// server's default may be another: under REPEATABLE READ what is read once the locks are held would be as
@@ -33,11 +42,21 @@ pub(in crate::store::postgres) async fn begin(
 /// How statements are planned in it: once, by their indexes. What a statement is given is never more
 /// than an exchange, while tables may be empty today and large tomorrow; and to plan a claim anew takes
 /// longer than to make it. For the transaction alone: the connection may be a pooler's.
-pub(in crate::store::postgres) const PLANS: &str =
-    "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
-  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-  set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-  set_config('jit', 'off', true)";
+pub(in crate::store::postgres) const PLANS: &str = plans!();
+
+/// [`PLANS`], and a lock of the number that is given, shared: in one statement, which sees nothing of any table.
+pub(in crate::store::postgres) const SHARED: &str =
+    concat!(plans!(), ", pg_advisory_xact_lock_shared($1)");
+
+/// The same, where the transaction is likely to be one whose loss would be no loss: it does not wait for the disk. If it
+/// turns out to be another, [`DURABLE`] follows.
+pub(in crate::store::postgres) const PASSING: &str = concat!(
+    plans!(),
+    ", set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock_shared($1)"
+);
+
+/// The transaction waits for whatever the session's settings say.
+pub(in crate::store::postgres) const DURABLE: &str = "SET LOCAL synchronous_commit TO DEFAULT";
 
 /// A parameter.
 pub(in crate::store::postgres) type Value<'e> = Box<dyn ToSql + Sync + Send + 'e>;
@@ -119,21 +138,50 @@ pub(in crate::store::postgres) use {arrays, values};
 pub(in crate::store::postgres) struct Session<'s> {
     pub(in crate::store::postgres) shared: &'s Shared,
     client: Client,
-    /// Tasks that wait for jobs which may end in here, as earlier runs of the transaction found them.
-    watchers: Mutex<Vec<TaskId>>,
+    missed: Mutex<Missed>,
+}
+
+/// What earlier runs of a transaction have found that it must lock.
+#[derive(Debug, Clone, Default)]
+pub(in crate::store::postgres) struct Missed {
+    /// Tasks that wait for jobs which may end in it.
+    watchers: Vec<TaskId>,
+    /// Whether tasks of its units may be in bundles that this process does not know of.
+    bundles: bool,
 }
 
 impl<'s> Session<'s> {
-    pub(in crate::store::postgres) fn new(shared: &'s Shared, client: Client) -> Self {
-        Self { shared, client, watchers: Mutex::default() }
+    pub(in crate::store::postgres) fn new(
+        shared: &'s Shared,
+        client: Client,
+        missed: Missed,
+    ) -> Self {
+        Self { shared, client, missed: Mutex::new(missed) }
+    }
+
+    /// What the next run of the transaction is to know.
+    pub(in crate::store::postgres) fn into_missed(self) -> Missed {
+        self.missed.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn missed(&self) -> MutexGuard<'_, Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(in crate::store::postgres) fn watchers(&self) -> Vec<TaskId> {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.missed().watchers.clone()
     }
 
     pub(in crate::store::postgres) fn watched(&self, more: Vec<TaskId>) {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+        self.missed().watchers.extend(more);
+    }
+
+    pub(in crate::store::postgres) fn looks_in_bundles(&self) -> bool {
+        self.missed().bundles
+    }
+
+    pub(in crate::store::postgres) fn look_in_bundles(&self) {
+        self.missed().bundles = true;
     }
 
     /// Runs statements in one round trip. The first error is the one that made the others.
@@ -141,10 +189,18 @@ impl<'s> Session<'s> {
         &self,
         steps: Vec<Statement<'_>>,
     ) -> Result<Vec<Vec<Row>>> {
+        #[cfg(test)]
+        self.shared.trips.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let mut prepared = Vec::with_capacity(steps.len() + 1);
-        for step in &steps {
+        let bare = |(at, step): (usize, &Statement<'_>)| {
+            let follows =
+                steps.get(at + 1).is_some_and(|next| [SHARED, PASSING].contains(&next.sql));
+            step.sql == BEGIN && !follows
+        };
+        let bare = steps.iter().enumerate().position(bare);
+        for (at, step) in steps.iter().enumerate() {
             prepared.push((self.statement(step.sql).await?, step.borrowed()));
-            if step.sql == BEGIN {
+            if bare == Some(at) {
                 prepared.push((self.statement(PLANS).await?, Vec::new()));
             }
         }
@@ -162,7 +218,7 @@ impl<'s> Session<'s> {
         for answer in sent {
             answers.push(answer.await?);
         }
-        if let Some(begin) = steps.iter().position(|step| step.sql == BEGIN) {
+        if let Some(begin) = bare {
             answers.remove(begin + 1);
         }
         Ok(answers)

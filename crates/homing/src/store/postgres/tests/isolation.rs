@@ -6,7 +6,7 @@ use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
 use super::*;
 use crate::core::state::State;
 use crate::core::wait::{Condition, Wait};
-use crate::store::postgres::link::pipeline::{Session, Statement};
+use crate::store::postgres::link::pipeline::{Missed, Session, Statement};
 use crate::store::postgres::worker;
 use crate::store::read::{Read, Records};
 use crate::store::{Event, Store};
@@ -66,7 +66,8 @@ async fn transactions_name_their_isolation() {
     for isolation in ISOLATIONS {
         let url = url(isolation);
         let store = store(&url).await;
-        let session = Session::new(&store.shared, pool(&url).get().await.unwrap());
+        let client = pool(&url).get().await.unwrap();
+        let session = Session::new(&store.shared, client, Missed::default());
         let shown =
             session.run(vec![Statement::begin(), Statement::plain("SHOW transaction_isolation")]);
         let shown: String = shown.await.unwrap()[1][0].get(0);

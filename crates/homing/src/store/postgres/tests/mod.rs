@@ -32,6 +32,7 @@ mod talk;
 mod together;
 mod urls;
 mod ways;
+mod wire;
 
 fn options(url: &str) -> Result<Options, OpenError> {
     Options::of(&Url::parse(url)?)

@@ -20,6 +20,7 @@ fn claim(kinds: &[&str]) -> Claim {
     Claim {
         tasks: 10,
         ahead: 0,
+        search: true,
         queues: Arc::new(["default".to_owned()]),
         kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(),
         suspect: true,

@@ -55,6 +55,8 @@ pub(super) struct TestWorker<'s> {
     pub(super) worker: WorkerId,
     number: u64,
     kinds: Arc<[String]>,
+    /// Whether it looks for what others have made ready.
+    pub(super) search: bool,
 }
 
 impl<'s> TestWorker<'s> {
@@ -77,13 +79,13 @@ impl<'s> TestWorker<'s> {
             ended: 0,
         };
         assert!(store.heartbeat(heartbeat).await.unwrap());
-        Self { store, worker, number: 0, kinds }
+        Self { store, worker, number: 0, kinds, search: true }
     }
 
     /// The same worker, over another way to its store.
     pub(super) fn over(self, store: &Postgres) -> TestWorker<'_> {
-        let Self { worker, number, kinds, .. } = self;
-        TestWorker { store, worker, number, kinds }
+        let Self { worker, number, kinds, search, .. } = self;
+        TestWorker { store, worker, number, kinds, search }
     }
 
     pub(super) async fn say(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> Reply {
@@ -96,6 +98,7 @@ impl<'s> TestWorker<'s> {
         let claim = Claim {
             tasks,
             ahead: 0,
+            search: self.search,
             queues: Arc::new(["default".to_owned()]),
             kinds: Arc::clone(&self.kinds),
             suspect: true,

@@ -29,6 +29,8 @@ pub(in crate::store::postgres) struct LoadPlan<'e> {
     /// Tasks that are in bundles as far as is known, which are locked by their tokens: no row of theirs is
     /// looked for.
     pub(in crate::store::postgres) bundled: Vec<TaskId>,
+    /// Whether tasks of which no row was found may be in bundles all the same: a reply was lost.
+    looks_in_bundles: bool,
     /// Whether one of them is a child and may end.
     child_ends: bool,
     /// Under which claims their own worker speaks of them: their bundles are locked as such.
@@ -133,8 +135,9 @@ impl<'e> LoadPlan<'e> {
         }
     }
 
-    /// Also locks those that wait for jobs which may end, as far as they are known.
-    pub(in crate::store::postgres) fn watched(&mut self, session: &Session<'_>) {
+    /// Also locks what an earlier run of the transaction has missed: those that wait for jobs which may end, and bundles.
+    pub(in crate::store::postgres) fn missed(&mut self, session: &Session<'_>) {
+        self.looks_in_bundles = session.looks_in_bundles();
         for waiter in session.watchers() {
             self.tasks.push((waiter, false));
             self.waiters.push(waiter);
@@ -179,7 +182,7 @@ impl<'e> LoadPlan<'e> {
             whats.push((pipeline::add(steps, dissolve::named(&self.others)), Load::Dissolved));
         }
         let tokens: Vec<Token> = self.tokens.iter().copied().collect();
-        if !tokens.is_empty() {
+        if !self.bundled.is_empty() || (self.looks_in_bundles && !tokens.is_empty()) {
             whats.push((pipeline::add(steps, bundle::held(&tokens)), Load::Bundles));
         }
         // A root has no parent whose sets and waits it could touch.
@@ -201,7 +204,7 @@ impl<'e> LoadPlan<'e> {
         let children = arrays!(self.children, child => child.job, child.local);
         add(ends || !self.children.is_empty(), Load::Over, OVER, children);
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
-        add(ends || !self.waits.is_empty(), Load::Signals, SIGNALS, listening);
+        add(!self.waits.is_empty(), Load::Signals, SIGNALS, listening);
         let additions: Vec<_> = self.additions.iter().map(|(task, seq, _)| (*task, *seq)).collect();
         let known = [&self.waits[..], &self.signals[..], &additions[..]].concat();
         let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
@@ -256,22 +259,25 @@ impl<'e> LoadPlan<'e> {
         tx: &mut Tx<'_>,
     ) -> Result<()> {
         session.know_watchers(tx)?;
+        session.know_bundles(self, tx)?;
         let mut wanted = LoadPlan::default();
         let waiting = |row: &&Task| row.state == State::Waiting;
         for row in self.waiters.iter().filter_map(|waiter| tx.task(*waiter)).filter(waiting) {
             wanted.tasks.push((row.id, false));
             wanted.waiting(row.id, &row.waits);
         }
-        // A parent that its child's end wakes may wait for a job, too; so may one that something else has woken, and
-        // that this exchange claims.
-        let rows = tx.rows.values().map(|known| &known.task);
-        let jobs: Vec<JobId> = rows.flat_map(|row| wait::jobs(&row.waits)).collect();
-        if wanted.tasks.is_empty() && !jobs.is_empty() {
-            let rows = session.one(JOBS, values![jobs]).await?;
-            return rows.iter().try_for_each(|row| tx.add_standing(row));
+        // A parent that its child's end wakes may wait for a job or a signal, too; so may one that something else has woken,
+        // and that this exchange claims. Mostly nobody has sent it anything.
+        for row in tx.rows.values().map(|known| &known.task) {
+            wanted.jobs.extend(wait::jobs(&row.waits));
+            if row.signalled && !self.waits.iter().any(|(task, _)| *task == row.id) {
+                wanted.waits.extend(row.waits.iter().map(|wait| (row.id, wait.seq)));
+            }
         }
-        wanted.jobs.extend(jobs);
-        if wanted.tasks.is_empty() { Ok(()) } else { wanted.load(session, tx).await }
+        if wanted.tasks.is_empty() && wanted.waits.is_empty() && wanted.jobs.is_empty() {
+            return Ok(());
+        }
+        wanted.load(session, tx).await
     }
 }
 
@@ -289,6 +295,18 @@ impl Tx<'_> {
 }
 
 impl Session<'_> {
+    /// Of what a worker speaks and has no row is in a bundle, or no longer the worker's. A process knows what it
+    /// has claimed in bundles, but for claims of which it was not told.
+    fn know_bundles(&self, plan: &LoadPlan<'_>, tx: &Tx<'_>) -> Result<()> {
+        let is_missing = |(task, _): &(TaskId, bool)| !tx.rows.contains_key(task);
+        let was_asked = plan.looks_in_bundles || !plan.bundled.is_empty();
+        if was_asked || plan.tokens.is_empty() || !plan.tasks.iter().any(is_missing) {
+            return Ok(());
+        }
+        self.look_in_bundles();
+        Err(Fault::Stale)
+    }
+
     /// Whoever waits for a job that may end must be locked as all rows are, in their order and at once: if
     /// somebody has come who is not, the transaction runs again and knows them.
     fn know_watchers(&self, tx: &Tx<'_>) -> Result<()> {

@@ -114,6 +114,7 @@ impl<'s> TestWorker<'s> {
         let claim = Claim {
             tasks,
             ahead: 0,
+            search: true,
             queues: Arc::new(["q".to_owned()]),
             kinds: Arc::new(["k".to_owned()]),
             suspect: true,

@@ -174,7 +174,7 @@ const LEVELS: [&str; 2] =
 impl<'c> Candidates<'c> {
     /// Bundles that the worker may claim.
     pub(in crate::store::postgres) fn bundles(&self) -> Statement<'c> {
-        self.looking(READY, Box::new(limit(self.claim.most())))
+        self.looking(READY, true, Box::new(limit(self.claim.most())))
     }
 
     /// As [`levels`](Self::levels), of bundles.
