@@ -158,5 +158,16 @@ async fn an_exchange_is_two_round_trips() {
     let (reply, trips, statements) = wire.say(vec![unit(resumed, vec![done()])], 1).await;
     assert_eq!(reply.claimed, []);
     assert_eq!((trips, statements), (2, 8), "the parent's end");
+
+    // Members of a bundle, one of which leaves it.
+    store.submit(vec![new_job("third")]).await.unwrap();
+    wire.worker.search = true;
+    let parent = wire.say(Vec::new(), 1).await.0.claimed.remove(0);
+    let mut events: Vec<_> = (0..8).map(|n| spawn(set(parent.task), n, "leaf")).collect();
+    events.push(parked(&parent));
+    let members = wire.say(vec![unit(&parent, events)], 8).await.0.claimed;
+    let events = vec![spawn(set(members[0].task), 0, "leaf"), parked(&members[0])];
+    let (reply, trips, _) = wire.say(vec![unit(&members[0], events)], 1).await;
+    assert_eq!((reply.refused, trips), (Vec::new(), 2));
     assert_eq!(store.audit().await.unwrap(), []);
 }

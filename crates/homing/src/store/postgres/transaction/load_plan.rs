@@ -29,7 +29,7 @@ pub(in crate::store::postgres) struct LoadPlan<'e> {
     /// Tasks that are in bundles as far as is known, which are locked by their tokens: no row of theirs is
     /// looked for.
     pub(in crate::store::postgres) bundled: Vec<TaskId>,
-    /// Whether tasks of which no row was found may be in bundles all the same: a reply was lost.
+    /// Whether tasks that are to have rows are in bundles: they leave them now, or a reply was lost.
     looks_in_bundles: bool,
     /// Whether one of them is a child and may end.
     child_ends: bool,
@@ -65,8 +65,8 @@ pub(in crate::store::postgres) struct LoadPlan<'e> {
 impl<'e> LoadPlan<'e> {
     /// What units need.
     pub(in crate::store::postgres) fn by(units: &[&'e Unit], held: &BundledTasks) -> Self {
-        let mut wanted = Self::default();
-        let mut bundled = held.of(units);
+        let (mut bundled, looks_in_bundles) = held.of(units);
+        let mut wanted = Self { looks_in_bundles, ..Self::default() };
         for unit in units {
             let ends = unit.events.iter().any(|event| matches!(event, Event::End(_)));
             if ends && unit.task.is_root() {
@@ -137,7 +137,7 @@ impl<'e> LoadPlan<'e> {
 
     /// Also locks what an earlier run of the transaction has missed: those that wait for jobs which may end, and bundles.
     pub(in crate::store::postgres) fn missed(&mut self, session: &Session<'_>) {
-        self.looks_in_bundles = session.looks_in_bundles();
+        self.looks_in_bundles |= session.looks_in_bundles();
         for waiter in session.watchers() {
             self.tasks.push((waiter, false));
             self.waiters.push(waiter);

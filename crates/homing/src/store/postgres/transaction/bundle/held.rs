@@ -39,11 +39,11 @@ impl BundledTasks {
         self.known().remove(&worker);
     }
 
-    /// Those of units that are in bundles, as far as is known. Of a task that goes on to do more than to
-    /// record it is no longer so.
-    pub(in crate::store::postgres) fn of(&self, units: &[&Unit]) -> Set<TaskId> {
+    /// Those of units that are in bundles and stay there, as far as is known, and whether others are in bundles that leave
+    /// them. Of a task that goes on to do more than to record it is no longer so.
+    pub(in crate::store::postgres) fn of(&self, units: &[&Unit]) -> (Set<TaskId>, bool) {
         let mut known = self.known();
-        let mut of = Set::default();
+        let (mut of, mut some_leave) = (Set::default(), false);
         for unit in units {
             let Some(held) = known.get_mut(&unit.token.worker) else { continue };
             let records = |event: &Event| matches!(event, Event::Record { .. });
@@ -54,9 +54,11 @@ impl BundledTasks {
             };
             if here && stays(unit) {
                 of.insert(unit.task);
+            } else {
+                some_leave |= here;
             }
         }
-        of
+        (of, some_leave)
     }
 }
 
