@@ -90,7 +90,11 @@ impl<T: DeserializeOwned + Send> Durable for JobEnd<T> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
-        let text = settled.value.unwrap_or_default();
+        let Some(text) = settled.value else {
+            // The answer brings how the job stood. This one was that of a wait which stood here before.
+            let text = "expected another wait, got one for a job";
+            return context.drift(&settled.place, text).await;
+        };
         match crate::core::encode::parse::<Standing>(&text) {
             Ok(Standing::Succeeded(value)) => crate::core::encode::parse(&value)
                 .map_err(|reason| JoinError::Undecodable { id: root, reason }),

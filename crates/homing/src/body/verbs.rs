@@ -105,7 +105,11 @@ impl<T: DeserializeOwned + Send> Durable for Signal<T> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
-        let text = settled.value.unwrap_or_else(|| "null".to_owned());
+        let Some(text) = settled.value else {
+            // A signal brings a value. This answer was that of a wait which stood here before.
+            let text = "expected another wait, got one for a signal";
+            return context.drift(&settled.place, text).await;
+        };
         crate::core::encode::parse(&text)
             .map_err(|reason| context.bad_signal(&settled.place, name, reason))
     }

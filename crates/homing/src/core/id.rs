@@ -237,9 +237,11 @@ impl Local {
     /// child with all that goes back to it.
     #[must_use]
     pub fn origin(self, number: u32) -> u32 {
-        if number < limits::CHILDREN {
-            return number;
-        }
+        if number < limits::CHILDREN { number } else { self.last() }
+    }
+
+    /// The number that a key [with a number](Self::numbered) ends in; of any other key, what stands there.
+    pub(crate) fn last(self) -> u32 {
         let [.., a, b, c, d] = self.0;
         u32::from_be_bytes([a, b, c, d])
     }

@@ -9,6 +9,7 @@
     reason = "these are tests: a panic is how they fail"
 )]
 
+pub mod answered;
 pub mod capture;
 pub mod conformance;
 pub mod faulty;

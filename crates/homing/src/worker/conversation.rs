@@ -338,6 +338,10 @@ impl Conversation {
                 () = shared.slot_freed.notified(), if begun => self.feed(),
             }
         };
+        if !begun {
+            // The answer was there at once. It may tell of the end of what is to begin, and says so to a body.
+            self.feed();
+        }
         match sent {
             Sent::Reply(reply) => Some(reply),
             Sent::Unsaid => {
@@ -472,3 +476,6 @@ impl Shared {
         });
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

@@ -44,7 +44,7 @@ const MOMENTS: [&str; 3] = ["before", "applied", "committed"];
 /// Points, and the passages of them at which a process dies.
 fn points() -> Vec<String> {
     let mut points = Vec::new();
-    let verbs: [(&str, &[u64]); 9] = [
+    let verbs: [(&str, &[u64]); 10] = [
         ("submit", &[1, 4]),
         ("exchange", &[2, 9, 30]),
         ("heartbeat", &[1, 2]),
@@ -52,6 +52,7 @@ fn points() -> Vec<String> {
         ("cancel", &[1]),
         ("signal", &[1]),
         ("retry", &[1]),
+        ("amend", &[1]),
         ("pause", &[1, 2]),
         ("sweep", &[1]),
     ];
@@ -90,7 +91,7 @@ async fn a_prune_killed_at_any_point(world: World) {
         assert!(aborted(status), "not killed at {point}: {status}");
         assert!(homing.check().await.unwrap().is_empty());
         let left = homing.jobs(homing::JobFilter::default()).await.unwrap().len();
-        assert_eq!(left, if moment == "committed" { 0 } else { 8 }, "{point}");
+        assert_eq!(left, if moment == "committed" { 0 } else { 10 }, "{point}");
         let view = homing.job::<()>(job(0, "fan")).view().await;
         assert!(view.is_err() || view.is_ok_and(|view| view.counts.succeeded == 21), "{point}");
     }

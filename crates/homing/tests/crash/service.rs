@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use homing::{Homing, JobId, Status};
+use homing::{AmendError, Homing, JobId, Status};
+use serde_json::json;
 
 use super::tasks::{self, Notes, Told};
 
@@ -36,20 +37,21 @@ impl Order {
 pub(crate) struct Size {
     pub(crate) deep: u64,
     pub(crate) fan: u64,
+    pub(crate) crawl: u64,
 }
 
 impl Size {
     /// Even rounds are small, odd ones large.
     pub(crate) fn of(round: u64) -> Self {
         if round.is_multiple_of(2) {
-            Self { deep: 6, fan: 20 }
+            Self { deep: 6, fan: 20, crawl: 1 }
         } else {
-            Self { deep: 40, fan: 300 }
+            Self { deep: 40, fan: 300, crawl: 3 }
         }
     }
 
     /// The jobs of a round, with the sum each ends with and the tasks that succeed and are cancelled.
-    pub(crate) fn jobs(self) -> [(&'static str, u64, u64, u64); 7] {
+    pub(crate) fn jobs(self) -> [(&'static str, u64, u64, u64); 9] {
         [
             ("deep", self.deep, self.deep + 1, 0),
             ("fan", self.fan * (self.fan - 1) / 2, self.fan + 1, 0),
@@ -57,6 +59,8 @@ impl Size {
             ("patient", 11, 1, 0),
             ("broken", 3 + 7, 5, 0),
             ("side", 5, 1, 0),
+            ("crawl", tasks::pages(self.crawl), 1 + tasks::pages(self.crawl), 0),
+            ("misfit", 3, 1, 0),
             self.paced(),
         ]
     }
@@ -198,6 +202,7 @@ impl<'a> Script<'a> {
         let unpause = async { homing.unpause("side").await.map(|()| String::new()).unwrap() };
         self.once("unpause", unpause).await;
         self.mend().await;
+        self.amend().await;
         for (name, ..) in Size::of(round).jobs() {
             let handle = homing.job::<Told>(job(round, name));
             let outcome = async {
@@ -211,7 +216,7 @@ impl<'a> Script<'a> {
 
     async fn submit_all(&self) {
         let (homing, round) = (self.homing, self.round);
-        let Size { deep, fan } = Size::of(round);
+        let Size { deep, fan, crawl } = Size::of(round);
         let id = |name: &str| job(round, name);
         let done = |_| String::new();
         let deep = homing.submit(tasks::deep(deep)).id(id("deep"));
@@ -231,6 +236,29 @@ impl<'a> Script<'a> {
         self.once("submit paced", async { job_paced.await.map(done).unwrap() }).await;
         let side = homing.submit(tasks::leaf(5).queue("side")).id(id("side"));
         self.once("submit side", async { side.await.map(done).unwrap() }).await;
+        let crawl = homing.submit(tasks::crawl(crawl)).id(id("crawl"));
+        self.once("submit crawl", async { crawl.await.map(done).unwrap() }).await;
+        let misfit = homing.submit_named("leaf", &json!({"n": "three"})).id(id("misfit")).force();
+        self.once("submit misfit", async { misfit.await.map(|_| String::new()).unwrap() }).await;
+    }
+
+    /// Gives the job that stands still arguments that fit. Done by a process that died before it knew, it is not
+    /// done again.
+    async fn amend(&self) {
+        let misfit = self.homing.job::<Told>(job(self.round, "misfit"));
+        let amend = async {
+            loop {
+                match self.homing.amend(misfit.id(), &json!({"n": 3})).await {
+                    Ok(()) => return "true".to_owned(),
+                    Err(AmendError::Ended { .. }) => return "false".to_owned(),
+                    // It has not been tried yet, is being tried again or, amended, is about to end.
+                    Err(AmendError::NotStalled { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        self.once("amend misfit", amend).await;
     }
 
     /// Lets the broken job fail, mends what broke it, and retries it.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use homing::{JoinError, JoinSet, Result, State, TaskId, WorkerBuilder, log, spawn, step, task};
+use homing::{
+    JoinError, JoinSet, Result, State, TaskId, WorkerBuilder, log, spawn, spawn_sibling, step, task,
+};
 use serde::{Deserialize, Serialize};
 
 /// The file of what happened. One line is one write, so it is whole whenever its writer dies.
@@ -229,6 +231,43 @@ pub(crate) async fn pace(turns: u64, State(notes): State<Notes>) -> Result<Told>
     Ok(told(sum))
 }
 
+/// How many pages a crawl finds whose first pages are so many levels deep.
+pub(crate) fn pages(levels: u64) -> u64 {
+    2 * ((1 << (levels + 1)) - 1)
+}
+
+/// Two pages in a set that grows by what they find.
+#[task]
+pub(crate) async fn crawl(levels: u64, State(notes): State<Notes>) -> Result<Told> {
+    began(&notes);
+    let mut set = JoinSet::new().growing();
+    for _ in 0..2 {
+        set.spawn(page(levels)).await?;
+    }
+    let mut sum = 0;
+    while let Some(child) = set.join_next().await {
+        sum += over(&notes, &child?);
+    }
+    Ok(told(sum))
+}
+
+/// Adds two more pages beside itself, with a step between them. Every replay must find the same two again.
+#[task]
+pub(crate) async fn page(levels: u64, State(notes): State<Notes>) -> Result<Told> {
+    began(&notes);
+    let found = async |place: &str| {
+        let id = spawn_sibling(page(levels - 1)).await?;
+        notes.write("answer", homing::id(), place, &id.to_string());
+        Ok::<_, homing::Error>(())
+    };
+    if levels > 0 {
+        found("first link").await?;
+        remembered(&notes, "between").await?;
+        found("second link").await?;
+    }
+    Ok(told(1))
+}
+
 /// Waits for a signal that comes.
 #[task]
 pub(crate) async fn patient(State(notes): State<Notes>) -> Result<Told> {
@@ -285,5 +324,6 @@ pub(crate) fn register(worker: WorkerBuilder, notes: &Notes) -> WorkerBuilder {
     let worker =
         worker.register(deep).register(leaf).register(fan).register(flaky).register(forever);
     let worker = worker.register(slow).register(mixed).register(patient).register(victim);
-    worker.register(mendable).register(broken).register(gated).register(paced).register(pace)
+    let worker = worker.register(mendable).register(broken).register(gated).register(paced);
+    worker.register(pace).register(crawl).register(page)
 }

@@ -22,6 +22,9 @@ const MOMENT: Duration = Duration::from_millis(500);
 /// Takes the write lock of an SQLite database, and gives it back.
 const LOCK: &str = "BEGIN IMMEDIATE; ROLLBACK";
 
+/// The arguments that the round's misfit is given.
+const AMENDED: &str = r#"{"n":3}"#;
+
 pub(crate) const ABORTED: i32 = 6;
 
 pub(crate) struct World {
@@ -237,6 +240,10 @@ impl World {
                 "cancel" => {
                     let state = homing.task(id).await.unwrap().state;
                     assert_eq!(state, TaskState::Cancelled, "{context}");
+                }
+                "amend" => {
+                    let arguments = homing.task(id).await.unwrap().arguments;
+                    assert_eq!(arguments, AMENDED, "{context}");
                 }
                 "outcome" => {
                     let value = homing.task(id).await.unwrap().value.expect(context);

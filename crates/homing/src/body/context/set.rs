@@ -76,6 +76,17 @@ impl SetState {
         drains
     }
 
+    /// Whether this run has spawned a child of the set that the store has or, of one that a member has added, the
+    /// child that it goes back to.
+    fn has_spawned(&self, set: Local, child: &Child) -> bool {
+        if child.is_added() {
+            return child.local.origin(child.number) < self.issued;
+        }
+        let last = child.local.last();
+        let is_numbered = last < self.numbered && set.numbered(last) == child.local;
+        is_numbered || self.placed.contains(&child.local)
+    }
+
     /// The place of the same set if it grew, or if it did not.
     fn twin(&self) -> String {
         let plain = self.place.strip_suffix(GROWING).filter(|_| self.growing);
@@ -172,6 +183,14 @@ impl Context {
         if left_out > 0 {
             let text = format!("expected a wait for {left_out} more children, which are recorded");
             self.drift::<()>(place, &text).await;
+        }
+    }
+
+    /// Ends the task as drifted where the child whose end a wait is about to give is not one of this run's.
+    pub(crate) async fn check_spawned(self: &Arc<Self>, set: Local, place: &str, child: &Child) {
+        if !self.with_set(set, |state| state.has_spawned(set, child)) {
+            let text = "expected a spawn of the next child to end, got none: its kind is";
+            self.drift::<()>(place, &format!("{text} {}", child.kind)).await;
         }
     }
 

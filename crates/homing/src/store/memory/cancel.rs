@@ -47,6 +47,15 @@ impl Data {
         Some(sent)
     }
 
+    /// Forgets what a task was sent and has not taken.
+    pub(super) fn forget_signals(&mut self, task: TaskId) {
+        let sent = self.signals.range((task, 0)..=(task, u64::MAX));
+        let sent: Vec<_> = sent.map(|(key, _)| *key).collect();
+        for key in sent {
+            self.signals.remove(&key);
+        }
+    }
+
     /// Keeps a signal, unless its task has ended or is unknown.
     pub(super) fn signal(&mut self, task: TaskId, name: String, value: String, now: Time) {
         let state = self.tasks.get(&task).map(|row| row.state);

@@ -39,10 +39,8 @@ impl Data {
         if let Some(token) = row.token.take() {
             self.notices.entry(token.worker).or_default().push(Notice { task, token, told: None });
         }
-        let signals = self.signals.range((task, 0)..=(task, u64::MAX));
-        let signals: Vec<_> = signals.map(|(key, _)| *key).collect();
-        for key in signals {
-            self.signals.remove(&key);
+        if state == State::Succeeded {
+            self.forget_signals(task);
         }
         if state != State::Succeeded && self.spawned(task) > 0 {
             let number = self.next();

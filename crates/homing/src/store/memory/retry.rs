@@ -136,6 +136,7 @@ impl Data {
         self.tasks.remove(task);
         self.sets.retain(|(id, _), _| *id != task);
         self.records.retain(|(id, _), _| *id != task);
+        self.forget_signals(task);
     }
 
     fn to_reopen(&self, task: TaskId, cause: Option<&Cause>) -> Vec<TaskId> {

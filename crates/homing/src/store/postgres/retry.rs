@@ -116,7 +116,7 @@ const BELOW: &str = "SELECT DISTINCT s.job, t.local
         WHERE t.job = s.job AND t.\"set\" = s.\"set\" AND t.placed) AS t";
 
 /// Removes tasks, each with its record.
-const GO: [&str; 4] = [
+const GO: [&str; 5] = [
     "DELETE FROM homing.tasks AS t USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
       WHERE t.job = r.job AND t.local = r.local",
     "DELETE FROM homing.ended AS e USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
@@ -124,6 +124,8 @@ const GO: [&str; 4] = [
     "DELETE FROM homing.sets AS s USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
       WHERE s.job = r.job AND s.task = r.local",
     "DELETE FROM homing.records AS t USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
+      WHERE t.job = r.job AND t.task = r.local",
+    "DELETE FROM homing.signals AS t USING unnest($1::uuid[], $2::uuid[]) AS r (job, local)
       WHERE t.job = r.job AND t.task = r.local",
 ];
 

@@ -60,7 +60,10 @@ pub(crate) fn finish<'e, L: Ledger<'e>>(
     if let Some(token) = row.stop() {
         ledger.queue_cancellation_notice(id, token)?;
     }
-    ledger.forget_signals(id)?;
+    if !failed {
+        // A retry's body still wants what it was sent: whoever sent it does not say it again.
+        ledger.forget_signals(id)?;
+    }
     if falls {
         let by = CancelledBy::Parent;
         ledger.add_cascade(Cascade { task: id, set: None, below: u32::MAX, by })?;

@@ -195,7 +195,7 @@ pub(crate) trait Ledger<'e>: Rows {
     /// Keeps for a worker that a task has ended under its hands.
     fn queue_cancellation_notice(&mut self, id: TaskId, token: Token) -> Result<(), Self::Error>;
 
-    /// Forgets the signals that a task was sent and has not taken.
+    /// Forgets the signals that a task was sent and has not taken: it has succeeded.
     fn forget_signals(&mut self, id: TaskId) -> Result<(), Self::Error>;
 
     /// The arguments of a task that was taken up, if it is a link.

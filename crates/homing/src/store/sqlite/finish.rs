@@ -32,7 +32,7 @@ impl Tx<'_> {
     /// `false` if there is more to it, a wrong token included; then nothing has changed.
     pub(super) fn end_without_reading(&mut self, unit: &Unit) -> Result<bool> {
         let [Event::End(End::Succeeded(value))] = &unit.events[..] else { return Ok(false) };
-        if unit.renew || self.has_signals()? {
+        if unit.renew || self.has_signals()? && self.is_signalled(unit.task)? {
             return Ok(false);
         }
         let (now, TaskId { job, local }) = (self.now, unit.task);

@@ -63,10 +63,11 @@ const FALLEN: &str = concat!(
     " FROM tasks INDEXED BY fallen WHERE job = ?1 AND parent = ?2 AND state >= 4"
 );
 
-const GO: [&str; 3] = [
+const GO: [&str; 4] = [
     "DELETE FROM tasks WHERE job = ?1 AND local = ?2",
     "DELETE FROM sets WHERE job = ?1 AND task = ?2",
     "DELETE FROM records WHERE job = ?1 AND task = ?2",
+    "DELETE FROM signals WHERE job = ?1 AND task = ?2",
 ];
 
 /// What a retry has done so far.

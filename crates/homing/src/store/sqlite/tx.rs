@@ -201,13 +201,20 @@ impl<'a> Tx<'a> {
         Ok(sum.query_row(params![task.job, task.local], |row| count(row, 0))?)
     }
 
-    /// Whether any task has a signal: most stores never see one.
+    /// Whether any task has a signal: most stores never see one. What a task that fell has not taken stays for a retry.
     pub(super) fn has_signals(&mut self) -> Result<bool> {
         if self.signals.is_none() {
             let mut any = self.sql("SELECT EXISTS (SELECT 1 FROM signals)")?;
             self.signals = Some(any.query_row((), |row| row.get(0))?);
         }
         Ok(self.signals == Some(true))
+    }
+
+    /// Whether a task has a signal that it has not taken.
+    pub(super) fn is_signalled(&mut self, task: TaskId) -> Result<bool> {
+        let mut own =
+            self.sql("SELECT EXISTS (SELECT 1 FROM signals WHERE job = ?1 AND task = ?2)")?;
+        Ok(own.query_row(params![task.job, task.local], |row| row.get(0))?)
     }
 
     /// Somebody has sent one in this transaction.

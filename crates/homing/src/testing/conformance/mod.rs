@@ -284,6 +284,8 @@ macro_rules! __conformance {
                     aborted_children_are_no_losses, abort_spares_later_children, abort_spares_children_after_placed_ones,
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
+                    g10_the_end_of_a_child_left_out_is_not_given,
+                    g10_an_answer_is_not_anothers,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
                     g10_an_undecodable_outcome_stands_still,
                     placed_children_are_found_again, wrong_arguments_are_amended;
@@ -326,7 +328,8 @@ macro_rules! __conformance {
                     job_retry_takes_back_a_timeout, job_retry_reopens_what_was_aborted,
                     job_retry_takes_back_what_a_body_was_told,
                     job_retry_removes_what_was_spawned_after_a_loss,
-                    job_retry_leaves_what_was_borne, job_retry_sends_signals_again,
+                    job_retry_leaves_what_was_borne, job_retry_leaves_what_waits_had_lost,
+                    job_retry_keeps_what_was_not_taken, job_retry_sends_signals_again,
                     job_retry_leaves_a_taken_key, job_retry_takes_back_a_select;
                 refusals: g10_a_refused_unit_stands_still,
                     g12_what_the_store_cannot_hold_fails_its_task;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::waits::{children_when, gated, leaf};
 use super::{Lab, children};
 use crate::testing::Probe;
-use crate::{Error, JoinSet, Reason, Result, RetryResult, State, Status, TaskState, step, task};
+use crate::{
+    Error, FailurePolicy, JoinSet, Reason, Result, RetryResult, State, Status, TaskState, step,
+    task,
+};
 
 fn flaky(probe: &Probe, name: &str, failures: u64) -> Result<u64> {
     probe.hit(name);
@@ -323,6 +326,82 @@ pub async fn job_retry_leaves_what_was_borne(lab: Lab) {
     assert_eq!(job.outcome().await.unwrap(), 10);
     let counts = ["fragile 1", "costly", "broken once"].map(|name| lab.probe.count(name));
     assert_eq!(counts, [1, 1, 2]);
+    lab.close([worker]).await;
+}
+
+/// A wait for a set comes to nothing, and its body goes another way.
+#[task(retries = 0)]
+async fn went_on(verb: u64) -> Result<u64> {
+    let mut set = JoinSet::named("tried").policy(match verb {
+        2 => FailurePolicy::Tolerate { failures: 1 },
+        3 => FailurePolicy::Require { successes: 1 },
+        _ => FailurePolicy::FailFast,
+    });
+    set.spawn(always_fragile()).await?;
+    if verb > 0 {
+        set.spawn(always_fragile()).await?;
+    }
+    let lost = match verb {
+        0 => set.join_first().await.is_err(),
+        1 => set.join_some(2).await.is_err(),
+        _ => set.join_all().await.is_err(),
+    };
+    let rest = crate::spawn(broken_once()).await?.await?;
+    Ok(rest + u64::from(lost))
+}
+
+/// A body that was told that a wait came to nothing, went another way and fell there goes back to that other way. The
+/// wait had told of none of its losses by name: they were reopened under an answer that stood.
+pub async fn job_retry_leaves_what_waits_had_lost(lab: Lab) {
+    for verb in 0..4 {
+        let probe = Probe::default();
+        let builder = lab.worker().state(probe.clone());
+        let builder = builder.register(went_on).register(always_fragile).register(broken_once);
+        let worker = builder.start().await.unwrap();
+        let job = lab.homing.submit(went_on(verb)).await.unwrap();
+        job.outcome().await.unwrap_err();
+        let retried = job.retry().await.unwrap();
+        assert_eq!((retried.reopened, retried.removed), (2, 0), "{verb}: {retried:?}");
+        assert_eq!(job.outcome().await.unwrap(), 11, "{verb}");
+        let children = 1 + u64::from(verb > 0);
+        let counts = ["fragile", "broken once"].map(|name| probe.count(name));
+        assert!(counts[0] <= children && counts[1] == 2, "{verb}: {counts:?}");
+        worker.shutdown(Duration::from_secs(5)).await;
+    }
+    lab.close([]).await;
+}
+
+/// Falls however often it runs.
+#[task(retries = 0)]
+async fn always_fragile(State(probe): State<Probe>) -> Result<u64> {
+    flaky(&probe, "fragile", u64::MAX)
+}
+
+#[task(retries = 0)]
+async fn spoken_to(State(probe): State<Probe>) -> Result<u64> {
+    probe.pass("spoken").await;
+    flaky(&probe, "spoken to", 1)?;
+    Ok(crate::signal("word").await?)
+}
+
+#[task(retries = 0)]
+async fn speaks() -> Result<u64> {
+    let child = crate::spawn(spoken_to()).await?;
+    child.signal("word", &7u64).await?;
+    step("said", async || Ok(())).await?;
+    child.await.map_err(Into::into)
+}
+
+/// What a child was sent and had not taken when it fell is there when it runs again: its parent, which has it in its
+/// record that it said it, says it once. The child waited for ever.
+pub async fn job_retry_keeps_what_was_not_taken(lab: Lab) {
+    let worker = lab.worker().register(speaks).register(spoken_to).start().await.unwrap();
+    let job = lab.homing.submit(speaks()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.probe.open("spoken");
+    job.outcome().await.unwrap_err();
+    assert_eq!(job.retry().await.unwrap().reopened, 2);
+    assert_eq!(lab.turning(job.outcome()).await.unwrap(), 7);
     lab.close([worker]).await;
 }
 

@@ -193,7 +193,16 @@ impl<'r> Scope<'r> {
                 if count > 0 {
                     let (set, family) = &mut self.sets[n % count];
                     let children = &self.families[*family].children;
-                    self.run.site.ledger.book().aborted.extend(children);
+                    let mut book = self.run.site.ledger.book();
+                    book.aborted.extend(children);
+                    if self.run.wrong.load(Ordering::SeqCst) {
+                        // It means the set as it is in the store, before a look there finds the drift.
+                        let of_task = |spot: &Spot| spot.0 == self.run.task;
+                        let left_out = book.left_out.iter().filter(|(spot, _)| of_task(spot));
+                        let left_out: Vec<_> = left_out.filter_map(|(_, child)| *child).collect();
+                        book.aborted.extend(left_out);
+                    }
+                    drop(book);
                     set.abort_all();
                 }
             }

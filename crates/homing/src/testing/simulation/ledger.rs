@@ -220,6 +220,17 @@ impl Ledger {
         }
     }
 
+    /// What a body said at a place was refused, and so all that it said later: what it saw from there on is no part
+    /// of its story, and another run may see something else.
+    pub(super) fn unsaid_from(&self, spot: &Spot) {
+        let statement = |path: &str| path.split('.').next().and_then(|n| n.parse::<usize>().ok());
+        let from = statement(&spot.1);
+        let stays = |other: &Spot| other.0 != spot.0 || statement(&other.1) < from;
+        let mut book = self.book();
+        book.answers.retain(|other, _| stays(other));
+        book.observations.retain(|other, _| stays(other));
+    }
+
     /// A parent or the store told a child's value.
     pub(super) fn saw_value(&self, child: TaskId, token: u64) {
         let (before, returned) = {

@@ -80,7 +80,10 @@ impl Scope<'_> {
                 self.run.wrong.store(true, Ordering::SeqCst);
             }
             // The unit that spawned it was refused or lost. From now on the id may be that of the next child.
-            Some(_) => drop(self.ledger().book().left_out.insert(spot.clone(), None)),
+            Some(_) => {
+                self.ledger().unsaid_from(spot);
+                self.ledger().book().left_out.insert(spot.clone(), None);
+            }
             None => {}
         }
         Ok(())

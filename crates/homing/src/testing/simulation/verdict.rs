@@ -49,8 +49,9 @@ impl Ended {
 /// Judges a run by its ledger and its store; faults go into the ledger.
 pub(super) fn judge(store: &dyn Store, ledger: &Ledger) {
     let mut ends = Ends { store, known: BTreeMap::new() };
-    let observations: Vec<_> = ledger.book().observations.clone().into_iter().collect();
-    for (spot, seen) in &observations {
+    let mut observations: Vec<_> = ledger.book().observations.clone().into_iter().collect();
+    for (spot, seen) in &mut observations {
+        ends.forget_unsaid(spot.0, &mut seen.family);
         if let Err(text) = ends.observation(seen) {
             ledger.fault(format!(
                 "{spot:?}, {}: {text}; it was told {:?} of {:?}",
@@ -116,6 +117,16 @@ impl Ends<'_> {
         let ended = Ended { state: view.state, number, by, token, parent: view.parent };
         self.known.insert(task, ended.clone());
         Ok(ended)
+    }
+
+    /// Of a task that did not succeed the last words may have been refused: children that it spawned there never were,
+    /// and had not ended before any of its waits.
+    fn forget_unsaid(&mut self, task: TaskId, family: &mut Family) {
+        if self.of(task).is_ok_and(|end| end.state == TaskState::Succeeded) {
+            return;
+        }
+        let is_there = |child: &TaskId| !matches!(now(self.store.task(*child)), Ok(None));
+        family.children.retain(is_there);
     }
 
     /// What the members of a growing set had added by its end, in that order, as far as it goes back to the
@@ -232,6 +243,10 @@ impl Ends<'_> {
         if seen.count == 0 {
             // Nothing is waited for: the children need not be stored yet, nor ever, should the unit be refused.
             return same(&Told::Many(Vec::new()), &seen.told);
+        }
+        if !seen.family.growing && seen.family.left().count() < seen.count {
+            // Nor is anything waited for here.
+            return same(&Told::TooFew, &seen.told);
         }
         let left = self.in_order(&seen.family)?;
         let succeeded = left.iter().filter(|(_, end)| end.token.is_some());
@@ -388,9 +403,8 @@ fn is_due(task: TaskId, view: &TaskView, failure: &Failure, book: &Book) -> bool
     let strikes = book.strikes.get(&task).copied().unwrap_or(0);
     match failure.reason {
         Reason::Deadline => limits.deadline.is_some() && past(view.deadline),
-        Reason::Expired => {
-            limits.expires.is_some() && past(view.expires) && !book.begun.contains(&task)
-        }
+        // One that was fetched ahead may have begun, and its worker died before it could say so.
+        Reason::Expired => limits.expires.is_some() && past(view.expires) && view.started.is_none(),
         Reason::Timeout => limits.timeout.is_some(),
         // Its stretches that were too long are failures that no body has told of.
         Reason::Error | Reason::Panic => limits

@@ -38,7 +38,7 @@ const TAKE: &str = "DELETE FROM homing.signals AS s
   USING unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t (job, task, number)
   WHERE s.job = t.job AND s.task = t.task AND s.number = t.number";
 
-/// What was sent to tasks that have ended.
+/// What was sent to tasks that have succeeded.
 const FORGET: &str =
     "DELETE FROM homing.signals AS s USING unnest($1::uuid[], $2::uuid[]) AS t (job, task)
   WHERE s.job = t.job AND s.task = t.task";
