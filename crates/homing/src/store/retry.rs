@@ -35,6 +35,10 @@ pub struct Cause {
     /// cancelled is reopened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aborted: Vec<(Local, Option<Local>, u32)>,
+    /// Aborts of the body's own before then. A child that fell before they reached it was of no more use to the body: it stays
+    /// as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<(Local, Option<Local>, u32)>,
     /// Waits whose signals brought values that the body does not take: they are not sent again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bad_signals: Vec<String>,

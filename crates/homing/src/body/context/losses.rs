@@ -141,29 +141,36 @@ impl Context {
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());
         let Some(moment) = told else {
-            let given = losses.given.clone();
-            return (given.len() <= GIVEN).then(|| Box::new(Cause { given, ..Cause::default() }));
+            let (given, left) = (losses.given.clone(), inner.aborts(|_| true));
+            return (given.len() <= GIVEN)
+                .then(|| Box::new(Cause { given, left, ..Cause::default() }));
         };
         let given = losses.given.get(..moment.given).filter(|given| given.len() <= GIVEN)?;
         let issued = |set: Local| inner.sets.get(&set).map_or(0, |state| state.issued);
         let grown = losses.spawned_after(moment.spawned).into_iter();
-        let aborted = inner.sets.iter().flat_map(|(set, state)| {
-            let since = state.aborts.iter().filter(|(number, ..)| *number > moment.aborts);
-            since.map(|(_, child, below)| (*set, *child, *below))
-        });
         Some(Box::new(Cause {
             places: moment.places.clone(),
             since: moment.since,
             grown: grown.map(|(set, count)| (set, issued(set).saturating_sub(count))).collect(),
             only: Vec::new(),
             given: given.to_vec(),
-            aborted: aborted.collect(),
+            aborted: inner.aborts(|number| number > moment.aborts),
+            left: inner.aborts(|number| number <= moment.aborts),
             bad_signals: losses.bad_signals.clone(),
         }))
     }
 }
 
 impl Inner {
+    /// Aborts that the body has said, by their numbers.
+    fn aborts(&self, wanted: impl Fn(u64) -> bool) -> Vec<(Local, Option<Local>, u32)> {
+        let all = self.sets.iter().flat_map(|(set, state)| {
+            let some = state.aborts.iter().filter(|(number, ..)| wanted(*number));
+            some.map(|(_, child, below)| (*set, *child, *below))
+        });
+        all.collect()
+    }
+
     /// The number of the next entry that the body comes to, or writes.
     fn position(&self) -> u64 {
         self.recall.next().unwrap_or(self.next_seq + 1)

@@ -220,6 +220,7 @@ fn a_cause_names_what_came_since_its_moment() {
         only: Vec::new(),
         given: vec![child(1)],
         aborted: vec![(set, Some(child(4)), 2), (set, None, 3)],
+        left: vec![(set, Some(child(2)), 1)],
         bad_signals: vec!["signal:go#1".to_owned()],
     };
     assert_eq!(context.cause(Some(&first)).as_deref(), Some(&cause));
@@ -228,6 +229,8 @@ fn a_cause_names_what_came_since_its_moment() {
     context.note_spawn(set);
     let cause = context.cause(Some(&second)).unwrap();
     assert_eq!((cause.given, cause.aborted), (vec![child(1), child(3)], Vec::new()));
+    let before = [(set, Some(child(2)), 1), (set, Some(child(4)), 2), (set, None, 3)];
+    assert_eq!(cause.left, before);
     assert_eq!(cause.grown, [(set, 4)]);
 }
 

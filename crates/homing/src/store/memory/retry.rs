@@ -149,16 +149,18 @@ impl Data {
     fn is_reopened(&self, child: TaskId, cause: Option<&Cause>) -> bool {
         let row = &self.tasks[&child];
         let Some((set, number)) = row.set else { return false };
+        let aborted = |(own, one, below): &(Local, Option<Local>, u32)| {
+            *own == set && one.map_or(child.local.origin(number) < *below, |one| one == child.local)
+        };
         let lost = |cause: &Cause| {
             let end = row.end.unwrap_or(0);
             let wanted = cause
                 .only
                 .iter()
                 .any(|(own, past, beyond)| *own == set && end > *past && !beyond.contains(&end));
-            (cause.only.is_empty() || wanted) && !cause.given.contains(&child.local)
-        };
-        let aborted = |(own, one, below): &(Local, Option<Local>, u32)| {
-            *own == set && one.map_or(child.local.origin(number) < *below, |one| one == child.local)
+            (cause.only.is_empty() || wanted)
+                && !cause.given.contains(&child.local)
+                && !cause.left.iter().any(aborted)
         };
         match (row.state, row.cancelled_by) {
             (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {

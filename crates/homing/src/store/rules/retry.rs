@@ -39,20 +39,23 @@ impl LostChild {
 
     /// Whether the retry of its parent reopens it. What fell with its parent goes on in any case.
     pub(crate) fn is_reopened(&self, cause: Option<&Cause>) -> bool {
+        let hit = |aborts: &[(Local, Option<Local>, u32)]| {
+            aborts.iter().any(|(set, child, below)| {
+                *set == self.set
+                    && child.map_or(self.origin() < *below, |child| child == self.local)
+            })
+        };
         let lost = |cause: &Cause| {
             let only = |(set, past, beyond): &(Local, u64, Vec<u64>)| {
                 *set == self.set && self.end > *past && !beyond.contains(&self.end)
             };
             !cause.given.contains(&self.local)
+                && !hit(&cause.left)
                 && (cause.only.is_empty() || cause.only.iter().any(only))
         };
         let aborted = |cause: &Cause| {
-            let by = |(set, child, below): &(Local, Option<Local>, u32)| {
-                *set == self.set
-                    && child.map_or(self.origin() < *below, |child| child == self.local)
-            };
             // One that the body had been told of by then was aborted before.
-            !cause.given.contains(&self.local) && cause.aborted.iter().any(by)
+            !cause.given.contains(&self.local) && hit(&cause.aborted)
         };
         match (self.state, self.by) {
             (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {
@@ -69,5 +72,32 @@ impl LostChild {
     /// The count of its set that it is in.
     pub(crate) fn count_in<'c>(&self, counts: &'c mut SetCounts) -> &'c mut u64 {
         count_of(counts, self.state, self.by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child falls by itself or by its parent's abort, whichever comes first: the body heard of neither. Either way a retry
+    /// reopens it if the body goes back to before the abort, and leaves it if not.
+    #[test]
+    fn an_abort_leaves_what_fell_before_it_came() {
+        let set = Local([1; 16]);
+        let child = |number, state, by| {
+            let local = set.numbered(number);
+            LostChild { local, set, number, end: 1, state, by }
+        };
+        let failed = child(0, State::Failed, None);
+        let aborted = child(0, State::Cancelled, Some(CancelledBy::Abort));
+        for abort in [(set, None, 1), (set, Some(failed.local), 0)] {
+            let since = Cause { aborted: vec![abort], ..Cause::default() };
+            let before = Cause { left: vec![abort], ..Cause::default() };
+            for one in [failed, aborted] {
+                assert!(one.is_reopened(Some(&since)), "{one:?}");
+                assert!(!one.is_reopened(Some(&before)), "{one:?}");
+            }
+            assert!(child(1, State::Failed, None).is_reopened(Some(&before)), "none of its own");
+        }
     }
 }

@@ -179,7 +179,9 @@ impl History {
             }
             if self.random.one_in(3) {
                 let one = self.random.one_in(2).then(|| child(&mut self.random));
-                cause.aborted.push((*set, one, self.random.below(spawned + 1) as u32));
+                let abort = (*set, one, self.random.below(spawned + 1) as u32);
+                let since = self.random.one_in(2);
+                if since { &mut cause.aborted } else { &mut cause.left }.push(abort);
             }
         }
         cause

@@ -1,6 +1,8 @@
 //! The conversation, exchange by exchange: the test answers in the store's place, also what no store would in
 //! ordinary times.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -108,7 +110,7 @@ impl Talk {
         let token = Token::of(self.worker.id(), self.number, ahead);
         let task = JobId::named(name).root();
         let [kind, queue, arguments] = [kind, "default", "{}"].map(str::to_owned);
-        Claimed { task, kind, queue, arguments, ..Claimed::first(name, token) }
+        Claimed { task, kind, arguments, queue, ..Claimed::first(name, token) }
     }
 
     fn begun(&self, claimed: &Claimed) -> u64 {
@@ -247,8 +249,8 @@ async fn a_worker_at_rest_speaks_once_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_with_something_to_say_or_to_hear_speaks_at_once() {
     let (mut talk, _) = Talk::of(1).await;
-    let task = talk.claimed("full", "held", false);
-    talk.at_rest(bringing([task.clone()])).await;
+    let claimed = talk.claimed("full", "held", false);
+    talk.at_rest(bringing([claimed.clone()])).await;
     // Something falls due.
     let now = Instant::now();
     let due = talk.homing.store().clock().now().after(limits::POLL / 4);
@@ -266,10 +268,10 @@ async fn a_worker_with_something_to_say_or_to_hear_speaks_at_once() {
     // A slot gets free: what was done with it is said, and the next task is asked for.
     talk.store.answer(Reply::default());
     talk.settle().await;
-    talk.let_end(&task);
+    talk.let_end(&claimed);
     let asked = talk.asked().await;
     assert_eq!((Instant::now(), asked.claim.tasks), (now, 1));
-    assert_eq!(ended(&asked), [(task.task, task.token)]);
+    assert_eq!(ended(&asked), [(claimed.task, claimed.token)]);
 }
 
 /// As long as the store has more than was asked for, a worker with free slots asks at once; else when it hears of
@@ -380,12 +382,12 @@ async fn a_worker_is_idle_when_an_exchange_has_found_nothing() {
     talk.at_once(spares).await;
     let upkeep = Reply { next_due: Some(Time(0)), ..Reply::default() };
     talk.at_once(upkeep).await;
-    let task = talk.claimed("runs", "held", false);
-    talk.store.answer(bringing([task.clone()]));
+    let claimed = talk.claimed("runs", "held", false);
+    talk.store.answer(bringing([claimed.clone()]));
     talk.settle().await;
     assert!(!idle.is_finished());
-    assert!(talk.store.asked_already().is_none(), "while a task runs it is not idle");
-    talk.let_end(&task);
+    assert!(talk.store.asked_already().is_none(), "while a claimed runs it is not idle");
+    talk.let_end(&claimed);
     talk.asked().await;
     // That exchange says what became of the task: it answers no question.
     talk.at_once(Reply::default()).await;
