@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::service::{Size, job, url};
 
 /// How long anything may take before a test gives up: a bound on hangs, never a measure.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long a storm waits for something to happen before it strikes.
 const MOMENT: Duration = Duration::from_millis(500);
