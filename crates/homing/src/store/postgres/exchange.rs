@@ -20,7 +20,7 @@ use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::tx::{Effects, Tx};
 use crate::store::postgres::{Shared, transaction::bundle};
 use crate::store::rules::{unit, wake};
-use crate::store::{Exchange, Refusal, Reply, Unit};
+use crate::store::{Claimed, Exchange, Refusal, Reply, Unit};
 
 /// What an exchange looks at beside its units: the time, whether the worker is known, whether an instant
 /// has come, a cancellation is on its way, or a worker is dead; which queues are paused. Whether there is something to
@@ -252,8 +252,7 @@ impl ExchangeTx<'_, '_> {
         let Exchange { worker, acknowledged, claim, .. } = self.exchange;
         let mut wanted = LoadPlan::by(self.units, &self.session.shared.held);
         wanted.missed(self.session);
-        let mut steps =
-            vec![Statement::begin(), self.session.shared.share(*worker, self.units.is_empty())];
+        let mut steps = self.session.shared.begin_for(*worker, self.units.is_empty());
         let whats = wanted.steps(&mut steps);
         let manual = self.session.shared.manual_now();
         let suspected = self.session.shared.suspected();
@@ -362,6 +361,14 @@ impl ExchangeTx<'_, '_> {
         self.session.shared.held.forget(*worker, gone);
     }
 
+    /// Whether the next instant that was seen at first has to be looked for again. A claim alone moves none, but for
+    /// those until when its tasks had to begin.
+    fn moves_instants(&self, claimed: &[Claimed], tx: &Tx<'_>) -> bool {
+        let expires = |task| tx.task(task).is_some_and(|row| row.expires.is_some());
+        let moves = !self.units.is_empty() || claimed.iter().any(|one| expires(one.task));
+        self.searches() && moves
+    }
+
     /// The last round trip.
     async fn write(
         &self,
@@ -392,10 +399,7 @@ impl ExchangeTx<'_, '_> {
         }
         let claimed = &turn.reply.claimed;
         let details = (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &tx)));
-        // A claim alone moves no instant that was seen before it, but for those until when its tasks had to begin.
-        let expires = |task| tx.task(task).is_some_and(|row| row.expires.is_some());
-        let moves = !self.units.is_empty() || claimed.iter().any(|one| expires(one.task));
-        let due = (goes_on && self.searches() && moves).then(|| {
+        let due = (goes_on && self.moves_instants(claimed, &tx)).then(|| {
             let now = Some(tx.now);
             let candidates = Candidates { worker: *worker, claim, aborted: 0, now, look };
             add(&mut steps, candidates.next_due())
@@ -406,12 +410,12 @@ impl ExchangeTx<'_, '_> {
         if let Some(at) = details {
             turn.unreadable = claim::complete(&mut turn.reply.claimed, &answers[at], tx.now)?;
         }
-        let there = match due.and_then(|at| answers[at].first()) {
-            Some(row) => row.try_get(0)?,
-            None if self.searches() => seen.next_due,
-            None => tx.first_timer(),
-        };
         if goes_on {
+            let there = match due.and_then(|at| answers[at].first()) {
+                Some(row) => row.try_get(0)?,
+                None if self.searches() => seen.next_due,
+                None => tx.first_timer(),
+            };
             let here = tx.next_due(*worker, claim, &seen.paused);
             turn.reply.next_due = here.into_iter().chain(there).min();
         }

@@ -298,11 +298,11 @@ pub(super) struct Candidates<'c> {
 
 impl<'c> Candidates<'c> {
     fn step(&self, sql: &'static str, last: Value<'c>) -> Statement<'c> {
-        Self::asking(sql, [values![self.now, self.worker], self.names(), vec![last]])
+        self.about(sql, self.names(), last)
     }
 
-    fn asking(sql: &'static str, values: [Vec<Value<'c>>; 3]) -> Statement<'c> {
-        Statement::new(sql, values.into_iter().flatten().collect())
+    fn about(&self, sql: &'static str, names: Vec<Value<'c>>, last: Value<'c>) -> Statement<'c> {
+        Statement::new(sql, values![self.now, self.worker]).with(names).with(vec![last])
     }
 
     /// All that the worker serves. There may be a thousand of each, and every statement that names them sends them.
@@ -329,7 +329,7 @@ impl<'c> Candidates<'c> {
         };
         let levels = arrays!(levels, (level, (due, job, local)) =>
             level.queue.as_str(), level.kind.as_str(), level.priority, *due, *job, *local);
-        Self::asking(known, [values![self.now, self.worker], names, vec![last]]).with(levels)
+        self.about(known, names, last).with(levels)
     }
 
     fn lanes(&self) -> [Vec<&'c str>; 2] {

@@ -10,7 +10,7 @@ use super::Shared;
 use super::sweep::{HELD, ids};
 use crate::core::id::{Map, WorkerId};
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{PASSING, SHARED, Statement, values};
+use crate::store::postgres::link::pipeline::{Statement, values};
 use crate::store::postgres::transaction::bundle::dissolve;
 use crate::store::postgres::transaction::load_plan::LoadPlan;
 use crate::store::postgres::transaction::task::words;
@@ -87,12 +87,11 @@ pub(super) fn lock(schema: &str, worker: WorkerId) -> i64 {
 }
 
 impl Shared {
-    /// Keeps a worker from being given up until the end of the transaction. Before any row: it waits for a process
-    /// that is just giving the worker up, and the exchange then finds no worker. Stands behind the transaction's beginning.
-    /// `passing`: its loss is likely to be no loss.
-    pub(super) fn share<'e>(&self, worker: WorkerId, passing: bool) -> Statement<'e> {
-        let sql = if passing { PASSING } else { SHARED };
-        Statement::new(sql, values![lock(self.schema.name(), worker)])
+    /// Begins a transaction that keeps a worker from being given up until its end. Before any row: it waits for a process
+    /// that is just giving the worker up, and the exchange then finds no worker. `passing`: its loss is likely to be no
+    /// loss.
+    pub(super) fn begin_for<'e>(&self, worker: WorkerId, passing: bool) -> Vec<Statement<'e>> {
+        Statement::begin_sharing(lock(self.schema.name(), worker), passing)
     }
 
     pub(super) async fn heartbeat(&self, told: &Heartbeat) -> Result<bool> {

@@ -44,13 +44,15 @@ pub(in crate::store::postgres) async fn begin(
 /// longer than to make it. For the transaction alone: the connection may be a pooler's.
 pub(in crate::store::postgres) const PLANS: &str = plans!();
 
+/// As [`BEGIN`], where the next statement says how to plan, beside what else it does.
+const BEGIN_ALONE: &str = "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// [`PLANS`], and a lock of the number that is given, shared: in one statement, which sees nothing of any table.
-pub(in crate::store::postgres) const SHARED: &str =
-    concat!(plans!(), ", pg_advisory_xact_lock_shared($1)");
+const SHARED: &str = concat!(plans!(), ", pg_advisory_xact_lock_shared($1)");
 
 /// The same, where the transaction is likely to be one whose loss would be no loss: it does not wait for the disk. If it
 /// turns out to be another, [`DURABLE`] follows.
-pub(in crate::store::postgres) const PASSING: &str = concat!(
+const PASSING: &str = concat!(
     plans!(),
     ", set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock_shared($1)"
 );
@@ -90,6 +92,12 @@ impl<'e> Statement<'e> {
 
     pub(in crate::store::postgres) fn begin() -> Self {
         Self::plain(BEGIN)
+    }
+
+    /// Begins a transaction that shares a lock. `passing`: its loss is likely to be no loss.
+    pub(in crate::store::postgres) fn begin_sharing(lock: i64, passing: bool) -> Vec<Self> {
+        let sql = if passing { PASSING } else { SHARED };
+        vec![Self::plain(BEGIN_ALONE), Self::new(sql, values![lock])]
     }
 
     /// The text, as it stands in the program, and the parameters.
@@ -192,15 +200,9 @@ impl<'s> Session<'s> {
         #[cfg(test)]
         self.shared.trips.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let mut prepared = Vec::with_capacity(steps.len() + 1);
-        let bare = |(at, step): (usize, &Statement<'_>)| {
-            let follows =
-                steps.get(at + 1).is_some_and(|next| [SHARED, PASSING].contains(&next.sql));
-            step.sql == BEGIN && !follows
-        };
-        let bare = steps.iter().enumerate().position(bare);
-        for (at, step) in steps.iter().enumerate() {
+        for step in &steps {
             prepared.push((self.statement(step.sql).await?, step.borrowed()));
-            if bare == Some(at) {
+            if step.sql == BEGIN {
                 prepared.push((self.statement(PLANS).await?, Vec::new()));
             }
         }
@@ -218,7 +220,7 @@ impl<'s> Session<'s> {
         for answer in sent {
             answers.push(answer.await?);
         }
-        if let Some(begin) = bare {
+        if let Some(begin) = steps.iter().position(|step| step.sql == BEGIN) {
             answers.remove(begin + 1);
         }
         Ok(answers)

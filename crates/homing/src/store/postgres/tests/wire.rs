@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::server::Server;
 use super::talk::{TestWorker, done, new_job, set, spawn, store, unit};
-use super::*;
+use crate::core::id::JobId;
 use crate::core::wait::{Condition, Wait};
 use crate::store::postgres::Postgres;
 use crate::store::read::Read;
-use crate::store::{Claimed, Event, Reply, Store, Unit};
+use crate::store::{Abort, Claimed, Event, Reply, Store, Unit};
 
 /// How often prepared statements were run. What is not prepared is another's: hints, and looks at who lives.
 type Statements = Arc<AtomicU64>;
@@ -95,11 +95,18 @@ struct Wire<'s> {
 impl Wire<'_> {
     /// An exchange; its reply, its round trips, and its statements.
     async fn say(&mut self, units: Vec<Arc<Unit>>, tasks: usize) -> (Reply, u64, u64) {
-        let trips = || self.store.shared.trips.load(Ordering::SeqCst);
-        let (before, spoken) = (trips(), self.statements.load(Ordering::SeqCst));
+        let before = self.spoken().await;
+        let trips = self.store.shared.trips.load(Ordering::SeqCst);
         let reply = self.worker.say(units, tasks).await;
-        let spoken = self.statements.load(Ordering::SeqCst) - spoken;
-        (reply, trips() - before, spoken)
+        let trips = self.store.shared.trips.load(Ordering::SeqCst) - trips;
+        (reply, trips, self.spoken().await - before - 1)
+    }
+
+    /// The statements so far, and one more: a read over the same connection, which follows a commit that nobody has waited
+    /// for.
+    async fn spoken(&self) -> u64 {
+        self.store.last_line(JobId::named("nobody")).await.unwrap();
+        self.statements.load(Ordering::SeqCst)
     }
 
     /// A job that waits for its only child, and the child, both claimed.
@@ -131,13 +138,8 @@ async fn an_exchange_is_two_round_trips() {
     wire.worker.search = true;
     wire.say(Vec::new(), 1).await;
 
-    let before = wire.statements.load(Ordering::SeqCst);
-    let (_, trips, _) = wire.say(Vec::new(), 1).await;
-    assert_eq!(trips, 1, "nothing to say and nothing to do");
-    // The end of its transaction is not waited for.
-    while wire.statements.load(Ordering::SeqCst) < before + 7 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let (_, trips, statements) = wire.say(Vec::new(), 1).await;
+    assert_eq!((trips, statements), (1, 7), "nothing to say and nothing to do");
 
     store.submit(vec![new_job("second")]).await.unwrap();
     let (reply, trips, statements) = wire.say(Vec::new(), 1).await;
@@ -168,6 +170,18 @@ async fn an_exchange_is_two_round_trips() {
     let members = wire.say(vec![unit(&parent, events)], 8).await.0.claimed;
     let events = vec![spawn(set(members[0].task), 0, "leaf"), parked(&members[0])];
     let (reply, trips, _) = wire.say(vec![unit(&members[0], events)], 1).await;
+    assert_eq!((reply.refused, trips), (Vec::new(), 2));
+
+    // A child that has ended already is aborted.
+    wire.worker.search = true;
+    store.submit(vec![new_job("fourth")]).await.unwrap();
+    let parent = wire.say(Vec::new(), 1).await.0.claimed.remove(0);
+    let child = spawn(set(parent.task), 0, "leaf");
+    let child = wire.say(vec![unit(&parent, vec![child])], 1).await.0.claimed.remove(0);
+    wire.say(vec![unit(&child, vec![done()])], 0).await;
+    let local = Some(child.task.local);
+    let abort = Abort { set: set(parent.task), child: local, below: 0, policy: false };
+    let (reply, trips, _) = wire.say(vec![unit(&parent, vec![Event::Abort(abort)])], 1).await;
     assert_eq!((reply.refused, trips), (Vec::new(), 2));
     assert_eq!(store.audit().await.unwrap(), []);
 }

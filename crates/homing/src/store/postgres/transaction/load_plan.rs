@@ -26,6 +26,9 @@ use crate::store::{Addition, Event, NewJob, NewTask, Unit};
 pub(in crate::store::postgres) struct LoadPlan<'e> {
     /// Tasks, and whether each may end.
     pub(in crate::store::postgres) tasks: Vec<(TaskId, bool)>,
+    /// How many of them, the first, are those that units speak of: they have rows, or are in bundles, or their worker has
+    /// lost them. The others may have ended long ago.
+    own: usize,
     /// Tasks that are in bundles as far as is known, which are locked by their tokens: no row of theirs is
     /// looked for.
     pub(in crate::store::postgres) bundled: Vec<TaskId>,
@@ -81,6 +84,9 @@ impl<'e> LoadPlan<'e> {
                 wanted.tasks.push((unit.task, ends || adds));
             }
             wanted.tokens.insert(unit.token);
+        }
+        wanted.own = wanted.tasks.len();
+        for unit in units {
             for event in &unit.events {
                 wanted.look(unit.task, event);
             }
@@ -300,7 +306,7 @@ impl Session<'_> {
     fn know_bundles(&self, plan: &LoadPlan<'_>, tx: &Tx<'_>) -> Result<()> {
         let is_missing = |(task, _): &(TaskId, bool)| !tx.rows.contains_key(task);
         let was_asked = plan.looks_in_bundles || !plan.bundled.is_empty();
-        if was_asked || plan.tokens.is_empty() || !plan.tasks.iter().any(is_missing) {
+        if was_asked || !plan.tasks[..plan.own].iter().any(is_missing) {
             return Ok(());
         }
         self.look_in_bundles();
