@@ -46,18 +46,19 @@ async fn wavering(way: String, State(probe): State<Probe>) -> Result<Vec<u64>> {
 /// A replay that spawns fewer children than are recorded, leaves out a step or ends early is drift that
 /// says so; a mended body goes on.
 pub async fn g10_a_replay_is_compared_with_the_whole_record(lab: Lab) {
-    let texts = [
-        ("fewer", "`set:pages.join_all#1`: expected a wait for 3 children, got one for 2"),
+    let left_out = "expected a spawn of the next child to end, got none";
+    let texts: [(_, &[&str]); 7] = [
+        ("fewer", &["`set:pages.join_all#1`: expected a wait for 3 children, got one for 2"]),
         // At the end of the child that is left out or, if it has not ended before the others, of the body.
-        ("fewer, next", "`set:pages"),
+        ("fewer, next", &[left_out, "`set:pages`: the body returned with 2 children, expected 3"]),
         // Whether the other child is counted by then hangs on the store.
-        ("another", "`set:pages.join_all#1`: expected a wait for"),
-        ("another, no wait", "the body returned with"),
-        ("no bare child", "the body returned without spawning them, expected 1"),
-        ("no step", "`step:said#1`: the body returned without coming to what is recorded here"),
-        ("early", ""),
+        ("another", &["`set:pages.join_all#1`: expected a wait for"]),
+        ("another, no wait", &["the body returned with"]),
+        ("no bare child", &["the body returned without spawning them, expected 1"]),
+        ("no step", &["`step:said#1`: the body returned without coming to what is recorded here"]),
+        ("early", &[]),
     ];
-    for (way, text) in texts {
+    for (way, texts) in texts {
         let probe = Probe::default();
         let worker = lab.homing.worker().state(probe.clone()).resident(0);
         let worker = worker.register(wavering).register(leaf).start().await.unwrap();
@@ -70,7 +71,7 @@ pub async fn g10_a_replay_is_compared_with_the_whole_record(lab: Lab) {
                 view.reason.as_ref().is_some_and(|reason| reason.contains("drifted"))
             });
             let reason = lab.turning(view).await.reason.unwrap();
-            assert!(reason.contains(text), "{way}: {reason}");
+            assert!(texts.iter().any(|text| reason.contains(text)), "{way}: {reason}");
             if way.starts_with("another") {
                 // The other child is recorded by now too, so that no body of these two can go on.
                 assert!(lab.homing.cancel(job.id()).await.unwrap());
