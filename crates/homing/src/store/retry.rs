@@ -38,7 +38,7 @@ pub struct Cause {
     /// Aborts of the body's own before then. A child that fell before they reached it was of no more use to the body: it stays
     /// as it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<(Local, Option<Local>, u32)>,
+    pub aborted_before: Vec<(Local, Option<Local>, u32)>,
     /// Waits whose signals brought values that the body does not take: they are not sent again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bad_signals: Vec<String>,

@@ -5,6 +5,7 @@
 //! it. If the task fails by that error, a retry goes back to that moment; if it fails by an error of the
 //! body's own, to the first such moment of the run. A replay comes to the same moments.
 
+use super::set::SetState;
 use super::{Context, Inner};
 use crate::core::id::Local;
 use crate::core::record::Moment;
@@ -119,12 +120,13 @@ impl Context {
         let mut inner = self.lock();
         inner.losses.aborts += 1;
         let number = inner.losses.aborts;
-        let aborts = &mut inner.sets.entry(set).or_default().aborts;
-        if aborts.len() >= ABORTS {
-            aborts.clear();
-            aborts.push((number, None, below));
+        let state = inner.sets.entry(set).or_default();
+        if state.aborts.len() >= ABORTS {
+            state.aborts.clear();
+            state.aborts.push((number, None, below));
+            state.aborts_are_merged = true;
         } else {
-            aborts.push((number, child, below));
+            state.aborts.push((number, child, below));
         }
     }
 
@@ -141,9 +143,10 @@ impl Context {
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());
         let Some(moment) = told else {
-            let (given, left) = (losses.given.clone(), inner.aborts(|_| true));
+            let given = losses.given.clone();
+            let aborted_before = inner.aborts_until(losses.aborts);
             return (given.len() <= GIVEN)
-                .then(|| Box::new(Cause { given, left, ..Cause::default() }));
+                .then(|| Box::new(Cause { given, aborted_before, ..Cause::default() }));
         };
         let given = losses.given.get(..moment.given).filter(|given| given.len() <= GIVEN)?;
         let issued = |set: Local| inner.sets.get(&set).map_or(0, |state| state.issued);
@@ -154,21 +157,35 @@ impl Context {
             grown: grown.map(|(set, count)| (set, issued(set).saturating_sub(count))).collect(),
             only: Vec::new(),
             given: given.to_vec(),
-            aborted: inner.aborts(|number| number > moment.aborts),
-            left: inner.aborts(|number| number <= moment.aborts),
+            aborted: inner.aborts_after(moment.aborts),
+            aborted_before: inner.aborts_until(moment.aborts),
             bad_signals: losses.bad_signals.clone(),
         }))
     }
 }
 
 impl Inner {
-    /// Aborts that the body has said, by their numbers.
-    fn aborts(&self, wanted: impl Fn(u64) -> bool) -> Vec<(Local, Option<Local>, u32)> {
-        let all = self.sets.iter().flat_map(|(set, state)| {
-            let some = state.aborts.iter().filter(|(number, ..)| wanted(*number));
-            some.map(|(_, child, below)| (*set, *child, *below))
-        });
-        all.collect()
+    /// Aborts that the body has said: the set, their number, and whom each hits. Where one stands for many, it hits more.
+    fn aborts(&self) -> impl Iterator<Item = (&SetState, u64, (Local, Option<Local>, u32))> {
+        self.sets.iter().flat_map(|(set, state)| {
+            let aborts = state.aborts.iter();
+            aborts.map(move |(number, child, below)| (state, *number, (*set, *child, *below)))
+        })
+    }
+
+    /// Those after a number.
+    fn aborts_after(&self, last: u64) -> Vec<(Local, Option<Local>, u32)> {
+        let aborts = self.aborts().filter(|(_, number, _)| *number > last);
+        aborts.map(|(.., hit)| hit).collect()
+    }
+
+    /// Those until a number, as far as it is known whom they hit. With too many for a list there are none. A retry reopens
+    /// what it knows no abort of: too much rather than too little.
+    fn aborts_until(&self, last: u64) -> Vec<(Local, Option<Local>, u32)> {
+        let aborts =
+            self.aborts().filter(|(set, number, _)| *number <= last && !set.aborts_are_merged);
+        let aborts: Vec<_> = aborts.map(|(.., hit)| hit).collect();
+        if aborts.len() > GIVEN { Vec::new() } else { aborts }
     }
 
     /// The number of the next entry that the body comes to, or writes.

@@ -49,6 +49,8 @@ pub(crate) struct SetState {
     takers: Takers,
     /// Aborts said, each by its number: of one child, or of all with a lower number.
     pub(super) aborts: Vec<(u64, Option<Local>, u32)>,
+    /// Whether one of them stands for many: it may hit children that none of these did.
+    pub(super) aborts_are_merged: bool,
 }
 
 impl SetState {

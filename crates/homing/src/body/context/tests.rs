@@ -220,7 +220,7 @@ fn a_cause_names_what_came_since_its_moment() {
         only: Vec::new(),
         given: vec![child(1)],
         aborted: vec![(set, Some(child(4)), 2), (set, None, 3)],
-        left: vec![(set, Some(child(2)), 1)],
+        aborted_before: vec![(set, Some(child(2)), 1)],
         bad_signals: vec!["signal:go#1".to_owned()],
     };
     assert_eq!(context.cause(Some(&first)).as_deref(), Some(&cause));
@@ -230,7 +230,7 @@ fn a_cause_names_what_came_since_its_moment() {
     let cause = context.cause(Some(&second)).unwrap();
     assert_eq!((cause.given, cause.aborted), (vec![child(1), child(3)], Vec::new()));
     let before = [(set, Some(child(2)), 1), (set, Some(child(4)), 2), (set, None, 3)];
-    assert_eq!(cause.left, before);
+    assert_eq!(cause.aborted_before, before);
     assert_eq!(cause.grown, [(set, 4)]);
 }
 
@@ -268,6 +268,26 @@ fn lists_of_losses_and_aborts_are_bounded() {
     assert_eq!(aborts().len(), 100);
     context.note_abort(set, Some(child(1)), 100);
     assert_eq!(aborts(), [(101, None, 100)]);
+}
+
+/// Of aborts before a moment it is told whom they have hit, or nothing: what a child was spared of is reopened.
+#[test]
+fn aborts_before_a_moment_are_exact_or_left_out() {
+    let context = context(0);
+    let set = context.open_set("pages", FailurePolicy::default());
+    let known = || context.cause(None).unwrap().aborted_before.len();
+    (0..100).for_each(|n| context.note_abort(set, Some(child(1)), n));
+    assert_eq!(known(), 100);
+    context.note_abort(set, Some(child(1)), 100);
+    context.note_abort(set, Some(child(1)), 101);
+    assert_eq!(known(), 0, "the first of these stands for all");
+    for n in 0..1_000 {
+        assert_eq!(known(), n);
+        context.note_abort(child(0).numbered(n as u32), None, 1);
+    }
+    assert_eq!(known(), 1_000);
+    context.note_abort(child(0).numbered(1_000), None, 1);
+    assert_eq!(known(), 0, "too many for a list");
 }
 
 /// What a transaction of the body's own records stands under the claim that the body goes on under, once, and

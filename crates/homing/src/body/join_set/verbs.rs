@@ -272,15 +272,12 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         if let Some(child) = tally.breaking {
             let failure = Box::new(failure_of(context, &child));
             context.tell_loss(&moment, Some(child.local));
-            // A retry that goes back no further than to a later moment leaves those, too.
-            context.bear_losses(borne);
             return Err(JoinError::Failed { failure, moment: Some(Box::new(moment)) });
         }
         if let crate::core::policy::FailurePolicy::Require { successes: needed } = self.set.policy {
             let succeeded = succeeded + tally.succeeded;
             if succeeded < needed {
                 context.tell_loss(&moment, None);
-                context.bear_losses(borne);
                 let moment = Some(Box::new(moment));
                 return Err(JoinError::TooFew { succeeded, spawned, needed, moment });
             }
@@ -404,11 +401,11 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
         abort(context, set, None, true);
         self.set.turn(context, false);
         let result = (self.finish)(values?).filter(|_| succeeded >= self.count);
-        if result.is_none() {
+        if result.is_some() {
+            context.bear_losses(borne);
+        } else {
             context.tell_loss(&moment, None);
         }
-        // After the moment: a retry that goes back to it reopens them, one that goes back to a later one does not.
-        context.bear_losses(borne);
         match (result, lost) {
             (Some(result), _) => Ok(result),
             (None, Some(child)) if self.count == 1 => {

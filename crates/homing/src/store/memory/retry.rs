@@ -160,7 +160,7 @@ impl Data {
                 .any(|(own, past, beyond)| *own == set && end > *past && !beyond.contains(&end));
             (cause.only.is_empty() || wanted)
                 && !cause.given.contains(&child.local)
-                && !cause.left.iter().any(aborted)
+                && !cause.aborted_before.iter().any(aborted)
         };
         match (row.state, row.cancelled_by) {
             (State::Failed, _) | (State::Cancelled, Some(CancelledBy::User)) => {

@@ -50,7 +50,7 @@ impl LostChild {
                 *set == self.set && self.end > *past && !beyond.contains(&self.end)
             };
             !cause.given.contains(&self.local)
-                && !hit(&cause.left)
+                && !hit(&cause.aborted_before)
                 && (cause.only.is_empty() || cause.only.iter().any(only))
         };
         let aborted = |cause: &Cause| {
@@ -92,7 +92,7 @@ mod tests {
         let aborted = child(0, State::Cancelled, Some(CancelledBy::Abort));
         for abort in [(set, None, 1), (set, Some(failed.local), 0)] {
             let since = Cause { aborted: vec![abort], ..Cause::default() };
-            let before = Cause { left: vec![abort], ..Cause::default() };
+            let before = Cause { aborted_before: vec![abort], ..Cause::default() };
             for one in [failed, aborted] {
                 assert!(one.is_reopened(Some(&since)), "{one:?}");
                 assert!(!one.is_reopened(Some(&before)), "{one:?}");

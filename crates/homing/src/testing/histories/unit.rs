@@ -181,7 +181,7 @@ impl History {
                 let one = self.random.one_in(2).then(|| child(&mut self.random));
                 let abort = (*set, one, self.random.below(spawned + 1) as u32);
                 let since = self.random.one_in(2);
-                if since { &mut cause.aborted } else { &mut cause.left }.push(abort);
+                if since { &mut cause.aborted } else { &mut cause.aborted_before }.push(abort);
             }
         }
         cause
