@@ -25,6 +25,7 @@ mod payload;
 mod pickup;
 mod place;
 mod process;
+mod queues;
 mod recovery;
 mod relay;
 mod report;
@@ -67,6 +68,8 @@ enum Bench {
     History(history::Args),
     /// Throughput with a thousand idle kinds and twenty queues beside that with few.
     Kinds(Common),
+    /// Throughput with work in a thousand queues beside that with work in one.
+    Queues(Common),
     /// Throughput of tasks with large arguments and values.
     Payload(payload::Args),
     /// Recorded steps per second, of one body and of many.
@@ -125,6 +128,7 @@ async fn run(bench: Bench) -> Result<()> {
         Bench::Recovery(common) => common.print(&recovery::run(&common).await?),
         Bench::History(args) => args.common.print(&history::run(&args).await?),
         Bench::Kinds(common) => common.print(&[kinds::run(&common).await?]),
+        Bench::Queues(common) => common.print(&[queues::run(&common).await?]),
         Bench::Payload(args) => args.common.print(&[payload::run(&args).await?]),
         Bench::Steps(common) => common.print(&[steps::run(&common).await?]),
         Bench::Job(common) => common.print(&[job::run(&common).await?]),

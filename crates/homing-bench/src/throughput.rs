@@ -131,12 +131,22 @@ async fn with_workers(
 
 /// Submits tasks with payloads of so many bytes, and waits until the outcome of each is known.
 pub(crate) async fn drain(homing: &Homing, tasks: u64, width: usize) -> Result<Figures> {
+    drain_over(homing, tasks, width, &[]).await
+}
+
+/// As [`drain`], by turns in queues; without any, in the one that a call has by itself.
+pub(crate) async fn drain_over(
+    homing: &Homing,
+    tasks: u64,
+    width: usize,
+    queues: &[String],
+) -> Result<Figures> {
     let begun = Instant::now();
     let share = tasks.div_ceil(PRODUCERS);
     let mut producers = JoinSet::new();
     for producer in 0..PRODUCERS {
         let numbers = tasks.min(producer * share)..tasks.min((producer + 1) * share);
-        producers.spawn(produce(homing.clone(), numbers, width, begun));
+        producers.spawn(produce(homing.clone(), numbers, width, queues.to_vec(), begun));
     }
     let (mut known, mut submitted) = (0, 0.0_f64);
     while let Some(producer) = producers.join_next().await {
@@ -162,6 +172,7 @@ async fn produce(
     homing: Homing,
     numbers: Range<u64>,
     width: usize,
+    queues: Vec<String>,
     begun: Instant,
 ) -> Result<(u64, f64)> {
     let mut waiters = JoinSet::new();
@@ -169,7 +180,11 @@ async fn produce(
     while next < numbers.end {
         let page = next..numbers.end.min(next + PAGE as u64);
         next = page.end;
-        let calls = page.clone().map(|number| tasks::noop(tasks::wide(number, width)));
+        let calls = page.clone().map(|number| {
+            let call = tasks::noop(tasks::wide(number, width));
+            let turn = (number % queues.len().max(1) as u64) as usize;
+            queues.get(turn).into_iter().fold(call, homing::Call::queue)
+        });
         let handles = homing.submit_all(calls).await?;
         waiters.spawn(outcomes(page, width, handles));
     }
