@@ -61,6 +61,11 @@ impl Claim {
         self.tasks + self.ahead
     }
 
+    /// Whether it has taken all that it had room for.
+    pub(crate) fn is_full(&self, claimed: &[Claimed]) -> bool {
+        claimed.len() >= self.most()
+    }
+
     /// Whether the worker serves a queue and knows a kind. There may be a thousand of each.
     pub(crate) fn serves(&self, queue: &str, kind: &str) -> bool {
         debug_assert!(self.queues.is_sorted() && self.kinds.is_sorted());
@@ -335,7 +340,8 @@ pub struct Reply {
     /// a reply that said so.
     pub cancelled: Vec<(TaskId, Token)>,
     /// When the next thing falls due that this worker could act on, if nothing happens before. The instant of the
-    /// exchange itself, if there is more upkeep to do now.
+    /// exchange itself, if there is more upkeep to do now. Of a claim that took all that it had room
+    /// for, the next instant of upkeep: the worker looks again as soon as it has room.
     pub next_due: Option<Time>,
     /// Whether tasks were left that must begin at once, where the claim fetches others ahead: one slot is to be kept
     /// for the next claim.

@@ -115,10 +115,16 @@ impl Data {
     }
 
     /// The next instant at which a worker with this claim would find something to do.
-    pub(super) fn next_due(&mut self, worker: WorkerId, claim: &Claim, now: Time) -> Option<Time> {
+    pub(super) fn next_due(
+        &mut self,
+        worker: WorkerId,
+        claim: &Claim,
+        reply: &Reply,
+        now: Time,
+    ) -> Option<Time> {
         self.tasks.settle();
         let timer = self.tasks.next_timer(now);
-        if claim.most() == 0 {
+        if claim.is_full(&reply.claimed) {
             return timer;
         }
         let is_its = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);

@@ -36,8 +36,11 @@ impl Data {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply);
             self.claim(exchange.worker, exchange.number, &exchange.claim, &mut reply, now);
         }
-        reply.next_due =
-            if more { Some(now) } else { self.next_due(exchange.worker, &exchange.claim, now) };
+        reply.next_due = if more {
+            Some(now)
+        } else {
+            self.next_due(exchange.worker, &exchange.claim, &reply, now)
+        };
         reply
     }
 

@@ -113,7 +113,7 @@ impl Tx<'_> {
     ) -> Option<Time> {
         let suits = |row: &&Task| claim.suspect || row.crashes < limits::SUSPECT;
         let later = self.eligible(worker, claim, paused).filter(|row| row.due > self.now);
-        later.filter(suits).map(|row| row.due).min().filter(|_| claim.most() > 0)
+        later.filter(suits).map(|row| row.due).min()
     }
 
     /// When the first instant comes that one of the scene's tasks waits for, whoever takes it.

@@ -269,7 +269,7 @@ impl ExchangeTx<'_, '_> {
         let ready =
             (searches && claim.most() > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
         let due =
-            (searches && self.units.is_empty()).then(|| add(&mut steps, candidates.next_due()));
+            (searches && self.units.is_empty()).then(|| add(&mut steps, candidates.next_due(&[])));
         let answers = self.session.run(steps).await?;
         whats.absorb(&answers, tx)?;
         if wanted.bundled.iter().any(|task| !tx.rows.contains_key(task)) {
@@ -299,7 +299,7 @@ impl ExchangeTx<'_, '_> {
             }
         }
         if let Some(row) = due.and_then(|at| answers[at].first()) {
-            seen.next_due = row.try_get(0)?;
+            (seen.next_due, seen.next_upkeep) = (row.try_get(0)?, row.try_get(1)?);
         }
         Ok(seen)
     }
@@ -398,11 +398,12 @@ impl ExchangeTx<'_, '_> {
             steps.insert(0, Statement::plain(DURABLE));
         }
         let claimed = &turn.reply.claimed;
+        let full = claim.is_full(claimed);
         let details = (!claimed.is_empty()).then(|| add(&mut steps, claim::details(claimed, &tx)));
         let due = (goes_on && self.moves_instants(claimed, &tx)).then(|| {
             let now = Some(tx.now);
             let candidates = Candidates { worker: *worker, claim, aborted: 0, now, look };
-            add(&mut steps, candidates.next_due())
+            add(&mut steps, candidates.next_due(claimed))
         });
         steps.push(Statement::plain("COMMIT"));
         super::applied("exchange");
@@ -413,10 +414,11 @@ impl ExchangeTx<'_, '_> {
         if goes_on {
             let there = match due.and_then(|at| answers[at].first()) {
                 Some(row) => row.try_get(0)?,
+                None if self.searches() && full => seen.next_upkeep,
                 None if self.searches() => seen.next_due,
                 None => tx.first_timer(),
             };
-            let here = tx.next_due(*worker, claim, &seen.paused);
+            let here = tx.next_due(*worker, claim, &seen.paused).filter(|_| !full);
             turn.reply.next_due = here.into_iter().chain(there).min();
         }
         self.session.shared.held.add(*worker, tx.claimed_in(&partings));

@@ -22,6 +22,8 @@ pub(super) struct Looked {
     pub(super) again: Vec<TaskId>,
     pub(super) notices: Vec<(TaskId, Token, Option<u64>)>,
     pub(super) next_due: Option<Time>,
+    /// As the former, if the claim is full.
+    pub(super) next_upkeep: Option<Time>,
     /// Candidates whose waits are to be answered, and nothing is known of what they wait for.
     pub(super) unread: Vec<TaskId>,
     /// What was locked to be claimed, where something was looked for.

@@ -112,7 +112,7 @@ impl Tx<'_> {
         &mut self,
         worker: WorkerId,
         number: u64,
-        lanes: &Lanes<'_>,
+        lanes: &mut Lanes<'_>,
         reply: &mut Reply,
     ) -> Result<()> {
         let mut choice = lanes.claim.choice(&reply.claimed);

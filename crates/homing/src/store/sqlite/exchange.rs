@@ -34,12 +34,15 @@ impl Tx<'_> {
         if knows {
             self.hand_out_again(exchange.worker, exchange.acknowledged, &mut reply)?;
         }
-        let lanes = self.lanes(&exchange.claim)?;
+        let mut lanes = self.lanes(exchange.worker, &exchange.claim)?;
         if knows {
-            self.claim(exchange.worker, exchange.number, &lanes, &mut reply)?;
+            self.claim(exchange.worker, exchange.number, &mut lanes, &mut reply)?;
         }
-        reply.next_due =
-            if more { Some(self.now) } else { self.next_due(exchange.worker, &lanes)? };
+        reply.next_due = if more {
+            Some(self.now)
+        } else {
+            self.next_due(exchange.worker, &lanes, &reply.claimed)?
+        };
         Ok(reply)
     }
 

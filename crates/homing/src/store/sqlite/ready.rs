@@ -9,19 +9,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::fault::Result;
 use super::tx::Tx;
 use crate::core::id::{TaskId, WorkerId};
 use crate::core::time::Time;
 use crate::limits;
-use crate::store::Claim;
 use crate::store::exchange::Choice;
-
-/// The first lane from a place on that has pending tasks.
-pub(super) const LANE: &str = "SELECT queue, kind FROM tasks INDEXED BY ready
-  WHERE state = 0 AND (queue, kind) >= (?1, ?2) ORDER BY queue, kind LIMIT 1";
+use crate::store::{Claim, Claimed};
 
 by_name! {
     ready_columns ready_at {
@@ -36,6 +32,14 @@ by_name! {
         rowid,
     }
 }
+
+/// The first lane from a place on that has pending tasks, behind the first of these.
+pub(super) const LANE: &str = concat!(
+    "SELECT ",
+    ready_columns!(),
+    ", queue, kind FROM tasks INDEXED BY ready WHERE state = 0 AND (queue, kind) >= (?1, ?2)
+  ORDER BY queue, kind, priority DESC, due, job, local LIMIT 1"
+);
 
 /// One lane from a priority downwards, in the order of the index. At the first task that is due later the reader goes on
 /// with the next priority: the rest of this one is due later still.
@@ -104,6 +108,14 @@ pub(super) struct Ready {
     pub(super) row: i64,
 }
 
+/// Why a pending task is not ready for a worker.
+enum NotNow {
+    /// It is due later, as is the rest of its priority.
+    Due(i32),
+    /// Another worker holds it.
+    Held,
+}
+
 /// A queue and a kind, and what was read of its ready tasks.
 struct Lane<'c> {
     of: (&'c str, &'c str),
@@ -125,6 +137,12 @@ impl<'c> Lane<'c> {
         Self { of, read: VecDeque::new(), next: Next::Below(HIGHEST) }
     }
 
+    /// Begins with its first task, which has been read.
+    fn begin(&mut self, first: Ready) {
+        self.next = Next::After(first.turn);
+        self.read.push_back(first);
+    }
+
     fn head(&self) -> Option<Turn> {
         self.read.front().map(|ready| ready.turn)
     }
@@ -138,6 +156,8 @@ pub(super) struct Lanes<'c> {
     pub(super) claim: &'c Claim,
     paused: BTreeSet<String>,
     pending: Vec<(&'c str, &'c str)>,
+    /// The first task of each, if it may be taken.
+    heads: Vec<Option<Ready>>,
 }
 
 impl Lanes<'_> {
@@ -167,10 +187,10 @@ impl Tx<'_> {
 
     /// Found by steps from one lane to the next: no more steps than there are such lanes and lanes between them,
     /// nor than the claim has. Once for an exchange, after its upkeep: a claim makes no lane.
-    pub(super) fn lanes<'c>(&self, claim: &'c Claim) -> Result<Lanes<'c>> {
-        let (mut paused, mut pending) = (BTreeSet::new(), Vec::new());
+    pub(super) fn lanes<'c>(&self, worker: WorkerId, claim: &'c Claim) -> Result<Lanes<'c>> {
+        let (mut paused, mut pending, mut heads) = (BTreeSet::new(), Vec::new(), Vec::new());
         if claim.most() == 0 {
-            return Ok(Lanes { claim, paused, pending });
+            return Ok(Lanes { claim, paused, pending, heads });
         }
         let mut read = self.sql("SELECT queue FROM paused")?;
         for name in read.query_map((), |row| row.get(0))? {
@@ -184,11 +204,10 @@ impl Tx<'_> {
                 (queue, kind) = (queue + 1, 0);
                 continue;
             }
-            let found = find.query_row(params![queues[queue], kinds[kind]], |row| {
-                let (found, of): (String, String) = (row.get(0)?, row.get(1)?);
-                Ok((found, of))
-            });
-            let Some((found, of)) = found.optional()? else { break };
+            let mut rows = find.query(params![queues[queue], kinds[kind]])?;
+            let Some(row) = rows.next()? else { break };
+            let (found, of): (String, String) =
+                (row.get(ready_at::COUNT)?, row.get(ready_at::COUNT + 1)?);
             let there = queue + queues[queue..].partition_point(|own| *own < found);
             if there != queue {
                 (queue, kind) = (there, 0);
@@ -197,27 +216,33 @@ impl Tx<'_> {
                 kind = kinds.partition_point(|own| *own < of);
                 if kinds.get(kind) == Some(&of) && !paused.contains(&found) {
                     pending.push((queues[queue].as_str(), kinds[kind].as_str()));
+                    heads.push(self.ready(row, worker)?.ok());
                     kind += 1;
                 }
             }
         }
-        Ok(Lanes { claim, paused, pending })
+        Ok(Lanes { claim, paused, pending, heads })
     }
 
     /// The tasks that a claim takes, in turn, and whether each is fetched ahead.
     pub(super) fn choose(
         &self,
         worker: WorkerId,
-        lanes: &Lanes<'_>,
+        lanes: &mut Lanes<'_>,
         choice: &mut Choice,
     ) -> Result<Vec<(Ready, bool)>> {
         let free = choice.free();
+        let firsts = std::mem::take(&mut lanes.heads);
         let mut lanes: Vec<Lane<'_>> = lanes.pending.iter().copied().map(Lane::new).collect();
-        // A lane that is alone has them all; of many each is read in part, and further when its turn has come.
-        let part = if lanes.len() > 1 { 2 * free / lanes.len() + 4 } else { free };
+        // A lane that is alone has them all; of many each is read in part, and only when its turn has come.
+        let alone = lanes.len() == 1;
+        let part = if alone { free } else { 2 * free / lanes.len().max(1) + 4 };
         let mut heads = BinaryHeap::new();
-        for (number, lane) in lanes.iter_mut().enumerate() {
-            self.read_on(lane, worker, part)?;
+        for (number, (lane, first)) in lanes.iter_mut().zip(firsts).enumerate() {
+            match first.filter(|_| !alone) {
+                Some(first) => lane.begin(first),
+                None => self.read_on(lane, worker, part)?,
+            }
             heads.extend(lane.head().map(|turn| Reverse((turn, number))));
         }
         let mut chosen = Vec::new();
@@ -258,33 +283,17 @@ impl Tx<'_> {
             };
             lane.next = rest;
             while let Some(row) = rows.next()? {
-                let (priority, due): (i32, Time) =
-                    (row.get(ready_at::priority)?, row.get(ready_at::due)?);
-                if due > self.now {
+                let ready = match self.ready(row, worker)? {
+                    Ok(ready) => ready,
                     // The rest of this priority is due later: on to the next.
-                    lane.next = Next::Below(priority);
-                    break;
-                }
-                let holder: Option<WorkerId> = row.get(ready_at::holder)?;
-                let free_to_take = match holder.filter(|own| *own != worker) {
-                    // Who is gone keeps nothing.
-                    Some(other) => {
-                        let until: Option<Time> = row.get(ready_at::held_until)?;
-                        until.is_none_or(|until| until <= self.now) || !self.knows(other)?
+                    Err(NotNow::Due(priority)) => {
+                        lane.next = Next::Below(priority);
+                        break;
                     }
-                    None => true,
+                    Err(NotNow::Held) => continue,
                 };
-                if !free_to_take {
-                    continue;
-                }
-                let (job, local) = (row.get(ready_at::job)?, row.get(ready_at::local)?);
-                let turn = (-priority, due, TaskId { job, local });
-                lane.read.push_back(Ready {
-                    turn,
-                    crashes: row.get(ready_at::crashes)?,
-                    at_once: row.get(ready_at::at_once)?,
-                    row: row.get(ready_at::rowid)?,
-                });
+                let turn = ready.turn;
+                lane.read.push_back(ready);
                 left -= 1;
                 if left == 0 {
                     lane.next = Next::After(turn);
@@ -295,10 +304,41 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The next instant at which a worker with this claim would find something to do.
-    pub(super) fn next_due(&self, worker: WorkerId, lanes: &Lanes<'_>) -> Result<Option<Time>> {
+    /// A task as a row shows it, if the worker may take it now.
+    fn ready(&self, row: &Row<'_>, worker: WorkerId) -> Result<std::result::Result<Ready, NotNow>> {
+        let (priority, due): (i32, Time) = (row.get(ready_at::priority)?, row.get(ready_at::due)?);
+        if due > self.now {
+            return Ok(Err(NotNow::Due(priority)));
+        }
+        let holder: Option<WorkerId> = row.get(ready_at::holder)?;
+        // Who is gone keeps nothing.
+        if let Some(other) = holder.filter(|own| *own != worker)
+            && row
+                .get::<_, Option<Time>>(ready_at::held_until)?
+                .is_some_and(|until| until > self.now)
+            && self.knows(other)?
+        {
+            return Ok(Err(NotNow::Held));
+        }
+        let (job, local) = (row.get(ready_at::job)?, row.get(ready_at::local)?);
+        Ok(Ok(Ready {
+            turn: (-priority, due, TaskId { job, local }),
+            crashes: row.get(ready_at::crashes)?,
+            at_once: row.get(ready_at::at_once)?,
+            row: row.get(ready_at::rowid)?,
+        }))
+    }
+
+    /// The next instant at which a worker with this claim would find something to do. Of one that took so many tasks as it
+    /// might, the next upkeep: it looks again anyway, and with a thousand lanes that is what an exchange costs.
+    pub(super) fn next_due(
+        &self,
+        worker: WorkerId,
+        lanes: &Lanes<'_>,
+        claimed: &[Claimed],
+    ) -> Result<Option<Time>> {
         let mut first: Option<Time> = self.sql(TIMER)?.query_row([self.now], |row| row.get(0))?;
-        if lanes.pending.is_empty() {
+        if lanes.pending.is_empty() || lanes.claim.is_full(claimed) {
             return Ok(first);
         }
         let crashes = if lanes.claim.suspect { u32::MAX } else { limits::SUSPECT };

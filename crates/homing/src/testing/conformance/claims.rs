@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Lab;
 use super::by_hand::{ByHand, ending, task_of};
 use super::waits::{gated, leaf};
+use crate::core::time::Time;
 use crate::core::wait::{Condition, Wait};
 use crate::store::{Event, NewChild, Unit};
 use crate::testing::Probe;
@@ -153,5 +154,54 @@ pub async fn a_signal_answers_a_parent_whose_child_ends(lab: Lab) {
     worker.exchange(&[], vec![ending(parent.task, claimed.token, "1")]).await;
     assert_eq!(job.outcome().await.unwrap(), 1);
     lab.homing.cancel(other.id()).await.unwrap();
+    lab.close([]).await;
+}
+
+/// Tasks of more kinds than are worth asking for one by one: each claim takes the next of them all, by priority and then by
+/// due time, also of those that came meanwhile. One that had room left says when the next falls due; one that had none need
+/// not, for it is made again.
+pub async fn tasks_of_many_kinds_are_claimed_in_one_order(lab: Lab) {
+    const KINDS: u32 = 120;
+    const AT_ONCE: usize = 25;
+    let job = lab.homing.submit(leaf(1)).await.unwrap();
+    let mut worker = ByHand::new(&lab).await;
+    let parent = worker.exchange(&["leaf"], Vec::new()).await.claimed.remove(0);
+    let set = parent.task.set("pages");
+    let born = |number: u32, priority: i16, due: Time| {
+        let mut task = task_of(&format!("kind {:03}", number * 7 % KINDS));
+        (task.priority, task.due) = (priority, Some(due));
+        NewChild { local: set.numbered(number), set, number, task }
+    };
+    let saying = |children: &[NewChild]| {
+        let spawns = children.iter().map(|child| Event::Spawn(Box::new(child.clone())));
+        Unit { task: parent.task, token: parent.token, renew: false, events: spawns.collect() }
+    };
+    let before = |n: u32| Time(parent.due.0 - i64::from(n));
+    let mut left: Vec<NewChild> =
+        (0..2 * KINDS).map(|n| born(n, (n % 3) as i16, before(n * 31 % 997))).collect();
+    worker.exchange(&[], vec![saying(&left)]).await;
+    let kinds: Vec<String> = (0..KINDS).map(|n| format!("kind {n:03}")).collect();
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    let later = parent.due.after(Duration::from_hours(1));
+    let (mut ends, mut news) = (Vec::new(), vec![born(1000, 0, later)]);
+    while !left.is_empty() {
+        // The first ones of all come when some have been taken.
+        news.extend((left.len() == 190).then(|| born(1001, 2, before(5000))));
+        news.extend((left.len() == 166).then(|| born(1002, 0, before(5000))));
+        left.extend(news.iter().filter(|child| child.task.due < Some(later)).cloned());
+        let units = ends.drain(..).chain([saying(&news)]).collect();
+        let reply = worker.claim((AT_ONCE, 0), &kinds, units).await;
+        news.clear();
+        left.sort_by_key(|child| (-child.task.priority, child.task.due, child.local));
+        let next: Vec<_> = left.drain(..AT_ONCE.min(left.len())).map(|child| child.local).collect();
+        let mut claimed = reply.claimed;
+        claimed.sort_by_key(|one| (-one.priority, one.due, one.task));
+        assert_eq!(claimed.iter().map(|one| one.task.local).collect::<Vec<_>>(), next);
+        let expected = (claimed.len() < AT_ONCE).then_some(later);
+        assert_eq!(reply.next_due, expected, "{} were claimed", claimed.len());
+        ends.extend(claimed.iter().map(|one| ending(one.task, one.token, "1")));
+    }
+    worker.exchange(&[], ends).await;
+    lab.homing.cancel(job.id()).await.unwrap();
     lab.close([]).await;
 }

@@ -275,7 +275,7 @@ macro_rules! __conformance {
                 claims: g06_an_older_future_is_dropped_after_a_failure,
                     g06_an_older_future_is_dropped_after_a_shutdown, g06_an_older_future_is_dropped_after_a_crash,
                     a_worker_is_given_what_its_own_units_make_ready,
-                    a_signal_answers_a_parent_whose_child_ends;
+                    a_signal_answers_a_parent_whose_child_ends, tasks_of_many_kinds_are_claimed_in_one_order;
                 cancelling: g08_cancellation_goes_down_the_tree, g08_a_body_sees_its_cancellation,
                     g08_the_first_terminal_write_wins, g08_a_lost_reply_loses_no_cancellation,
                     g09_a_task_ends_after_its_children,

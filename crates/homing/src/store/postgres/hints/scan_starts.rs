@@ -22,8 +22,8 @@ use crate::limits;
 use crate::store::Claim;
 use crate::store::postgres::transaction::task::Task;
 
-/// Levels that are remembered. With more, everything is looked at.
-const LEVELS: usize = 64;
+/// Levels that are remembered: as many queues as one worker may well serve. With more, everything is looked at.
+const LEVELS: usize = 1024;
 /// Levels that are named in one notification: it has room for no more beside the jobs.
 const NAMED: usize = 8;
 /// A look at everything may cost one part in so many of the time.
@@ -237,13 +237,23 @@ pub(in crate::store::postgres) struct List {
 }
 
 impl List {
-    /// Before which place nothing is left of a level, if that is known.
-    fn scan_start(&self, level: &Level, now: Time) -> Option<Place> {
-        let own = || self.places.iter().filter(|(other, ..)| other == level);
-        let left = own().filter(|(.., taken)| !taken).map(|(_, place, _)| *place).min();
-        let last = own().map(|(_, place, _)| *place).max();
+    /// Of each level that something was locked of: the first place of what was left, and the last of all.
+    fn by_level(&self) -> HashMap<&Level, (Option<Place>, Place)> {
+        let mut seen: HashMap<&Level, (Option<Place>, Place)> = HashMap::new();
+        for (level, place, taken) in &self.places {
+            let (left, last) = seen.entry(level).or_insert((None, *place));
+            *last = (*last).max(*place);
+            if !taken {
+                *left = Some(left.map_or(*place, |other| other.min(*place)));
+            }
+        }
+        seen
+    }
+
+    /// Before which place nothing is left of a level of which so much was locked, if that is known.
+    fn scan_start(&self, seen: Option<&(Option<Place>, Place)>, now: Time) -> Option<Place> {
         let empty = (!self.more).then(|| at(now));
-        left.or(empty).or(last)
+        seen.and_then(|(left, _)| *left).or(empty).or(seen.map(|(_, last)| *last))
     }
 }
 
@@ -338,15 +348,17 @@ impl ClaimScan<'_> {
             known.next = whole.then(|| monotonic() + pause);
             known.lanes = Some([Arc::clone(&claim.queues), Arc::clone(&claim.kinds)]);
         }
+        let seen = found.lists.each_ref().map(List::by_level);
         for level in scanned {
             let Some(scan_start) = known.levels.get_mut(level) else { continue };
             if found.now < scan_start.held {
                 continue;
             }
+            let [task, bundle] = &seen;
             let [tasks, bundles] = &found.lists;
-            let scan_starts =
-                tasks.scan_start(level, found.now).zip(bundles.scan_start(level, found.now));
-            let Some(mut from) = scan_starts.map(|(task, bundle)| task.min(bundle)) else {
+            let task = tasks.scan_start(task.get(level), found.now);
+            let bundle = bundles.scan_start(bundle.get(level), found.now);
+            let Some(mut from) = task.zip(bundle).map(|(task, bundle)| task.min(bundle)) else {
                 continue;
             };
             if let Some(low) = since.levels.get(level) {

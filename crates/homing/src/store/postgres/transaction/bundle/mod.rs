@@ -19,7 +19,7 @@ use crate::limits::POSTGRES_BUNDLE_MOST as MOST;
 use crate::store::postgres::hints::scan_starts::{self, Level, Place};
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
-use crate::store::postgres::ready::{Candidates, learn, levels, scanned};
+use crate::store::postgres::ready::{Candidates, known, learn, levels, scanned};
 use crate::store::postgres::transaction::columns::{limit, small, token};
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::{LockedTask, Tx};
@@ -148,18 +148,7 @@ macro_rules! of_bundles {
     };
 }
 
-/// As `levels!`, where it is known which there may be and where each begins.
-macro_rules! known {
-    () => {
-        "levels AS (
-      SELECT l.* FROM unnest($6::text[], $7::text[], $8::smallint[], $9::bigint[], $10::uuid[], $11::uuid[])
-        AS l (queue, kind, priority, start, start_job, start_local)
-      WHERE l.queue = ANY ($3::text[]) AND l.kind = ANY ($4::text[])
-        AND NOT EXISTS (SELECT FROM homing.paused AS p WHERE p.queue = l.queue))"
-    };
-}
-
-pub(in crate::store::postgres) use {known, of_bundles};
+pub(in crate::store::postgres) use of_bundles;
 
 const READY: [&str; 3] = [
     ready!(levels!("$3", "$4", of_bundles!())),
