@@ -15,7 +15,7 @@ use crate::tasks::{self, Bench};
 use crate::throughput::Args;
 
 /// The worker has nothing left to do after this.
-const IDLE: Duration = Duration::from_millis(5);
+pub(crate) const IDLE: Duration = Duration::from_millis(5);
 
 pub(crate) async fn run(args: &Args) -> Result<Report> {
     let common = &args.common;
@@ -32,7 +32,7 @@ pub(crate) async fn run(args: &Args) -> Result<Report> {
         .note("acknowledged_*: the answer to submit to the body's first line; negative if it came later");
     if common.store.is_shared() {
         report =
-            report.note("bare_commit_ms: one row in a transaction without homing, at the median");
+            report.note("bare_commit_ms: one row in a transaction without homing, at the median; rested: after 5 ms of nothing, as each submit");
     }
     let run = async |fresh: &Fresh| common.with_commit(one(fresh, common, tasks).await?).await;
     common.rounds(report, common.runs(5), run).await

@@ -3,9 +3,10 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use crate::limit::Commit;
 use crate::place::{Fresh, Place};
 use crate::report::{Figures, Report};
-use crate::{Result, limit};
+use crate::{Result, limit, pickup};
 
 /// What every bench is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -128,24 +129,28 @@ impl Common {
         Ok(Some(limit::beside(&fresh, self.store.is_full()).await?))
     }
 
-    /// Figures of latencies, and what a bare commit takes beside them: milliseconds at the median, and how many of them the
-    /// median of the bench is. Nothing is added in memory.
+    /// Figures of latencies, and what a bare commit takes beside them, one after the other and each after a pause as the
+    /// benches make it; how many of them at the median the median of the bench is. Nothing is added in memory.
     pub(crate) async fn with_commit(&self, mut figures: Figures) -> Result<Figures> {
-        if let Some(commit) = self.commit().await? {
-            let p50 = figures.iter().find(|(name, _)| *name == "p50_ms").map(|(_, ms)| *ms);
-            figures.push(("bare_commit_ms", commit));
+        let p50 = figures.iter().find(|(name, _)| *name == "p50_ms").map(|(_, ms)| *ms);
+        if let Some(Commit { p50: commit, p99 }) = self.commit(Duration::ZERO).await? {
+            figures.extend([("bare_commit_ms", commit), ("bare_commit_p99_ms", p99)]);
             figures.extend(p50.map(|p50| ("p50_in_bare_commits", p50 / commit)));
+        }
+        if let Some(Commit { p50: commit, p99 }) = self.commit(pickup::IDLE).await? {
+            figures.extend([("rested_commit_ms", commit), ("rested_commit_p99_ms", p99)]);
+            figures.extend(p50.map(|p50| ("p50_in_rested_commits", p50 / commit)));
         }
         Ok(figures)
     }
 
-    /// Milliseconds that a bare commit of one row takes here at the median; `None` in memory.
-    pub(crate) async fn commit(&self) -> Result<Option<f64>> {
+    /// Milliseconds that a bare commit of one row takes here, after a pause; `None` in memory.
+    pub(crate) async fn commit(&self, pause: Duration) -> Result<Option<Commit>> {
         if !self.store.is_shared() {
             return Ok(None);
         }
         let fresh = self.store.fresh().await?;
-        Ok(Some(limit::commit(&fresh, self.store.is_full()).await?))
+        Ok(Some(limit::commit(&fresh, self.store.is_full(), pause).await?))
     }
 
     /// Gives up on a run that takes too long.

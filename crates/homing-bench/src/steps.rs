@@ -4,6 +4,7 @@ use homing::{Homing, JobHandle};
 use tokio::time::{Duration, Instant};
 
 use crate::Result;
+use crate::limit::Commit;
 use crate::place::Fresh;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
@@ -30,7 +31,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
     }
     let run = async |fresh: &Fresh| {
         let mut figures = one(fresh, common, bodies).await?;
-        if let Some(ms) = common.commit().await? {
+        if let Some(Commit { p50: ms, .. }) = common.commit(Duration::ZERO).await? {
             let commits = 1000.0 / ms;
             let ratios: Vec<_> = figures
                 .iter()

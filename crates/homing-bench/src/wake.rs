@@ -23,7 +23,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         .note("so they hold the commit of the child's end and that of the parent's claim");
     if common.store.is_shared() {
         report =
-            report.note("bare_commit_ms: one row in a transaction without homing, at the median");
+            report.note("bare_commit_ms: one row in a transaction without homing, at the median; rested: after 5 ms of nothing");
     }
     let run =
         async |fresh: &Fresh| common.with_commit(one(fresh, common, tasks, children).await?).await;

@@ -5,11 +5,13 @@
 //! complete (update with the outcome). A thousand tasks go through all three before the next thousand,
 //! each phase of a batch in one transaction.
 
-use crate::Result;
+use std::time::Duration;
+
 use crate::place::Fresh;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks;
+use crate::{Result, figure};
 
 mod postgres;
 mod sqlite;
@@ -55,7 +57,7 @@ async fn figures(common: &Common, full: bool, tasks: u64) -> Result<Figures> {
         ("seconds", tasks as f64 / per_second),
         ("two_write_per_second", batches(&two, full, (tasks, tasks::WIDTH), false).await?),
         ("single_per_second", singly(&one, full, single).await?),
-        ("single_commit_p50_ms", commit(&one, full).await?),
+        ("single_commit_p50_ms", commit(&one, full, Duration::ZERO).await?.p50),
     ];
     if let Some(schema) = common.store.fresh().await?.schema() {
         let alone = postgres::batches(schema, 1, (tasks, tasks::WIDTH), true).await?;
@@ -88,18 +90,35 @@ async fn singly(fresh: &Fresh, full: bool, tasks: u64) -> Result<f64> {
     }
 }
 
-/// Milliseconds of a transaction that inserts one row, at the median.
-pub(crate) async fn commit(fresh: &Fresh, full: bool) -> Result<f64> {
-    match fresh.schema() {
-        Some(schema) => postgres::commit(schema).await,
-        None => on_file(fresh, move |path| sqlite::commit(path, full)).await,
+/// Transactions that are measured one by one.
+const COMMITS: u64 = 300;
+
+/// Milliseconds of a transaction that inserts one row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Commit {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+impl Commit {
+    fn of(samples: &[f64]) -> Result<Self> {
+        let at = |percent| figure::percentile(samples, percent).ok_or("no commit was measured");
+        Ok(Self { p50: at(50.0)?, p99: at(99.0)? })
     }
 }
 
-async fn on_file(
+/// Transactions of one row, one after the other, each after a pause in which the machine has nothing to do.
+pub(crate) async fn commit(fresh: &Fresh, full: bool, pause: Duration) -> Result<Commit> {
+    match fresh.schema() {
+        Some(schema) => postgres::commit(schema, pause).await,
+        None => on_file(fresh, move |path| sqlite::commit(path, full, pause)).await,
+    }
+}
+
+async fn on_file<T: Send + 'static>(
     fresh: &Fresh,
-    measure: impl FnOnce(&std::path::Path) -> Result<f64> + Send + 'static,
-) -> Result<f64> {
+    measure: impl FnOnce(&std::path::Path) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let path = fresh.path().ok_or("the store has no file")?.to_owned();
     tokio::task::spawn_blocking(move || measure(&path)).await?
 }

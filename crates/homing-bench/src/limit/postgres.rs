@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
-use super::{BATCH, READY, RUNNING, fresh_id};
+use super::{BATCH, COMMITS, Commit, READY, RUNNING, fresh_id};
 use crate::place::Schema;
-use crate::{Result, figure, tasks};
+use crate::{Result, tasks};
 
 /// Connections that share the tasks: more gain nothing on two cores.
 pub(super) const CONNECTIONS: u64 = 2;
@@ -91,7 +91,7 @@ pub(super) async fn singly(schema: &Schema, tasks: u64) -> Result<f64> {
 }
 
 /// Milliseconds of a transaction that inserts one row, at the median.
-pub(super) async fn commit(schema: &Schema) -> Result<f64> {
+pub(super) async fn commit(schema: &Schema, pause: Duration) -> Result<Commit> {
     let client = schema.connect().await?;
     client
         .batch_execute(
@@ -102,12 +102,13 @@ pub(super) async fn commit(schema: &Schema) -> Result<f64> {
         .await?;
     let table = Table::open(schema, "default").await?;
     let mut samples = Vec::new();
-    for number in 0..500 {
+    for number in 0..COMMITS {
+        tokio::time::sleep(pause).await;
         let begun = Instant::now();
         table.insert(number..number + 1, RUNNING).await?;
         samples.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    figure::percentile(&samples, 50.0).ok_or_else(|| "no commit was measured".into())
+    Commit::of(&samples)
 }
 
 async fn verify(schema: &Schema, tasks: u64) -> Result<()> {

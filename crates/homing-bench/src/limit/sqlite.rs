@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use rusqlite::{Connection, Statement, params};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
-use super::{BATCH, READY, RUNNING, fresh_id};
-use crate::{Result, figure, tasks};
+use super::{BATCH, COMMITS, Commit, READY, RUNNING, fresh_id};
+use crate::{Result, tasks};
 
 /// What any queue keeps of a task, and the one index that finds the next.
 const SCHEMA: &str = "
@@ -40,15 +40,16 @@ const COMPLETE: &str =
     "UPDATE tasks SET state = 2, worker = NULL, ended = ?2, outcome = ?3 WHERE id = ?1";
 
 /// Milliseconds of a transaction that inserts one row, at the median.
-pub(super) fn commit(path: &Path, full: bool) -> Result<f64> {
+pub(super) fn commit(path: &Path, full: bool, pause: Duration) -> Result<Commit> {
     let mut table = Table::open(path, full)?;
     let mut samples = Vec::new();
-    for number in 0..500 {
+    for number in 0..COMMITS {
+        std::thread::sleep(pause);
         let begun = Instant::now();
         table.insert(number..number + 1, RUNNING)?;
         samples.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    figure::percentile(&samples, 50.0).ok_or_else(|| "no commit was measured".into())
+    Commit::of(&samples)
 }
 
 /// Tasks per second in batches: as three writes, or as two, inserted as already running.
