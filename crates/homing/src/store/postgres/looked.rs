@@ -7,7 +7,6 @@ use crate::core::time::Time;
 use crate::store::postgres::hints::scan_starts::{self, Level, List, ScanResult};
 use crate::store::postgres::link::fault::Result;
 use crate::store::postgres::link::pipeline::{Statement, add};
-use crate::store::postgres::transaction::bundle;
 use crate::store::postgres::transaction::columns::{small, task_id};
 use crate::store::postgres::transaction::task::Task;
 use crate::store::postgres::transaction::tx::Tx;
@@ -117,10 +116,8 @@ impl Looked {
         self.read_candidates(&answers[asked.ready], tx)?;
         let tasks = answers[asked.ready].iter().map(|row| task_id(row, 0));
         locked.tasks = tasks.collect::<Result<_>>()?;
-        // So many bundles, or so many members of them, may be all that were asked for.
-        let members = tx.members_of(&locked.bundles);
-        let more_bundles =
-            locked.bundles.len() >= bundle::SEEN || members >= candidates.claim.most();
+        // Behind what was locked of the bundles there may be others, which had no part or are held.
+        let more_bundles = !locked.bundles.is_empty();
         // Nothing that must begin at once is known of yet.
         locked.left = (candidates.claim.ahead > 0).then(Vec::new);
         locked.more = [locked.tasks.len() >= candidates.limit(), more_bundles];

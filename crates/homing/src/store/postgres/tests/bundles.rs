@@ -71,6 +71,31 @@ async fn what_is_born_together_is_one_row_until_it_ends() {
     server::drop_schema(&url);
 }
 
+/// Another worker is about to claim the first bundles: those behind them are claimed meanwhile, and not none.
+#[tokio::test]
+async fn a_claim_passes_over_bundles_that_others_are_claiming() {
+    let url = common_schema();
+    let schema = options(&url).unwrap().schema;
+    let store = store(&url).await;
+    submit(&store, 0..400).await;
+    let mut other = pool(&url).get().await.unwrap();
+    let held = other.transaction().await.unwrap();
+    let first = "SELECT FROM homing.bundles ORDER BY due, job, local LIMIT 2 FOR UPDATE";
+    assert_eq!(held.query(&schema.render(first), &[]).await.unwrap().len(), 2);
+    let mut peer = TestWorker::begin(&store, &["root"]).await;
+    assert_eq!(peer.say(Vec::new(), 100).await.claimed.len(), 100);
+    assert_eq!(peer.say(Vec::new(), 200).await.claimed.len(), 100, "the others are held");
+    held.rollback().await.unwrap();
+    let mut left = 0;
+    // What was held may be found by the look at everything alone, within a second.
+    while left < 200 {
+        left += peer.say(Vec::new(), 200).await.claimed.len();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(left, 200);
+    server::drop_schema(&url);
+}
+
 /// Who has room for a part takes that part, unless it takes enough without it: then it comes again for it.
 #[tokio::test]
 async fn a_bundle_is_claimed_whole_or_dissolved() {

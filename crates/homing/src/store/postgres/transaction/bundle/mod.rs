@@ -29,9 +29,6 @@ mod held;
 
 pub(in crate::store::postgres) use held::{BundledTasks, stays};
 
-/// As many bundles are looked at in any case; see `ready!`.
-pub(in crate::store::postgres) const SEEN: usize = 8;
-
 by_name! {
     /// The columns that [`Bundle::of`] reads, of a table called `b`.
     bundle at {
@@ -117,15 +114,14 @@ pub(in crate::store::postgres) fn again<'e>(worker: WorkerId, acknowledged: u64)
     Statement::new(AGAIN, values![worker, Token::last_of(acknowledged) as i64])
 }
 
-/// The ready bundles of levels, as many as have the members that are asked for.
+/// The ready bundles of levels, as many as have the members that are asked for. So many are counted first, among more of
+/// them, and then so many are locked: where other workers hold the first, those behind them are taken.
 macro_rules! ready {
     ($levels:expr) => {
         concat!(
             "WITH RECURSIVE ",
             $levels,
-            " SELECT ",
-            bundle!(),
-            " FROM (
+            ", first AS MATERIALIZED (
       SELECT o.job, o.local, l.priority, o.due, sum(o.here) OVER (
         ORDER BY l.priority DESC, o.due, o.job, o.local ROWS UNBOUNDED PRECEDING) - o.here AS before
       FROM levels AS l CROSS JOIN LATERAL (
@@ -133,10 +129,13 @@ macro_rules! ready {
         WHERE b.worker IS NULL AND b.queue = l.queue AND b.kind = l.kind AND b.priority = l.priority
           AND (b.due, b.job, b.local) >= (l.start, l.start_job, l.start_local) AND b.due <= ",
             crate::store::postgres::now!(),
-            " ORDER BY b.due, b.job, b.local LIMIT $5::bigint / 16 + 8) AS o) AS o
-    JOIN homing.bundles AS b USING (job, local)
-  WHERE o.before < $5 AND b.worker IS NULL AND $2::uuid IS NOT NULL
-  ORDER BY o.priority DESC, o.due, o.job, o.local FOR UPDATE OF b SKIP LOCKED"
+            " ORDER BY b.due, b.job, b.local LIMIT $5::bigint / 8 + 16) AS o)
+    SELECT ",
+            bundle!(),
+            " FROM first AS o JOIN homing.bundles AS b USING (job, local)
+  WHERE b.worker IS NULL AND $2::uuid IS NOT NULL
+  ORDER BY o.priority DESC, o.due, o.job, o.local
+  LIMIT (SELECT count(*) FROM first WHERE before < $5) FOR UPDATE OF b SKIP LOCKED"
         )
     };
 }
@@ -292,14 +291,6 @@ impl Tx<'_> {
     /// The members that a bundle still has.
     pub(in crate::store::postgres) fn members(&self, key: TaskId) -> impl Iterator<Item = TaskId> {
         self.bundles.get(&key).into_iter().flat_map(|bundle| bundle.here().map(|(_, id)| id))
-    }
-
-    /// How many members bundles have.
-    pub(in crate::store::postgres) fn members_of(&self, keys: &[TaskId]) -> usize {
-        keys.iter()
-            .filter_map(|key| self.bundles.get(key))
-            .map(|bundle| bundle.here().count())
-            .sum()
     }
 
     /// The members of bundles that are claimed whole.
