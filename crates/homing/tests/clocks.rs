@@ -119,16 +119,22 @@ async fn a_worker_does_not_start_in_paused_time_beside_another_clock() {
     homing.worker().register(remind).start().await.unwrap().shutdown(Duration::ZERO).await;
 }
 
-/// Time that is paused once the worker runs is warned of, once.
+/// Time that is paused once the worker runs is warned of, once. A worker that wakes by a clock which goes says nothing.
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn a_worker_that_spins_says_so_once() {
     homing::testing::capture::install();
+    let error = StartError::PausedTime.to_string();
+    let told = || homing::testing::capture::told("error", &error);
+    let (homing, clock, worker) = opened().await;
+    let job = homing.submit(remind(1)).await.unwrap();
+    clock.set(worker.idle().await.unwrap());
+    job.outcome().await.unwrap();
+    worker.shutdown(Duration::MAX).await;
+    assert!(told().is_empty());
     let homing = Homing::open_with("memory:", Clock::System).await.unwrap();
     let _worker = homing.worker().register(remind).start().await.unwrap();
     tokio::time::pause();
-    let error = StartError::PausedTime.to_string();
-    let told = || homing::testing::capture::told("error", &error);
     while told().is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

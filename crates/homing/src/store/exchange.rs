@@ -223,13 +223,36 @@ impl Event {
             Self::Signal(signal) => 128 + signal.value.len(),
             Self::Log(line) => line.message.len(),
             Self::End(End::Succeeded(value)) => value.len(),
-            _ => 0,
+            Self::Begin
+            | Self::Record {
+                entry: Entry::Answer(_) | Entry::Added(_) | Entry::Detached(_) | Entry::Signalled(_),
+                ..
+            }
+            | Self::Abort(_)
+            | Self::Progress { .. }
+            | Self::Park { .. }
+            | Self::End(End::Failed { .. })
+            | Self::Retry { .. }
+            | Self::Stall { .. }
+            | Self::HandBack => 0,
         }
     }
 
     /// Whether the body is done with when this is said: it is the last it says under its token.
     pub fn ends_the_stretch(&self) -> bool {
-        matches!(self, Self::End(_) | Self::Retry { .. } | Self::Stall { .. } | Self::HandBack)
+        match self {
+            Self::End(_) | Self::Retry { .. } | Self::Stall { .. } | Self::HandBack => true,
+            Self::Begin
+            | Self::Record { .. }
+            | Self::Spawn(_)
+            | Self::Add(_)
+            | Self::Detach(_)
+            | Self::Signal(_)
+            | Self::Abort(_)
+            | Self::Log(_)
+            | Self::Progress { .. }
+            | Self::Park { .. } => false,
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl Shared {
                     }
                     continue;
                 }
-                _ => DriverMessage::Committed { units },
+                Some(_) | None => DriverMessage::Committed { units },
             };
             posting.inbox.put(message);
         }

@@ -110,7 +110,18 @@ impl Shared {
                 let of = log::Event::Standstill(reason);
                 Some((Level::Warn, of, format!("it stands still: {reason}")))
             }
-            _ => None,
+            Event::End(End::Succeeded(_))
+            | Event::HandBack
+            | Event::Begin
+            | Event::Record { .. }
+            | Event::Spawn(_)
+            | Event::Add(_)
+            | Event::Detach(_)
+            | Event::Signal(_)
+            | Event::Abort(_)
+            | Event::Log(_)
+            | Event::Progress { .. }
+            | Event::Park { .. } => None,
         };
         let line = told.map(|(level, of, message)| {
             let (key, time) = (attempt_key(attempt, of), self.store.clock().now());

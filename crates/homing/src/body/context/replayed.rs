@@ -31,7 +31,11 @@ impl Context {
         match self.ask(place, Operation::Value(what)).await {
             Verdict::Value(text) => Some(text),
             Verdict::Mismatch(text) => self.drift(place, &text).await,
-            _ => None,
+            Verdict::Execute
+            | Verdict::Park
+            | Verdict::Said
+            | Verdict::Answer(_)
+            | Verdict::Load(_) => None,
         }
     }
 
@@ -60,7 +64,11 @@ impl Context {
         match verdict {
             Verdict::Answer(answer) => Some(answer),
             Verdict::Mismatch(text) => self.drift(place, &text).await,
-            _ => None,
+            Verdict::Execute
+            | Verdict::Park
+            | Verdict::Said
+            | Verdict::Value(_)
+            | Verdict::Load(_) => None,
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn is_lost(child: &Child) -> bool {
     match child.state {
         State::Failed => true,
         State::Cancelled => !child.cancelled_by.is_some_and(CancelledBy::is_parent),
-        _ => false,
+        State::Pending | State::Running | State::Waiting | State::Succeeded => false,
     }
 }
 

@@ -47,13 +47,11 @@ impl Data {
         Some(sent)
     }
 
-    /// Forgets what a task was sent and has not taken.
-    pub(super) fn forget_signals(&mut self, task: TaskId) {
+    /// Forgets what a task was sent and has not taken. Returns it, the oldest first.
+    pub(super) fn forget_signals(&mut self, task: TaskId) -> Vec<(String, String)> {
         let sent = self.signals.range((task, 0)..=(task, u64::MAX));
         let sent: Vec<_> = sent.map(|(key, _)| *key).collect();
-        for key in sent {
-            self.signals.remove(&key);
-        }
+        sent.iter().filter_map(|key| self.signals.remove(key)).collect()
     }
 
     /// Keeps a signal, unless its task has ended or is unknown.

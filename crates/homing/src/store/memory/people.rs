@@ -239,7 +239,7 @@ impl Data {
                     counts.aborted += 1;
                 }
                 State::Cancelled => counts.cancelled += 1,
-                _ => {}
+                State::Pending | State::Running | State::Waiting => {}
             }
         }
         counts

@@ -90,7 +90,7 @@ impl Data {
     }
 
     /// Takes back what came after the loss: entries of the record and children. A signal that was an answer is
-    /// sent again, unless the body does not take its value.
+    /// there again, unless the body does not take its value.
     fn take_back(&mut self, task: TaskId, cause: &Cause, done: &mut Done) {
         let goes = |seq: u64, place: &str, entry: &Entry| {
             let below = |own: &String| {
@@ -104,15 +104,16 @@ impl Data {
         let gone = own.filter(|((_, seq), (place, entry))| goes(*seq, place, entry));
         let gone: Vec<(TaskId, u64)> = gone.map(|(key, _)| *key).collect();
         done.taken_back += gone.len() as u64;
+        let mut again = Vec::new();
         for key in gone {
             if let Some((_, Entry::Answer(answer))) = self.records.remove(&key)
                 && cause.sends_again(&answer.place)
                 && let (Some(name), Some(value)) = (answer.signal, answer.value)
             {
-                let number = self.next();
-                self.signals.insert((task, number), (name, value));
+                again.push((name, value));
             }
         }
+        self.send_again(task, again);
         for (set, kept) in &cause.grown {
             for (child, number) in self.children_of(task, Some(*set)) {
                 if child.local.origin(number) >= *kept {
@@ -125,6 +126,15 @@ impl Data {
                     self.remove_tree(child, done);
                 }
             }
+        }
+    }
+
+    /// Signals that had been given out are older than those that were not: they come before them, as they were sent.
+    fn send_again(&mut self, task: TaskId, again: Vec<(String, String)>) {
+        let kept = self.forget_signals(task);
+        for signal in again.into_iter().chain(kept) {
+            let number = self.next();
+            self.signals.insert((task, number), signal);
         }
     }
 

@@ -58,6 +58,7 @@ macro_rules! after {
     };
 }
 
+/// Signals that had been given out are older than those that were not: they come before them, as they were sent.
 const TAKE_BACK: &str = after!(
     "WITH taken AS (DELETE FROM homing.records AS r",
     " USING",
@@ -67,9 +68,12 @@ const TAKE_BACK: &str = after!(
         WHERE starts_with(entry, '{\"answer\":') AND (job, task, place) NOT IN (
           SELECT * FROM unnest($5::uuid[], $6::uuid[], $7::text[]))),
       sent AS (INSERT INTO homing.signals (job, task, number, name, value)
-        SELECT job, task, nextval('homing.numbers'), answer ->> 'signal', answer ->> 'value'
-        FROM (SELECT * FROM answers WHERE answer ->> 'signal' IS NOT NULL
-          AND answer ->> 'value' IS NOT NULL ORDER BY job, task, seq) AS a)
+        SELECT job, task, (SELECT coalesce(min(g.number), 0) FROM homing.signals AS g
+              WHERE g.job = a.job AND g.task = a.task)
+            - row_number() OVER (PARTITION BY job, task ORDER BY seq DESC),
+          answer ->> 'signal', answer ->> 'value'
+        FROM answers AS a
+        WHERE answer ->> 'signal' IS NOT NULL AND answer ->> 'value' IS NOT NULL)
     SELECT count(*) FROM taken"
 );
 

@@ -27,8 +27,13 @@ pub(crate) fn count_of(counts: &mut SetCounts, state: State, by: Option<Cancelle
     match state {
         State::Succeeded => &mut counts.succeeded,
         State::Failed => &mut counts.failed,
-        _ if by.is_some_and(CancelledBy::is_parent) => &mut counts.aborted,
-        _ => &mut counts.cancelled,
+        State::Cancelled | State::Pending | State::Running | State::Waiting => {
+            if by.is_some_and(CancelledBy::is_parent) {
+                &mut counts.aborted
+            } else {
+                &mut counts.cancelled
+            }
+        }
     }
 }
 

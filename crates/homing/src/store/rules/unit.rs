@@ -37,7 +37,18 @@ fn refusal<'e, L: Ledger<'e>>(ledger: &mut L, unit: &'e Unit) -> Result<Option<R
         let refusal = match event {
             Event::Spawn(child) => drift(ledger, unit.task, child)?,
             Event::Add(addition) => no_growth(ledger, unit.task, addition)?,
-            _ => None,
+            Event::Begin
+            | Event::Record { .. }
+            | Event::Detach(_)
+            | Event::Signal(_)
+            | Event::Abort(_)
+            | Event::Log(_)
+            | Event::Progress { .. }
+            | Event::Park { .. }
+            | Event::End(_)
+            | Event::Retry { .. }
+            | Event::Stall { .. }
+            | Event::HandBack => None,
         };
         if refusal.is_some() {
             return Ok(refusal);

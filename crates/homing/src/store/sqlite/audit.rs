@@ -185,7 +185,7 @@ impl Tx<'_> {
                 State::Failed => counts.failed += 1,
                 State::Cancelled if by.is_some_and(CancelledBy::is_parent) => counts.aborted += 1,
                 State::Cancelled => counts.cancelled += 1,
-                _ => {}
+                State::Pending | State::Running | State::Waiting => {}
             }
         }
         Ok(counts)

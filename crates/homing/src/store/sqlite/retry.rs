@@ -27,10 +27,12 @@ macro_rules! after {
     };
 }
 
+/// Signals that had been given out are older than those that were not: they come before them, as they were sent.
 const SIGNALLED: &str = after!(
     "INSERT INTO signals (job, task, number, name, value)
-       SELECT job, task, (SELECT coalesce(max(number), 0) FROM signals)
-           + row_number() OVER (ORDER BY seq),
+       SELECT job, task,
+         (SELECT coalesce(min(number), 0) FROM signals WHERE job = ?1 AND task = ?2)
+           - row_number() OVER (ORDER BY seq DESC),
          entry ->> '$.answer.signal', entry ->> '$.answer.value'",
     " AND substr(entry, 1, 10) = '{\"answer\":' AND json_valid(entry)
       AND place NOT IN (SELECT value FROM json_each(?5))

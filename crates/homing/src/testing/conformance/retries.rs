@@ -10,7 +10,7 @@ use crate::{
     task,
 };
 
-fn flaky(probe: &Probe, name: &str, failures: u64) -> Result<u64> {
+pub(super) fn flaky(probe: &Probe, name: &str, failures: u64) -> Result<u64> {
     probe.hit(name);
     let hits = probe.count(name);
     if hits <= failures { Err(Error::msg(format!("{name} failed {hits}"))) } else { Ok(hits) }
@@ -111,7 +111,7 @@ pub async fn panics_are_failures(lab: Lab) {
 }
 
 #[task(retries = 0)]
-async fn fragile(n: u64, State(probe): State<Probe>) -> Result<u64> {
+pub(super) async fn fragile(n: u64, State(probe): State<Probe>) -> Result<u64> {
     flaky(&probe, &format!("fragile {n}"), u64::from(n == 1))
 }
 
@@ -375,52 +375,6 @@ pub async fn job_retry_leaves_what_waits_had_lost(lab: Lab) {
 #[task(retries = 0)]
 async fn always_fragile(State(probe): State<Probe>) -> Result<u64> {
     flaky(&probe, "fragile", u64::MAX)
-}
-
-#[task(retries = 0)]
-async fn spoken_to(State(probe): State<Probe>) -> Result<u64> {
-    probe.pass("spoken").await;
-    flaky(&probe, "spoken to", 1)?;
-    Ok(crate::signal("word").await?)
-}
-
-#[task(retries = 0)]
-async fn speaks() -> Result<u64> {
-    let child = crate::spawn(spoken_to()).await?;
-    child.signal("word", &7u64).await?;
-    step("said", async || Ok(())).await?;
-    child.await.map_err(Into::into)
-}
-
-/// What a child was sent and had not taken when it fell is there when it runs again: its parent, which has it in its
-/// record that it said it, says it once. The child waited for ever.
-pub async fn job_retry_keeps_what_was_not_taken(lab: Lab) {
-    let worker = lab.worker().register(speaks).register(spoken_to).start().await.unwrap();
-    let job = lab.homing.submit(speaks()).await.unwrap();
-    lab.reaches(job.id(), TaskState::Waiting).await;
-    lab.probe.open("spoken");
-    job.outcome().await.unwrap_err();
-    assert_eq!(job.retry().await.unwrap().reopened, 2);
-    assert_eq!(lab.turning(job.outcome()).await.unwrap(), 7);
-    lab.close([worker]).await;
-}
-
-#[task(retries = 0)]
-async fn signalled_after() -> Result<u64> {
-    let lost = crate::spawn(fragile(1)).await?.await.is_err();
-    let told: u64 = crate::signal("go").await?;
-    if lost { Err(Error::msg("lost")) } else { Ok(told) }
-}
-
-/// A signal that was given out after the loss is there for the body that runs again.
-pub async fn job_retry_sends_signals_again(lab: Lab) {
-    let worker = lab.worker().register(signalled_after).register(fragile).start().await.unwrap();
-    let job = lab.homing.submit(signalled_after()).await.unwrap();
-    job.signal("go", &7).await.unwrap();
-    job.outcome().await.unwrap_err();
-    assert_eq!(job.retry().await.unwrap().reopened, 2);
-    assert_eq!(job.outcome().await.unwrap(), 7);
-    lab.close([worker]).await;
 }
 
 /// A key that another open job holds is not taken from it, whoever comes first. Once the retry made a second

@@ -105,6 +105,14 @@ impl Talk {
         asked
     }
 
+    /// The next exchange, sent for the sake of news once the one in flight is answered: no time passes.
+    async fn noticed(&mut self, reply: Reply) -> Exchange {
+        self.store.answer(reply);
+        self.settle().await;
+        self.homing.store().hints().say_noticed();
+        self.asked().await
+    }
+
     /// A task that the exchange in flight claims, to begin at once or ahead.
     fn claimed(&self, name: &str, kind: &str, ahead: bool) -> Claimed {
         let token = Token::of(self.worker.id(), self.number, ahead);
@@ -301,8 +309,8 @@ async fn a_worker_asks_for_more_while_there_is_more() {
     assert_eq!((Instant::now(), asked.claim.tasks), (now, 3));
 }
 
-/// What was left because it must begin at once has a slot of its own, also while nothing can be asked for; nothing
-/// that was fetched ahead takes it.
+/// What was left because it must begin at once has a slot of its own, also while nothing can be asked for: what was
+/// fetched ahead takes only what is free beside it.
 #[tokio::test(start_paused = true)]
 async fn a_slot_is_kept_for_what_was_left() {
     let (mut talk, _) = Talk::of(2).await;
@@ -310,17 +318,69 @@ async fn a_slot_is_kept_for_what_was_left() {
     let ahead = talk.claimed("ahead", "held", true);
     let reply = bringing(tasks.iter().cloned().chain([ahead.clone()]));
     // All slots are full: the next exchange asks for nothing, and what it brings says nothing of what was left.
-    let asked = talk.after(Reply { left: true, ..reply }).await;
+    let asked = talk.noticed(Reply { left: true, ..reply }).await;
     assert_eq!((asked.claim.tasks, asked.claim.ahead), (0, 0));
     talk.store.answer(Reply::default());
     talk.settle().await;
     talk.let_end(&tasks[0]);
     let asked = talk.asked().await;
+    talk.settle().await;
     assert_eq!((asked.claim.tasks, talk.begun(&ahead)), (1, 0), "the slot is kept");
     talk.let_end(&tasks[1]);
     talk.settle().await;
-    assert_eq!(talk.begun(&ahead), 0, "one is kept for the claim in flight, of two");
-    talk.at_once(Reply::default()).await;
+    assert_eq!(talk.begun(&ahead), 1, "one of the two is kept");
+}
+
+/// The only slot of a worker is not kept: what was fetched ahead begins in it.
+#[tokio::test(start_paused = true)]
+async fn the_only_slot_is_not_kept() {
+    let (mut talk, _) = Talk::of(1).await;
+    let (first, ahead) =
+        (talk.claimed("first", "held", false), talk.claimed("ahead", "held", true));
+    let reply = bringing([first.clone(), ahead.clone()]);
+    talk.store.answer(Reply { left: true, ..reply });
+    talk.settle().await;
+    talk.let_end(&first);
+    talk.asked().await;
+    talk.settle().await;
+    assert_eq!(talk.begun(&ahead), 1);
+}
+
+/// As many tasks are fetched ahead as got free during an exchange, twice as many where that was too few, as long as the
+/// store has more than was asked for.
+#[tokio::test(start_paused = true)]
+async fn as_many_are_fetched_ahead_as_get_free() {
+    let (mut talk, _) = Talk::of(2).await;
+    let tasks = [0, 1].map(|n| talk.claimed(&format!("task {n}"), "held", false));
+    talk.noticed(bringing(tasks.clone())).await;
+    let one_ends = async |talk: &mut Talk, ending: &Claimed, reply: Reply| {
+        talk.let_end(ending);
+        talk.settle().await;
+        let asked = talk.at_once(reply).await;
+        assert_eq!(ended(&asked), [(ending.task, ending.token)]);
+        (asked.claim.tasks, asked.claim.ahead)
+    };
+    let claim = one_ends(&mut talk, &tasks[0], Reply::default()).await;
+    assert_eq!(claim, (0, 3), "it ran dry");
+    let ahead = [2, 3, 4].map(|n| talk.claimed(&format!("task {n}"), "held", true));
+    let claim = one_ends(&mut talk, &tasks[1], bringing(ahead.clone())).await;
+    assert_eq!(claim, (0, 1), "beside the one that waits");
+    let claim = one_ends(&mut talk, &ahead[0], Reply::default()).await;
+    assert_eq!((claim, talk.begun(&ahead[2])), ((0, 0), 1), "the store has no more");
+    let claim = one_ends(&mut talk, &ahead[1], Reply::default()).await;
+    assert_eq!(claim, (1, 0), "it was not asked for more");
+}
+
+/// Nothing is fetched ahead while the only slot is for what was left.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_fetched_ahead_of_what_was_left() {
+    let (mut talk, _) = Talk::of(1).await;
+    let first = talk.claimed("first", "held", false);
+    talk.noticed(Reply { left: true, ..bringing([first.clone()]) }).await;
+    talk.let_end(&first);
+    talk.settle().await;
+    let asked = talk.at_once(Reply::default()).await;
+    assert_eq!((asked.claim.tasks, asked.claim.ahead), (1, 0));
 }
 
 /// What was fetched ahead and is too late to begin is given back; what is not begins.

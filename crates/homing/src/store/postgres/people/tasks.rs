@@ -186,7 +186,8 @@ fn task_view(row: &Row) -> Result<TaskView> {
     let outcome: Option<String> = row.try_get(at::outcome)?;
     let (value, failure) = match state {
         State::Succeeded => (outcome, None),
-        _ => (None, outcome),
+        State::Failed | State::Cancelled => (None, outcome),
+        State::Pending | State::Running | State::Waiting => (None, None),
     };
     let (kind, attempt): (String, u32) = (row.try_get(at::kind)?, small(row, at::attempt)?);
     let failure = failure.map(|text| read::failure(&text, &kind, id, attempt));

@@ -77,7 +77,7 @@ impl Rows for Tx<'_> {
     }
 
     fn signal(&mut self, to: TaskId, name: &str, take: bool) -> Result<Option<String>> {
-        let mut sent = self.signals.range((to, 0)..=(to, i64::MAX));
+        let mut sent = self.signals.range((to, i64::MIN)..=(to, i64::MAX));
         let found = sent.find(|(_, (own, _))| own == name);
         let found = found.map(|(key, (_, value))| (*key, value.clone()));
         if let Some((key, _)) = found.as_ref().filter(|_| take) {

@@ -100,7 +100,7 @@ impl Tx<'_> {
             State::Failed | State::Cancelled => {
                 view.failure = outcome.map(|text| failure(&text, &view.kind, id, view.attempt));
             }
-            _ => {}
+            State::Pending | State::Running | State::Waiting => {}
         }
         Ok(Some(view))
     }
