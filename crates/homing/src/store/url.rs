@@ -106,6 +106,9 @@ const SHOWN: &[&str] = &[
     "sslrootcert",
     "sslcert",
     "sslkey",
+    "prefix",
+    "durability",
+    "unchecked",
 ];
 
 /// A text that may hold credentials, without them.
@@ -220,6 +223,8 @@ pub(crate) async fn open(
         "postgres" | "postgresql" => {
             Ok(Arc::new(super::postgres::Postgres::open(&url, clock, migrate).await?))
         }
+        #[cfg(feature = "redis")]
+        "redis" => Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?)),
         _ => Err(OpenError::UnknownStore { url: url.shown() }),
     }
 }
@@ -232,6 +237,8 @@ pub(crate) async fn migrate(text: &str) -> Result<Migration, OpenError> {
         "sqlite" => super::sqlite::Sqlite::migrate(&url).await,
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::migrate(&url).await,
+        #[cfg(feature = "redis")]
+        "redis" => super::redis::migrate(&url).await,
         _ => {
             open(text, Clock::System, true).await?;
             Ok(Migration { from: 0, to: 0 })
@@ -251,6 +258,8 @@ pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
         "sqlite" => super::sqlite::Sqlite::inspect(&url).await,
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::inspect(&url).await,
+        #[cfg(feature = "redis")]
+        "redis" => super::redis::inspect(&url).await,
         _ => Err(OpenError::UnknownStore { url: url.shown() }),
     }
 }

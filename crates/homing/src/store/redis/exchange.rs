@@ -1,0 +1,244 @@
+//! `exchange`: units, upkeep and the claim, in one script.
+
+use std::sync::Arc;
+
+use rmpv::ValueRef;
+
+use super::link::connect::Link;
+use super::link::fault::{Fault, Result};
+use super::link::script::EXCHANGE;
+use super::pack::{self, List, Pack};
+use super::task::{Birth, Row};
+use super::{outcome, submit, waits};
+use crate::core::id::{TaskId, Token};
+use crate::core::replay::drift_text;
+use crate::store::read::Partly;
+use crate::store::{
+    Abort, Addition, CancelledBy, Cause, Claim, Claimed, End, Event, Exchange, NewChild, NewTask,
+    Refusal, Reply, Unit,
+};
+
+pub(super) async fn exchange(link: &Link, exchange: &Exchange) -> Result<Reply> {
+    let Exchange { worker, number, acknowledged, units, claim: wanted } = exchange;
+    let mut request = Pack::list(5);
+    request.bytes(worker.as_bytes()).number(*number).number(*acknowledged);
+    request.array(units.len());
+    for unit in units {
+        pack_unit(&mut request, unit);
+    }
+    claim(&mut request, wanted);
+    let read = |value: &ValueRef<'_>| reply(value, exchange);
+    let (reply, follows) = link.run(&EXCHANGE, &request.done(), read).await?;
+    submit::follow(link, follows).await;
+    Ok(reply)
+}
+
+fn claim(pack: &mut Pack, claim: &Claim) {
+    let Claim { tasks, ahead, queues, kinds, suspect, max_crashes } = claim;
+    pack.array(6).number(*tasks as u64).number(*ahead as u64);
+    pack.texts(queues.iter());
+    pack.texts(kinds.iter());
+    pack.flag(*suspect).number(*max_crashes);
+}
+
+fn pack_unit(pack: &mut Pack, unit: &Unit) {
+    let Unit { task, token, renew, events } = unit;
+    pack.array(6).task(*task).bytes(token.worker.as_bytes()).number(token.claim);
+    pack.flag(*renew).flag(unit.tells_of_a_beginning());
+    pack.array(events.len());
+    for event in events {
+        pack_event(pack, *task, event);
+    }
+}
+
+fn instants(pack: &mut Pack, task: &NewTask) {
+    pack.array(3).maybe_time(task.due).maybe_time(task.expires).maybe_time(task.deadline);
+}
+
+/// An event: what it is, and what it says. `unit.lua` reads it.
+fn pack_event(pack: &mut Pack, task: TaskId, event: &Event) {
+    match event {
+        Event::Begin => pack.array(1).number(1),
+        Event::Record { seq, place, entry } => {
+            pack.array(3).number(2).number(*seq).bytes(waits::entry(place, entry))
+        }
+        Event::Spawn(child) => spawn(pack, task, child),
+        Event::Add(addition) => add(pack, addition),
+        Event::Detach(job) => {
+            submit::job(pack.array(2).number(5), job);
+            pack
+        }
+        Event::Signal(signal) => {
+            pack.array(6).number(6).number(signal.seq);
+            pack.bytes(waits::entry(&signal.place, &signal.entry)).bytes(signal.to.0);
+            pack.bytes(&signal.name).bytes(&signal.value)
+        }
+        Event::Abort(Abort { set, child, below, policy }) => {
+            let by = if *policy { CancelledBy::Policy } else { CancelledBy::Abort };
+            pack.array(5).number(7).bytes(set.0).maybe(child.map(|child| child.0));
+            pack.number(*below).number(by as i64)
+        }
+        Event::Log(line) => {
+            pack.array(5).number(8).bytes(&line.key).time(line.time);
+            pack.number(line.level as i64).bytes(&line.message)
+        }
+        Event::Progress { done, total } => {
+            let mut partly = Partly::default();
+            partly.add(Some((*done, *total)));
+            let both = [done.to_be_bytes(), total.to_be_bytes()].concat();
+            pack.array(3).number(9).bytes(both).number(partly.millionths())
+        }
+        Event::Park { waits, resident } => {
+            pack.array(4).number(10).bytes(waits::packed(waits)).flag(*resident);
+            pack.maybe_time(crate::core::wait::earliest(waits))
+        }
+        Event::End(End::Succeeded(value)) => {
+            pack.array(2).number(11).bytes(outcome::of_worker(value))
+        }
+        Event::End(End::Failed { failure, cause }) => {
+            let failure = crate::core::encode::json(failure);
+            pack.array(3).number(12).bytes(outcome::of_worker(&failure));
+            pack.maybe(cause.as_ref().map(|own| self::cause(own)))
+        }
+        Event::Retry { failure, due } => {
+            pack.array(3).number(13).bytes(failure.to_string()).time(*due)
+        }
+        Event::Stall { reason, due } => pack.array(3).number(14).bytes(reason).time(*due),
+        Event::HandBack => pack.array(1).number(15),
+    };
+}
+
+fn spawn<'p>(pack: &'p mut Pack, task: TaskId, child: &NewChild) -> &'p mut Pack {
+    let NewChild { local, set, number, task: new } = child;
+    pack.array(6).number(3).bytes(local.0).bytes(set.0).number(*number);
+    pack.bytes(submit::birth(new, Some((task.local, *set, *number))));
+    instants(pack, new);
+    pack
+}
+
+fn add<'p>(pack: &'p mut Pack, addition: &Addition) -> &'p mut Pack {
+    let Addition { seq, place, entry, parent, set, local, task } = addition;
+    pack.array(9).number(4).number(*seq).bytes(waits::entry(place, entry));
+    pack.bytes(parent.0).bytes(set.0).bytes(local.0);
+    pack.bytes(submit::birth(task, Some((*parent, *set, 0))));
+    instants(pack, task);
+    pack.number(addition.origin())
+}
+
+/// What a retry takes back, as `retry.lua` reads it.
+fn cause(cause: &Cause) -> Vec<u8> {
+    let Cause { places, since, grown, only, given, aborted, bad_signals } = cause;
+    let mut pack = Pack::list(7);
+    pack.texts(places.iter());
+    pack.maybe_number(*since).array(grown.len());
+    for (set, kept) in grown {
+        pack.array(2).bytes(set.0).number(*kept);
+    }
+    pack.array(only.len());
+    for (set, past, beyond) in only {
+        pack.array(3).bytes(set.0).number(*past).array(beyond.len());
+        for end in beyond {
+            pack.number(*end);
+        }
+    }
+    pack.texts(given.iter().map(|local| local.0));
+    pack.array(aborted.len());
+    for (set, one, below) in aborted {
+        pack.array(3).bytes(set.0).maybe(one.map(|one| one.0)).number(*below);
+    }
+    pack.texts(bad_signals.iter());
+    pack.done()
+}
+
+fn reply(value: &ValueRef<'_>, exchange: &Exchange) -> Result<Reply> {
+    let mut list = List::of(value)?;
+    if list.left() == 1 {
+        return Err(Fault::Stale);
+    }
+    let mut reply = Reply::default();
+    let unit = |list: &mut List<'_, '_>| {
+        let at: usize = list.count()?;
+        let unit = at.checked_sub(1).and_then(|at| exchange.units.get(at));
+        unit.ok_or_else(|| Fault::unreadable(&"an answer to no unit"))
+    };
+    let mut refused = list.list()?;
+    while refused.left() > 0 {
+        let mut one = refused.list()?;
+        let unit = unit(&mut one)?;
+        reply.refused.push((unit.task, refusal(unit, &mut one.list()?)?));
+    }
+    let mut ready = list.list()?;
+    while ready.left() > 0 {
+        let mut one = ready.list()?;
+        let unit = unit(&mut one)?;
+        reply.ready.push((unit.task, waits::answers(&mut one.list()?)?));
+    }
+    let mut cancelled = list.list()?;
+    while cancelled.left() > 0 {
+        let mut one = cancelled.list()?;
+        let (task, claim) = (one.task()?, one.count()?);
+        reply.cancelled.push((task, Token { worker: exchange.worker, claim }));
+    }
+    let mut claimed = list.list()?;
+    while claimed.left() > 0 {
+        reply.claimed.push(claimed_from(&mut claimed.list()?)?);
+    }
+    reply.left = list.flag()?;
+    reply.next_due = list.maybe_time()?;
+    Ok(reply)
+}
+
+fn refusal(unit: &Arc<Unit>, list: &mut List<'_, '_>) -> Result<Refusal> {
+    Ok(match list.number()? {
+        0 => Refusal::Lost,
+        1 => {
+            let at: usize = list.count()?;
+            let (kind, arguments) = (list.text()?, list.text()?);
+            match unit.events.get(at - 1) {
+                Some(Event::Spawn(child)) => {
+                    let NewTask { kind: new, arguments: to, .. } = &child.task;
+                    Refusal::Drift(drift_text(&kind, &arguments, new, to))
+                }
+                _ => Refusal::Lost,
+            }
+        }
+        _ => Addition::too_many(),
+    })
+}
+
+fn claimed_from(list: &mut List<'_, '_>) -> Result<Claimed> {
+    let (task, claim) = (list.task()?, list.count()?);
+    let (birth, row) = (Birth::from(list.bytes()?)?, Row::from(list.bytes()?)?);
+    let (begun, answers) = (list.flag()?, waits::answers(&mut list.list()?)?);
+    let worker = row.token.ok_or_else(|| Fault::unreadable(&"a claim without a token"))?.worker;
+    let expires = row.expires.filter(|_| !begun);
+    Ok(Claimed {
+        task,
+        parent: birth.parent,
+        set: birth.set,
+        depth: row.depth,
+        token: Token { worker, claim },
+        kind: birth.kind,
+        arguments: birth.arguments,
+        queue: birth.queue,
+        priority: birth.priority,
+        due: row.due,
+        not_after: [expires, row.deadline].into_iter().flatten().min(),
+        policy: birth.policy,
+        attempt: row.attempt,
+        failures: row.failures,
+        crashes: row.crashes,
+        stalls: row.stalls,
+        records: row.records,
+        spawned: row.own_children,
+        answers,
+        parked: row.parked.filter(|parked| parked.worker == worker),
+    })
+}
+
+/// A worker's part of a request.
+pub(super) fn of(bytes: impl AsRef<[u8]>) -> Pack {
+    let mut pack = pack::Pack::list(1);
+    pack.bytes(bytes);
+    pack
+}

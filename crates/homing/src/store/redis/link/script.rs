@@ -1,0 +1,51 @@
+//! The scripts: shared functions, then one verb, put together when the library is built.
+//!
+//! They are sent by their hash. A server that does not know one, after a restart or `SCRIPT FLUSH`, is given the text
+//! once more.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! lua {
+    ($name:literal) => {
+        include_str!(concat!("../lua/", $name, ".lua"))
+    };
+}
+
+/// A script of a verb: what all share, and its own files.
+macro_rules! script {
+    ($(#[$doc:meta])* $name:ident = $($own:literal),+) => {
+        $(#[$doc])*
+        pub(in crate::store::redis) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                lua!("transaction"),
+                lua!("rows"),
+                lua!("waits"),
+                lua!("ends"),
+                lua!("upkeep"),
+                lua!("commit"),
+                $(lua!($own)),+
+            ))
+        });
+    };
+}
+
+script!(SUBMIT = "submit");
+script!(EXCHANGE = "unit", "claim", "exchange");
+script!(HEARTBEAT = "heartbeat");
+script!(LEAVE = "leave");
+script!(CANCEL = "cancel");
+script!(SIGNAL = "unit", "signal");
+script!(RETRY = "retry");
+script!(AMEND = "amend");
+script!(PAUSE = "pause");
+script!(SWEEP = "sweep");
+script!(PRUNE = "removal", "prune");
+script!(REMOVE = "removal", "remove");
+script!(QUEUES = "claim", "queues");
+#[cfg(feature = "testing")]
+script!(
+    /// For tests.
+    KILL = "kill"
+);
