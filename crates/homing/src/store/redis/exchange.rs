@@ -34,11 +34,11 @@ pub(super) async fn exchange(link: &Link, exchange: &Exchange) -> Result<Reply> 
 }
 
 fn claim(pack: &mut Pack, claim: &Claim) {
-    let Claim { tasks, ahead, queues, kinds, suspect, max_crashes } = claim;
-    pack.array(6).number(*tasks as u64).number(*ahead as u64);
+    let Claim { tasks, ahead, search, queues, kinds, suspect, max_crashes } = claim;
+    pack.array(7).number(*tasks as u64).number(*ahead as u64);
     pack.texts(queues.iter());
     pack.texts(kinds.iter());
-    pack.flag(*suspect).number(*max_crashes);
+    pack.flag(*suspect).number(*max_crashes).flag(*search);
 }
 
 fn pack_unit(pack: &mut Pack, unit: &Unit) {
@@ -127,8 +127,8 @@ fn add<'p>(pack: &'p mut Pack, addition: &Addition) -> &'p mut Pack {
 
 /// What a retry takes back, as `retry.lua` reads it.
 fn cause(cause: &Cause) -> Vec<u8> {
-    let Cause { places, since, grown, only, given, aborted, bad_signals } = cause;
-    let mut pack = Pack::list(7);
+    let Cause { places, since, grown, only, given, aborted, aborted_before, bad_signals } = cause;
+    let mut pack = Pack::list(8);
     pack.texts(places.iter());
     pack.maybe_number(*since).array(grown.len());
     for (set, kept) in grown {
@@ -142,9 +142,11 @@ fn cause(cause: &Cause) -> Vec<u8> {
         }
     }
     pack.texts(given.iter().map(|local| local.0));
-    pack.array(aborted.len());
-    for (set, one, below) in aborted {
-        pack.array(3).bytes(set.0).maybe(one.map(|one| one.0)).number(*below);
+    for aborts in [aborted, aborted_before] {
+        pack.array(aborts.len());
+        for (set, one, below) in aborts {
+            pack.array(3).bytes(set.0).maybe(one.map(|one| one.0)).number(*below);
+        }
     }
     pack.texts(bad_signals.iter());
     pack.done()

@@ -68,7 +68,7 @@ local function add_cascade(id, set, below, by)
   falls[#falls + 1] = { number, set, below }
   put(key_of(id), field, cmsgpack.pack(falls))
   local job = job_row(job_of(id))
-  job.cascades = job.cascades + 1
+  job.cascades, job.dirty = job.cascades + 1, true
 end
 
 local function remove_cascade(member)
@@ -85,7 +85,7 @@ local function remove_cascade(member)
   end
   put(key_of(id), field, #falls > 0 and cmsgpack.pack(falls))
   local job = job_row(job_of(id))
-  job.cascades = job.cascades - 1
+  job.cascades, job.dirty = job.cascades - 1, true
 end
 
 -- A worker is told in every reply that a task of its has ended, until it says that it has heard.
@@ -161,7 +161,10 @@ local function finish(row, state, outcome, by)
     notify(row.worker, row.id, row.claim)
     row.worker = false
   end
-  forget_signals(row)
+  if state == SUCCEEDED then
+    -- A retry's body still wants what it was sent: whoever sent it does not say it again.
+    forget_signals(row)
+  end
   if state ~= SUCCEEDED and row.children > 0 then
     add_cascade(row.id, false, 4294967295, BY_PARENT)
   end

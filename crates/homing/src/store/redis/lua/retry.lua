@@ -75,6 +75,7 @@ return (function()
     end
     put(key, 'e' .. own, false)
     touch(row)
+    forget_signals(row)
     row.gone = true
   end
 
@@ -82,7 +83,7 @@ return (function()
     return place == own or string.sub(place, 1, #own + 1) == own .. '/'
   end
 
-  -- `cause`: places, since, grown, only, given, aborted, bad signals; see `Cause`.
+  -- `cause`: places, since, grown, only, given, aborted, aborted before, bad signals; see `Cause`.
   local function goes(cause, number, entry)
     if (cause[2] and number >= cause[2]) or entry[2] == RETURNED then
       return true
@@ -117,7 +118,7 @@ return (function()
       if entry and goes(cause, number, entry) then
         put(key, names[number], false)
         taken_back = taken_back + 1
-        local sends_again = entry[2] == ANSWER and not has(cause[7], entry[1])
+        local sends_again = entry[2] == ANSWER and not has(cause[8], entry[1])
         if sends_again and entry[5] and entry[6] then
           keep_signal(row, entry[6], entry[5])
         end
@@ -150,35 +151,42 @@ return (function()
     end
   end
 
+  -- Whether one of the aborts of a body is of a child.
+  local function is_aborted(aborts, own, number, set)
+    for _, abort in ipairs(aborts) do
+      local one, below = abort[2], abort[3]
+      if abort[1] == set
+        and ((one and one == own) or (not one and origin_of(own, number) < below)) then
+        return true
+      end
+    end
+    return false
+  end
+
   -- Whether the retry of its parent reopens a child: what fell with the parent, what was lost, and what the parent
-  -- aborted after the loss.
+  -- aborted after the loss. One that the body had been told of by then stays as it is, and so does one that fell
+  -- before an abort of the body's reached it.
   local function is_reopened(row, number, set, cause)
     local own = own_of(row.id)
-    if row.state == FAILED or (row.state == CANCELLED and row.by == BY_USER) then
-      if not cause or has(cause[5], own) then
-        return false
-      end
-      for _, only in ipairs(cause[4]) do
-        local ended = row.end_number or 0
-        if only[1] == set and ended > only[2] and not has(only[3], ended) then
-          return true
-        end
-      end
-      return #cause[4] == 0
-    elseif row.state == CANCELLED and (row.by == BY_ABORT or row.by == BY_POLICY) then
-      if not cause or has(cause[5], own) then
-        return false
-      end
-      for _, aborted in ipairs(cause[6]) do
-        local one, below = aborted[2], aborted[3]
-        if aborted[1] == set and ((one and one == own)
-          or (not one and origin_of(own, number) < below)) then
-          return true
-        end
-      end
+    local is_by_body = row.by == BY_ABORT or row.by == BY_POLICY
+    if row.state ~= FAILED and row.state ~= CANCELLED then
+      return false
+    elseif row.state == CANCELLED and not is_by_body and row.by ~= BY_USER then
+      return true
+    elseif not cause or has(cause[5], own) then
+      return false
+    elseif row.state == CANCELLED and is_by_body then
+      return is_aborted(cause[6], own, number, set)
+    elseif is_aborted(cause[7], own, number, set) then
       return false
     end
-    return row.state == CANCELLED
+    for _, only in ipairs(cause[4]) do
+      local ended = row.end_number or 0
+      if only[1] == set and ended > only[2] and not has(only[3], ended) then
+        return true
+      end
+    end
+    return #cause[4] == 0
   end
 
   local function reopen(row)

@@ -168,11 +168,11 @@ local function rank(priority)
   return struct.pack('>I2', 32767 - priority)
 end
 
--- Under what a row is filed.
+-- Under what a row is filed. Only a pending one's place depends on what it was born with.
 local function filing(row)
-  local b = birth(row.id)
-  local filed = { state = row.state, timer = timer(row) }
+  local filed = { state = row.state, timer = timer(row), share = 0 }
   if row.state == PENDING then
+    local b = birth(row.id)
     filed.class = class_of(row, b)
     filed.ready = class_hash(filed.class) .. rank(b.priority) .. due_bytes(row.due) .. row.id
     filed.stalled = row.stalls > 0
@@ -211,7 +211,6 @@ local function job_row(job)
     }
     jobs[job] = row
   end
-  row.dirty = true
   return row
 end
 
@@ -220,38 +219,53 @@ local function count_class(text, by)
   put(K.classes, text, count > 0 and string.format('%d', count))
 end
 
-local function unfile(filed, id)
-  if filed.ready then
-    zrem(K.ready, filed.ready)
-    count_class(filed.class, -1)
-  end
-  if filed.timer then
-    zrem(K.timers, id)
-  end
-  if filed.running then
-    zrem(K.running, filed.running)
-  end
-  local job = job_row(job_of(id))
-  job[filed.state] = job[filed.state] - 1
-  job.stalled = job.stalled - (filed.stalled and 1 or 0)
-  job.share = job.share - (filed.share or 0)
-end
+local NOWHERE = { share = 0 }
 
-local function file(filed, id)
-  if filed.ready then
-    zadd(K.ready, filed.ready, 0)
-    count_class(filed.class, 1)
+-- Takes a row from where it is filed to where it belongs. What is the same in both is left alone.
+local function refile(id, old, new)
+  if old.ready ~= new.ready then
+    if old.ready then
+      zrem(K.ready, old.ready)
+    end
+    if new.ready then
+      zadd(K.ready, new.ready, 0)
+    end
   end
-  if filed.timer then
-    zadd(K.timers, id, filed.timer)
+  if old.class ~= new.class then
+    if old.class then
+      count_class(old.class, -1)
+    end
+    if new.class then
+      count_class(new.class, 1)
+    end
   end
-  if filed.running then
-    zadd(K.running, filed.running, 0)
+  if old.timer ~= new.timer then
+    if new.timer then
+      zadd(K.timers, id, new.timer)
+    elseif old.timer then
+      zrem(K.timers, id)
+    end
   end
-  local job = job_row(job_of(id))
-  job[filed.state] = job[filed.state] + 1
-  job.stalled = job.stalled + (filed.stalled and 1 or 0)
-  job.share = job.share + (filed.share or 0)
+  if old.running ~= new.running then
+    if old.running then
+      zrem(K.running, old.running)
+    end
+    if new.running then
+      zadd(K.running, new.running, 0)
+    end
+  end
+  if old.state ~= new.state or old.stalled ~= new.stalled or old.share ~= new.share then
+    local job = job_row(job_of(id))
+    job.dirty = true
+    if old.state then
+      job[old.state] = job[old.state] - 1
+    end
+    if new.state then
+      job[new.state] = job[new.state] + 1
+    end
+    job.stalled = job.stalled + (new.stalled and 1 or 0) - (old.stalled and 1 or 0)
+    job.share = job.share + new.share - old.share
+  end
 end
 
 local packed = {}
@@ -260,16 +274,15 @@ local packed = {}
 local function settle()
   for id in pairs(touched) do
     local row = tasks[id]
-    if row.filed then
-      unfile(row.filed, id)
-    end
+    local old = row.filed or NOWHERE
     if row.gone then
+      refile(id, old, NOWHERE)
       put(key_of(id), 'o' .. own_of(id), false)
       put(key_of(id), 'b' .. own_of(id), false)
       tasks[id], packed[id] = false, nil
     else
       row.filed = filing(row)
-      file(row.filed, id)
+      refile(id, old, row.filed)
       packed[id] = true
     end
   end
