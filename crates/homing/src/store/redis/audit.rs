@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use super::link::fault::Result;
+use super::link::fault::{Fault, Result};
 use super::pack::{self, List};
 use super::people::View;
 use super::task::{self, Row, Task};
@@ -14,6 +14,9 @@ use crate::core::wait::{self, Facts, SetCounts, Standing};
 use crate::limits;
 use crate::store::read::Breach;
 
+/// Fields of a job that are read by one command at most.
+const AT_ONCE: usize = 50_000;
+
 type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A job as one command has read it.
@@ -21,6 +24,8 @@ struct Read {
     job: JobId,
     fields: Fields,
     tasks: BTreeMap<Local, Task>,
+    /// Tasks of which something does not decode, and what.
+    unreadable: Vec<(Local, String)>,
     /// How the jobs stand that its tasks wait for.
     standings: BTreeMap<JobId, Standing>,
     now: Time,
@@ -28,23 +33,48 @@ struct Read {
 
 impl Read {
     fn of(job: JobId, fields: Fields, now: Time) -> Result<Self> {
-        let mut tasks = BTreeMap::new();
-        for (name, row) in &fields {
-            let Some((b'o', local)) = name.split_first() else { continue };
-            let local = Local(pack::sixteen(local)?);
-            let birth = fields.get(&super::field(b'b', local)).map_or(&[][..], Vec::as_slice);
-            tasks.insert(local, Task::from(TaskId { job, local }, birth, row)?);
+        let (mut tasks, mut unreadable) = (BTreeMap::new(), Vec::new());
+        for (name, value) in &fields {
+            let Some((letter, rest)) = name.split_first() else { continue };
+            let (local, rest) = rest.split_at(rest.len().min(16));
+            let fault = match letter {
+                b'o' => {
+                    let local = Local(pack::sixteen(local)?);
+                    let birth = fields.get(&super::field(b'b', local));
+                    let birth = birth.map_or(&[][..], Vec::as_slice);
+                    let read = Task::from(TaskId { job, local }, birth, value);
+                    read.and_then(|task| {
+                        let policy = task.birth.policy().map(drop);
+                        tasks.insert(local, task);
+                        policy
+                    })
+                }
+                b'w' => task::waits(value).map(drop),
+                b'r' => {
+                    let seq = rest.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+                    let read = super::waits::entry_from(value, seq).map(drop);
+                    read.map_err(|fault| fault.of(|| format!("entry {seq} of its record")))
+                }
+                _ => Ok(()),
+            };
+            match fault {
+                Err(Fault::Unreadable(what)) => {
+                    unreadable.push((Local(pack::sixteen(local)?), what));
+                }
+                done => done?,
+            }
         }
-        Ok(Self { job, fields, tasks, standings: BTreeMap::new(), now })
+        Ok(Self { job, fields, tasks, unreadable, standings: BTreeMap::new(), now })
     }
 
     fn id(&self, local: Local) -> TaskId {
         TaskId { job: self.job, local }
     }
 
-    fn waits(&self, local: Local) -> Result<Vec<wait::Wait>> {
+    /// Those that do not decode satisfy nothing.
+    fn waits(&self, local: Local) -> Vec<wait::Wait> {
         let kept = self.fields.get(&super::field(b'w', local));
-        Ok(kept.map(|blob| task::waits(blob)).transpose()?.unwrap_or_default())
+        kept.and_then(|blob| task::waits(blob).ok()).unwrap_or_default()
     }
 
     /// Whether a cancellation on its way down will reach a task.
@@ -59,14 +89,17 @@ impl Read {
         false
     }
 
-    fn of_rows(&mut self, breaches: &mut Vec<Breach>) -> Result<()> {
+    fn of_rows(&mut self, breaches: &mut Vec<Breach>) {
+        for (local, what) in &self.unreadable {
+            breaches.push(Breach { task: self.id(*local), what: what.clone() });
+        }
         for task in self.tasks.values() {
             let mut breach = |what: &str| {
                 breaches.push(Breach { task: task.id, what: what.to_owned() });
             };
             let Row { state, .. } = task.row;
             if state == State::Waiting && !task.row.is_due_to_be_looked_at(self.now) {
-                let waits = self.waits(task.id.local)?;
+                let waits = self.waits(task.id.local);
                 let mut facts = JobFacts { read: self, task: task.id.local };
                 let Ok(satisfied) = wait::satisfied(&waits, &mut facts);
                 if satisfied {
@@ -82,7 +115,6 @@ impl Read {
                 breach("open below an ended parent");
             }
         }
-        Ok(())
     }
 
     /// Counts of sets that differ from the rows.
@@ -189,11 +221,10 @@ impl View<'_> {
             self.0.command(redis::cmd("ZRANGE").arg(self.0.lane.key("ids")).arg(0).arg(-1)).await?;
         for id in ids {
             let job = pack::job(&id)?;
-            let fields: Fields =
-                self.0.command(redis::cmd("HGETALL").arg(self.0.lane.job(job))).await?;
+            let fields = self.fields_of(job).await?;
             let mut read = Read::of(job, fields, self.0.clock.now())?;
             self.look_up_jobs(&mut read).await?;
-            read.of_rows(&mut breaches)?;
+            read.of_rows(&mut breaches);
             read.of_sets(&mut breaches)?;
             read.of_job(&mut breaches)?;
         }
@@ -201,11 +232,32 @@ impl View<'_> {
         Ok(breaches)
     }
 
+    /// A job whole. A large one is read part by part, so that nobody else is held up: what moves meanwhile may look like
+    /// a breach.
+    async fn fields_of(&self, job: JobId) -> Result<Fields> {
+        let key = self.0.lane.job(job);
+        let many: usize = self.0.command(redis::cmd("HLEN").arg(&key)).await?;
+        if many <= AT_ONCE {
+            return self.0.command(redis::cmd("HGETALL").arg(key)).await;
+        }
+        let (mut fields, mut at) = (Fields::new(), 0_u64);
+        loop {
+            let mut ask = redis::cmd("HSCAN");
+            ask.arg(&key).arg(at).arg("COUNT").arg(1000);
+            let (next, some): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.0.command(&ask).await?;
+            fields.extend(some);
+            at = next;
+            if at == 0 {
+                return Ok(fields);
+            }
+        }
+    }
+
     async fn look_up_jobs(&self, read: &mut Read) -> Result<()> {
         let mut asked = Vec::new();
         for (local, task) in &read.tasks {
             if task.row.state == State::Waiting {
-                asked.extend(wait::jobs(&read.waits(*local)?));
+                asked.extend(wait::jobs(&read.waits(*local)));
             }
         }
         for job in asked {

@@ -6,31 +6,110 @@ use rmpv::ValueRef;
 
 use super::link::connect::Link;
 use super::link::fault::{Fault, Result};
-use super::link::script::EXCHANGE;
+use super::link::script::{EXCHANGE, EXCHANGE_WHEN_FULL};
 use super::pack::{self, List, Pack};
 use super::task::{Birth, Row};
 use super::{outcome, submit, waits};
 use crate::core::id::{TaskId, Token};
 use crate::core::replay::drift_text;
-use crate::store::read::Partly;
+use crate::core::state::stall_pause;
+use crate::core::time::Time;
+use crate::store::events;
+use crate::store::read::{Partly, unreadable_text};
 use crate::store::{
     Abort, Addition, CancelledBy, Cause, Claim, Claimed, End, Event, Exchange, NewChild, NewTask,
     Refusal, Reply, Unit,
 };
 
 pub(super) async fn exchange(link: &Link, exchange: &Exchange) -> Result<Reply> {
-    let Exchange { worker, number, acknowledged, units, claim: wanted } = exchange;
-    let mut request = Pack::list(5);
-    request.bytes(worker.as_bytes()).number(*number).number(*acknowledged);
-    request.array(units.len());
-    for unit in units {
-        pack_unit(&mut request, unit);
+    let mut reply = Reply::default();
+    let mut rest = exchange.units.as_slice();
+    loop {
+        let (part, count) = part_of(rest);
+        let (units, later) = rest.split_at(count);
+        rest = later;
+        let claim = rest.is_empty().then_some(&exchange.claim);
+        run(link, exchange, (units, &part), claim, &mut reply).await?;
+        if claim.is_some() {
+            return Ok(reply);
+        }
     }
-    claim(&mut request, wanted);
-    let read = |value: &ValueRef<'_>| reply(value, exchange);
-    let (reply, follows) = link.run(&EXCHANGE, &request.done(), read).await?;
+}
+
+/// Units of an exchange that one script takes at most, by their events and by their bytes. A script holds up everybody
+/// else. Each part is whole by itself: a resend finds its units applied.
+const EVENTS: usize = 1000;
+const BYTES: usize = 1024 * 1024;
+
+/// The first units, packed, and how many they are.
+fn part_of(units: &[Arc<Unit>]) -> (Pack, usize) {
+    let (mut pack, mut count, mut events) = (Pack::default(), 0, 0);
+    for unit in units {
+        if count > 0 && (events >= EVENTS || pack.len() >= BYTES) {
+            break;
+        }
+        pack_unit(&mut pack, unit);
+        (count, events) = (count + 1, events + 1 + unit.events.len());
+    }
+    (pack, count)
+}
+
+/// Runs one script of an exchange, and adds its answer to the reply. The last one brings the claim.
+async fn run(
+    link: &Link,
+    exchange: &Exchange,
+    (units, part): (&[Arc<Unit>], &Pack),
+    wanted: Option<&Claim>,
+    reply: &mut Reply,
+) -> Result<()> {
+    let mut request = Pack::list(5);
+    request.bytes(exchange.worker.as_bytes()).number(exchange.number);
+    request.number(exchange.acknowledged).array(units.len()).part(part.written());
+    match wanted {
+        Some(wanted) => claim(&mut request, wanted),
+        None => drop(request.flag(false)),
+    }
+    let mut unreadable = Vec::new();
+    let read = |value: &ValueRef<'_>| {
+        self::reply(value, exchange, units, (reply, &mut unreadable, link.clock.now()))
+    };
+    let request = request.done();
+    let ((), follows) = match link.run(&EXCHANGE, &request, read).await {
+        Err(fault) if fault.is_of_memory() => {
+            end_what_ends(link, exchange).await?;
+            return Err(fault);
+        }
+        done => done?,
+    };
     submit::follow(link, follows).await;
-    Ok(reply)
+    if unreadable.is_empty() { Ok(()) } else { stand_still(link, exchange, &unreadable).await }
+}
+
+/// The server has no memory left and refuses scripts. Ends may exceed it, or a full store could not be emptied: they are
+/// applied, and the exchange is told that the server is full. When it is sent again they are found done.
+async fn end_what_ends(link: &Link, exchange: &Exchange) -> Result<()> {
+    let ends = |unit: &&Arc<Unit>| matches!(*unit.events, [Event::End(_) | Event::HandBack]);
+    let units: Vec<_> = exchange.units.iter().filter(ends).cloned().collect();
+    let mut rest = units.as_slice();
+    while !rest.is_empty() {
+        let (part, count) = part_of(rest);
+        let (units, later) = rest.split_at(count);
+        rest = later;
+        let mut request = Pack::list(5);
+        request.bytes(exchange.worker.as_bytes()).number(exchange.number);
+        request.number(exchange.acknowledged).array(units.len()).part(part.written()).flag(false);
+        link.run(&EXCHANGE_WHEN_FULL, &request.done(), |_| Ok(())).await?;
+    }
+    Ok(())
+}
+
+/// Claimed tasks of which something does not decode stand still, before their worker could hear of the claim.
+async fn stand_still(link: &Link, exchange: &Exchange, units: &[Arc<Unit>]) -> Result<()> {
+    let (part, count) = part_of(units);
+    let mut request = Pack::list(5);
+    request.bytes(exchange.worker.as_bytes()).number(exchange.number);
+    request.number(exchange.acknowledged).array(count).part(part.written()).flag(false);
+    link.run(&EXCHANGE, &request.done(), |_| Ok(())).await.map(drop)
 }
 
 fn claim(pack: &mut Pack, claim: &Claim) {
@@ -152,15 +231,19 @@ fn cause(cause: &Cause) -> Vec<u8> {
     pack.done()
 }
 
-fn reply(value: &ValueRef<'_>, exchange: &Exchange) -> Result<Reply> {
+fn reply(
+    value: &ValueRef<'_>,
+    exchange: &Exchange,
+    units: &[Arc<Unit>],
+    (reply, unreadable, now): (&mut Reply, &mut Vec<Arc<Unit>>, Time),
+) -> Result<()> {
     let mut list = List::of(value)?;
     if list.left() == 1 {
         return Err(Fault::Stale);
     }
-    let mut reply = Reply::default();
     let unit = |list: &mut List<'_, '_>| {
         let at: usize = list.count()?;
-        let unit = at.checked_sub(1).and_then(|at| exchange.units.get(at));
+        let unit = at.checked_sub(1).and_then(|at| units.get(at));
         unit.ok_or_else(|| Fault::unreadable(&"an answer to no unit"))
     };
     let mut refused = list.list()?;
@@ -183,11 +266,35 @@ fn reply(value: &ValueRef<'_>, exchange: &Exchange) -> Result<Reply> {
     }
     let mut claimed = list.list()?;
     while claimed.left() > 0 {
-        reply.claimed.push(claimed_from(&mut claimed.list()?)?);
+        let mut one = claimed.list()?;
+        let (task, claim) = (one.task()?, one.count()?);
+        let token = Token { worker: exchange.worker, claim };
+        let mut again = one.clone();
+        match claimed_from(task, token, &mut one) {
+            Ok(claimed) => reply.claimed.push(claimed),
+            Err(fault) => {
+                let stalls = stalls(&mut again).unwrap_or(0);
+                unreadable.push(Arc::new(standing(task, token, stalls, (fault, now))?));
+            }
+        }
     }
     reply.left = list.flag()?;
     reply.next_due = list.maybe_time()?;
-    Ok(reply)
+    Ok(())
+}
+
+/// What a worker would say of a task of which something does not decode, if it had been given the task.
+fn standing(task: TaskId, token: Token, stalls: u32, (fault, now): (Fault, Time)) -> Result<Unit> {
+    let Fault::Unreadable(what) = fault else { return Err(fault) };
+    let (reason, pause) = (unreadable_text(task, &what), stall_pause(stalls));
+    events::stands_still(task, None, &reason, pause);
+    let events = vec![Event::Stall { reason, due: now.after(pause) }];
+    Ok(Unit { task, token, renew: false, events })
+}
+
+fn stalls(claimed: &mut List<'_, '_>) -> Result<u32> {
+    claimed.bytes()?;
+    Ok(Row::from(claimed.bytes()?)?.stalls)
 }
 
 fn refusal(unit: &Arc<Unit>, list: &mut List<'_, '_>) -> Result<Refusal> {
@@ -208,25 +315,24 @@ fn refusal(unit: &Arc<Unit>, list: &mut List<'_, '_>) -> Result<Refusal> {
     })
 }
 
-fn claimed_from(list: &mut List<'_, '_>) -> Result<Claimed> {
-    let (task, claim) = (list.task()?, list.count()?);
+fn claimed_from(task: TaskId, token: Token, list: &mut List<'_, '_>) -> Result<Claimed> {
     let (birth, row) = (Birth::from(list.bytes()?)?, Row::from(list.bytes()?)?);
+    let policy = birth.policy()?;
     let (begun, answers) = (list.flag()?, waits::answers(&mut list.list()?)?);
-    let worker = row.token.ok_or_else(|| Fault::unreadable(&"a claim without a token"))?.worker;
     let expires = row.expires.filter(|_| !begun);
     Ok(Claimed {
         task,
         parent: birth.parent,
         set: birth.set,
         depth: row.depth,
-        token: Token { worker, claim },
+        token,
         kind: birth.kind,
         arguments: birth.arguments,
         queue: birth.queue,
         priority: birth.priority,
         due: row.due,
         not_after: [expires, row.deadline].into_iter().flatten().min(),
-        policy: birth.policy,
+        policy,
         attempt: row.attempt,
         failures: row.failures,
         crashes: row.crashes,
@@ -234,7 +340,7 @@ fn claimed_from(list: &mut List<'_, '_>) -> Result<Claimed> {
         records: row.records,
         spawned: row.own_children,
         answers,
-        parked: row.parked.filter(|parked| parked.worker == worker),
+        parked: row.parked.filter(|parked| parked.worker == token.worker),
     })
 }
 

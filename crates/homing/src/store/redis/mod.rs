@@ -71,7 +71,8 @@ impl Redis {
         let opened = store.verb(move |link| async move { open::open(&link, migrate).await });
         opened.await?;
         let link = Arc::downgrade(&store.server.link);
-        store.server.engine.spawn(listen::listen(link));
+        store.server.engine.spawn(listen::listen(link.clone()));
+        store.server.engine.spawn(open::watch(link));
         Ok(store)
     }
 
@@ -97,8 +98,12 @@ pub(crate) async fn inspect(url: &Url<'_>) -> std::result::Result<StoreView, Ope
     let link = Link::new(options, Clock::System).map_err(|fault| fault.told(&location))?;
     let engine = Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
     let server = Server { link: Arc::new(link), engine };
-    let version = server.verb(|link| async move { open::version(&link).await }).await?;
-    Ok(StoreView { url: url.shown(), version, known: open::NEWEST, bytes: None })
+    let look = |link: Arc<Link>| async move {
+        Ok((open::version(&link).await?, open::standing(&link).await?))
+    };
+    let (version, standing) = server.verb(look).await?;
+    let (url, known, durability) = (url.shown(), open::NEWEST, Some(standing));
+    Ok(StoreView { url, version, known, bytes: None, durability })
 }
 
 /// An answer about a task; `false` says that there is none.

@@ -1,6 +1,8 @@
 //! Opening a store: what the server is, how it is set, and which version the store has.
 
 use std::collections::BTreeMap;
+use std::sync::Weak;
+use std::time::Duration;
 
 use super::link::connect::Link;
 use super::link::fault::{Fault, Result};
@@ -36,20 +38,78 @@ pub(super) async fn open(link: &Link, migrate: bool) -> Result<()> {
     }
 }
 
+/// How often the server's settings are read again.
+const LOOK: Duration = Duration::from_mins(1);
+
 /// Refuses a server that is too old, that may drop keys, or that keeps less than the URL asks for.
 async fn check(link: &Link) -> Result<()> {
+    match complaint(link).await? {
+        Some(reason) => Err(refused(link, reason)),
+        None => Ok(()),
+    }
+}
+
+/// Why the server will not do, if it will not.
+async fn complaint(link: &Link) -> Result<Option<String>> {
     let told: String = link.command(redis::cmd("INFO").arg("everything")).await?;
     let told = told.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
-    version_will_do(&told).map_err(|reason| refused(link, reason))?;
-    if link.options.unchecked {
-        return Ok(());
+    let wanted = link.options.durability;
+    let will_do = version_will_do(&told).and_then(|()| role_will_do(&told, wanted));
+    if will_do.is_err() || link.options.unchecked {
+        return Ok(will_do.err());
     }
     let mut ask = redis::cmd("CONFIG");
     ask.arg("GET").arg("appendonly").arg("appendfsync").arg("no-appendfsync-on-rewrite");
     let set: BTreeMap<String, String> =
         link.command(ask.arg("maxmemory-policy")).await.map_err(|fault| unreadable(link, fault))?;
     let set = set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    settings_will_do(&set, link.options.durability).map_err(|reason| refused(link, reason))
+    Ok(settings_will_do(&set, wanted).err())
+}
+
+/// What an acknowledged task survives, in words, as the server is set now.
+pub(super) async fn standing(link: &Link) -> Result<String> {
+    if let Some(reason) = complaint(link).await? {
+        return Ok(format!("less than the URL asks for: {reason}"));
+    }
+    if link.options.unchecked {
+        return Ok("unknown: the URL says `unchecked=true`".to_owned());
+    }
+    Ok(match link.options.durability {
+        Durability::Fsync => "kept if the server or its machine stops".to_owned(),
+        Durability::Second => {
+            "kept if the server is killed; the last second may be lost with its machine".to_owned()
+        }
+        Durability::Replicas(replicas) => {
+            format!("kept if the server or its machine stops, and on {replicas} replicas")
+        }
+        Durability::None => "what the server's settings give: the URL asks for nothing".to_owned(),
+    })
+}
+
+/// Reads the server's settings again, at each new connection and every minute: they change while it runs, and another
+/// server may have taken its place. What is worse than the URL asks for is said, once, as an error.
+pub(super) async fn watch(link: Weak<Link>) {
+    let mut known = None;
+    while let Some(own) = link.upgrade() {
+        // A server that is not there is told of by the verbs that need it.
+        if let Ok(found) = complaint(&own).await
+            && found != known
+        {
+            match &found {
+                Some(reason) => tracing::error!(
+                    store = own.options.location,
+                    reason,
+                    "the server keeps less than it did when the store was opened"
+                ),
+                None => tracing::info!(
+                    store = own.options.location,
+                    "the server keeps what the URL asks for again"
+                ),
+            }
+            known = found;
+        }
+        let _ = tokio::time::timeout(LOOK, own.reconnected.notified()).await;
+    }
 }
 
 fn refused(link: &Link, reason: String) -> Fault {
@@ -86,6 +146,22 @@ fn version_will_do(told: &Settings<'_>) -> std::result::Result<(), String> {
         return Ok(());
     }
     Err(format!("it is {name} {version}, and homing needs Redis 7.0 or Valkey 7.2, or newer"))
+}
+
+/// Whether it takes writes, and has as many replicas as the URL asks for.
+fn role_will_do(told: &Settings<'_>, wanted: Durability) -> std::result::Result<(), String> {
+    if told.get("role").is_some_and(|role| *role != "master") {
+        return Err("it is a replica, which takes no writes: name the primary".to_owned());
+    }
+    let Durability::Replicas(wanted) = wanted else { return Ok(()) };
+    let found = told.get("connected_slaves").copied().unwrap_or("0");
+    if found.parse::<u8>().unwrap_or(0) >= wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "it has {found} replicas, and the URL asks for {wanted}: acknowledged tasks would be lost with \
+         it. Give it replicas, or say `durability=fsync` in the URL"
+    ))
 }
 
 /// Whether an acknowledged commit survives what the URL asks for.
@@ -142,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn replicas_are_counted_and_are_no_primaries() {
+        let told =
+            |role, replicas| Settings::from([("role", role), ("connected_slaves", replicas)]);
+        assert!(
+            role_will_do(&told("slave", "0"), Durability::None).unwrap_err().contains("primary")
+        );
+        assert!(role_will_do(&told("master", "0"), Durability::Fsync).is_ok());
+        assert!(role_will_do(&told("master", "2"), Durability::Replicas(2)).is_ok());
+        let few = role_will_do(&told("master", "1"), Durability::Replicas(2)).unwrap_err();
+        assert!(few.contains("1 replicas") && few.contains("durability=fsync"), "{few}");
+    }
+
+    #[test]
     fn what_a_server_keeps_is_held_against_what_is_asked() {
         use Durability::{Fsync, None, Second};
         let set = |log, sync, policy| {
@@ -164,6 +253,8 @@ mod tests {
         }
         let no = settings_will_do(&second, Fsync).unwrap_err();
         assert!(no.contains("appendfsync always") && no.contains("durability=second"), "{no}");
+        assert!(settings_will_do(&always, Durability::Replicas(1)).is_ok());
+        assert!(settings_will_do(&second, Durability::Replicas(1)).is_err());
         let drops = set("yes", "always", "allkeys-lru");
         assert!(settings_will_do(&drops, None).unwrap_err().contains("allkeys-lru"));
         assert!(settings_will_do(&set("yes", "no", "noeviction"), Second).is_err());

@@ -16,12 +16,14 @@ pub(super) fn of_worker(json: &str) -> Vec<u8> {
     [b"j", json.as_bytes()].concat()
 }
 
-/// An outcome as JSON.
-pub(super) fn text(blob: &[u8], task: TaskId) -> Result<String> {
+/// An outcome as JSON. One that does not decode is handed on as what it is: whoever reads it says so, of this task.
+pub(super) fn text(blob: &[u8], task: TaskId) -> String {
+    let raw = |bytes| String::from_utf8_lossy(bytes).into_owned();
     match blob.split_first() {
-        Some((b'j', json)) => pack::text(json),
-        Some((_, made)) => Ok(crate::core::encode::json(&failure(made, task)?)),
-        None => Ok(String::new()),
+        Some((b'j', json)) => raw(json),
+        Some((b'f', made)) => failure(made, task)
+            .map_or_else(|_| raw(blob), |failure| crate::core::encode::json(&failure)),
+        _ => raw(blob),
     }
 }
 

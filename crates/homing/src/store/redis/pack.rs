@@ -24,6 +24,14 @@ impl Pack {
         self.0
     }
 
+    pub(super) fn written(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn array(&mut self, items: usize) -> &mut Self {
         let _ = rmp::encode::write_array_len(&mut self.0, items as u32);
         self
@@ -104,7 +112,7 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<ValueRef<'_>> {
 }
 
 /// A list that is being read, in order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct List<'v, 'b>(std::slice::Iter<'v, ValueRef<'b>>);
 
 impl<'v, 'b> List<'v, 'b> {

@@ -1,7 +1,5 @@
 //! What replays page through, and what bodies and clients ask. By key, always on the primary.
 
-use std::collections::BTreeMap;
-
 use super::link::connect::{Link, key_of};
 use super::link::fault::Result;
 use super::link::keys::{field, field_of};
@@ -20,35 +18,40 @@ pub(super) struct View<'l>(pub(super) &'l Link);
 
 /// Fields asked for at once, where some of them may not be there.
 const WINDOW: u64 = 1000;
+/// Fields asked for before it is known how many there are: a round trip costs more.
+const GUESS: u64 = 30;
 
 impl View<'_> {
-    async fn row(&self, task: TaskId) -> Result<Option<Row>> {
-        let found = self.0.fields(&key_of(self.0, task), &[field(b'o', task.local)]).await?;
-        found.into_iter().next().flatten().map(|blob| Row::from(&blob)).transpose()
-    }
-
     pub(super) async fn record(
         &self,
         task: TaskId,
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, String, Entry)>> {
-        let last = self.row(task).await?.map_or(0, |row| row.records);
+        let name = |seq: u64| field_of(b'r', task.local, &[&seq.to_be_bytes()]);
         let (mut page, mut bytes, mut from) = (Vec::new(), PageBytes::default(), after + 1);
+        // The row, which says how many there are, and what most tasks have at most.
+        let first: Vec<_> = std::iter::once(field(b'o', task.local))
+            .chain((from..from + GUESS).map(name))
+            .collect();
+        let mut found = self.0.fields(&key_of(self.0, task), &first).await?;
+        let Some(row) = found.remove(0) else { return Ok(page) };
+        let last = Row::from(&row)?.records;
         while from <= last {
-            let to = last.min(from + WINDOW - 1);
-            let names = (from..=to).map(|seq| field_of(b'r', task.local, &[&seq.to_be_bytes()]));
-            let names: Vec<_> = names.collect();
-            let found = self.0.fields(&key_of(self.0, task), &names).await?;
-            for (seq, blob) in (from..=to).zip(found) {
+            let to = last.min(from + (found.len() as u64).max(1) - 1);
+            for (seq, blob) in (from..=to).zip(std::mem::take(&mut found)) {
                 let Some(blob) = blob else { continue };
-                let (place, entry) = waits::entry_from(&blob, seq)?;
+                let whose = || format!("entry {seq} of the record of task {task}");
+                let (place, entry) =
+                    waits::entry_from(&blob, seq).map_err(|fault| fault.of(whose))?;
                 if page.len() == limit || !bytes.take(crate::core::encode::json(&entry).len()) {
                     return Ok(page);
                 }
                 page.push((seq, place, entry));
             }
             from = to + 1;
+            let names: Vec<_> = (from..=last.min(to + WINDOW)).map(name).collect();
+            found = self.0.fields(&key_of(self.0, task), &names).await?;
         }
         Ok(page)
     }
@@ -89,24 +92,48 @@ impl View<'_> {
         Ok(page)
     }
 
-    /// Those children of a set that have some numbers. A child's key follows from its number, unless it is kept.
+    /// Those children of a set that have some numbers. The key of one follows from the number, those of others are kept.
     async fn numbered(&self, task: TaskId, set: Local, numbers: &[u32]) -> Result<Vec<Task>> {
-        let name = |number: &u32| field_of(b'c', task.local, &[&set.0, &number.to_be_bytes()]);
-        let kept: Vec<_> = numbers.iter().map(name).collect();
-        let kept = self.0.fields(&key_of(self.0, task), &kept).await?;
-        let mut ids = Vec::with_capacity(numbers.len());
-        for (number, kept) in numbers.iter().zip(kept) {
-            let own = kept.as_deref().map(super::pack::sixteen).transpose()?.map(Local);
-            let local = own.unwrap_or_else(|| set.numbered(*number));
-            ids.push(TaskId { job: task.job, local });
+        if numbers.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut children = task::read(self.0, &ids).await?;
-        // Another child may have the key that follows from a number.
-        let wanted: BTreeMap<TaskId, u32> = ids.into_iter().zip(numbers.iter().copied()).collect();
-        children.retain(|child| {
-            child.birth.parent == Some(task.local)
-                && child.birth.set == wanted.get(&child.id).map(|number| (set, *number))
-        });
+        let key = key_of(self.0, task);
+        let name = |number: &u32| field_of(b'c', task.local, &[&set.0, &number.to_be_bytes()]);
+        let numbered = |number: &u32| {
+            let local = set.numbered(*number);
+            [field(b'b', local), field(b'o', local)]
+        };
+        let mut ask = redis::pipe();
+        ask.cmd("HMGET").arg(&key).arg(numbers.iter().map(name).collect::<Vec<_>>());
+        ask.cmd("HMGET").arg(&key).arg(numbers.iter().flat_map(numbered).collect::<Vec<_>>());
+        let found: Vec<Vec<Option<Vec<u8>>>> = self.0.commands(&ask).await?;
+        let [kept, rows] = found.as_slice() else { return Ok(Vec::new()) };
+        let mut children = Vec::with_capacity(numbers.len());
+        for ((number, kept), row) in numbers.iter().zip(kept).zip(rows.chunks_exact(2)) {
+            let first = children.len();
+            if let [Some(birth), Some(row)] = row {
+                let id = TaskId { job: task.job, local: set.numbered(*number) };
+                children.extend(Task::from(id, birth, row).ok());
+            }
+            if let Some(kept) = kept {
+                let ids: Result<Vec<_>> = kept
+                    .chunks(16)
+                    .map(|own| {
+                        let local = Local(super::pack::sixteen(own)?);
+                        Ok(TaskId { job: task.job, local })
+                    })
+                    .collect();
+                children.extend(task::read(self.0, &ids?).await?);
+            }
+            // Another child may have the key that follows from a number.
+            let own = |child: &Task| {
+                child.birth.parent == Some(task.local) && child.birth.set == Some((set, *number))
+            };
+            let mut of_number = children.split_off(first);
+            of_number.retain(own);
+            of_number.sort_unstable_by_key(|child: &Task| child.id);
+            children.append(&mut of_number);
+        }
         Ok(children)
     }
 
@@ -207,7 +234,7 @@ impl View<'_> {
         let mut bytes = PageBytes::default();
         let mut settled = Vec::new();
         for (job, row) in self.roots(jobs).await? {
-            let outcome = row.outcome(job.root())?.filter(|outcome| bytes.take(outcome.len()));
+            let outcome = row.outcome(job.root()).filter(|outcome| bytes.take(outcome.len()));
             settled.push((job, Settled { state: row.state, outcome }));
         }
         Ok(settled)

@@ -1,6 +1,6 @@
 //! `retry` and `amend`: a failed job goes on, and a task that stands still gets other arguments.
 
-use super::link::connect::Link;
+use super::link::connect::{Follows, Link};
 use super::link::fault::Result;
 use super::link::script::{AMEND, RETRY};
 use super::pack::{List, Pack};
@@ -9,35 +9,49 @@ use crate::core::id::{JobId, TaskId};
 use crate::store::{Amended, Retried, Retry};
 
 pub(super) async fn retry(link: &Link, job: JobId, preview: bool) -> Result<Retry> {
-    let mut request = Pack::list(2);
-    request.bytes(job.as_bytes()).flag(preview);
-    let request = request.done();
+    let mut left: Option<Vec<u8>> = None;
     loop {
+        let mut request = Pack::list(3);
+        request.bytes(job.as_bytes()).flag(preview).maybe(left.as_ref());
         let read = |value: &rmpv::ValueRef<'_>| retried(&mut super::answer(value, job.root())?);
-        let (done, follows) = link.run(&RETRY, &request, read).await?;
-        submit::follow(link, follows).await;
-        if let Some(done) = done {
-            return Ok(done);
+        let (done, follows) = link.run(&RETRY, &request.done(), read).await?;
+        // What was begun and left is somebody else's, or this very retry.
+        submit::follow(link, Follows { retries: Vec::new(), ..follows }).await;
+        match done {
+            Step::Done(done) => return Ok(done),
+            Step::Again(kept) => left = kept,
         }
     }
 }
 
-/// `None`: the script is to be run again, to go on with what comes before.
-fn retried(list: &mut List<'_, '_>) -> Result<Option<Retry>> {
+/// What one script has come to.
+enum Step {
+    Done(Retry),
+    /// It is to be run again, to go on. A preview, which leaves nothing behind, is given what it has come to.
+    Again(Option<Vec<u8>>),
+}
+
+fn retried(list: &mut List<'_, '_>) -> Result<Step> {
     const DONE: i64 = 0;
     const AGAIN: i64 = 1;
     const OPEN: i64 = 2;
     const SUCCEEDED: i64 = 3;
-    Ok(Some(match list.number()? {
+    Ok(Step::Done(match list.number()? {
         DONE => {
-            let mut reopened = list.list()?;
-            let mut tasks = Vec::with_capacity(reopened.left());
-            while reopened.left() > 0 {
-                tasks.push(reopened.task()?);
+            let reopened = list.count()?;
+            let mut first = list.list()?;
+            let mut tasks = Vec::with_capacity(first.left());
+            while first.left() > 0 {
+                tasks.push(first.task()?);
             }
-            Retry::Done(Retried::of(tasks, list.count()?, list.count()?))
+            Retry::Done(Retried {
+                reopened,
+                tasks,
+                taken_back: list.count()?,
+                removed: list.count()?,
+            })
         }
-        AGAIN => return Ok(None),
+        AGAIN => return Ok(Step::Again(list.maybe_bytes()?.map(<[u8]>::to_vec))),
         OPEN => Retry::Open,
         SUCCEEDED => Retry::Succeeded,
         _ => Retry::Held(list.job()?),

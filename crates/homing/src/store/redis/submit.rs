@@ -94,7 +94,14 @@ async fn submit_some(
 /// Starts what follows failures. The store keeps the order to until it is done, and tells it to others after a second:
 /// so a fault here is nobody's, and a job that two start is one, by its id.
 pub(super) async fn follow(link: &Link, follows: Follows) {
-    for (number, order) in follows {
+    let Follows { orders, retries } = follows;
+    for job in retries {
+        if let Err(fault) = Box::pin(super::retry::retry(link, job, false)).await {
+            let error = fault.told(&link.options.location);
+            tracing::debug!(%error, %job, "a retry is gone on with later");
+        }
+    }
+    for (number, order) in orders {
         let done = async {
             let jobs = follower(&number, &order)?;
             submit_some(link, jobs.as_slice(), &[number]).await.map(drop)
@@ -111,7 +118,7 @@ fn follower(number: &[u8], order: &[u8]) -> Result<Option<NewJob>> {
     let value = pack::parse(order)?;
     let mut list = List::of(&value)?;
     let (task, arguments, outcome) = (list.task()?, list.text()?, list.bytes()?);
-    let (outcome, now) = (outcome::text(outcome, task)?, list.time()?);
+    let (outcome, now) = (outcome::text(outcome, task), list.time()?);
     let number = std::str::from_utf8(number).map_err(|error| Fault::unreadable(&error))?;
     let job = job_after_failure(task, &arguments, &outcome, now);
     Ok(job.map(|job| NewJob { id: JobId::detached(task, &format!("follows {number}")), ..job }))

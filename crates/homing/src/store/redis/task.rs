@@ -1,7 +1,7 @@
 //! A task as it is kept: its birth, its row, and what scripts and people make of them.
 
 use super::link::connect::{Link, key_of};
-use super::link::fault::Result;
+use super::link::fault::{Fault, Result};
 use super::link::keys::field;
 use super::outcome;
 use super::pack::{self, List};
@@ -11,6 +11,7 @@ use crate::core::state::{CancelledBy, State};
 use crate::core::time::Time;
 use crate::core::wait::{SetCounts, Wait};
 use crate::store::Child;
+use crate::store::read::unreadable_text;
 
 /// What a task has from its birth on.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ pub(super) struct Birth {
     pub(super) queue: String,
     pub(super) priority: i16,
     pub(super) hash: [u8; 16],
-    pub(super) policy: Policy,
+    policy: Vec<u8>,
     pub(super) tags: Vec<String>,
     pub(super) arguments: String,
 }
@@ -39,11 +40,24 @@ impl Birth {
             queue: list.text()?,
             priority: list.count()?,
             hash: list.bytes().and_then(pack::sixteen)?,
-            policy: words(list.bytes()?)?,
-            tags: words(list.bytes()?)?,
+            policy: list.bytes()?.to_vec(),
+            // They are for people alone.
+            tags: words(list.bytes()?).unwrap_or_default(),
             arguments: list.text()?,
         })
     }
+}
+
+impl Birth {
+    /// What its worker obeys.
+    pub(super) fn policy(&self) -> Result<Policy> {
+        words(&self.policy).map_err(|fault| fault.of(|| "its policy".to_owned()))
+    }
+}
+
+/// What a script has found, in the words of this process.
+pub(super) fn undecoded(what: &str) -> String {
+    format!("{what}: a stored value does not decode")
 }
 
 /// JSON, of which none is the default.
@@ -62,7 +76,7 @@ pub(super) struct Row {
     pub(super) stalls: u32,
     pub(super) token: Option<Token>,
     pub(super) parked: Option<Token>,
-    pub(super) reason: Option<String>,
+    reason: Option<String>,
     pub(super) progress: Option<(u64, u64)>,
     pub(super) started: Option<Time>,
     /// The highest number in its record.
@@ -144,8 +158,18 @@ impl Row {
     }
 
     /// Its outcome as JSON.
-    pub(super) fn outcome(&self, task: TaskId) -> Result<Option<String>> {
-        self.outcome.as_ref().map(|blob| outcome::text(blob, task)).transpose()
+    pub(super) fn outcome(&self, task: TaskId) -> Option<String> {
+        self.outcome.as_ref().map(|blob| outcome::text(blob, task))
+    }
+
+    /// What people are told of why it stands still.
+    pub(super) fn reason(&self, task: TaskId) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        // A script that has found something unreadable has named it.
+        Some(match reason.strip_prefix('\0') {
+            Some(what) => unreadable_text(task, &undecoded(what)),
+            None => reason.clone(),
+        })
     }
 }
 
@@ -180,10 +204,13 @@ pub(super) fn counts(blob: &[u8]) -> Result<(SetCounts, u32)> {
 
 /// The waits of a task, from what is kept for people.
 pub(super) fn waits(blob: &[u8]) -> Result<Vec<Wait>> {
-    let value = pack::parse(blob)?;
-    let mut list = List::of(&value)?;
-    list.value()?;
-    Ok(serde_json::from_slice(list.bytes()?)?)
+    let read = || {
+        let value = pack::parse(blob)?;
+        let mut list = List::of(&value)?;
+        list.value()?;
+        Ok(serde_json::from_slice(list.bytes()?)?)
+    };
+    read().map_err(|fault: Fault| fault.of(|| "its waits".to_owned()))
 }
 
 /// A task, whole.
@@ -210,7 +237,7 @@ impl Task {
             state: self.row.state,
             end: self.row.end,
             cancelled_by: self.row.by,
-            outcome: self.row.outcome(self.id)?,
+            outcome: self.row.outcome(self.id),
         }))
     }
 }
@@ -223,8 +250,11 @@ pub(super) async fn read(link: &Link, tasks: &[TaskId]) -> Result<Vec<Task>> {
     let found = link.fields(&key_of(link, *first), &names).await?;
     let mut read = Vec::with_capacity(tasks.len());
     for (task, blobs) in tasks.iter().zip(found.chunks_exact(2)) {
-        if let [Some(birth), Some(row)] = blobs {
-            read.push(Task::from(*task, birth, row)?);
+        // One that does not decode is as good as not there; the audit names it.
+        if let [Some(birth), Some(row)] = blobs
+            && let Ok(found) = Task::from(*task, birth, row)
+        {
+            read.push(found);
         }
     }
     Ok(read)

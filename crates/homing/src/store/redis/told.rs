@@ -1,13 +1,16 @@
 //! What a commit tells: to this process, with the answer of the script, and to others, by a message.
 
+use std::time::Duration;
+
 use rmpv::ValueRef;
 
 use super::link::fault::{Fault, Result};
-use super::outcome;
 use super::pack::{self, List};
+use super::{outcome, task};
 use crate::core::failure::Failure;
 use crate::core::state::State;
 use crate::store::events::Swept;
+use crate::store::read::unreadable_text;
 use crate::store::{Ended, Hints};
 
 /// Says the hints that stand next in a list: whether tasks became ready, whether workers have news, jobs that
@@ -43,7 +46,7 @@ pub(super) fn hear(hints: &Hints, own: [u8; 16], message: &[u8]) -> Result<()> {
 fn ended_from(list: &mut List<'_, '_>) -> Result<Ended> {
     let (job, state) = (list.job()?, state(list.number()?)?);
     let outcome = list.maybe_bytes()?;
-    let text = outcome.map(|blob| outcome::text(blob, job.root())).transpose()?;
+    let text = outcome.map(|blob| outcome::text(blob, job.root()));
     Ok(text.map_or_else(|| Ended::unknown(job), |text| Ended::new(job, state, &text)))
 }
 
@@ -55,13 +58,18 @@ pub(super) fn state(code: i64) -> Result<State> {
 pub(super) fn say_swept(list: &mut List<'_, '_>) -> Result<()> {
     while list.left() > 0 {
         let mut one = list.list()?;
-        let is_taken_back = one.number()? == 0;
+        let what = one.number()?;
         let id = one.task()?;
-        let swept = if is_taken_back {
+        let swept = if what == 2 {
+            let text = unreadable_text(id, &task::undecoded(&one.text()?));
+            let pause = Duration::from_micros(one.count()?);
+            crate::store::events::stands_still(id, None, &text, pause);
+            continue;
+        } else if what == 0 {
             let (kind, attempt, crashes) = (one.text()?, one.count()?, one.count()?);
             Swept::TakenBack { id, kind, attempt, crashes, worker: one.maybe_worker()? }
         } else {
-            let text = outcome::text(one.bytes()?, id)?;
+            let text = outcome::text(one.bytes()?, id);
             Swept::Failed(serde_json::from_str::<Failure>(&text)?)
         };
         swept.say();

@@ -99,7 +99,7 @@ fn standing(code: i64, value: Option<&[u8]>) -> Result<Standing> {
     let Some((job, outcome)) = value.filter(|_| code >= 0).map(|value| value.split_at(16)) else {
         return Ok(Standing::Unknown);
     };
-    let outcome = outcome::text(outcome, pack::job(job)?.root())?;
+    let outcome = outcome::text(outcome, pack::job(job)?.root());
     Ok(Standing::of(state(code)?, Some(outcome)))
 }
 

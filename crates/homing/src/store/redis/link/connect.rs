@@ -3,32 +3,44 @@
 //! One connection serves everybody: the server answers in the order of what it is sent, and nothing sent here blocks
 //! it. A connection that broke is made anew by whoever needs it next.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Script};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Script, ScriptInvocation};
 use rmpv::ValueRef;
+use tokio::sync::Notify;
 
 use super::engine::Engine;
 use super::fault::{Fault, Result};
 use super::keys::Lane;
-use super::options::Options;
+use super::options::{Durability, Options};
 use crate::clock::{Clock, monotonic};
-use crate::core::id::TaskId;
+use crate::core::id::{JobId, TaskId};
 use crate::limits;
-use crate::store::Hints;
 use crate::store::redis::pack::{self, List, Pack};
 use crate::store::redis::told;
+use crate::store::{Error, Hints};
 
 /// How long the server may take to answer. The client's own default of half a second would take a slow disk for a
 /// failure while the script runs.
 const RESPONSE: Duration = Duration::from_secs(30);
 /// How long one attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a verb waits for replicas.
+const REPLICAS: Duration = Duration::from_secs(1);
 
-/// What follows failures and was not started yet: its number and what is needed to start it.
-pub(in crate::store::redis) type Follows = Vec<(Vec<u8>, Vec<u8>)>;
+/// What scripts leave to processes.
+#[derive(Debug, Default)]
+pub(in crate::store::redis) struct Follows {
+    /// What follows failures and was not started yet: its number and what is needed to start it.
+    pub(in crate::store::redis) orders: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Retries with which nobody has gone on for a second.
+    pub(in crate::store::redis) retries: Vec<JobId>,
+}
+
+/// Tasks that one script of a retry looks at, about.
+const LOOKS: u32 = 2000;
 
 /// The way to one server.
 #[derive(Debug)]
@@ -41,6 +53,10 @@ pub(in crate::store::redis) struct Link {
     pub(in crate::store::redis) sender: [u8; 16],
     client: Client,
     connection: Mutex<Option<MultiplexedConnection>>,
+    /// Connections that wait for replicas, where the URL asks for them: who waits holds up its connection.
+    waiting: Mutex<Vec<MultiplexedConnection>>,
+    /// Says that the connection is new, so that the server's settings may be too.
+    pub(in crate::store::redis) reconnected: Notify,
     /// The highest commit counter that the server has told.
     counter: Mutex<u64>,
 }
@@ -58,6 +74,8 @@ impl Link {
             sender,
             client,
             connection: Mutex::default(),
+            waiting: Mutex::default(),
+            reconnected: Notify::new(),
             counter: Mutex::default(),
         })
     }
@@ -66,7 +84,7 @@ impl Link {
         &self.client
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<MultiplexedConnection>> {
+    fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -75,12 +93,44 @@ impl Link {
         if let Some(connection) = self.kept().clone() {
             return Ok(connection);
         }
+        let connection = self.connect().await?;
+        *self.kept() = Some(connection.clone());
+        self.reconnected.notify_one();
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(RESPONSE));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        *self.kept() = Some(connection.clone());
-        Ok(connection)
+        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// Runs a script, and waits for its replicas if the URL asks for that.
+    async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Vec<u8>> {
+        let Durability::Replicas(wanted) = self.options.durability else {
+            let mut connection = self.connection().await?;
+            return self.note(call.invoke_async(&mut connection).await.map_err(Fault::from));
+        };
+        let idle = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        // One that broke is not put back.
+        let answer = call.invoke_async(&mut connection).await?;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(wanted).arg(REPLICAS.as_millis() as u64);
+        let found: u8 = wait.query_async(&mut connection).await?;
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        if found < wanted {
+            let reason = format!(
+                "{found} of {wanted} replicas have acknowledged within {REPLICAS:?}: nobody knows \
+                 whether it was done, so it is sent again"
+            );
+            return Err(Error::Busy { reason }.into());
+        }
+        Ok(answer)
     }
 
     /// Forgets the connection, if the fault is its.
@@ -140,14 +190,12 @@ impl Link {
             asked.flag(false);
         }
         asked.part(&spans()).bytes(self.sender).part(request);
-        let mut connection = self.connection().await?;
         let mut call = script.prepare_invoke();
         for key in self.lane.common() {
             call.key(key);
         }
-        let begun = monotonic();
-        let called = call.arg(asked.done()).invoke_async::<Vec<u8>>(&mut connection).await;
-        let answer = self.note(called.map_err(Fault::from))?;
+        let (begun, floor) = (monotonic(), *self.counter());
+        let answer = self.invoke(call.arg(asked.done())).await?;
         let answer = pack::parse(&answer)?;
         let mut parts = List::of(&answer)?;
         if let Clock::Server(clock) = &self.clock {
@@ -155,26 +203,33 @@ impl Link {
         } else {
             parts.time()?;
         }
-        self.look_at_counter(parts.count()?);
+        self.look_at_counter(floor, parts.count()?);
         told::say(&self.hints, &mut parts, false)?;
         told::say_swept(&mut parts.list()?)?;
-        let mut follows = Vec::new();
+        let mut follows = Follows::default();
         let mut list = parts.list()?;
         while list.left() > 0 {
             let mut one = list.list()?;
-            follows.push((one.bytes()?.to_vec(), one.bytes()?.to_vec()));
+            follows.orders.push((one.bytes()?.to_vec(), one.bytes()?.to_vec()));
+        }
+        let mut list = parts.list()?;
+        while list.left() > 0 {
+            follows.retries.push(list.job()?);
         }
         Ok((read(parts.value()?)?, follows))
     }
 
-    /// The commit counter only grows. If it does not, commits that were acknowledged are gone.
-    fn look_at_counter(&self, found: u64) {
+    fn counter(&self) -> MutexGuard<'_, u64> {
+        self.counter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The commit counter only grows: a script that was sent when the server had told `floor` has a higher number. If not,
+    /// commits that were acknowledged are gone, which is said once.
+    fn look_at_counter(&self, floor: u64, found: u64) {
+        let mut highest = self.counter();
         if found == 0 {
-            return;
-        }
-        let mut highest = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
-        // Replies of calls in flight at once come in any order, within what can be in flight.
-        if found.saturating_add(limits::CLAIM as u64) < *highest {
+            // It has written nothing.
+        } else if found <= floor && *highest >= floor {
             tracing::error!(
                 store = self.options.location,
                 lane = 0,
@@ -184,21 +239,24 @@ impl Link {
                  crash between two syncs of its log"
             );
             *highest = found;
+        } else if floor <= *highest {
+            *highest = found.max(*highest);
         }
-        *highest = found.max(*highest);
     }
 }
 
 /// Limits and spans that the scripts go by.
 fn spans() -> Vec<u8> {
-    let mut spans = Pack::list(6);
+    let mut spans = Pack::list(8);
     spans
         .number(limits::RESUMED_AGE.as_micros())
         .number(limits::HOLD.as_micros())
         .number(limits::SUSPECT)
         .number(limits::LOG_LINES)
         .number(limits::CASCADE as u64)
-        .number(limits::CHILDREN);
+        .number(limits::CHILDREN)
+        .number(limits::STALL_MAX.as_micros())
+        .number(LOOKS);
     spans.done()
 }
 

@@ -45,6 +45,19 @@ impl Fault {
         Self::Unreadable(format!("a stored value does not decode: {error}"))
     }
 
+    /// Whether the server refuses scripts because its memory is full. The script did not begin.
+    pub(in crate::store::redis) fn is_of_memory(&self) -> bool {
+        matches!(self, Self::Server(error) if error.code() == Some("OOM"))
+    }
+
+    /// The same fault, which says of whose value it is.
+    pub(in crate::store::redis) fn of(self, whose: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Unreadable(what) => Self::Unreadable(format!("{}: {what}", whose())),
+            other @ (Self::Server(_) | Self::Stale | Self::Told(_)) => other,
+        }
+    }
+
     /// Whether the connection is of no use any more.
     pub(in crate::store::redis) fn is_of_the_connection(&self) -> bool {
         match self {

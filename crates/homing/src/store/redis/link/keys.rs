@@ -17,9 +17,9 @@ pub(in crate::store::redis) struct Lane {
 }
 
 /// What every script declares, in the order in which `transaction.lua` names them.
-const COMMON: [&str; 17] = [
+const COMMON: [&str; 19] = [
     "meta", "ready", "classes", "timers", "running", "workers", "leases", "notices", "cascades",
-    "jobs", "ids", "settled", "out", "keys", "paused", "kinds", "fence",
+    "jobs", "ids", "settled", "out", "keys", "paused", "kinds", "fence", "over", "retries",
 ];
 
 impl Lane {
@@ -58,6 +58,11 @@ impl Lane {
     /// A job's log.
     pub(in crate::store::redis) fn log(&self, job: JobId) -> Vec<u8> {
         self.of_job("g:", job)
+    }
+
+    /// The children in a job that failed or were cancelled.
+    pub(in crate::store::redis) fn fallen(&self, job: JobId) -> Vec<u8> {
+        self.of_job("f:", job)
     }
 
     fn of_job(&self, kind: &str, job: JobId) -> Vec<u8> {

@@ -8,7 +8,7 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 use crate::store::error::OpenError;
 use crate::store::url::Url;
 
-const KNOWN: &str = "`prefix=homing`, `durability=fsync|second|none`, `unchecked=true|false`, \
+const KNOWN: &str = "`prefix=homing`, `durability=fsync|second|replicas=K|none`, `unchecked=true|false`, \
     `migrate=on|off`";
 
 /// What an acknowledged commit is to survive.
@@ -18,6 +18,8 @@ pub(in crate::store::redis) enum Durability {
     Fsync,
     /// Whatever stops the server's process; of a machine that stops, the last second may be lost.
     Second,
+    /// Whatever stops the server or its machine; and so many replicas have it too.
+    Replicas(u8),
     /// Nothing is asked.
     None,
 }
@@ -84,8 +86,11 @@ impl Options {
                 value.clone_into(&mut self.prefix);
             }
             "durability" => {
-                self.durability = durability(value)
-                    .ok_or_else(|| invalid("expected `fsync`, `second` or `none`"))?;
+                self.durability = durability(value).ok_or_else(|| {
+                    invalid(
+                        "expected `fsync`, `second`, `replicas=K` with K from 1 to 9, or `none`",
+                    )
+                })?;
             }
             "unchecked" => {
                 self.unchecked = switch("true", "false", "expected `true` or `false`")?;
@@ -102,6 +107,9 @@ fn durability(value: &str) -> Option<Durability> {
         "fsync" => Durability::Fsync,
         "second" => Durability::Second,
         "none" => Durability::None,
-        _ => return None,
+        other => match *other.strip_prefix("replicas=")?.as_bytes() {
+            [digit @ b'1'..=b'9'] => Durability::Replicas(digit - b'0'),
+            _ => return None,
+        },
     })
 }

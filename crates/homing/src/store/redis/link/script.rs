@@ -13,12 +13,19 @@ macro_rules! lua {
     };
 }
 
-/// A script of a verb: what all share, and its own files.
+/// A script of a verb: what all share, and its own files. `full`: it runs also where the server has no memory left.
 macro_rules! script {
+    ($(#[$doc:meta])* $name:ident = full $($own:literal),+) => {
+        script!(@ $(#[$doc])* $name, "#!lua flags=allow-oom\n", $($own),+);
+    };
     ($(#[$doc:meta])* $name:ident = $($own:literal),+) => {
+        script!(@ $(#[$doc])* $name, "#!lua\n", $($own),+);
+    };
+    (@ $(#[$doc:meta])* $name:ident, $shebang:literal, $($own:literal),+) => {
         $(#[$doc])*
         pub(in crate::store::redis) static $name: LazyLock<Script> = LazyLock::new(|| {
             Script::new(concat!(
+                $shebang,
                 lua!("transaction"),
                 lua!("rows"),
                 lua!("waits"),
@@ -33,6 +40,10 @@ macro_rules! script {
 
 script!(SUBMIT = "submit");
 script!(EXCHANGE = "unit", "claim", "exchange");
+script!(
+    /// The same where the server has no memory left, for units that only end.
+    EXCHANGE_WHEN_FULL = full "unit", "claim", "exchange"
+);
 script!(HEARTBEAT = "heartbeat");
 script!(LEAVE = "leave");
 script!(CANCEL = "cancel");
@@ -41,8 +52,14 @@ script!(RETRY = "retry");
 script!(AMEND = "amend");
 script!(PAUSE = "pause");
 script!(SWEEP = "sweep");
-script!(PRUNE = "removal", "prune");
-script!(REMOVE = "removal", "remove");
+script!(
+    /// Also where the server has no memory left: it makes some.
+    PRUNE = full "removal", "prune"
+);
+script!(
+    /// Likewise.
+    REMOVE = full "removal", "remove"
+);
 script!(QUEUES = "claim", "queues");
 #[cfg(feature = "testing")]
 script!(

@@ -5,7 +5,7 @@
 -- worker is known, has a bound in the past: its tasks are everybody's once they have waited.
 -- In a function of its own, since one function has 200 local names at most.
 
-local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is_left, next_timer = (function()
+local classes, first_from, survey, choose, hand_out_again, take, is_left, next_timer = (function()
   local CHUNK = 100
 
   -- A text of a class, taken apart.
@@ -74,7 +74,7 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
   end
 
   -- Looks at one class: the streams of tasks that are due by the bound, and the first instant after it.
-  local function look_at(class, bound, added, streams)
+  local function look_at(class, bound, added, streams, search)
     local bytes, later = due_bytes(bound), nil
     local function after(member)
       local due = due_from(string.sub(member, 11, 18))
@@ -82,7 +82,7 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
         later = due
       end
     end
-    local member = first_from('[' .. class.hash, class.hash)
+    local member = search and first_from('[' .. class.hash, class.hash)
     while member do
       local group = string.sub(member, 1, 10)
       local next_from = group .. bytes .. LAST
@@ -134,17 +134,22 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
     end
   end
 
-  -- What a claim may take: the streams, and the first instant at which there may be more.
+  -- What a claim may take: the streams, and the first instant at which there may be more. A claim that does not search
+  -- finds what this script has made ready.
   local function survey(worker, claim)
     settle()
+    local search = claim[7]
+    if not search and not next(changes_of(K.ready).add) then
+      return {}, nil
+    end
     local queues, kinds, suspect = names_in(claim[3]), names_in(claim[4]), claim[5]
     local added, streams, later = added_by_class(), {}, nil
     for _, class in ipairs(classes()) do
       local serves = queues[class.queue] and kinds[class.kind] and not get(K.paused, class.queue)
-      if serves and (suspect or class.sort ~= 's') then
+      if serves and class.sort ~= 'x' and (suspect or class.sort ~= 's') then
         local is_kept = class.holder and class.holder ~= worker and get(K.workers, class.holder)
         local wait = is_kept and RESUMED_AGE + HOLD or 0
-        local due = look_at(class, now - wait, added, streams)
+        local due = look_at(class, now - wait, added, streams, search)
         if due and (not later or due + wait < later) then
           later = due + wait
         end
@@ -167,12 +172,8 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
     return best, from
   end
 
-  -- Which tasks are taken, and which of them ahead. `again`: how many of each sort are handed out again.
-  local function choose(streams, claim, again)
-    local choice = {
-      at_once = math.max(0, claim[1] - again.at_once), ahead = math.max(0, claim[2] - again.ahead),
-      suspect = claim[5],
-    }
+  -- Which tasks are taken, and which of them ahead, as far as the choice goes.
+  local function choose_some(streams, choice)
     local chosen = {}
     while choice.at_once + choice.ahead > 0 do
       local member, stream = best_of(streams, choice, choice.at_once + choice.ahead)
@@ -180,16 +181,50 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
         break
       end
       stream.at = stream.at + 1
-      local ahead = choice.at_once == 0
-      if ahead then
-        choice.ahead = choice.ahead - 1
-      else
-        choice.at_once = choice.at_once - 1
-        choice.suspect = choice.suspect and stream.class.sort ~= 's'
-      end
-      chosen[#chosen + 1] = { string.sub(member, 19), ahead }
+      local sort = choice.at_once > 0 and 'at_once' or 'ahead'
+      choice[sort] = choice[sort] - 1
+      choice.suspect = choice.suspect and stream.class.sort ~= 's'
+      chosen[#chosen + 1] = { string.sub(member, 19), sort }
     end
-    return chosen, choice
+    return chosen
+  end
+
+  -- Reads by few commands what is about to be claimed.
+  local function load_chosen(chosen)
+    local wanted = {}
+    for _, each in ipairs(chosen) do
+      local key = key_of(each[1])
+      wanted[key] = wanted[key] or { 'n' }
+      table.insert(wanted[key], 'o' .. own_of(each[1]))
+      table.insert(wanted[key], 'b' .. own_of(each[1]))
+    end
+    for key, names in pairs(wanted) do
+      load(key, names)
+    end
+  end
+
+  -- Which tasks are taken: ids, and in which way. Those whose rows do not decode stand in nobody's way. `again`: how many
+  -- of each sort are handed out again.
+  local function choose(streams, claim, again)
+    local choice = {
+      at_once = math.max(0, claim[1] - again.at_once), ahead = math.max(0, claim[2] - again.ahead),
+      suspect = claim[5],
+    }
+    local found, broken = {}, nil
+    repeat
+      local chosen = choose_some(streams, choice)
+      load_chosen(chosen)
+      broken = false
+      for _, each in ipairs(chosen) do
+        if task(each[1]) and not birth(each[1]).is_broken then
+          found[#found + 1] = each
+        else
+          broken = true
+          choice[each[2]] = choice[each[2]] + 1
+        end
+      end
+    until not broken
+    return found, choice
   end
 
   -- A task as it is handed out: id, claim, birth, row, whether it had begun before, answers.
@@ -212,30 +247,27 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
     table.sort(ids, less)
     for _, id in ipairs(ids) do
       local row = task(id)
-      local sort = row.claim % 2 == 1 and 'ahead' or 'at_once'
-      again[sort] = again[sort] + 1
-      table.insert(again.claimed, handed_out(row, row.claim, row.started, {}))
+      if row and not birth(id).is_broken then
+        local sort = row.claim % 2 == 1 and 'ahead' or 'at_once'
+        again[sort] = again[sort] + 1
+        table.insert(again.claimed, handed_out(row, row.claim, row.started, {}))
+      end
     end
     return again
   end
 
-  -- Reads by few commands what is about to be claimed.
-  local function load_chosen(chosen)
-    local wanted = {}
-    for _, each in ipairs(chosen) do
-      local key = key_of(each[1])
-      wanted[key] = wanted[key] or { 'n' }
-      table.insert(wanted[key], 'o' .. own_of(each[1]))
-      table.insert(wanted[key], 'b' .. own_of(each[1]))
-    end
-    for key, names in pairs(wanted) do
-      load(key, names)
-    end
-  end
-
   local function take(id, worker, claim)
     local row = touch(task(id))
-    local answers = answer(row, waits_of(row))
+    local waits = waits_of(row)
+    if not waits then
+      stand_still(row, 'its waits')
+      return nil
+    end
+    local answers, broken = answer(row, waits)
+    if not answers then
+      stand_still(row, string.format('entry %.0f of its record', broken))
+      return nil
+    end
     clear_waits(row)
     if #answers > 0 then
       -- An answer is progress: it renews the budgets of retries and crashes.
@@ -286,5 +318,5 @@ local classes, first_from, survey, choose, hand_out_again, load_chosen, take, is
     return first
   end
 
-  return classes, first_from, survey, choose, hand_out_again, load_chosen, take, is_left, next_timer
+  return classes, first_from, survey, choose, hand_out_again, take, is_left, next_timer
 end)()

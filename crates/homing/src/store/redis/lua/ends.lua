@@ -57,11 +57,15 @@ local function write_line(row, key, time, level, what, says)
 end
 
 -- Cascades: children still to be cancelled, all of a task's or those of one set below a number. A member of the
--- index: number, task, set, below, by, and where the next look begins. A parent's `x` field lists its own.
+-- index: number, task, set, below, by. A parent's `x` field lists its own.
+local cascades_added = {}
+
 local function add_cascade(id, set, below, by)
   local number = tonumber(get(K.meta, 'n') or '0') + 1
   put(K.meta, 'n', string.format('%.0f', number))
-  zadd(K.cascades, cmsgpack.pack({ number, id, set, below, by }), number)
+  local member = cmsgpack.pack({ number, id, set, below, by })
+  zadd(K.cascades, member, number)
+  cascades_added[#cascades_added + 1] = member
   local field = 'x' .. own_of(id)
   local blob = get(key_of(id), field)
   local falls = blob and cmsgpack.unpack(blob) or {}
@@ -78,7 +82,7 @@ local function remove_cascade(member)
   local field = 'x' .. own_of(id)
   local falls = {}
   local blob = get(key_of(id), field)
-  for _, fall in ipairs(blob and cmsgpack.unpack(blob) or {}) do
+  for _, fall in ipairs(blob and decode(blob) or {}) do
     if fall[1] ~= cascade[1] then
       falls[#falls + 1] = fall
     end
@@ -105,6 +109,15 @@ local function notify(worker, id, claim)
   told.noticed = true
 end
 
+-- The children of a job's tasks that failed or were cancelled, by parent, set and number: what a retry looks at.
+local function fallen_key(id)
+  return LANE .. 'f:' .. job_of(id)
+end
+
+local function fallen_member(row, b)
+  return b.parent .. b.set .. u32(b.number) .. own_of(row.id)
+end
+
 local function number_end(row, b, state, by)
   local parent = job_of(row.id) .. b.parent
   local counts = change_counts(parent, b.set)
@@ -120,6 +133,9 @@ local function number_end(row, b, state, by)
   counts.last_end = counts.last_end + 1
   row.end_number = counts.last_end
   put(key_of(row.id), 'd' .. b.parent .. b.set .. u64(counts.last_end), own_of(row.id))
+  if state ~= SUCCEEDED then
+    zadd(fallen_key(row.id), fallen_member(row, b), 0)
+  end
   parents_to_check[parent .. b.set] = { parent, b.set }
 end
 
@@ -149,11 +165,11 @@ end
 
 -- Ends a task that is open.
 local function finish(row, state, outcome, by)
-  if row.state >= SUCCEEDED then
+  local b = birth(row.id)
+  if row.state >= SUCCEEDED or b.is_broken then
     return false
   end
   touch(row)
-  local b = birth(row.id)
   row.state, row.outcome, row.by, row.ended = state, outcome, by or false, now
   clear_waits(row)
   row.holder = false
@@ -233,7 +249,7 @@ local function submit(job)
   local root = root_of(id)
   if root then
     local known, new = birth(root.id), birth_from(job[2])
-    local same = known.kind == new.kind and known.hash == new.hash
+    local same = known.is_broken or (known.kind == new.kind and known.hash == new.hash)
     return same and EXISTING or CONFLICT, id
   end
   if key then

@@ -1,5 +1,6 @@
 -- `exchange`: units first, then upkeep, then the claim.
--- Asked: worker, number, acknowledged, units, claim (at once, ahead, queues, kinds, suspect, crashes).
+-- Asked: worker, number, acknowledged, units, claim (at once, ahead, queues, kinds, suspect, crashes, search), which only
+-- the last script of an exchange has.
 -- In a function of its own, since one function has 200 local names at most.
 
 return (function()
@@ -30,11 +31,12 @@ return (function()
     end
     local streams, later = survey(worker, claim)
     local chosen, choice = choose(streams, claim, again)
-    load_chosen(chosen)
     for _, each in ipairs(chosen) do
-      claimed[#claimed + 1] = take(each[1], worker, 2 * number + (each[2] and 1 or 0))
+      claimed[#claimed + 1] = take(each[1], worker, 2 * number + (each[2] == 'ahead' and 1 or 0))
     end
     settle()
+    -- A worker that has no room left looks again as soon as it has some.
+    later = #claimed < claim[1] + claim[2] and later or nil
     return claimed, claim[2] > 0 and is_left(streams, choice), later
   end
 
@@ -60,6 +62,10 @@ return (function()
     end
   end
   wake_parents()
+  if not claim then
+    -- More units of the same exchange follow.
+    return commit({ refused, ready, {}, {}, false, false })
+  end
   local dead, due, falling = sweep(claim[6])
   wake_parents()
   local cancelled = notices(worker, number, acknowledged)

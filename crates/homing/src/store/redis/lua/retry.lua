@@ -1,13 +1,22 @@
--- `retry`: a failed job goes on, and what failed runs again. Asked: job, whether only to say what would be.
+-- `retry`: a failed job goes on, and what failed runs again. Asked: job, whether only to say what would be, and for a
+-- preview that goes on, what the script before has left.
 --
 -- Cancellations that are still on their way down would hit what is reopened, so they are carried to their ends
--- first; the process then asks again.
+-- first; the process then asks again. It does so too while there is more to reopen than one script can bear. What is
+-- left stands in the job's field `y`, and what was reopened is held, so that no task runs before all of it is there;
+-- then it is released, a part at a time. Whoever finds a retry that nobody goes on with goes on with it.
 -- In a function of its own, since one function has 200 local names at most.
 
 return (function()
   local DONE, AGAIN, OPEN, SUCCEEDED_ALREADY, HELD_BY = 0, 1, 2, 3, 4
+  local REOPEN, FALLEN, GROWN, REMOVE = 1, 2, 3, 4
+  local LOOKS, PAGE, RETRIED = limits[8], 250, 100
 
-  local reopened, taken_back, removed = {}, 0, 0
+  local left = LOOKS
+  -- What is to be done, last first; how much was; the first of the reopened tasks.
+  local work, reopened, taken_back, removed, first = {}, 0, 0, 0, {}
+  -- Those that this script has reopened.
+  local fresh = {}
 
   local function less_one(number)
     return math.max(0, number - 1)
@@ -31,44 +40,48 @@ return (function()
     end
     if row.state == SUCCEEDED then
       counts.succeeded = less_one(counts.succeeded)
-    elseif row.state == FAILED then
-      counts.failed = less_one(counts.failed)
-    elseif row.by == BY_ABORT or row.by == BY_POLICY then
-      counts.aborted = less_one(counts.aborted)
     else
-      counts.cancelled = less_one(counts.cancelled)
+      zrem(fallen_key(row.id), fallen_member(row, b))
+      if row.state == FAILED then
+        counts.failed = less_one(counts.failed)
+      elseif row.by == BY_ABORT or row.by == BY_POLICY then
+        counts.aborted = less_one(counts.aborted)
+      else
+        counts.cancelled = less_one(counts.cancelled)
+      end
     end
     while counts.last_end > 0 and not get(key_of(row.id), end_field(b, counts.last_end)) do
       counts.last_end = counts.last_end - 1
     end
   end
 
-  local function children_of(id, sets_asked)
-    local found = {}
-    for _, set in ipairs(sets_asked) do
-      each_child(id, set, 0, function(row, number)
-        found[#found + 1] = { row, number, set }
-        return false
-      end)
-    end
-    return found
-  end
-
-  local function remove_tree(row)
-    local id, own_sets = row.id, sets_of(row.id)
+  -- Removes a task and, page by page, everything below it.
+  local function remove(item)
+    local id = item[2]
+    local row, own_sets, at, from = task(id), sets_of(id), item[3], item[4]
     local key, own = key_of(id), own_of(id)
-    for _, child in ipairs(children_of(id, own_sets)) do
-      remove_tree(child[1])
-      put(key, child_field(id, child[3], child[2]), false)
+    if at <= #own_sets then
+      local set = own_sets[at]
+      local children, after = children_from(id, set, from, PAGE)
+      left = left - PAGE
+      work[#work + 1] = { REMOVE, id, after and at or at + 1, after or 0 }
+      for _, child in ipairs(children) do
+        work[#work + 1] = { REMOVE, child[1].id, 1, 0 }
+        forget_child(id, set, child[2], own_of(child[1].id))
+        if child[1].state > SUCCEEDED then
+          zrem(fallen_key(id), fallen_member(child[1], birth(child[1].id)))
+        end
+      end
+      return
     end
-    removed = removed + 1
-    for at, set in ipairs(own_sets) do
+    removed, left = removed + 1, left - 1 - row.records / 20
+    for place, set in ipairs(own_sets) do
       for number = 1, counts_of(id, set).last_end do
         put(key, 'd' .. own .. set .. u64(number), false)
       end
       sets[id .. set] = nil
       put(key, 's' .. own .. set, false)
-      put(key, 't' .. own .. u32(at), false)
+      put(key, 't' .. own .. u32(place), false)
     end
     for number = 1, row.records do
       put(key, record_field(id, number), false)
@@ -112,9 +125,10 @@ return (function()
       names[number] = record_field(row.id, number)
     end
     load(key, names)
+    left = left - row.records / 20
     for number = 1, row.records do
       local blob = get(key, names[number])
-      local entry = blob and cmsgpack.unpack(blob)
+      local entry = blob and (decode(blob) or { '', JSON })
       if entry and goes(cause, number, entry) then
         put(key, names[number], false)
         taken_back = taken_back + 1
@@ -129,24 +143,30 @@ return (function()
     row.records = last
   end
 
-  local function take_back_children(row, cause)
-    for _, grown in ipairs(cause[3]) do
-      local set, kept = grown[1], grown[2]
-      for _, child in ipairs(children_of(row.id, { set })) do
-        local below, number = child[1], child[2]
-        if origin_of(own_of(below.id), number) >= kept then
-          uncount(below)
-          local counts = change_counts(row.id, set)
-          counts.spawned = less_one(counts.spawned)
-          row.children = less_one(row.children)
-          if number >= CHILDREN then
-            counts.added = less_one(counts.added)
-          else
-            row.own_children = less_one(row.own_children)
-          end
-          remove_tree(below)
-          put(key_of(row.id), child_field(row.id, set, number), false)
+  -- Takes back children that came after the loss, a page of them.
+  local function take_back_children(item)
+    local id, set, kept, from = item[2], item[3], item[4], item[5]
+    local row = task(id)
+    local children, after = children_from(id, set, from, PAGE)
+    left = left - PAGE
+    if after then
+      work[#work + 1] = { GROWN, id, set, kept, after }
+    end
+    for _, child in ipairs(children) do
+      local below, number = child[1], child[2]
+      if origin_of(own_of(below.id), number) >= kept then
+        uncount(below)
+        local counts = change_counts(id, set)
+        counts.spawned = less_one(counts.spawned)
+        touch(row)
+        row.children = less_one(row.children)
+        if number >= CHILDREN then
+          counts.added = less_one(counts.added)
+        else
+          row.own_children = less_one(row.own_children)
         end
+        forget_child(id, set, number, own_of(below.id))
+        work[#work + 1] = { REMOVE, below.id, 1, 0 }
       end
     end
   end
@@ -189,48 +209,147 @@ return (function()
     return #cause[4] == 0
   end
 
-  local function reopen(row)
-    touch(row)
-    local field = 'e' .. own_of(row.id)
-    local blob = get(key_of(row.id), field)
-    put(key_of(row.id), field, false)
-    row.state, row.due, row.attempt = PENDING, now, row.attempt + 1
-    renew(row)
-    row.outcome, row.by, row.ended, row.end_number = false, false, false, false
-    row.expires, row.deadline, row.parked_worker = false, false, false
-    return blob and cmsgpack.unpack(blob)
-  end
-
-  local function reopen_job(root)
-    local open = { root }
-    while #open > 0 do
-      local row = table.remove(open)
-      reopened[#reopened + 1] = row.id
-      local cause = reopen(row)
-      if cause then
-        take_back_entries(row, cause)
-        take_back_children(row, cause)
-      end
-      settle()
-      local below = {}
-      for _, child in ipairs(children_of(row.id, sets_of(row.id))) do
-        if is_reopened(child[1], child[2], child[3], cause) then
-          below[#below + 1] = child[1]
-        end
-      end
-      for _, child in ipairs(below) do
-        uncount(child)
-        open[#open + 1] = child
+  -- Looks at a page of a reopened task's children that fell.
+  local function look_at_fallen(item)
+    local id, cause, after = item[2], item[3], item[4]
+    local prefix = own_of(id)
+    local members = redis.call(
+      'ZRANGEBYLEX', fallen_key(id), after and '(' .. after or '[' .. prefix,
+      '[' .. prefix .. LAST, 'LIMIT', 0, PAGE
+    )
+    left = left - #members
+    if #members == PAGE then
+      work[#work + 1] = { FALLEN, id, cause, members[PAGE] }
+    end
+    local names = {}
+    for at, member in ipairs(members) do
+      names[2 * at - 1] = 'o' .. string.sub(member, 37)
+      names[2 * at] = 'b' .. string.sub(member, 37)
+    end
+    load(key_of(id), names)
+    for _, member in ipairs(members) do
+      local row = task(job_of(id) .. string.sub(member, 37))
+      local set, number = string.sub(member, 17, 32), struct.unpack('>I4', member, 33)
+      if row and not row.gone and is_reopened(row, number, set, cause) then
+        work[#work + 1] = { REOPEN, row.id }
       end
     end
   end
 
-  local job, is_preview = asked[4][1], asked[4][2]
-  local root = root_of(job)
-  if not root then
-    return answer_only(false)
+  local job, is_preview, kept = asked[4][1], asked[4][2], asked[4][3]
+
+  local function reopen(item)
+    local row = task(item[2])
+    local b = row and birth(row.id)
+    -- Somebody may have cancelled what is above it meanwhile.
+    local is_orphan = not is_preview and b and b.parent and not is_open(task(job_of(row.id) .. b.parent))
+    if not row or is_open(row) or is_orphan then
+      return
+    end
+    uncount(row)
+    touch(row)
+    left, reopened, first[#first + 1] = left - 1, reopened + 1, row.id
+    fresh[#fresh + 1] = row
+    local field = 'e' .. own_of(row.id)
+    local blob = get(key_of(row.id), field)
+    local cause = blob and decode(blob)
+    put(key_of(row.id), field, false)
+    row.state, row.due, row.attempt = PENDING, now, row.attempt + 1
+    renew(row)
+    row.outcome, row.by, row.ended, row.end_number = false, false, false, false
+    row.expires, row.deadline, row.parked_worker, row.held = false, false, false, false
+    work[#work + 1] = { FALLEN, row.id, cause or false, false }
+    if cause then
+      take_back_entries(row, cause)
+      for _, grown in ipairs(cause[3]) do
+        work[#work + 1] = { GROWN, row.id, grown[1], grown[2], 0 }
+      end
+    end
   end
-  if root.state == SUCCEEDED then
+
+  local STEPS = {
+    [REOPEN] = reopen, [FALLEN] = look_at_fallen, [GROWN] = take_back_children, [REMOVE] = remove,
+  }
+
+  local function go_on()
+    while #work > 0 and left > 0 do
+      local item = table.remove(work)
+      STEPS[item[1]](item)
+    end
+    table.sort(first, less)
+    while #first > RETRIED do
+      table.remove(first)
+    end
+  end
+
+  local function answer_done()
+    return { DONE, reopened, first, taken_back, removed }
+  end
+
+  local function state()
+    return cmsgpack.pack({ work, reopened, taken_back, removed, first })
+  end
+
+  local function restore(blob)
+    local kept = cmsgpack.unpack(blob)
+    work, reopened, taken_back, removed, first = kept[1], kept[2], kept[3], kept[4], kept[5]
+  end
+
+  local function hold(rows)
+    for _, row in ipairs(rows) do
+      row.held = true
+    end
+  end
+
+  -- Lets a part of what is held go. Whether that was all.
+  local function release_held()
+    for class in pairs(all(K.classes)) do
+      if string.sub(class, 1, 1) == 'x' and string.sub(class, 4, 19) == job then
+        for _, member in ipairs(by_prefix(K.ready, class_hash(class), left)) do
+          local row = task(string.sub(member, 19))
+          if row then
+            touch(row)
+            row.held = false
+          end
+          left = left - 1
+        end
+      end
+      if left <= 0 then
+        return false
+      end
+    end
+    return true
+  end
+
+  -- Goes on with a retry of which a part is done.
+  local function carry_on(blob)
+    local key = LANE .. 'j:' .. job
+    restore(blob)
+    if #work > 0 then
+      go_on()
+      hold(fresh)
+    elseif release_held() then
+      put(key, 'y', false)
+      zrem(K.retries, job)
+      told.ready = true
+      return commit(answer_done())
+    end
+    put(key, 'y', state())
+    zadd(K.retries, job, now)
+    return commit({ AGAIN, false })
+  end
+
+  local root = root_of(job)
+  local begun = get(LANE .. 'j:' .. job, 'y')
+  if not root then
+    if redis.call('ZSCORE', K.retries, job) then
+      zrem(K.retries, job)
+      return commit(false)
+    end
+    return answer_only(false)
+  elseif begun and not is_preview then
+    return carry_on(begun)
+  elseif root.state == SUCCEEDED then
     return answer_only({ SUCCEEDED_ALREADY })
   elseif root.state < SUCCEEDED then
     return answer_only({ OPEN })
@@ -240,22 +359,32 @@ return (function()
   if holder then
     local held = root_of(holder)
     if held and end_if_overdue(held) then
-      return commit({ AGAIN })
+      return commit({ AGAIN, false })
     end
     return answer_only({ HELD_BY, holder })
   end
-  if by_score(K.cascades, math.huge, 1)[1] then
-    cascade()
-    return commit({ AGAIN })
+  if cascade() or next(changes_of(K.cascades).del) then
+    return commit({ AGAIN, false })
   end
-  reopen_job(root)
+  if kept then
+    restore(kept)
+  else
+    work[1] = { REOPEN, root.id }
+  end
+  go_on()
   if is_preview then
-    return answer_only({ DONE, reopened, taken_back, removed })
+    return answer_only(#work > 0 and { AGAIN, state() } or answer_done())
   end
   if key then
     put(K.keys, key, job)
   end
   zrem(K.settled, job)
+  if #work > 0 then
+    hold(fresh)
+    put(LANE .. 'j:' .. job, 'y', state())
+    zadd(K.retries, job, now)
+    return commit({ AGAIN, false })
+  end
   told.ready = true
-  return commit({ DONE, reopened, taken_back, removed })
+  return commit(answer_done())
 end)()

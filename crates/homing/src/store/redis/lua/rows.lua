@@ -9,7 +9,7 @@ local BY_USER, BY_ABORT, BY_POLICY, BY_PARENT = 1, 2, 3, 4
 -- Limits and spans that the library keeps in `limits.rs`, handed over by the process.
 local limits = asked[2]
 local RESUMED_AGE, HOLD, SUSPECT = limits[1], limits[2], limits[3]
-local LOG_LINES, CASCADE, CHILDREN = limits[4], limits[5], limits[6]
+local LOG_LINES, CASCADE, CHILDREN, STALL_MAX = limits[4], limits[5], limits[6], limits[7]
 
 local tasks, births, sets, jobs = {}, {}, {}, {}
 local touched = {}
@@ -37,7 +37,10 @@ end
 -- Births -------------------------------------------------------------------------------------------------
 
 local function birth_from(blob)
-  local b = cmsgpack.unpack(blob)
+  local b = blob and decode(blob)
+  if not b then
+    return { kind = '?', queue = '?', priority = 0, hash = '', arguments = '', is_broken = true, blob = '' }
+  end
   return {
     parent = b[1], set = b[2], number = b[3], kind = b[4], queue = b[5], priority = b[6],
     hash = b[7], policy = b[8], tags = b[9], arguments = b[10], blob = blob,
@@ -61,9 +64,10 @@ end
 
 -- Tasks --------------------------------------------------------------------------------------------------
 
+-- Nil, if it does not decode.
 local function row_from(blob)
-  local o = cmsgpack.unpack(blob)
-  return {
+  local o = decode(blob)
+  return o and {
     state = o[1], due = o[2], attempt = o[3], failures = o[4], crashes = o[5], stalls = o[6],
     at_once = o[7], worker = o[8], claim = o[9], parked_worker = o[10], parked_claim = o[11],
     holder = o[12], held_until = o[13], reason = o[14], progress = o[15], share = o[16],
@@ -71,7 +75,7 @@ local function row_from(blob)
     children = o[22], own_children = o[23], sets = o[24], first_signal = o[25],
     last_signal = o[26], end_number = o[27], by = o[28], ended = o[29], outcome = o[30],
     expires = o[31], deadline = o[32], wake = o[33], created = o[34], depth = o[35],
-    has_waits = o[36],
+    has_waits = o[36], held = o[37],
   }
 end
 
@@ -81,7 +85,7 @@ local function row_blob(o)
     o.parked_worker, o.parked_claim, o.holder, o.held_until, o.reason, o.progress, o.share,
     o.lines, o.dropped, o.drop_line, o.started, o.records, o.children, o.own_children, o.sets,
     o.first_signal, o.last_signal, o.end_number, o.by, o.ended, o.outcome, o.expires, o.deadline,
-    o.wake, o.created, o.depth, o.has_waits,
+    o.wake, o.created, o.depth, o.has_waits, o.held,
   })
 end
 
@@ -90,7 +94,7 @@ local function task(id)
   local row = tasks[id]
   if row == nil then
     local blob = get(key_of(id), 'o' .. own_of(id))
-    row = blob and row_from(blob)
+    row = blob and row_from(blob) or false
     if row then
       row.id = id
     end
@@ -124,8 +128,9 @@ local function timer(row)
 end
 
 -- A class is a group of pending tasks that a claim takes or leaves alike, as a text: whether they are ready for any
--- claim (`r`), must begin at once (`d`) or are suspects (`s`); whether they stand still (`l`); for whom they are
--- kept (`h` and the worker); queue and kind. Members of the index begin with 8 bytes of its hash.
+-- claim (`r`), must begin at once (`d`), are suspects (`s`) or are held until their job's retry is through (`x`);
+-- whether they stand still (`l`); for whom they are kept (`h` and the worker, or the job that is retried); queue and
+-- kind. Members of the index begin with 8 bytes of its hash.
 local class_hashes = {}
 
 local function class_hash(text)
@@ -148,6 +153,9 @@ local function class_of(row, b)
     sort = 'd'
   end
   local stalled = row.stalls > 0 and 'l' or '-'
+  if row.held then
+    return 'x' .. stalled .. 'h' .. job_of(row.id) .. b.queue .. '\0' .. b.kind
+  end
   local hold = row.holder and 'h' .. row.holder or '-'
   return sort .. stalled .. hold .. b.queue .. '\0' .. b.kind
 end
@@ -300,7 +308,7 @@ local function insert(id, blob, options, depth)
     lines = 0, dropped = 0, drop_line = false, started = false, records = 0, children = 0,
     own_children = 0, sets = 0, first_signal = 0, last_signal = 0, end_number = false, by = false,
     ended = false, outcome = false, expires = options[2], deadline = options[3], wake = false,
-    created = now, depth = depth, has_waits = false,
+    created = now, depth = depth, has_waits = false, held = false,
   }
   touched[id] = true
   told.ready = true
@@ -358,56 +366,81 @@ local function sets_of(id)
   return found
 end
 
--- The child of a set with a number: its key follows from the number, unless it is kept.
+-- The children of a set with a number. The key of one follows from the number; those of others, of which there may be
+-- several after a change of the body, are kept, one behind the other.
 local function child_field(id, set, number)
   return 'c' .. own_of(id) .. set .. u32(number)
 end
 
-local function child_key(id, set, number)
-  local kept = get(key_of(id), child_field(id, set, number))
-  if kept then
-    return kept
-  end
-  local own = string.sub(set, 1, 12) .. u32(number)
-  return own
+local function numbered_key(set, number)
+  return string.sub(set, 1, 12) .. u32(number)
 end
 
--- Calls back for each child of a set by its number: those that the body has spawned, then those that members have
--- added. Reads a slice at a time; stops where the function says so.
-local function each_child(id, set, from, visit)
+local function child_keys(id, set, number)
+  local keys = { numbered_key(set, number) }
+  local kept = get(key_of(id), child_field(id, set, number)) or ''
+  for at = 1, #kept, 16 do
+    keys[#keys + 1] = string.sub(kept, at, at + 15)
+  end
+  return keys
+end
+
+-- Keeps the key of a child that does not follow from its number.
+local function keep_child(id, set, number, own)
+  if own ~= numbered_key(set, number) then
+    local field = child_field(id, set, number)
+    put(key_of(id), field, (get(key_of(id), field) or '') .. own)
+  end
+end
+
+local function forget_child(id, set, number, own)
+  local left, keys = '', child_keys(id, set, number)
+  for at = 2, #keys do
+    left = left .. (keys[at] ~= own and keys[at] or '')
+  end
+  put(key_of(id), child_field(id, set, number), #left > 0 and left)
+end
+
+-- Children of a set by their numbers, from one on, among so many numbers: rows and numbers. First come those that the
+-- body has spawned, then those that members have added. And where to go on, or nil.
+local function children_from(id, set, from, limit)
   local counts = counts_of(id, set)
-  local spans = { { from, counts.numbers }, { math.max(from, CHILDREN), CHILDREN + counts.last_added } }
-  local job = job_of(id)
-  for _, span in ipairs(spans) do
-    for first = span[1], span[2] - 1, 500 do
-      local last = math.min(first + 499, span[2] - 1)
-      local names = {}
-      for number = first, last do
-        names[#names + 1] = child_field(id, set, number)
-      end
-      load(key_of(id), names)
-      names = {}
-      for number = first, last do
-        names[#names + 1] = 'o' .. child_key(id, set, number)
-        names[#names + 1] = 'b' .. child_key(id, set, number)
-      end
-      load(key_of(id), names)
-      for number = first, last do
-        local child = job .. child_key(id, set, number)
-        local row = task(child)
-        if row then
-          local b = birth(child)
-          -- Another child may have the key that follows from the number.
-          if b.parent == own_of(id) and b.set == set and b.number == number then
-            if visit(row, number) then
-              return true
-            end
-          end
-        end
+  local last = from < CHILDREN and counts.numbers or CHILDREN + counts.last_added
+  if from < CHILDREN and from >= last then
+    from, last = CHILDREN, CHILDREN + counts.last_added
+  end
+  local after = math.min(from + limit, last)
+  local job, key, found, names = job_of(id), key_of(id), {}, {}
+  for number = from, after - 1 do
+    names[#names + 1] = child_field(id, set, number)
+  end
+  load(key, names)
+  names = {}
+  local keys = {}
+  for number = from, after - 1 do
+    for _, own in ipairs(child_keys(id, set, number)) do
+      keys[#keys + 1] = { own, number }
+      names[#names + 1] = 'o' .. own
+      names[#names + 1] = 'b' .. own
+    end
+  end
+  load(key, names)
+  for _, each in ipairs(keys) do
+    local row, number = task(job .. each[1]), each[2]
+    if row and not row.gone then
+      local b = birth(row.id)
+      -- Another child may have the key that follows from the number.
+      if b.parent == own_of(id) and b.set == set and b.number == number then
+        found[#found + 1] = { row, number }
       end
     end
   end
-  return false
+  if after < last then
+    return found, after
+  elseif after <= CHILDREN and counts.last_added > 0 then
+    return found, CHILDREN
+  end
+  return found, nil
 end
 
 -- The number of the child of the parent's body that a child goes back to.

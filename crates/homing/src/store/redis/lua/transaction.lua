@@ -1,5 +1,4 @@
-#!lua
--- Every script is this file, the other files of shared functions, and one verb. See `script.rs`.
+-- Every script is this file, behind a line that says what the server may do with it, the other files of shared functions, and one verb. See `script.rs`.
 --
 -- A script has no rollback: what it has written before it fails stays written. So nothing is written before
 -- everything is read and decided. Reads go through the functions of this file, which remember what they have
@@ -13,7 +12,7 @@ local SLICE = 1000
 local K = {}
 for index, name in ipairs({
   'meta', 'ready', 'classes', 'timers', 'running', 'workers', 'leases', 'notices', 'cascades',
-  'jobs', 'ids', 'settled', 'out', 'keys', 'paused', 'kinds', 'fence',
+  'jobs', 'ids', 'settled', 'out', 'keys', 'paused', 'kinds', 'fence', 'over', 'retries',
 }) do
   K[name] = KEYS[index]
 end
@@ -185,7 +184,7 @@ end
 -- Other keys ---------------------------------------------------------------------------------------------
 
 -- Sets of tasks that wait for a job: `watching[job][task]`, and those that are forgotten.
-local watching, unwatched = {}, {}
+local watching, unwatched, woken = {}, {}, {}
 -- Lines of a job's log: the length that the list has, lines to be added, and lines to be written over.
 local logs = {}
 -- The identities of lines: by key, those that are known and those that are new.
@@ -217,100 +216,139 @@ local function identify(job, identity)
   return false
 end
 
+-- Tasks that wait for a job, a bounded number of them, and whether these are all.
 local function watchers(job)
-  local found = {}
+  local found, all_there = {}, true
   if not unwatched[job] then
-    for _, id in ipairs(redis.call('SMEMBERS', LANE .. 'w:' .. job)) do
+    local key = LANE .. 'w:' .. job
+    local is_many = redis.call('SCARD', key) > SLICE
+    for _, id in ipairs(redis.call('SRANDMEMBER', key, SLICE)) do
       found[id] = true
     end
+    all_there = not is_many
   end
   for id in pairs(watching[job] or {}) do
     found[id] = true
   end
-  return found
+  return found, all_there
+end
+
+-- They wait no longer.
+local function forget_watchers(job, found, all_there)
+  watching[job] = nil
+  if all_there then
+    unwatched[job] = true
+  else
+    woken[job] = found
+  end
+end
+
+-- A stored value, or nil if it does not decode: that is for its own task to suffer from.
+local function decode(blob)
+  local fits, value = pcall(cmsgpack.unpack, blob)
+  return fits and type(value) == 'table' and value or nil
 end
 
 -- What others hear -----------------------------------------------------------------------------------------
 
-local told = { ready = false, noticed = false, ended = {}, swept = {}, follows = {} }
+local told = { ready = false, noticed = false, ended = {}, swept = {}, follows = {}, old = {}, retries = {} }
 
 -- Writing ------------------------------------------------------------------------------------------------
 
-local function in_slices(values, width, write)
-  local step = SLICE - SLICE % width
-  for from = 1, #values, step do
-    write(unpack(values, from, math.min(from + step - 1, #values)))
+-- In a function of its own, since one function has 200 local names at most.
+local write_all = (function()
+  local function in_slices(values, width, write)
+    local step = SLICE - SLICE % width
+    for from = 1, #values, step do
+      write(unpack(values, from, math.min(from + step - 1, #values)))
+    end
   end
-end
 
-local function write_hashes()
-  for key, names in pairs(dirty) do
-    local fields, set, del = read[key], {}, {}
-    for name in pairs(names) do
-      if fields[name] then
-        set[#set + 1] = name
-        set[#set + 1] = fields[name]
-      else
-        del[#del + 1] = name
+  local function write_hashes()
+    for key, names in pairs(dirty) do
+      local fields, set, del = read[key], {}, {}
+      for name in pairs(names) do
+        if fields[name] then
+          set[#set + 1] = name
+          set[#set + 1] = fields[name]
+        else
+          del[#del + 1] = name
+        end
+      end
+      in_slices(set, 2, function(...)
+        redis.call('HSET', key, ...)
+      end)
+      in_slices(del, 1, function(...)
+        redis.call('HDEL', key, ...)
+      end)
+    end
+  end
+
+  local function write_sorted_sets()
+    for key, own in pairs(changes) do
+      local add, del = {}, {}
+      for member in pairs(own.del) do
+        del[#del + 1] = member
+      end
+      for member, score in pairs(own.add) do
+        add[#add + 1] = score
+        add[#add + 1] = member
+      end
+      in_slices(del, 1, function(...)
+        redis.call('ZREM', key, ...)
+      end)
+      in_slices(add, 2, function(...)
+        redis.call('ZADD', key, ...)
+      end)
+    end
+  end
+
+  local function write_logs()
+    for job, log in pairs(logs) do
+      in_slices(log.new, 1, function(...)
+        redis.call('RPUSH', LANE .. 'g:' .. job, ...)
+      end)
+      for index, line in pairs(log.over) do
+        redis.call('LSET', LANE .. 'g:' .. job, index, line)
       end
     end
-    in_slices(set, 2, function(...)
-      redis.call('HSET', key, ...)
-    end)
-    in_slices(del, 1, function(...)
-      redis.call('HDEL', key, ...)
-    end)
+    for job, own in pairs(identities) do
+      local new = {}
+      for identity, fresh in pairs(own) do
+        if fresh then
+          new[#new + 1] = identity
+        end
+      end
+      in_slices(new, 1, function(...)
+        redis.call('SADD', LANE .. 'k:' .. job, ...)
+      end)
+    end
   end
-end
 
-local function write_sorted_sets()
-  for key, own in pairs(changes) do
-    local add, del = {}, {}
-    for member in pairs(own.del) do
-      del[#del + 1] = member
+  local function write_watchers()
+    for job in pairs(unwatched) do
+      redis.call('UNLINK', LANE .. 'w:' .. job)
     end
-    for member, score in pairs(own.add) do
-      add[#add + 1] = score
-      add[#add + 1] = member
+    for job, tasks in pairs(woken) do
+      local gone = {}
+      for id in pairs(tasks) do
+        gone[#gone + 1] = id
+      end
+      in_slices(gone, 1, function(...)
+        redis.call('SREM', LANE .. 'w:' .. job, ...)
+      end)
     end
-    in_slices(del, 1, function(...)
-      redis.call('ZREM', key, ...)
-    end)
-    in_slices(add, 2, function(...)
-      redis.call('ZADD', key, ...)
-    end)
-  end
-end
-
-local function write_logs()
-  for job, log in pairs(logs) do
-    in_slices(log.new, 1, function(...)
-      redis.call('RPUSH', LANE .. 'g:' .. job, ...)
-    end)
-    for index, line in pairs(log.over) do
-      redis.call('LSET', LANE .. 'g:' .. job, index, line)
-    end
-  end
-  for job, own in pairs(identities) do
-    local new = {}
-    for identity, fresh in pairs(own) do
-      if fresh then
-        new[#new + 1] = identity
+    for job, tasks in pairs(watching) do
+      for id in pairs(tasks) do
+        redis.call('SADD', LANE .. 'w:' .. job, id)
       end
     end
-    in_slices(new, 1, function(...)
-      redis.call('SADD', LANE .. 'k:' .. job, ...)
-    end)
   end
-end
 
-local function write_watchers()
-  for job in pairs(unwatched) do
-    redis.call('UNLINK', LANE .. 'w:' .. job)
+  return function()
+    write_hashes()
+    write_sorted_sets()
+    write_logs()
+    write_watchers()
   end
-  for job, tasks in pairs(watching) do
-    for id in pairs(tasks) do
-      redis.call('SADD', LANE .. 'w:' .. job, id)
-    end
-  end
-end
+end)()

@@ -18,9 +18,7 @@ local apply, load_units, signal = (function()
     counts.numbers = math.max(counts.numbers, number + 1)
     touch(row)
     row.children, row.own_children = row.children + 1, row.own_children + 1
-    if own ~= string.sub(set, 1, 12) .. u32(number) then
-      put(key_of(id), child_field(row.id, set, number), own)
-    end
+    keep_child(row.id, set, number, own)
   end
 
   -- Refuses what would join a set behind a cancellation, or of a parent that has ended.
@@ -30,7 +28,7 @@ local apply, load_units, signal = (function()
       return { LOST }
     end
     local falls = get(key_of(parent), 'x' .. own_of(parent))
-    for _, fall in ipairs(falls and cmsgpack.unpack(falls) or {}) do
+    for _, fall in ipairs(falls and decode(falls) or {}) do
       if (not fall[2] or fall[2] == set) and origin < fall[3] then
         return { LOST }
       end
@@ -60,7 +58,7 @@ local apply, load_units, signal = (function()
     counts.last_added = counts.last_added + 1
     local above = touch(task(parent))
     above.children = above.children + 1
-    put(key_of(id), child_field(parent, set, b.number), own)
+    keep_child(parent, set, b.number, own)
   end
 
   -- Keeps a signal, unless its task has ended or is unknown.
@@ -98,8 +96,11 @@ local apply, load_units, signal = (function()
   -- `event`: the waits as they are kept, whether the worker keeps the future, the first instant among them.
   local function park(row, event)
     local waits = cmsgpack.unpack(event[2])[1]
-    local answers = answer(row, waits)
-    if #answers > 0 then
+    local answers, broken = answer(row, waits)
+    if not answers then
+      stand_still(row, string.format('entry %.0f of its record', broken))
+      return nil, { LOST }
+    elseif #answers > 0 then
       return answers
     end
     for _, wait in ipairs(waits) do
@@ -115,7 +116,7 @@ local apply, load_units, signal = (function()
     row.parked_worker, row.parked_claim = row.worker, row.claim
     row.holder = event[3] and row.worker
     row.worker = false
-    return nil
+    return nil, nil
   end
 
   local function finish_as(row, state, outcome)
@@ -198,11 +199,11 @@ local apply, load_units, signal = (function()
       touch(row)
       row.started = now
     end
-    local answers
+    local answers, refusal
     for _, event in ipairs(unit[6]) do
-      answers = happen(row, event)
+      answers, refusal = happen(row, event)
     end
-    return answers, nil
+    return answers, refusal
   end
 
   -- Reads by few commands what the units name, and then what their tasks' parents have.

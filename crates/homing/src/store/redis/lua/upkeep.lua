@@ -5,7 +5,8 @@ local WORKERS, HELD, FIRED = 100, 1000, 1000
 
 local function name_of(worker)
   local blob = get(K.workers, worker)
-  return blob and cmsgpack.unpack(blob)[4] or ''
+  local known = blob and decode(blob)
+  return known and known[4] or ''
 end
 
 local function forget_worker(worker)
@@ -35,7 +36,7 @@ local function uuid(bytes)
 end
 
 local function crash(row, name, max_crashes)
-  local worker, claim = row.worker, row.claim
+  local worker, claim = row and row.worker, row and row.claim
   if not worker then
     return
   end
@@ -104,36 +105,119 @@ local function fire_timers()
   return more
 end
 
--- Cancels children, top down. `true` if there are more.
-local function cascade()
-  local left = CASCADE
+-- Children looked at on the way down by one script.
+local LOOKED = 5000
+local stored_cascades, cascade_after, cascades_taken = {}, '-inf', 0
+
+-- The first cascade that is left: those that were there, by their numbers, then those of this script.
+local function first_cascade()
   while true do
-    local first = by_score(K.cascades, math.huge, 1)[1]
-    if not first then
-      return false
+    if #stored_cascades == 0 and cascade_after then
+      local rows = redis.call(
+        'ZRANGEBYSCORE', K.cascades, cascade_after, '+inf', 'WITHSCORES', 'LIMIT', 0, 50
+      )
+      for at = #rows - 1, 1, -2 do
+        stored_cascades[#stored_cascades + 1] = rows[at]
+      end
+      cascade_after = #rows > 0 and '(' .. rows[#rows] or false
     end
-    local each = cmsgpack.unpack(first[1])
-    local id, set, below, by = each[2], each[3], each[4], each[5]
-    local is_left = false
-    if task(id) then
-      for _, own in ipairs(set and { set } or sets_of(id)) do
-        is_left = each_child(id, own, 0, function(row, number)
-          if row.state >= SUCCEEDED or origin_of(own_of(row.id), number) >= below then
-            return false
-          end
-          if left == 0 then
-            return true
-          end
-          left = left - 1
-          cancel_with(row, by)
-          return false
-        end)
-        if is_left then
+    local first = stored_cascades[#stored_cascades]
+    if not first then
+      return cascades_added[cascades_taken + 1]
+    elseif not changes_of(K.cascades).del[first] then
+      return first
+    end
+    table.remove(stored_cascades)
+  end
+end
+
+local function end_cascade(member)
+  if stored_cascades[#stored_cascades] == member then
+    table.remove(stored_cascades)
+  else
+    cascades_taken = cascades_taken + 1
+  end
+  remove_cascade(member)
+  put(K.meta, 'u', false)
+end
+
+-- Goes down one cascade. `true` if there is more of it: then it is kept where the next look begins.
+local function go_down(member, left)
+  local each = cmsgpack.unpack(member)
+  local number, id, set, below, by = each[1], each[2], each[3], each[4], each[5]
+  local kept = get(K.meta, 'u')
+  local at, from = 1, 0
+  if kept then
+    local cursor = cmsgpack.unpack(kept)
+    if cursor[1] == number then
+      at, from = cursor[2], cursor[3]
+    end
+  end
+  local own_sets = task(id) and (set and { set } or sets_of(id)) or {}
+  while at <= #own_sets do
+    if left.looks <= 0 then
+      put(K.meta, 'u', cmsgpack.pack({ number, at, from }))
+      return true
+    end
+    local children, after = children_from(id, own_sets[at], from, 250)
+    left.looks = left.looks - 250
+    for _, child in ipairs(children) do
+      local row, origin = child[1], origin_of(own_of(child[1].id), child[2])
+      if row.state < SUCCEEDED and origin < below then
+        if left.ends == 0 then
+          put(K.meta, 'u', cmsgpack.pack({ number, at, child[2] }))
           return true
         end
+        left.ends = left.ends - 1
+        cancel_with(row, by)
       end
     end
-    remove_cascade(first[1])
+    if after then
+      from = after
+    else
+      at, from = at + 1, 0
+    end
+  end
+  return false
+end
+
+-- Cancels children, top down. `true` if there are more.
+local function cascade()
+  local left = { ends = CASCADE, looks = LOOKED }
+  while true do
+    local first = first_cascade()
+    if not first then
+      return false
+    elseif left.looks <= 0 or go_down(first, left) then
+      return true
+    end
+    end_cascade(first)
+    left.looks = left.looks - 1
+  end
+end
+
+-- Goes on with what a script has left: tasks that wait for jobs that have ended. `true` if there is more to do.
+local function wake_rest()
+  for job, is_left in pairs(all(K.over)) do
+    if is_left then
+      wake_watchers(job)
+      return true
+    end
+  end
+  return false
+end
+
+-- What somebody has begun and nobody has gone on with for a second.
+local function find_what_was_left()
+  local some = redis.call('HSCAN', K.out, '0', 'COUNT', 100)[2]
+  for at = 1, #some, 2 do
+    local order = decode(some[at + 1])
+    if order and order[4] < now - 1000000 then
+      told.old[some[at]] = some[at + 1]
+    end
+  end
+  for _, job in ipairs(by_score(K.retries, now - 1000000, 10)) do
+    told.retries[#told.retries + 1] = job[1]
   end
 end
 
@@ -141,5 +225,7 @@ local function sweep(max_crashes)
   local dead = reclaim_dead_workers(max_crashes)
   local due = fire_timers()
   local falling = cascade()
-  return dead, due, falling
+  local waking = wake_rest()
+  find_what_was_left()
+  return dead, due, falling or waking
 end

@@ -7,12 +7,14 @@ local SET, CHILD, SIGNAL, JOB, AT, ALL = 1, 2, 3, 4, 5, 6
 -- How an entry of a record is kept: as JSON, as the answer of a wait, as what a body has returned.
 local JSON, ANSWER, RETURNED = 0, 1, 2
 
+-- Nil, if they do not decode.
 local function waits_of(row)
   if not row.has_waits then
     return {}
   end
   local blob = get(key_of(row.id), 'w' .. own_of(row.id))
-  return blob and cmsgpack.unpack(blob)[1] or {}
+  local kept = blob and decode(blob)
+  return kept and kept[1]
 end
 
 local function clear_waits(row)
@@ -30,8 +32,8 @@ end
 local function find_signal(row, name)
   for number = row.first_signal, row.last_signal do
     local blob = number > 0 and get(key_of(row.id), signal_field(row.id, number))
-    if blob then
-      local kept = cmsgpack.unpack(blob)
+    local kept = blob and decode(blob)
+    if kept then
       if kept[1] == name then
         return kept[2], number
       end
@@ -99,7 +101,7 @@ local function holds(arm, row)
 end
 
 local function is_satisfied(row)
-  for _, wait in ipairs(waits_of(row)) do
+  for _, wait in ipairs(waits_of(row) or {}) do
     for _, arm in ipairs(wait[4]) do
       if holds(arm, row) then
         return true
@@ -123,7 +125,7 @@ local function names_set(arm, set)
 end
 
 local function concerns(row, set)
-  for _, wait in ipairs(waits_of(row)) do
+  for _, wait in ipairs(waits_of(row) or {}) do
     for _, arm in ipairs(wait[4]) do
       if names_set(arm, set) then
         return true
@@ -177,12 +179,16 @@ local function answer_of(wait, at, row)
 end
 
 -- Answers what is satisfied and records the answers. A wait may have been answered already, in a reply that never
--- arrived: then that answer stands, and no second signal is taken for it. Returns numbers and entries in turn.
+-- arrived: then that answer stands, and no second signal is taken for it. Returns numbers and entries in turn; nil and
+-- a number, if what is recorded under it does not decode.
 local function answer(row, waits)
   local answers = {}
   for _, wait in ipairs(waits) do
     local known = get(key_of(row.id), record_field(row.id, wait[2]))
-    local entry = known and cmsgpack.unpack(known)
+    local entry = known and decode(known)
+    if known and not entry then
+      return nil, wait[2]
+    end
     if entry and entry[2] == ANSWER and entry[1] == wait[1] then
       answers[#answers + 1] = wait[2]
       answers[#answers + 1] = known
@@ -201,8 +207,21 @@ local function answer(row, waits)
   return answers
 end
 
+-- A task of which something does not decode stands still; `what` says what it is. The pause before each try doubles.
+-- The reason is made a text by the process that shows it.
+local function stand_still(row, what)
+  touch(row)
+  row.state, row.worker, row.holder, row.parked_worker = PENDING, false, false, false
+  row.due = now + math.min(STALL_MAX, 1000000 * 2 ^ math.min(row.stalls, 40))
+  row.stalls, row.reason = row.stalls + 1, '\0' .. what
+  told.ready = true
+  told.swept[#told.swept + 1] = { 2, row.id, what, row.due - now }
+end
+
 local function wake_if_satisfied(row)
-  if is_satisfied(row) then
+  if not waits_of(row) then
+    stand_still(row, 'its waits')
+  elseif is_satisfied(row) then
     touch(row)
     row.state, row.due, row.held_until = PENDING, now - RESUMED_AGE, now + HOLD
     told.ready = true
@@ -212,26 +231,34 @@ end
 -- Parents and sets whose children have ended, and jobs that have; all that were not looked at since.
 local parents_to_check, over = {}, {}
 
+-- Looks at tasks that wait for a job that has ended: at so many that one script can bear them, the others follow.
+local function wake_watchers(job)
+  local waiters, all_there = watchers(job)
+  for id in pairs(waiters) do
+    local row = task(id)
+    if row and row.state == WAITING then
+      wake_if_satisfied(row)
+    end
+  end
+  if next(waiters) then
+    forget_watchers(job, waiters, all_there)
+  end
+  if not all_there or get(K.over, job) then
+    put(K.over, job, not all_there and '1')
+  end
+end
+
 -- Looks once at each parent whose children ended, and at whoever waits for a job that did.
 local function wake_parents()
   local parents, ended_jobs = parents_to_check, over
   parents_to_check, over = {}, {}
   for _, each in pairs(parents) do
     local row = task(each[1])
-    if row and row.state == WAITING and concerns(row, each[2]) then
+    if row and row.state == WAITING and (not waits_of(row) or concerns(row, each[2])) then
       wake_if_satisfied(row)
     end
   end
   for job in pairs(ended_jobs) do
-    local waiters = watchers(job)
-    for id in pairs(waiters) do
-      local row = task(id)
-      if row and row.state == WAITING then
-        wake_if_satisfied(row)
-      end
-    end
-    if next(waiters) then
-      watching[job], unwatched[job] = nil, true
-    end
+    wake_watchers(job)
   end
 end

@@ -37,12 +37,13 @@ fn counts(blob: &[u8]) -> Result<(Counts, bool, Partly)> {
 
 fn view(id: JobId, found: &[Option<Vec<u8>>]) -> Result<Option<JobView>> {
     let [Some(about), Some(numbers), Some(birth), Some(row)] = found else { return Ok(None) };
-    let Task { birth, row, .. } = Task::from(id.root(), birth, row)?;
+    // One that does not decode is not shown; the audit names it.
+    let Ok(Task { birth, row, .. }) = Task::from(id.root(), birth, row) else { return Ok(None) };
     let about = pack::parse(about)?;
     let mut about = List::of(&about)?;
     let (title, key, origin) = (about.maybe_text()?, about.maybe_text()?, about.maybe_bytes()?);
     let (counts, stalled, partly) = counts(numbers)?;
-    let fallen = row.outcome(id.root())?.filter(|_| row.state > State::Succeeded);
+    let fallen = row.outcome(id.root()).filter(|_| row.state > State::Succeeded);
     // A root that failed is no error below it.
     let errors = counts.failed > u64::from(row.state == State::Failed);
     Ok(Some(JobView {
