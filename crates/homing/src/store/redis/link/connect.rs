@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Script, ScriptInvocation};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, ScriptInvocation};
 use rmpv::ValueRef;
 use tokio::sync::Notify;
 
@@ -15,9 +15,11 @@ use super::engine::Engine;
 use super::fault::{Fault, Result};
 use super::keys::Lane;
 use super::options::{Durability, Options};
+use super::script::Verb;
 use crate::clock::{Clock, monotonic};
 use crate::core::id::{JobId, TaskId};
 use crate::limits;
+use crate::point::{self, Moment};
 use crate::store::redis::pack::{self, List, Pack};
 use crate::store::redis::told;
 use crate::store::{Error, Hints};
@@ -179,7 +181,7 @@ impl Link {
     /// Runs a script. Returns its answer, and what follows failures and was not started yet.
     pub(in crate::store::redis) async fn run<T>(
         &self,
-        script: &Script,
+        verb: &Verb,
         request: &[u8],
         read: impl FnOnce(&ValueRef<'_>) -> Result<T>,
     ) -> Result<(T, Follows)> {
@@ -190,12 +192,16 @@ impl Link {
             asked.flag(false);
         }
         asked.part(&spans()).bytes(self.sender).part(request);
-        let mut call = script.prepare_invoke();
+        point::verb(&verb.name, Moment::Before);
+        let mut call = verb.script.prepare_invoke();
         for key in self.lane.common() {
             call.key(key);
         }
         let (begun, floor) = (monotonic(), *self.counter());
+        // What is asked is decided and written by one script, so nothing stands between this and the commit.
+        point::verb(&verb.name, Moment::Applied);
         let answer = self.invoke(call.arg(asked.done())).await?;
+        point::verb(&verb.name, Moment::Committed);
         let answer = pack::parse(&answer)?;
         let mut parts = List::of(&answer)?;
         if let Clock::Server(clock) = &self.clock {

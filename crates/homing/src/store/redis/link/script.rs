@@ -7,6 +7,19 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
+/// A script, and the verb that it is.
+#[derive(Debug)]
+pub(in crate::store::redis) struct Verb {
+    pub(in crate::store::redis) name: String,
+    pub(in crate::store::redis) script: Script,
+}
+
+impl Verb {
+    fn new(name: &str, text: &str) -> Self {
+        Self { name: name.to_ascii_lowercase(), script: Script::new(text) }
+    }
+}
+
 macro_rules! lua {
     ($name:literal) => {
         include_str!(concat!("../lua/", $name, ".lua"))
@@ -23,8 +36,8 @@ macro_rules! script {
     };
     (@ $(#[$doc:meta])* $name:ident, $shebang:literal, $($own:literal),+) => {
         $(#[$doc])*
-        pub(in crate::store::redis) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(
+        pub(in crate::store::redis) static $name: LazyLock<Verb> = LazyLock::new(|| {
+            Verb::new(stringify!($name), concat!(
                 $shebang,
                 lua!("transaction"),
                 lua!("rows"),
