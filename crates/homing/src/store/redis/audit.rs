@@ -244,7 +244,7 @@ impl View<'_> {
         loop {
             let mut ask = redis::cmd("HSCAN");
             ask.arg(&key).arg(at).arg("COUNT").arg(1000);
-            let (next, some): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.0.command(&ask).await?;
+            let (next, some): (u64, Fields) = self.0.command(&ask).await?;
             fields.extend(some);
             at = next;
             if at == 0 {

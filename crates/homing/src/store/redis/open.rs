@@ -95,16 +95,15 @@ pub(super) async fn watch(link: Weak<Link>) {
         if let Ok(found) = complaint(&own).await
             && found != known
         {
-            match &found {
-                Some(reason) => tracing::error!(
-                    store = own.options.location,
+            let store = &own.options.location;
+            if let Some(reason) = &found {
+                tracing::error!(
+                    store,
                     reason,
                     "the server keeps less than it did when the store was opened"
-                ),
-                None => tracing::info!(
-                    store = own.options.location,
-                    "the server keeps what the URL asks for again"
-                ),
+                );
+            } else {
+                tracing::info!(store, "the server keeps what the URL asks for again");
             }
             known = found;
         }

@@ -146,7 +146,7 @@ impl View<'_> {
     ) -> Result<Vec<Child>> {
         let mut page = Vec::new();
         for child in self.of_set(task, set, from, limit).await? {
-            let child = child.child()?;
+            let child = child.child();
             page.extend(child.map(|child| Child {
                 end: None,
                 cancelled_by: None,
@@ -176,7 +176,7 @@ impl View<'_> {
                 ids.push(TaskId { job: task.job, local: Local(super::pack::sixteen(&blob)?) });
             }
             for child in task::read(self.0, &ids).await? {
-                let Some(child) = child.child()? else { continue };
+                let Some(child) = child.child() else { continue };
                 let size = child.outcome.as_ref().map_or(0, String::len);
                 if page.len() == limit || !bytes.take(size) {
                     return Ok(page);
@@ -189,10 +189,7 @@ impl View<'_> {
     }
 
     pub(super) async fn child(&self, id: TaskId) -> Result<Option<Child>> {
-        match task::read(self.0, &[id]).await?.first() {
-            Some(task) => task.child(),
-            None => Ok(None),
-        }
+        Ok(task::read(self.0, &[id]).await?.first().and_then(Task::child))
     }
 
     pub(super) async fn sets_of(

@@ -227,9 +227,9 @@ impl Task {
     }
 
     /// As a child of its set.
-    pub(super) fn child(&self) -> Result<Option<Child>> {
-        let Some((_, number)) = self.birth.set else { return Ok(None) };
-        Ok(Some(Child {
+    pub(super) fn child(&self) -> Option<Child> {
+        let (_, number) = self.birth.set?;
+        Some(Child {
             local: self.id.local,
             number,
             kind: self.birth.kind.clone(),
@@ -238,7 +238,7 @@ impl Task {
             end: self.row.end,
             cancelled_by: self.row.by,
             outcome: self.row.outcome(self.id),
-        }))
+        })
     }
 }
 
