@@ -86,8 +86,6 @@ impl Place {
             #[cfg(feature = "redis")]
             Self::Redis(url) => {
                 let (job, local) = parts(task);
-                let hex =
-                    |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
                 let found = redis_server::cli(url, &["KEYS", &format!("{{{}:*meta", prefix(url))]);
                 let lane = found.split('"').nth(1).unwrap().strip_suffix("meta").unwrap();
                 let key = format!("x'{}{}", hex(&format!("{lane}j:")), job.replace('-', ""));
@@ -198,6 +196,15 @@ fn parts(task: TaskId) -> (String, String) {
     let id = task.to_string();
     let (job, local) = id.split_once('.').unwrap_or((&id, "00000000-0000-0000-0000-000000000000"));
     (job.to_owned(), local.to_owned())
+}
+
+#[cfg(feature = "redis")]
+fn hex(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
 }
 
 #[cfg(feature = "redis")]

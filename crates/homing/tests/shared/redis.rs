@@ -47,7 +47,7 @@ pub(crate) fn forget(url: &str) {
             .args(["-u", server, "EVAL", script, "0", &pattern, &at])
             .output();
         let Ok(done) = done else { return };
-        at = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+        String::from_utf8_lossy(&done.stdout).trim().clone_into(&mut at);
         if at == "0" || at.parse::<u64>().is_err() {
             return;
         }
@@ -58,9 +58,9 @@ pub(crate) fn forget(url: &str) {
 pub(crate) fn cli(url: &str, words: &[&str]) -> String {
     let quoted = words.iter().map(|word| match word.strip_prefix("x'") {
         Some(hex) => {
-            let bytes = hex.as_bytes().chunks_exact(2);
-            let bytes = bytes.map(|two| format!("\\x{}", String::from_utf8_lossy(two)));
-            format!("\"{}\"", bytes.collect::<String>())
+            let bytes = hex.as_bytes().chunks_exact(2).map(String::from_utf8_lossy);
+            let bytes: Vec<_> = std::iter::once("".into()).chain(bytes).collect();
+            format!("\"{}\"", bytes.join("\\x"))
         }
         None => format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")),
     });
