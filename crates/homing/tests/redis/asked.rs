@@ -1,5 +1,6 @@
 //! What the URL asks of a server, and what a server is held to.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use homing::{OpenError, StoreError, task};
@@ -126,7 +127,7 @@ impl tracing::Subscriber for Said {
         struct Message(String);
         impl tracing::field::Visit for Message {
             fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!("{value:?} ");
+                write!(self.0, "{value:?} ").unwrap();
             }
         }
         let mut message = Message(String::new());
