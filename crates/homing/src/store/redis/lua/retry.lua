@@ -118,9 +118,24 @@ return (function()
     return false
   end
 
-  -- Takes entries out of the record. A signal that was an answer is sent again, unless the body does not take it.
+  -- Signals that had been given out are older than those that were not: they come before them, as they were sent.
+  local function send_again(row, again)
+    local kept = {}
+    for number = math.max(row.first_signal, 1), row.last_signal do
+      local blob = get(key_of(row.id), signal_field(row.id, number))
+      kept[#kept + 1] = blob and decode(blob) or nil
+    end
+    forget_signals(row)
+    for _, signals in ipairs({ again, kept }) do
+      for _, signal in ipairs(signals) do
+        keep_signal(row, signal[1], signal[2])
+      end
+    end
+  end
+
+  -- Takes entries out of the record. A signal that was an answer is there again, unless the body does not take it.
   local function take_back_entries(row, cause)
-    local key, last, names = key_of(row.id), 0, {}
+    local key, last, names, again = key_of(row.id), 0, {}, {}
     for number = 1, row.records do
       names[number] = record_field(row.id, number)
     end
@@ -134,13 +149,16 @@ return (function()
         taken_back = taken_back + 1
         local sends_again = entry[2] == ANSWER and not has(cause[8], entry[1])
         if sends_again and entry[5] and entry[6] then
-          keep_signal(row, entry[6], entry[5])
+          again[#again + 1] = { entry[6], entry[5] }
         end
       elseif entry then
         last = number
       end
     end
     row.records = last
+    if #again > 0 then
+      send_again(row, again)
+    end
   end
 
   -- Takes back children that came after the loss, a page of them.
