@@ -28,9 +28,9 @@ Exit codes:
 #[command(version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
-    /// The store, such as `sqlite:jobs.db` or `postgres://HOST/DB`
+    /// The store, such as `sqlite:jobs.db`, `postgres://HOST/DB` or `redis://HOST/DB`
     #[arg(long, global = true, value_name = "URL", env = "HOMING_STORE", hide_env = true)]
-    #[arg(help = "The store, such as sqlite:jobs.db or postgres://HOST/DB [env: HOMING_STORE]")]
+    #[arg(help = "A store: sqlite:FILE, postgres://HOST/DB, redis://HOST/DB [env: HOMING_STORE]")]
     pub(crate) store: Option<String>,
     /// Print JSON, one object per line, as docs/cli.schema.json describes it
     #[arg(long, global = true)]

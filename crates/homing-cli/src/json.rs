@@ -197,6 +197,7 @@ pub(crate) struct Store<'a> {
     version: Option<i64>,
     known: i64,
     bytes: Option<u64>,
+    durability: Option<&'a str>,
 }
 
 /// A job's record.
@@ -348,7 +349,8 @@ pub(crate) fn breach(breach: &Breach) -> Object<'_> {
 /// A store.
 pub(crate) fn store(view: &StoreView) -> Object<'_> {
     let StoreView { version, known, bytes, .. } = *view;
-    Object::Store(Store { url: &view.url, version, known, bytes })
+    let durability = view.durability.as_deref();
+    Object::Store(Store { url: &view.url, version, known, bytes, durability })
 }
 
 /// Stored JSON; what is none is shown as the text it is.

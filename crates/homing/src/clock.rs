@@ -65,7 +65,7 @@ impl Clock {
 
 impl Clock {
     /// Whether a test tells the time: then a store must not ask a server for it.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) fn is_told(&self) -> bool {
         match self {
             Self::Manual(_) => true,

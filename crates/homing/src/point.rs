@@ -5,7 +5,10 @@
 
 /// Where in the life of a verb a point stands.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "a store that survives has these"))]
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "redis")),
+    expect(dead_code, reason = "a store that survives has these")
+)]
 pub(crate) enum Moment {
     /// The verb has been asked for; its transaction has not begun.
     Before,

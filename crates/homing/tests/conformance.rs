@@ -11,6 +11,10 @@ use homing::testing::conformance::Factory;
 #[path = "shared/server.rs"]
 mod server;
 
+#[cfg(feature = "redis")]
+#[path = "shared/redis.rs"]
+mod redis_server;
+
 struct InMemory;
 
 type Opening<'a> =
@@ -86,9 +90,41 @@ impl Drop for OnPostgres {
     }
 }
 
+/// Each store under a prefix of its own, removed with the test.
+#[cfg(feature = "redis")]
+struct OnRedis {
+    url: String,
+}
+
+#[cfg(feature = "redis")]
+impl OnRedis {
+    fn new() -> Self {
+        Self { url: redis_server::common_prefix() }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Factory for OnRedis {
+    fn open(&self, clock: Clock) -> Opening<'_> {
+        Box::pin(async move {
+            let homing = homing::Homing::open_with(&self.url, clock).await?;
+            Ok(Arc::clone(homing.store()))
+        })
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Drop for OnRedis {
+    fn drop(&mut self) {
+        redis_server::forget(&self.url);
+    }
+}
+
 conformance!(memory, InMemory);
 conformance!(sqlite, OnSqlite::new());
 #[cfg(feature = "postgres")]
 conformance!(postgres, OnPostgres::new(false));
 #[cfg(feature = "postgres")]
 conformance!(postgres_by_job, OnPostgres::new(true));
+#[cfg(feature = "redis")]
+conformance!(redis, OnRedis::new());

@@ -11,6 +11,10 @@ use homing::testing::histories;
 #[path = "shared/server.rs"]
 mod server;
 
+#[cfg(feature = "redis")]
+#[path = "shared/redis.rs"]
+mod redis_server;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -60,4 +64,10 @@ async fn postgres_equals_memory() {
 async fn postgres_in_bundles_equals_memory() {
     let url = |_| format!("{}&pool=2&bundle=1", server::common_schema());
     equals_memory(url, server::drop_schema).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn redis_equals_memory() {
+    equals_memory(|_| redis_server::common_prefix(), redis_server::forget).await;
 }

@@ -43,6 +43,9 @@ fn info(view: &StoreView, json: bool, out: &Output) -> Result<Exit> {
         if let Some(bytes) = view.bytes {
             out.line(format_args!("  size    {}", words::bytes(bytes)))?;
         }
+        if let Some(durability) = &view.durability {
+            out.line(format_args!("  tasks   {durability}"))?;
+        }
     }
     Ok(if current { Exit::Done } else { Exit::Store })
 }

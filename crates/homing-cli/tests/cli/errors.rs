@@ -99,7 +99,7 @@ async fn a_store_that_cannot_be_used_says_why() {
     let world = World::idle().await;
     assert_said!(world.run(&["--store", "mongo:x", "jobs"]), @r"
     --- stderr
-    error: `mongo:x` names no store: use `memory:`, `sqlite:PATH` or `postgres://HOST/DATABASE`
+    error: `mongo:x` names no store: use `memory:`, `sqlite:PATH`, `postgres://HOST/DATABASE` or `redis://HOST/DATABASE`
     --- exit 2
     ");
     assert_said!(world.run(&["--store", "memory:", "jobs"]), @r"

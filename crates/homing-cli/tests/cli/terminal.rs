@@ -70,7 +70,7 @@ async fn help_names_every_command_and_exit_code() {
       help  Print this message or the help of the given subcommand(s)
 
     Options:
-          --store <URL>  The store, such as [store] or postgres://HOST/DB [env: HOMING_STORE]
+          --store <URL>  A store: sqlite:FILE, postgres://HOST/DB, redis://HOST/DB [env: HOMING_STORE]
           --json  Print JSON, one object per line, as docs/cli.schema.json describes it
           --color <WHEN>  When to use colours; `auto` heeds `NO_COLOR` and shows them on a terminal only
                           [default: auto] [possible values: auto, always, never]

@@ -28,6 +28,8 @@ pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod read;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod retention;
 mod retry;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -106,6 +106,9 @@ const SHOWN: &[&str] = &[
     "sslrootcert",
     "sslcert",
     "sslkey",
+    "prefix",
+    "durability",
+    "unchecked",
 ];
 
 /// A text that may hold credentials, without them.
@@ -191,10 +194,22 @@ fn is_secret(option: &str) -> bool {
 
 /// The stores there are, for messages.
 pub(crate) fn known() -> &'static str {
-    if cfg!(feature = "postgres") {
-        "`memory:`, `sqlite:PATH` or `postgres://HOST/DATABASE`"
-    } else {
-        "`memory:` or `sqlite:PATH`; `postgres://HOST/DATABASE` needs homing's feature `postgres`"
+    match (cfg!(feature = "postgres"), cfg!(feature = "redis")) {
+        (true, true) => {
+            "`memory:`, `sqlite:PATH`, `postgres://HOST/DATABASE` or `redis://HOST/DATABASE`"
+        }
+        (true, false) => {
+            "`memory:`, `sqlite:PATH` or `postgres://HOST/DATABASE`; `redis://HOST/DATABASE` needs \
+             homing's feature `redis`"
+        }
+        (false, true) => {
+            "`memory:`, `sqlite:PATH` or `redis://HOST/DATABASE`; `postgres://HOST/DATABASE` needs \
+             homing's feature `postgres`"
+        }
+        (false, false) => {
+            "`memory:` or `sqlite:PATH`; `postgres://HOST/DATABASE` and `redis://HOST/DATABASE` need \
+             homing's features `postgres` and `redis`"
+        }
     }
 }
 
@@ -220,7 +235,9 @@ pub(crate) async fn open(
         "postgres" | "postgresql" => {
             Ok(Arc::new(super::postgres::Postgres::open(&url, clock, migrate).await?))
         }
-        _ => Err(OpenError::UnknownStore { url: url.shown() }),
+        #[cfg(feature = "redis")]
+        "redis" => Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?)),
+        _ => Err(no_store(&url)),
     }
 }
 
@@ -232,6 +249,8 @@ pub(crate) async fn migrate(text: &str) -> Result<Migration, OpenError> {
         "sqlite" => super::sqlite::Sqlite::migrate(&url).await,
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::migrate(&url).await,
+        #[cfg(feature = "redis")]
+        "redis" => super::redis::migrate(&url).await,
         _ => {
             open(text, Clock::System, true).await?;
             Ok(Migration { from: 0, to: 0 })
@@ -245,14 +264,33 @@ pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
     match url.scheme {
         "memory" => {
             check_memory(&url)?;
-            Ok(StoreView { url: url.shown(), version: None, known: 0, bytes: None })
+            Ok(StoreView {
+                url: url.shown(),
+                version: None,
+                known: 0,
+                bytes: None,
+                durability: None,
+            })
         }
         #[cfg(feature = "sqlite")]
         "sqlite" => super::sqlite::Sqlite::inspect(&url).await,
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::inspect(&url).await,
-        _ => Err(OpenError::UnknownStore { url: url.shown() }),
+        #[cfg(feature = "redis")]
+        "redis" => super::redis::inspect(&url).await,
+        _ => Err(no_store(&url)),
     }
+}
+
+fn no_store(url: &Url<'_>) -> OpenError {
+    let reason = match url.scheme {
+        "rediss" => "TLS to Redis is not supported: use `redis:` through a tunnel",
+        "redis-sentinel" | "redis-cluster" => {
+            "Sentinel and Redis Cluster are not supported: name one server, `redis://HOST/DATABASE`"
+        }
+        _ => return OpenError::UnknownStore { url: url.shown() },
+    };
+    OpenError::InvalidUrl { url: url.shown(), reason }
 }
 
 fn check_memory(url: &Url<'_>) -> Result<(), OpenError> {

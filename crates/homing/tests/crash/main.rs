@@ -16,6 +16,9 @@
 #[cfg(feature = "postgres")]
 mod cutter;
 mod jumps;
+#[cfg(feature = "redis")]
+#[path = "../shared/redis.rs"]
+mod redis_server;
 #[cfg(feature = "postgres")]
 #[path = "../shared/server.rs"]
 mod server;
@@ -212,5 +215,40 @@ mod postgres {
     #[tokio::test]
     async fn processes_killed_at_random_moments_lose_nothing() {
         super::processes_killed_at_random_moments(World::on_postgres).await;
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use super::{World, storms};
+
+    #[tokio::test]
+    async fn processes_that_are_replaced_lose_nothing() {
+        storms::storm(World::on_redis, storms::Weather::Replacement).await;
+    }
+
+    #[tokio::test]
+    async fn processes_that_freeze_lose_nothing() {
+        storms::storm(World::on_redis, storms::Weather::Frost).await;
+    }
+
+    #[tokio::test]
+    async fn servers_that_are_killed_or_freeze_lose_nothing() {
+        storms::servers().await;
+    }
+
+    #[tokio::test]
+    async fn processes_killed_at_every_point_of_every_verb_lose_nothing() {
+        super::processes_killed_at_every_point_of_every_verb(World::on_redis()).await;
+    }
+
+    #[tokio::test]
+    async fn a_prune_killed_at_any_point_removes_jobs_whole() {
+        super::a_prune_killed_at_any_point(World::on_redis()).await;
+    }
+
+    #[tokio::test]
+    async fn processes_killed_at_random_moments_lose_nothing() {
+        super::processes_killed_at_random_moments(World::on_redis).await;
     }
 }

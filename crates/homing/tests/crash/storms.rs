@@ -147,3 +147,35 @@ pub(crate) async fn partitions() {
         calm(&world, client, workers, &context).await;
     }
 }
+
+/// Workers of a Redis server that syncs each commit and is killed and started again, or stopped and continued.
+#[cfg(feature = "redis")]
+pub(crate) async fn servers() {
+    use super::redis_server::{ALWAYS, Server};
+
+    for (seed, context) in seeds(1) {
+        println!("{context}");
+        let mut server = Server::start(ALWAYS);
+        let (world, mut dice) = (World::at(&server.url("")), Dice(seed));
+        let mut client = world.start("client", &[1], None);
+        let workers: Vec<_> = (0..3).map(|_| world.start("long-rolling", &[], None)).collect();
+        for worker in &workers {
+            world.serves(worker);
+        }
+        for _ in 0..15 {
+            world.goes_on(dice.roll(40));
+            if dice.roll(2) == 0 {
+                server.kill();
+                server.run();
+            } else {
+                server.signal("STOP");
+                std::thread::sleep(Duration::from_millis(dice.roll(700)));
+                server.signal("CONT");
+            }
+            if has_ended(&world, &mut client) {
+                break;
+            }
+        }
+        calm(&world, client, workers, &context).await;
+    }
+}

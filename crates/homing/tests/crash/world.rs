@@ -130,6 +130,20 @@ impl World {
         world
     }
 
+    /// A world whose store is a prefix of its own on the Redis server of the tests.
+    #[cfg(feature = "redis")]
+    pub(crate) fn on_redis() -> Self {
+        Self::at(&super::redis_server::common_prefix())
+    }
+
+    /// A world whose store is at a URL.
+    #[cfg(feature = "redis")]
+    pub(crate) fn at(url: &str) -> Self {
+        let world = Self::new();
+        std::fs::write(world.path().join("url"), url).unwrap();
+        world
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -339,10 +353,16 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let Ok(url) = std::fs::read_to_string(self.path().join("url")) else { return };
         #[cfg(feature = "postgres")]
-        if let Ok(url) = std::fs::read_to_string(self.path().join("url")) {
+        if url.starts_with("postgres") {
             super::server::drop_schema(&url);
         }
+        #[cfg(feature = "redis")]
+        if url.starts_with("redis") {
+            super::redis_server::forget(&url);
+        }
+        drop(url);
     }
 }
 

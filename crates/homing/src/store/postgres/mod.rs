@@ -94,7 +94,7 @@ pub(crate) async fn inspect(url: &Url<'_>) -> Result<StoreView, OpenError> {
     let bytes = migrate::bytes(&client, &options.schema).await.map_err(told)?;
     let known = migrate::STEPS.len() as i64;
     let (version, bytes) = (Some(version).filter(|version| *version > 0), Some(bytes));
-    Ok(StoreView { url: url.shown(), version, known, bytes })
+    Ok(StoreView { url: url.shown(), version, known, bytes, durability: None })
 }
 
 /// A store in a schema of a database.

@@ -50,6 +50,17 @@ impl Partly {
         self.0 += u64::try_from(share).unwrap_or(Self::WHOLE);
     }
 
+    /// Sums that a store keeps.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_millionths(sum: u64) -> Self {
+        Self(sum)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn millionths(self) -> u64 {
+        self.0
+    }
+
     fn tasks(self) -> f64 {
         self.0 as f64 / Self::WHOLE as f64
     }

@@ -123,7 +123,7 @@ impl PageBytes {
 }
 
 /// What people and bodies are told of a task of which a stored value does not decode.
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 pub(crate) fn unreadable_text(task: TaskId, what: &str) -> String {
     format!(
         "what is stored of task {task} cannot be read: {what}; it stands still, and goes on once the row \
@@ -443,6 +443,8 @@ pub struct StoreView {
     pub known: i64,
     /// What it takes on the disk, in bytes, where that is known.
     pub bytes: Option<u64>,
+    /// What an acknowledged task survives, where that depends on how a server is set.
+    pub durability: Option<String>,
 }
 
 /// A broken invariant.

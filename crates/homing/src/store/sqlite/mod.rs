@@ -151,7 +151,7 @@ impl Sqlite {
         let bytes = std::fs::metadata(&options.path).ok().map(|file| file.len());
         let version = aside(move || migrate::version(&options)).await?;
         let url = url.shown();
-        Ok(StoreView { url, version, known: migrate::NEWEST, bytes })
+        Ok(StoreView { url, version, known: migrate::NEWEST, bytes, durability: None })
     }
 
     async fn with(options: Options, clock: Clock) -> Result<Self, Error> {

@@ -1,0 +1,297 @@
+//! The connection that carries all verbs, and how a script is run on it.
+//!
+//! One connection serves everybody: the server answers in the order of what it is sent, and nothing sent here blocks
+//! it. A connection that broke is made anew by whoever needs it next.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, ScriptInvocation};
+use rmpv::ValueRef;
+use tokio::sync::Notify;
+
+use super::engine::Engine;
+use super::fault::{Fault, Result};
+use super::keys::Lane;
+use super::options::{Durability, Options};
+use super::script::Verb;
+use crate::clock::{Clock, monotonic};
+use crate::core::id::{JobId, TaskId};
+use crate::limits;
+use crate::point::{self, Moment};
+use crate::store::redis::pack::{self, List, Pack};
+use crate::store::redis::told;
+use crate::store::{Error, Hints};
+
+/// How long the server may take to answer. The client's own default of half a second would take a slow disk for a
+/// failure while the script runs.
+const RESPONSE: Duration = Duration::from_secs(30);
+/// How long one attempt to connect may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a verb waits for replicas.
+const REPLICAS: Duration = Duration::from_secs(1);
+
+/// What scripts leave to processes.
+#[derive(Debug, Default)]
+pub(in crate::store::redis) struct Follows {
+    /// What follows failures and was not started yet: its number and what is needed to start it.
+    pub(in crate::store::redis) orders: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Retries with which nobody has gone on for a second.
+    pub(in crate::store::redis) retries: Vec<JobId>,
+}
+
+/// Tasks that one script of a retry looks at, about.
+const LOOKS: u32 = 2000;
+
+/// The way to one server.
+#[derive(Debug)]
+pub(in crate::store::redis) struct Link {
+    pub(in crate::store::redis) options: Options,
+    pub(in crate::store::redis) lane: Lane,
+    pub(in crate::store::redis) hints: Hints,
+    pub(in crate::store::redis) clock: Clock,
+    /// Names this store object in the hints it sends, so that it does not listen to itself.
+    pub(in crate::store::redis) sender: [u8; 16],
+    client: Client,
+    connection: Mutex<Option<MultiplexedConnection>>,
+    /// Connections that wait for replicas, where the URL asks for them: who waits holds up its connection.
+    waiting: Mutex<Vec<MultiplexedConnection>>,
+    /// Says that the connection is new, so that the server's settings may be too.
+    pub(in crate::store::redis) reconnected: Notify,
+    /// The highest commit counter that the server has told.
+    counter: Mutex<u64>,
+}
+
+impl Link {
+    pub(in crate::store::redis) fn new(options: Options, clock: Clock) -> Result<Self> {
+        let client = Client::open(options.connection.clone())?;
+        let lane = Lane::of(&options.prefix, 0, 1);
+        let sender = *uuid::Uuid::now_v7().as_bytes();
+        Ok(Self {
+            options,
+            lane,
+            hints: Hints::default(),
+            clock,
+            sender,
+            client,
+            connection: Mutex::default(),
+            waiting: Mutex::default(),
+            reconnected: Notify::new(),
+            counter: Mutex::default(),
+        })
+    }
+
+    pub(in crate::store::redis) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection, made anew if there is none.
+    async fn connection(&self) -> Result<MultiplexedConnection> {
+        if let Some(connection) = self.kept().clone() {
+            return Ok(connection);
+        }
+        let connection = self.connect().await?;
+        *self.kept() = Some(connection.clone());
+        self.reconnected.notify_one();
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(RESPONSE));
+        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// Runs a script, and waits for its replicas if the URL asks for that.
+    async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Vec<u8>> {
+        let Durability::Replicas(wanted) = self.options.durability else {
+            let mut connection = self.connection().await?;
+            return self.note(call.invoke_async(&mut connection).await.map_err(Fault::from));
+        };
+        let idle = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        // One that broke is not put back.
+        let answer = call.invoke_async(&mut connection).await?;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(wanted).arg(REPLICAS.as_millis() as u64);
+        let found: u8 = wait.query_async(&mut connection).await?;
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        if found < wanted {
+            let reason = format!(
+                "{found} of {wanted} replicas have acknowledged within {REPLICAS:?}: nobody knows \
+                 whether it was done, so it is sent again"
+            );
+            return Err(Error::Busy { reason }.into());
+        }
+        Ok(answer)
+    }
+
+    /// Forgets the connection, if the fault is its.
+    fn note<T>(&self, done: Result<T>) -> Result<T> {
+        if done.as_ref().is_err_and(Fault::is_of_the_connection) {
+            *self.kept() = None;
+        }
+        done
+    }
+
+    /// Runs one command.
+    pub(in crate::store::redis) async fn command<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+    ) -> Result<T> {
+        let mut connection = self.connection().await?;
+        self.note(command.query_async(&mut connection).await.map_err(Fault::from))
+    }
+
+    /// Runs commands in one round trip.
+    pub(in crate::store::redis) async fn commands<T: FromRedisValue>(
+        &self,
+        commands: &redis::Pipeline,
+    ) -> Result<T> {
+        if commands.is_empty() {
+            // The client refuses to send nothing.
+            return Ok(T::from_redis_value(redis::Value::Array(Vec::new()))
+                .map_err(redis::RedisError::from)?);
+        }
+        let mut connection = self.connection().await?;
+        self.note(commands.query_async(&mut connection).await.map_err(Fault::from))
+    }
+
+    /// Fields of a job.
+    pub(in crate::store::redis) async fn fields(
+        &self,
+        key: &[u8],
+        names: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.command(redis::cmd("HMGET").arg(key).arg(names)).await
+    }
+
+    /// Runs a script. Returns its answer, and what follows failures and was not started yet.
+    pub(in crate::store::redis) async fn run<T>(
+        &self,
+        verb: &Verb,
+        request: &[u8],
+        read: impl FnOnce(&ValueRef<'_>) -> Result<T>,
+    ) -> Result<(T, Follows)> {
+        let mut asked = Pack::list(4);
+        if self.clock.is_told() {
+            asked.time(self.clock.now());
+        } else {
+            asked.flag(false);
+        }
+        asked.part(&spans()).bytes(self.sender).part(request);
+        point::verb(&verb.name, Moment::Before);
+        let mut call = verb.script.prepare_invoke();
+        for key in self.lane.common() {
+            call.key(key);
+        }
+        let (begun, floor) = (monotonic(), *self.counter());
+        // What is asked is decided and written by one script, so nothing stands between this and the commit.
+        point::verb(&verb.name, Moment::Applied);
+        let answer = self.invoke(call.arg(asked.done())).await?;
+        point::verb(&verb.name, Moment::Committed);
+        let answer = pack::parse(&answer)?;
+        let mut parts = List::of(&answer)?;
+        if let Clock::Server(clock) = &self.clock {
+            clock.read(begun, monotonic(), parts.time()?);
+        } else {
+            parts.time()?;
+        }
+        self.look_at_counter(floor, parts.count()?);
+        told::say(&self.hints, &mut parts, false)?;
+        told::say_swept(&mut parts.list()?)?;
+        let mut follows = Follows::default();
+        let mut list = parts.list()?;
+        while list.left() > 0 {
+            let mut one = list.list()?;
+            follows.orders.push((one.bytes()?.to_vec(), one.bytes()?.to_vec()));
+        }
+        let mut list = parts.list()?;
+        while list.left() > 0 {
+            follows.retries.push(list.job()?);
+        }
+        Ok((read(parts.value()?)?, follows))
+    }
+
+    fn counter(&self) -> MutexGuard<'_, u64> {
+        self.counter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The commit counter only grows: a script that was sent when the server had told `floor` has a higher number. If not,
+    /// commits that were acknowledged are gone, which is said once.
+    fn look_at_counter(&self, floor: u64, found: u64) {
+        let mut highest = self.counter();
+        if found == 0 {
+            // It has written nothing.
+        } else if found <= floor && *highest >= floor {
+            tracing::error!(
+                store = self.options.location,
+                lane = 0,
+                seen = *highest,
+                found,
+                "the server has lost commits that it had acknowledged: a failover, a restore or a \
+                 crash between two syncs of its log"
+            );
+            *highest = found;
+        } else if floor <= *highest {
+            *highest = found.max(*highest);
+        }
+    }
+}
+
+/// Limits and spans that the scripts go by.
+fn spans() -> Vec<u8> {
+    let mut spans = Pack::list(8);
+    spans
+        .number(limits::RESUMED_AGE.as_micros())
+        .number(limits::HOLD.as_micros())
+        .number(limits::SUSPECT)
+        .number(limits::LOG_LINES)
+        .number(limits::CASCADE as u64)
+        .number(limits::CHILDREN)
+        .number(limits::STALL_MAX.as_micros())
+        .number(LOOKS);
+    spans.done()
+}
+
+/// The way to the server, and the thread that goes it.
+#[derive(Debug)]
+pub(in crate::store::redis) struct Server {
+    pub(in crate::store::redis) link: Arc<Link>,
+    pub(in crate::store::redis) engine: Engine,
+}
+
+impl Server {
+    /// Runs what needs the server, on the thread of the connection.
+    pub(in crate::store::redis) fn verb<T: Send + 'static, F>(
+        &self,
+        verb: impl FnOnce(Arc<Link>) -> F,
+    ) -> crate::store::Verb<'_, T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let link = Arc::clone(&self.link);
+        let future = verb(Arc::clone(&link));
+        let done = self
+            .engine
+            .run(async move { future.await.map_err(|fault| fault.told(&link.options.location)) });
+        Box::pin(async move { done.await? })
+    }
+}
+
+/// Where a task's job lies.
+pub(in crate::store::redis) fn key_of(link: &Link, task: TaskId) -> Vec<u8> {
+    link.lane.job(task.job)
+}

@@ -1,0 +1,115 @@
+//! The options of a `redis:` URL. Anything else is refused with the list.
+//!
+//! A password is moved into the client's configuration at once and is in nothing that is printed.
+
+use percent_encoding::percent_decode_str;
+use redis::{ConnectionInfo, IntoConnectionInfo};
+
+use crate::store::error::OpenError;
+use crate::store::url::Url;
+
+const KNOWN: &str = "`prefix=homing`, `durability=fsync|second|replicas=K|none`, `unchecked=true|false`, \
+    `migrate=on|off`";
+
+/// What an acknowledged commit is to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store::redis) enum Durability {
+    /// Whatever stops the server or its machine.
+    Fsync,
+    /// Whatever stops the server's process; of a machine that stops, the last second may be lost.
+    Second,
+    /// Whatever stops the server or its machine; and so many replicas have it too.
+    Replicas(u8),
+    /// Nothing is asked.
+    None,
+}
+
+/// What a `redis:` URL asks for.
+#[derive(Debug, Clone)]
+pub(in crate::store::redis) struct Options {
+    /// How the client connects. Its `Debug` hides the password.
+    pub(in crate::store::redis) connection: ConnectionInfo,
+    /// What the names of all keys begin with.
+    pub(in crate::store::redis) prefix: String,
+    pub(in crate::store::redis) durability: Durability,
+    /// Whether a server is taken that does not say how it is set.
+    pub(in crate::store::redis) unchecked: bool,
+    /// Whether a store is made where there is none.
+    pub(in crate::store::redis) migrate: bool,
+    /// For messages: host, database and prefix, no credentials.
+    pub(in crate::store::redis) location: String,
+}
+
+impl Options {
+    pub(in crate::store::redis) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
+        let reason = "expected `redis://HOST:PORT/DATABASE`, a user and password before the host, \
+            and nothing else but options";
+        let invalid = || OpenError::InvalidUrl { url: url.shown(), reason };
+        if !url.path.starts_with("//") {
+            return Err(invalid());
+        }
+        let address = format!("{}:{}", url.scheme, url.path);
+        let connection = address.into_connection_info().map_err(|_| invalid())?;
+        let database = connection.redis_settings().db();
+        let mut options = Self {
+            location: format!("{}/{database}", connection.addr()),
+            connection,
+            prefix: "homing".to_owned(),
+            durability: Durability::Fsync,
+            unchecked: false,
+            migrate: true,
+        };
+        for &(option, raw) in &url.options {
+            let value = percent_decode_str(raw).decode_utf8();
+            let value = value.map_err(|_| url.invalid_option(option, raw, "expected UTF-8"))?;
+            options.set(url, option, &value)?;
+        }
+        if options.prefix != "homing" {
+            options.location = format!("{}?prefix={}", options.location, options.prefix);
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, url: &Url<'_>, option: &str, value: &str) -> Result<(), OpenError> {
+        let invalid = |expected| url.invalid_option(option, value, expected);
+        let switch = |on: &str, off: &str, expected| match value {
+            value if value == on => Ok(true),
+            value if value == off => Ok(false),
+            _ => Err(invalid(expected)),
+        };
+        match option {
+            "prefix" => {
+                let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+                if value.is_empty() || value.len() > 56 || !value.bytes().all(is_fit) {
+                    return Err(invalid("expected at most 56 letters, digits or any of `-_.:`"));
+                }
+                value.clone_into(&mut self.prefix);
+            }
+            "durability" => {
+                self.durability = durability(value).ok_or_else(|| {
+                    invalid(
+                        "expected `fsync`, `second`, `replicas=K` with K from 1 to 9, or `none`",
+                    )
+                })?;
+            }
+            "unchecked" => {
+                self.unchecked = switch("true", "false", "expected `true` or `false`")?;
+            }
+            "migrate" => self.migrate = switch("on", "off", "expected `on` or `off`")?,
+            _ => return Err(url.unknown_option(option, KNOWN)),
+        }
+        Ok(())
+    }
+}
+
+fn durability(value: &str) -> Option<Durability> {
+    Some(match value {
+        "fsync" => Durability::Fsync,
+        "second" => Durability::Second,
+        "none" => Durability::None,
+        other => match *other.strip_prefix("replicas=")?.as_bytes() {
+            [digit @ b'1'..=b'9'] => Durability::Replicas(digit - b'0'),
+            _ => return None,
+        },
+    })
+}

@@ -1,0 +1,38 @@
+-- The end of each verb: everything is written, and everybody is told.
+
+-- Writes what was decided and returns the answer: time, the lane's commit counter, what the process says to those
+-- who listen, what follows failures and was not made yet, retries that somebody has left halfway, and the answer of
+-- the verb.
+local function commit(result)
+  wake_parents()
+  settle()
+  write_rows()
+  local follows = {}
+  for number in pairs(told.follows) do
+    follows[#follows + 1] = { number, get(K.out, number) }
+  end
+  for number, blob in pairs(told.old) do
+    follows[#follows + 1] = { number, blob }
+  end
+  -- From here on nothing is read and nothing can fail.
+  write_all()
+  for job in pairs(unlinked) do
+    redis.call(
+      'UNLINK', LANE .. 'j:' .. job, LANE .. 'g:' .. job, LANE .. 'k:' .. job, LANE .. 'f:' .. job
+    )
+  end
+  local counter = redis.call('HINCRBY', K.meta, 'c', 1)
+  if told.ready or told.noticed or #told.ended > 0 then
+    redis.call('PUBLISH', LANE .. 'hints', cmsgpack.pack({
+      asked[3], told.ready, told.noticed, told.ended,
+    }))
+  end
+  return cmsgpack.pack({
+    now, counter, told.ready, told.noticed, told.ended, told.swept, follows, told.retries, result,
+  })
+end
+
+-- Returns an answer and writes nothing.
+local function answer_only(result)
+  return cmsgpack.pack({ now, 0, false, false, {}, {}, {}, {}, result })
+end

@@ -1,0 +1,68 @@
+//! What is large is done in parts: no script holds up everybody else for long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use homing::{JoinSet, State, Status, task};
+
+use super::server::Server;
+use super::*;
+
+/// Whether leaves succeed.
+type Mended = Arc<AtomicBool>;
+
+#[task(retries = 0)]
+async fn leaf(n: u64, State(mended): State<Mended>) -> homing::Result<u64> {
+    if mended.load(Ordering::SeqCst) { Ok(n) } else { Err(homing::Error::msg("broken")) }
+}
+
+#[task(retries = 0)]
+async fn fan(leaves: u64) -> homing::Result<u64> {
+    let mut set = JoinSet::new();
+    for n in 0..leaves {
+        set.spawn(leaf(n)).await?;
+    }
+    Ok(set.join_all().await?.into_iter().sum())
+}
+
+/// Scripts that the server has run.
+fn scripts(server: &Server) -> u64 {
+    let said = server.cli(&["INFO", "commandstats"]);
+    let calls = said.split("cmdstat_evalsha:calls=").nth(1).unwrap();
+    calls.split(',').next().unwrap().parse().unwrap()
+}
+
+/// A retry of more than one script can reopen: it runs as one, and each leaf once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_done_in_parts() {
+    const LEAVES: u64 = 6000;
+    let server = Server::start(&[]);
+    let homing = Homing::open(&server.url("?durability=none")).await.unwrap();
+    let mended = Mended::default();
+    let start = || {
+        let worker = homing.worker().register(fan).register(leaf).state(Arc::clone(&mended));
+        worker.start()
+    };
+    let worker = start().await.unwrap();
+    let job = homing.submit(fan(LEAVES)).await.unwrap();
+    job.outcome().await.unwrap_err();
+    eventually("all leaves have ended", async || {
+        let counts = job.view().await.unwrap().counts;
+        counts.failed + counts.cancelled == LEAVES + 1
+    })
+    .await;
+    // Nobody else runs scripts meanwhile.
+    worker.shutdown(Duration::from_secs(10)).await;
+    let before = job.retry_preview().await.unwrap();
+    mended.store(true, Ordering::SeqCst);
+    let run = scripts(&server);
+    let done = job.retry().await.unwrap();
+    assert!(scripts(&server) - run > 5, "it was one script");
+    assert_eq!(done, before);
+    assert_eq!((done.reopened, done.tasks.len()), (LEAVES + 1, 100));
+    sound(&homing).await;
+    start().await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), LEAVES * (LEAVES - 1) / 2);
+    assert!(matches!(job.view().await.unwrap().status, Status::Completed));
+    sound(&homing).await;
+}
