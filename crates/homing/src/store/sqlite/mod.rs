@@ -192,13 +192,6 @@ impl Sqlite {
         Box::pin(self.writer.write(name, verb))
     }
 
-    fn read<T: Send + 'static>(
-        &self,
-        verb: impl FnOnce(&mut tx::Tx<'_>) -> fault::Result<T> + Send + 'static,
-    ) -> Verb<'_, T> {
-        Box::pin(self.readers.read(verb))
-    }
-
     /// A write that answers `None` if the task is unknown.
     fn write_known<T: Send + 'static>(
         &self,
@@ -301,10 +294,10 @@ impl Store for Sqlite {
 
     #[cfg(feature = "testing")]
     fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>> {
-        self.read(move |tx| {
+        Box::pin(self.readers.read(move |tx| {
             let row = task::Task::read(tx.db, task)?;
             Ok(row.filter(|row| !row.state.is_ended()).and_then(|row| row.parked))
-        })
+        }))
     }
 
     fn hints(&self) -> &Hints {

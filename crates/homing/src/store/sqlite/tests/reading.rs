@@ -14,7 +14,7 @@ async fn what_people_read_holds_up_no_replay() {
     for _ in 0..THREADS {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let (say, begun) = tokio::sync::oneshot::channel();
-        let read = store.read(move |_| {
+        let read = store.readers.read(move |_| {
             let _ = say.send(());
             let _ = held.recv();
             Ok(())

@@ -162,7 +162,8 @@ async fn a_panic_is_the_end_of_one_verb() {
     assert!(store.queues().await.unwrap().iter().all(|queue| !queue.paused), "it was rolled back");
     // More often than there are threads, and within their transactions.
     for _ in 0..5 {
-        let panicked = store.read(|_| -> super::super::fault::Result<()> { panic!("a defect") });
+        let panicked =
+            store.readers.read(|_| -> super::super::fault::Result<()> { panic!("a defect") });
         panicked.await.unwrap_err();
         assert_eq!(store.jobs(JobFilter::default()).await.unwrap().len(), 1);
     }
