@@ -10,7 +10,7 @@ use crate::place::Fresh;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
-use crate::throughput::drain;
+use crate::throughput::{beside, drain};
 
 /// Kinds without work.
 const KINDS: usize = 1000;
@@ -96,13 +96,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         let few = common.store.fresh().await?;
         let few = one(&few, common, tasks, |worker| worker).await?;
         let mut figures = one(fresh, common, tasks, with_many).await?;
-        let rate = |figures: &Figures| {
-            figures.iter().find(|(name, _)| *name == "per_second").map(|of| of.1)
-        };
-        if let (Some(few), Some(many)) = (rate(&few), rate(&figures)) {
-            figures.push(("few_per_second", few));
-            figures.push(("many_by_few", many / few));
-        }
+        figures.extend(beside(&figures, &few, ["few_per_second", "many_by_few"]));
         Ok(figures)
     };
     common.rounds(report, common.runs(5), run).await

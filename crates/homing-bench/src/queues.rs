@@ -9,7 +9,7 @@ use crate::place::Fresh;
 use crate::report::{Figures, Report};
 use crate::rounds::Common;
 use crate::tasks::{self, Bench};
-use crate::throughput::drain_over;
+use crate::throughput::{beside, drain_over};
 
 /// Queues with work.
 const QUEUES: usize = 1000;
@@ -25,13 +25,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         let one = common.store.fresh().await?;
         let one = over(&one, common, tasks, 1).await?;
         let mut figures = over(fresh, common, tasks, QUEUES).await?;
-        let rate = |figures: &Figures| {
-            figures.iter().find(|(name, _)| *name == "per_second").map(|of| of.1)
-        };
-        if let (Some(one), Some(many)) = (rate(&one), rate(&figures)) {
-            figures.push(("one_per_second", one));
-            figures.push(("many_by_one", many / one));
-        }
+        figures.extend(beside(&figures, &one, ["one_per_second", "many_by_one"]));
         Ok(figures)
     };
     common.rounds(report, common.runs(5), run).await
@@ -58,12 +52,10 @@ mod tests {
     async fn work_is_done_by_turns_in_all_queues() {
         let homing = Homing::open("memory:").await.unwrap();
         let queues: Vec<String> = (0..3).map(|n| format!("queue {n}")).collect();
-        let before = async |worker: homing::Worker| {
-            drain_over(&homing, 7, tasks::WIDTH, &queues).await.unwrap();
-            worker.shutdown(Duration::from_secs(5)).await;
-        };
         let worker = tasks::worker(&homing, &Bench::default(), 4, 0).queues(queues.clone());
-        before(worker.start().await.unwrap()).await;
+        let worker = worker.start().await.unwrap();
+        drain_over(&homing, 7, tasks::WIDTH, &queues).await.unwrap();
+        worker.shutdown(Duration::from_secs(5)).await;
         let done = homing.jobs(JobFilter::default()).await.unwrap();
         let mut in_each =
             queues.iter().map(|own| done.iter().filter(|job| job.queue == *own).count());

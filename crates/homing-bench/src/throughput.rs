@@ -129,6 +129,18 @@ async fn with_workers(
     Ok(figures)
 }
 
+/// The throughput of other figures, and that of these by it, under two names.
+pub(crate) fn beside(
+    figures: &Figures,
+    other: &Figures,
+    [rate, ratio]: [&'static str; 2],
+) -> Figures {
+    let of =
+        |figures: &Figures| figures.iter().find(|(name, _)| *name == "per_second").map(|of| of.1);
+    let both = of(other).zip(of(figures));
+    both.into_iter().flat_map(|(other, own)| [(rate, other), (ratio, own / other)]).collect()
+}
+
 /// Submits tasks with payloads of so many bytes, and waits until the outcome of each is known.
 pub(crate) async fn drain(homing: &Homing, tasks: u64, width: usize) -> Result<Figures> {
     drain_over(homing, tasks, width, &[]).await

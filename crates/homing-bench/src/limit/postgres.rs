@@ -90,7 +90,7 @@ pub(super) async fn singly(schema: &Schema, tasks: u64) -> Result<f64> {
     Ok(tasks as f64 / seconds)
 }
 
-/// Milliseconds of a transaction that inserts one row, at the median.
+/// Transactions that insert one row each, each after a pause.
 pub(super) async fn commit(schema: &Schema, pause: Duration) -> Result<Commit> {
     let client = schema.connect().await?;
     client

@@ -39,7 +39,7 @@ const CLAIM: &str = "UPDATE tasks SET state = 1, worker = ?2, started = ?3 WHERE
 const COMPLETE: &str =
     "UPDATE tasks SET state = 2, worker = NULL, ended = ?2, outcome = ?3 WHERE id = ?1";
 
-/// Milliseconds of a transaction that inserts one row, at the median.
+/// Transactions that insert one row each, each after a pause.
 pub(super) fn commit(path: &Path, full: bool, pause: Duration) -> Result<Commit> {
     let mut table = Table::open(path, full)?;
     let mut samples = Vec::new();

@@ -12,9 +12,13 @@
 #[path = "../shared/bouncer.rs"]
 mod bouncer;
 mod claims;
+#[path = "../shared/faults.rs"]
+mod common;
 mod faults;
 mod load;
 mod pooler;
+#[path = "../shared/port.rs"]
+mod port;
 mod process;
 #[path = "../shared/server.rs"]
 mod server;
@@ -24,6 +28,7 @@ mod wire;
 
 use std::time::Duration;
 
+use common::{eventually, sound};
 use homing::Homing;
 use tokio_postgres::{Client, NoTls};
 
@@ -41,24 +46,7 @@ async fn opened() -> (Homing, Client, String) {
     (Homing::open(&url).await.unwrap(), connect(&url).await, url)
 }
 
-/// Asks until it is so: a bound on hangs, never a measure.
 /// The schema that a URL of the common server names.
 fn schema_of(url: &str) -> &str {
     url.split("schema=").nth(1).and_then(|rest| rest.split('&').next()).unwrap()
-}
-
-async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    for _ in 0..3000 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
-}
-
-/// No invariant of the store is broken.
-async fn sound(homing: &Homing) {
-    let breaches = homing.check().await.unwrap();
-    assert!(breaches.is_empty(), "{breaches:#?}");
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 /// What a wire does to what passes.
@@ -33,17 +33,8 @@ pub(crate) struct Wire {
 impl Wire {
     /// A wire to the server that a URL names, on the loopback.
     pub(crate) async fn to(url: &str) -> Self {
-        let server = port_of(url);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let tricks = Arc::new(Tricks::default());
-        let shared = Arc::clone(&tricks);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { continue };
-                tokio::spawn(pass(client, server, Arc::clone(&shared)));
-            }
-        });
+        let port = super::port::lead(port_of(url), Arc::clone(&tricks), pass).await;
         Self { tricks, port }
     }
 

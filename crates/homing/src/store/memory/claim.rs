@@ -119,12 +119,12 @@ impl Data {
         &mut self,
         worker: WorkerId,
         claim: &Claim,
-        reply: &Reply,
+        claimed: &[Claimed],
         now: Time,
     ) -> Option<Time> {
         self.tasks.settle();
         let timer = self.tasks.next_timer(now);
-        if claim.is_full(&reply.claimed) {
+        if claim.is_full(claimed) {
             return timer;
         }
         let is_its = |row: &Task| self.may_take(row, claim) && !self.is_held(row, worker, now);

@@ -39,7 +39,7 @@ impl Data {
         reply.next_due = if more {
             Some(now)
         } else {
-            self.next_due(exchange.worker, &exchange.claim, &reply, now)
+            self.next_due(exchange.worker, &exchange.claim, &reply.claimed, now)
         };
         reply
     }

@@ -100,10 +100,11 @@ local function holds(arm, row)
   return true
 end
 
-local function is_satisfied(row)
+-- Whether something is so of an arm of a task's waits.
+local function any_arm(row, is_so, about)
   for _, wait in ipairs(waits_of(row) or {}) do
     for _, arm in ipairs(wait[4]) do
-      if holds(arm, row) then
+      if is_so(arm, about) then
         return true
       end
     end
@@ -117,17 +118,6 @@ local function names_set(arm, set)
   elseif arm[1] == ALL then
     for _, each in ipairs(arm[2]) do
       if names_set(each, set) then
-        return true
-      end
-    end
-  end
-  return false
-end
-
-local function concerns(row, set)
-  for _, wait in ipairs(waits_of(row) or {}) do
-    for _, arm in ipairs(wait[4]) do
-      if names_set(arm, set) then
         return true
       end
     end
@@ -221,7 +211,7 @@ end
 local function wake_if_satisfied(row)
   if not waits_of(row) then
     stand_still(row, 'its waits')
-  elseif is_satisfied(row) then
+  elseif any_arm(row, holds, row) then
     touch(row)
     row.state, row.due, row.held_until = PENDING, now - RESUMED_AGE, now + HOLD
     told.ready = true
@@ -254,7 +244,7 @@ local function wake_parents()
   parents_to_check, over = {}, {}
   for _, each in pairs(parents) do
     local row = task(each[1])
-    if row and row.state == WAITING and (not waits_of(row) or concerns(row, each[2])) then
+    if row and row.state == WAITING and (not waits_of(row) or any_arm(row, names_set, each[2])) then
       wake_if_satisfied(row)
     end
   end
