@@ -62,6 +62,7 @@ impl Context {
 
     /// Parks until every open set has ended, or one has broken its policy.
     async fn close(self: &Arc<Self>, open: &[OpenSet], seq: u64) -> Result<()> {
+        self.note_closing();
         let mut arms = vec![Condition::All { of: open.iter().map(OpenSet::ended).collect() }];
         let breakable: Vec<&OpenSet> = open.iter().filter(|set| !set.settled).collect();
         arms.extend(breakable.iter().filter_map(|set| set.broken()));

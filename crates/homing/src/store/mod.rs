@@ -97,6 +97,9 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 /// | `Log` | the line's key is there: nothing |
 /// | `Progress` | the last one counts |
 ///
+/// A unit's `Signal` is kept for a task that is open or has fallen, which a retry may run again; for one that has succeeded
+/// or is unknown it is its entry alone.
+///
 /// **An end**, whoever brings it about, numbers itself in its set, counts there, and looks once at the parent's waits,
 /// in the same transaction; a root's looks at the waits of other jobs' tasks for it and frees its key. A parked task
 /// whose waits hold becomes pending at once, for 50 ms only for the worker that has its future. Children of a task that

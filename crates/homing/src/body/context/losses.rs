@@ -130,8 +130,14 @@ impl Context {
         }
     }
 
+    /// From here on the task waits for its children only.
+    pub(crate) fn note_closing(&self) {
+        self.lock().closing = true;
+    }
+
     /// What a job's retry takes back if the task fails now: by an error that told of a moment, or by one
-    /// of the body's own. `None`: too much was told for a list.
+    /// of the body's own. `None`: too much was told for a list, or the body has returned and the closing join was ended by
+    /// something else than a loss, a timeout say; it goes on where it was.
     pub(crate) fn cause(&self, moment: Option<&Moment>) -> Option<Box<Cause>> {
         let inner = self.lock();
         if let Some(Moment { places, closing, .. }) =
@@ -139,6 +145,9 @@ impl Context {
         {
             let (places, only) = (places.clone(), closing.clone());
             return Some(Box::new(Cause { places, only, ..Cause::default() }));
+        }
+        if inner.closing {
+            return None;
         }
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());

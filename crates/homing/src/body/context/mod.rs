@@ -152,6 +152,8 @@ pub(crate) struct Inner {
     found_again: u64,
     sets: BTreeMap<Local, SetState>,
     losses: losses::Losses,
+    /// Whether the body has returned: what ends the task now is not of its making.
+    closing: bool,
     places: HashMap<String, u32>,
     branches: branch::Branches,
     waits: Vec<(Wait, Option<Answer>)>,

@@ -243,6 +243,20 @@ fn a_closing_joins_cause_names_its_places_and_sets() {
     assert_eq!(context.cause(Some(&moment)).as_deref(), Some(&expected));
 }
 
+/// A timeout in the closing join is no fault of the body's: what it returned and what the join was answered stay. A retry took
+/// back the value and left the answer, and the body drifted.
+#[test]
+fn a_closing_join_that_is_cut_off_goes_on_where_it_was() {
+    let context = context(0);
+    context.bear_losses([child(1)]);
+    context.tell_loss(&context.moment("wait#1"), Some(child(2)));
+    assert!(context.cause(None).is_some());
+    context.note_closing();
+    assert_eq!(context.cause(None), None);
+    let moment = Moment { closing: vec![(child(1), 0, Vec::new())], ..Moment::default() };
+    assert!(context.cause(Some(&moment)).is_some(), "a loss that the join tells of");
+}
+
 /// With more losses borne than a list has room for, there is none. Of more aborts the last stands for all.
 #[test]
 fn lists_of_losses_and_aborts_are_bounded() {

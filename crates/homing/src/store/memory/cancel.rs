@@ -54,10 +54,11 @@ impl Data {
         sent.iter().filter_map(|key| self.signals.remove(key)).collect()
     }
 
-    /// Keeps a signal, unless its task has ended or is unknown.
+    /// Keeps a signal, unless its task has succeeded or is unknown. One that fell may run again, by the retry of its job:
+    /// whoever sent it has that in its record, and does not send it again.
     pub(super) fn signal(&mut self, task: TaskId, name: String, value: String, now: Time) {
         let state = self.tasks.get(&task).map(|row| row.state);
-        let Some(state) = state.filter(|state| !state.is_ended()) else { return };
+        let Some(state) = state.filter(|state| *state != State::Succeeded) else { return };
         let number = self.next();
         self.signals.insert((task, number), (name, value));
         if state == State::Waiting {

@@ -167,7 +167,10 @@ pub(crate) trait Ledger<'e>: Rows {
     /// Creates a job, unless its id or its key is taken.
     fn detach(&mut self, job: &'e NewJob) -> Result<(), Self::Error>;
 
-    /// Keeps a signal for a task that was taken up.
+    /// Whether a task that a unit sends a signal has failed or was cancelled, this transaction included.
+    fn has_fallen(&mut self, id: TaskId) -> Result<bool, Self::Error>;
+
+    /// Keeps a signal for a task that was taken up, or that has fallen.
     fn keep_signal(&mut self, to: TaskId, name: &'e str, value: &'e str)
     -> Result<(), Self::Error>;
 

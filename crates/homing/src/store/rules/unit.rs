@@ -210,7 +210,8 @@ fn signal_once<'e, L: Ledger<'e>>(
     Ok(())
 }
 
-/// Keeps a signal for a task, unless the task has ended or is unknown.
+/// Keeps a signal for a task, unless the task has succeeded or is unknown. One that fell may run again, by the retry of
+/// its job: whoever sent it has that in its record, and does not send it again.
 pub(crate) fn signal<'e, L: Ledger<'e>>(
     ledger: &mut L,
     to: TaskId,
@@ -218,7 +219,7 @@ pub(crate) fn signal<'e, L: Ledger<'e>>(
     value: &'e str,
 ) -> Result<(), L::Error> {
     if !ledger.take_up(to)? {
-        return Ok(());
+        return if ledger.has_fallen(to)? { ledger.keep_signal(to, name, value) } else { Ok(()) };
     }
     ledger.keep_signal(to, name, value)?;
     wake::wake_waiting(ledger, to)?;

@@ -61,6 +61,13 @@ impl Tx<'_> {
         }
     }
 
+    /// The state of a task, as it is written: that of an open one in hand may be another.
+    fn state(&self, id: TaskId) -> Result<Option<State>> {
+        let mut read = self.sql("SELECT state FROM tasks WHERE job = ?1 AND local = ?2")?;
+        let state = read.query_row(params![id.job, id.local], |row| row.get(0));
+        Ok(state.optional()?)
+    }
+
     /// As [`contain`](crate::store::rules::wake::contain), of a fault.
     pub(super) fn stand_still(&mut self, task: TaskId, fault: Fault) -> Result<()> {
         let what = Self::unreadable(fault)?;
@@ -161,10 +168,7 @@ impl Rows for Tx<'_> {
     }
 
     fn has_ended(&mut self, id: TaskId) -> Result<bool> {
-        let mut read = self.sql("SELECT state FROM tasks WHERE job = ?1 AND local = ?2")?;
-        let state: Option<State> =
-            read.query_row(params![id.job, id.local], |row| row.get(0)).optional()?;
-        Ok(state.is_some_and(State::is_ended))
+        Ok(self.state(id)?.is_some_and(State::is_ended))
     }
 
     fn signal(&mut self, to: TaskId, name: &str, take: bool) -> Result<Option<String>> {
@@ -289,6 +293,11 @@ impl<'e> Ledger<'e> for Tx<'_> {
     /// A job that is there already was detached by an earlier run of the body.
     fn detach(&mut self, job: &'e NewJob) -> Result<()> {
         self.submit(job).map(drop)
+    }
+
+    fn has_fallen(&mut self, id: TaskId) -> Result<bool> {
+        let state = self.state(id)?;
+        Ok(matches!(state, Some(State::Failed | State::Cancelled)))
     }
 
     /// Numbered by the statement that writes it: there is one writer, so the numbers are in the order of the commits.

@@ -332,6 +332,7 @@ macro_rules! __conformance {
                     job_retry_leaves_what_was_borne, job_retry_leaves_what_waits_had_lost,
                     job_retry_leaves_a_taken_key, job_retry_takes_back_a_select;
                 signals: job_retry_keeps_what_was_not_taken, job_retry_sends_signals_again,
+                job_retry_keeps_what_the_fallen_were_sent,
                     job_retry_keeps_the_order_of_signals, job_retry_leaves_what_was_sent;
                 refusals: g10_a_refused_unit_stands_still,
                     g12_what_the_store_cannot_hold_fails_its_task;

@@ -1,6 +1,6 @@
 //! Signals over a job's retry: none is lost, none is out of turn.
 
-use super::Lab;
+use super::{Lab, children};
 use super::retries::{flaky, fragile};
 use crate::testing::Probe;
 use crate::{Error, Result, State, TaskState, step, task};
@@ -30,6 +30,50 @@ pub async fn job_retry_keeps_what_was_not_taken(lab: Lab) {
     job.outcome().await.unwrap_err();
     assert_eq!(job.retry().await.unwrap().reopened, 2);
     assert_eq!(lab.turning(job.outcome()).await.unwrap(), 7);
+    lab.close([worker]).await;
+}
+
+#[task(retries = 0)]
+async fn hears(fails: bool, State(probe): State<Probe>) -> Result<u64> {
+    if fails {
+        flaky(&probe, "hears", 1)?;
+    }
+    Ok(crate::signal("word").await?)
+}
+
+#[task(retries = 0)]
+async fn speaks_to_the_fallen(fails: bool, State(probe): State<Probe>) -> Result<u64> {
+    let child = crate::spawn(hears(fails)).await?;
+    step("spawned", async || Ok(())).await?;
+    let gate = format!("fallen {fails}");
+    probe.hit(&gate);
+    probe.pass(&gate).await;
+    child.signal("word", &7u64).await?;
+    step("said", async || Ok(())).await?;
+    child.await.map_err(Into::into)
+}
+
+/// What a child is sent after it failed or was cancelled is there when it runs again: its parent, which has it in its record
+/// that it said it, says it once. The child waited for ever.
+pub async fn job_retry_keeps_what_the_fallen_were_sent(lab: Lab) {
+    let builder = lab.worker().register(speaks_to_the_fallen).register(hears);
+    let worker = builder.start().await.unwrap();
+    for fails in [true, false] {
+        let gate = format!("fallen {fails}");
+        let job = lab.homing.submit(speaks_to_the_fallen(fails)).await.unwrap();
+        lab.probe.hits(&gate, 1).await;
+        let child = children(&lab, job.id()).await.remove(0).id;
+        if fails {
+            lab.reaches(child, TaskState::Failed).await;
+        } else {
+            lab.reaches(child, TaskState::Waiting).await;
+            assert!(lab.homing.cancel(child).await.unwrap());
+        }
+        lab.probe.open(&gate);
+        lab.turning(job.outcome()).await.unwrap_err();
+        assert_eq!(job.retry().await.unwrap().reopened, 2);
+        assert_eq!(lab.turning(job.outcome()).await.unwrap(), 7, "fails: {fails}");
+    }
     lab.close([worker]).await;
 }
 

@@ -196,6 +196,13 @@ impl<'e> Ledger<'e> for Tx<'e> {
         Ok(())
     }
 
+    fn has_fallen(&mut self, id: TaskId) -> Result<bool> {
+        let falls_here = self.rows.get(&id).is_some_and(|known| {
+            matches!(known.task.state, State::Failed | State::Cancelled)
+        });
+        Ok(falls_here || self.fallen.contains(&id))
+    }
+
     fn keep_signal(&mut self, to: TaskId, name: &'e str, value: &'e str) -> Result<()> {
         let number = self
             .numbers

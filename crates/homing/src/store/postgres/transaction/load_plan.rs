@@ -54,8 +54,8 @@ pub(in crate::store::postgres) struct LoadPlan<'e> {
     jobs: Vec<JobId>,
     /// Jobs that may end: whoever waits for them is looked for.
     closing: Vec<JobId>,
-    /// How many signals are sent, their entries, and the tasks that are to have them.
-    signals: Vec<(TaskId, u64)>,
+    /// Signals that are sent: whose entries they are, and who is to have them.
+    signals: Vec<(TaskId, u64, TaskId)>,
     /// Entries of members that add, and the parents to whose sets.
     additions: Vec<(TaskId, u64, TaskId)>,
     /// Tasks whose waits somebody else may satisfy.
@@ -119,7 +119,7 @@ impl<'e> LoadPlan<'e> {
             Event::Log(line) => self.lines.push((task, &line.key)),
             Event::Signal(signal) => {
                 let to = TaskId { job: task.job, local: signal.to };
-                self.signals.push((task, signal.seq));
+                self.signals.push((task, signal.seq, to));
                 self.other(to);
                 self.waiters.push(to);
             }
@@ -212,13 +212,16 @@ impl<'e> LoadPlan<'e> {
         let listening = arrays!(self.waits, (task, _) => task.job, task.local);
         add(!self.waits.is_empty(), Load::Signals, SIGNALS, listening);
         let additions: Vec<_> = self.additions.iter().map(|(task, seq, _)| (*task, *seq)).collect();
-        let known = [&self.waits[..], &self.signals[..], &additions[..]].concat();
+        let signals: Vec<_> = self.signals.iter().map(|(task, seq, _)| (*task, *seq)).collect();
+        let known = [&self.waits[..], &signals[..], &additions[..]].concat();
         let waits = arrays!(known, (task, seq) => task.job, task.local, *seq as i64);
         add(!known.is_empty(), Load::Records, RECORDS, waits);
         add(!self.jobs.is_empty(), Load::Jobs, JOBS, values![self.jobs.clone()]);
         add(!self.closing.is_empty(), Load::Watchers, WATCHERS, values![self.closing.clone()]);
         let numbers = values![self.signals.len() as i64];
         add(!self.signals.is_empty(), Load::Numbers, NUMBERS, numbers);
+        let receivers = arrays!(self.signals, (_, _, to) => to.job, to.local);
+        add(!self.signals.is_empty(), Load::Fallen, FALLEN, receivers);
         let falling = arrays!(self.falling, task => task.job, task.local);
         add(!self.falling.is_empty(), Load::Above, ABOVE, falling);
         let spawns = arrays!(self.spawns, (task, set, local, new) =>
@@ -448,6 +451,11 @@ pub(in crate::store::postgres) const JOBS: &str =
 /// After the locks: nobody else can begin to wait for a job whose root is locked.
 const WATCHERS: &str = "SELECT w.waiter_job, w.waiter, w.job FROM homing.watchers AS w
   WHERE w.job = ANY ($1::uuid[])";
+
+/// Of those that are sent signals. After their rows were locked: one that is open keeps them in any case.
+const FALLEN: &str = "SELECT w.job, w.local FROM unnest($1::uuid[], $2::uuid[]) AS w (job, local)
+  CROSS JOIN LATERAL (SELECT FROM homing.ended AS e
+    WHERE e.job = w.job AND e.local = w.local AND e.state IN (4, 5) OFFSET 0) AS e";
 
 /// Numbers for signals. One that a transaction takes and does not commit is left out.
 const NUMBERS: &str = "SELECT nextval('homing.numbers') FROM generate_series(1, $1::bigint)";

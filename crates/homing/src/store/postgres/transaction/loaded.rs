@@ -41,6 +41,7 @@ pub(super) enum Load {
     Jobs,
     Watchers,
     Numbers,
+    Fallen,
 }
 
 impl Load {
@@ -59,6 +60,7 @@ impl Load {
                     let key = (task_id(row, 0)?, row.try_get(2)?);
                     tx.sets.entry(key).or_insert(ChangedCounts { counts, changed: false });
                 }
+                Self::Fallen => drop(tx.fallen.insert(task_id(row, 0)?)),
                 Self::Over => drop(tx.over.insert(task_id(row, 0)?)),
                 Self::Signals => {
                     let key = (task_id(row, 0)?, row.try_get(2)?);

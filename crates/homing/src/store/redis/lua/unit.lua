@@ -61,10 +61,11 @@ local apply, load_units, signal = (function()
     keep_child(parent, set, b.number, own)
   end
 
-  -- Keeps a signal, unless its task has ended or is unknown.
+  -- Keeps a signal, unless its task has succeeded or is unknown. One that fell may run again, by the retry of its job:
+  -- whoever sent it has that in its record, and does not send it again.
   local function signal(id, name, value)
     local row = task(id)
-    if not is_open(row) then
+    if not row or row.state == SUCCEEDED then
       return
     end
     keep_signal(row, name, value)
