@@ -1,8 +1,8 @@
 //! Where the stores of a bench lie: a fresh one for every run, gone when the run is.
 //!
 //! The file that `--store` names is never opened: each run has a sibling of its own, `PATH.run1`,
-//! `PATH.run2` and so on; in a PostgreSQL database each has a schema of its own. Only what was created
-//! here is ever removed.
+//! `PATH.run2` and so on; in a PostgreSQL database each has a schema of its own, on a Redis server keys with a prefix of
+//! their own. Only what was created here is ever removed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::time::Duration;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{Config, Host};
 
@@ -19,6 +20,9 @@ use crate::relay::Relay;
 
 /// What a SQLite store leaves beside its file.
 const BESIDE: [&str; 3] = ["-wal", "-shm", ".workers"];
+
+/// How long a server may think about one command; what removes a large store takes long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What `--store` names.
 #[derive(Debug, Clone)]
@@ -33,6 +37,7 @@ enum Backend {
     Memory,
     Sqlite(Files),
     Postgres(Server),
+    Redis(KeyServer),
 }
 
 /// Where the files of a SQLite store go.
@@ -46,6 +51,15 @@ struct Files {
 /// A PostgreSQL database that schemas can be made in.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
+    /// The URL up to its options.
+    address: String,
+    /// homing's options.
+    query: String,
+}
+
+/// A Redis or Valkey server, and the number of a database.
+#[derive(Debug, Clone)]
+struct KeyServer {
     /// The URL up to its options.
     address: String,
     /// homing's options.
@@ -71,10 +85,14 @@ impl FromStr for Place {
             Some(("postgres" | "postgresql", _)) => {
                 Backend::Postgres(Server { address: address.to_owned(), query: query.to_owned() })
             }
+            Some(("redis", _)) => {
+                Backend::Redis(KeyServer { address: address.to_owned(), query: query.to_owned() })
+            }
             _ => {
                 return Err(format!(
                     "`{}` names no store: give `memory:`, `sqlite:PATH`, `sqlite:` for a file in the \
-                     directory for temporary files, or `postgres://USER@HOST:PORT/DATABASE`",
+                     directory for temporary files, `postgres://USER@HOST:PORT/DATABASE` or \
+                     `redis://HOST:PORT/DATABASE`",
                     without_password(url)
                 ));
             }
@@ -82,6 +100,7 @@ impl FromStr for Place {
         let shown = match backend {
             // Its options may hold a password too.
             Backend::Postgres(_) => without_password(address),
+            Backend::Redis(_) => without_password(url),
             Backend::Memory | Backend::Sqlite(_) => url.to_owned(),
         };
         Ok(Self { shown, backend })
@@ -121,7 +140,7 @@ impl Place {
         if self.is_shared() {
             return Ok(());
         }
-        Err(format!("`{}` will not do: {why}; give `sqlite:PATH` or `postgres://…`", self.shown)
+        Err(format!("`{}` will not do: {why}; give `sqlite:PATH`, `postgres://…` or `redis://…`", self.shown)
             .into())
     }
 
@@ -131,6 +150,17 @@ impl Place {
             Backend::Memory => false,
             Backend::Sqlite(files) => !files.query.contains("synchronous=normal"),
             Backend::Postgres(_) => true,
+            Backend::Redis(server) => server.durability() == "fsync",
+        }
+    }
+
+    /// What a commit waits for, in the words of the store's own setting.
+    pub(crate) fn durability(&self) -> &str {
+        match &self.backend {
+            Backend::Redis(server) => server.durability(),
+            Backend::Memory | Backend::Sqlite(_) | Backend::Postgres(_) => {
+                if self.is_full() { "full" } else { "normal" }
+            }
         }
     }
 
@@ -140,6 +170,7 @@ impl Place {
             Backend::Memory => Ok(Fresh { url: self.shown.clone(), at: At::Memory }),
             Backend::Sqlite(files) => files.fresh(),
             Backend::Postgres(server) => server.fresh().await,
+            Backend::Redis(server) => server.fresh().await,
         }
     }
 }
@@ -187,6 +218,64 @@ impl Server {
     }
 }
 
+impl KeyServer {
+    /// What the URL asks of the server; homing refuses to begin where the server does not give it.
+    fn durability(&self) -> &str {
+        let asked = self.query.split('&').find_map(|option| option.strip_prefix("durability="));
+        asked.unwrap_or("fsync")
+    }
+
+    async fn fresh(&self) -> Result<Fresh> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("homing-bench-{}-{number}", std::process::id());
+        let prefix = Prefix { server: self.clone(), name };
+        // Left behind by a process of the same number that was killed.
+        prefix.clear().await?;
+        let and = if self.query.is_empty() { "" } else { "&" };
+        let url = format!("{}?{}{and}prefix={}", self.address, self.query, prefix.name);
+        Ok(Fresh { url, at: At::Prefix(prefix) })
+    }
+}
+
+/// Keys on a server whose names begin alike.
+#[derive(Debug, Clone)]
+pub(crate) struct Prefix {
+    server: KeyServer,
+    name: String,
+}
+
+impl Prefix {
+    /// The name of a key beside those of homing. All are in one slot.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{{{}:bench}}:{name}", self.name)
+    }
+
+    pub(crate) async fn connect(&self) -> Result<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(self.server.address.as_str())?;
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// Removes what there is, homing's keys and the others.
+    async fn clear(&self) -> Result<()> {
+        let mut server = self.connect().await?;
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("{{{}:*", self.name)).arg("COUNT").arg(1000);
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut server).await?;
+            if !keys.is_empty() {
+                redis::cmd("UNLINK").arg(keys).exec_async(&mut server).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
 /// A fresh store. Dropped, it is removed.
 #[derive(Debug)]
 pub(crate) struct Fresh {
@@ -200,6 +289,7 @@ enum At {
     Memory,
     File(PathBuf),
     Schema(Schema),
+    Prefix(Prefix),
 }
 
 /// A schema of a PostgreSQL database.
@@ -241,7 +331,7 @@ impl Fresh {
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.at {
             At::File(path) => Some(path),
-            At::Memory | At::Schema(_) => None,
+            At::Memory | At::Schema(_) | At::Prefix(_) => None,
         }
     }
 
@@ -249,7 +339,15 @@ impl Fresh {
     pub(crate) fn schema(&self) -> Option<&Schema> {
         match &self.at {
             At::Schema(schema) => Some(schema),
-            At::Memory | At::File(_) => None,
+            At::Memory | At::File(_) | At::Prefix(_) => None,
+        }
+    }
+
+    /// Its keys, for those who go around homing.
+    pub(crate) fn prefix(&self) -> Option<&Prefix> {
+        match &self.at {
+            At::Prefix(prefix) => Some(prefix),
+            At::Memory | At::File(_) | At::Schema(_) => None,
         }
     }
 }
@@ -265,18 +363,26 @@ impl Drop for Fresh {
                 // A runtime may be blocked in a thread of its own only.
                 let _ = std::thread::spawn(move || schema.drop()).join();
             }
+            At::Prefix(prefix) => {
+                let prefix = prefix.clone();
+                let _ = std::thread::spawn(move || alone(prefix.clear())).join();
+            }
         }
     }
 }
 
 impl Schema {
     fn drop(&self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        alone(async {
             let drop = format!("DROP SCHEMA {} CASCADE", self.name);
             Ok(self.server.connect().await?.batch_execute(&drop).await?)
         })
     }
+}
+
+/// Does something on a runtime of its own.
+fn alone(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 fn remove(path: &Path) {
@@ -312,6 +418,9 @@ mod tests {
     fn a_password_is_not_shown() {
         let place: Place = "postgres://me:se:cr@et@db:5432/jobs?password=x".parse().unwrap();
         assert_eq!(place.url(), "postgres://me@db:5432/jobs");
+        let place: Place = "redis://:secret@db:6379/1?durability=none".parse().unwrap();
+        assert_eq!(place.url(), "redis://@db:6379/1?durability=none");
+        assert_eq!((place.is_full(), place.durability()), (false, "none"));
         let error = Place::from_str("mysql://me:secret@db/jobs").unwrap_err();
         assert!(!error.contains("secret"), "{error}");
     }

@@ -12,7 +12,7 @@ use crate::{Result, limit, pickup};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
     /// `memory:`, `sqlite:PATH` (each run uses a fresh file `PATH.runN`), `sqlite:` for files in the
-    /// directory for temporary files, or `postgres://…` (each run uses a fresh schema).
+    /// directory for temporary files, `postgres://…` (each run uses a fresh schema), or `redis://…` (a fresh prefix).
     #[arg(long, value_name = "URL", default_value = "sqlite:")]
     pub(crate) store: Place,
     /// How many tasks, parents or samples; each bench has its own default.

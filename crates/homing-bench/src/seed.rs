@@ -35,11 +35,27 @@ pub(crate) async fn template(fresh: &Fresh) -> Result<()> {
 
 /// Makes `rows` finished tasks of the one that is there.
 pub(crate) async fn multiply(fresh: &Fresh, rows: u64, deadline: Instant) -> Result<()> {
+    if fresh.prefix().is_some() {
+        return worked(fresh, rows, deadline).await;
+    }
     if let Some(schema) = fresh.schema() {
         return in_schema(schema, rows, deadline).await;
     }
     let path = fresh.path().ok_or("the store has no file")?.to_owned();
     tokio::task::spawn_blocking(move || in_file(&path, rows, deadline)).await?
+}
+
+/// On Redis real tasks are worked: what copies keys there is no faster.
+async fn worked(fresh: &Fresh, rows: u64, deadline: Instant) -> Result<()> {
+    let homing = Homing::open(fresh.url()).await?;
+    let worker = tasks::worker(&homing, &Bench::default(), 1000, 0).start().await?;
+    let work = crate::throughput::drain(&homing, rows, tasks::WIDTH);
+    match tokio::time::timeout_at(deadline, work).await {
+        Ok(done) => drop(done?),
+        Err(_) => return Err("the rows are not seeded in time; --timeout allows more".into()),
+    }
+    worker.shutdown(Duration::from_secs(5)).await;
+    Ok(())
 }
 
 fn in_file(path: &Path, rows: u64, deadline: Instant) -> Result<()> {

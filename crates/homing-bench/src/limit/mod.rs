@@ -14,6 +14,7 @@ use crate::tasks;
 use crate::{Result, figure};
 
 mod postgres;
+mod redis;
 mod sqlite;
 
 const BATCH: u64 = 1000;
@@ -30,10 +31,11 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
     common.store.require_shared("a store in memory has no raw limit")?;
     let tasks = common.tasks(BESIDE, 2 * BESIDE);
     let full = common.store.is_full();
+    let durability = common.store.durability();
     let mut report = common
         .report("limit", Some(tasks), None)
         .setting("batch", BATCH)
-        .setting("synchronous", if full { "full" } else { "normal" })
+        .setting("synchronous", durability)
         .setting("single_tasks", SINGLE.min(tasks))
         .note("per_second: three writes a task; two_write: inserted as already running")
         .note("single: three transactions of one row a task");
@@ -77,6 +79,9 @@ pub(crate) async fn wide(fresh: &Fresh, full: bool, of: (u64, usize)) -> Result<
 }
 
 async fn batches(fresh: &Fresh, full: bool, of: (u64, usize), claimed: bool) -> Result<f64> {
+    if let Some(prefix) = fresh.prefix() {
+        return redis::batches(prefix, of, claimed).await;
+    }
     match fresh.schema() {
         Some(schema) => postgres::batches(schema, postgres::CONNECTIONS, of, claimed).await,
         None => on_file(fresh, move |path| sqlite::batches(path, full, of, claimed)).await,
@@ -84,6 +89,9 @@ async fn batches(fresh: &Fresh, full: bool, of: (u64, usize), claimed: bool) -> 
 }
 
 async fn singly(fresh: &Fresh, full: bool, tasks: u64) -> Result<f64> {
+    if let Some(prefix) = fresh.prefix() {
+        return redis::singly(prefix, tasks).await;
+    }
     match fresh.schema() {
         Some(schema) => postgres::singly(schema, tasks).await,
         None => on_file(fresh, move |path| sqlite::singly(path, full, tasks)).await,
@@ -109,6 +117,9 @@ impl Commit {
 
 /// Transactions of one row, one after the other, each after a pause in which the machine has nothing to do.
 pub(crate) async fn commit(fresh: &Fresh, full: bool, pause: Duration) -> Result<Commit> {
+    if let Some(prefix) = fresh.prefix() {
+        return redis::commit(prefix, pause).await;
+    }
     match fresh.schema() {
         Some(schema) => postgres::commit(schema, pause).await,
         None => on_file(fresh, move |path| sqlite::commit(path, full, pause)).await,

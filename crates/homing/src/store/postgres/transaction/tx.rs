@@ -111,7 +111,7 @@ pub(in crate::store::postgres) struct Tx<'e> {
     /// Children named by waits that have ended.
     pub(in crate::store::postgres) over: HashSet<TaskId>,
     /// Tasks that units send signals, and that had failed or were cancelled before.
-    pub(in crate::store::postgres) fallen: HashSet<TaskId>,
+    pub(in crate::store::postgres) fallen: BTreeSet<TaskId>,
     /// Signals of the tasks here, by their numbers.
     pub(in crate::store::postgres) signals: BTreeMap<(TaskId, i64), (String, String)>,
     /// Entries of records that waits may have been answered by already.
