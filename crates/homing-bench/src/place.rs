@@ -140,8 +140,11 @@ impl Place {
         if self.is_shared() {
             return Ok(());
         }
-        Err(format!("`{}` will not do: {why}; give `sqlite:PATH`, `postgres://…` or `redis://…`", self.shown)
-            .into())
+        Err(format!(
+            "`{}` will not do: {why}; give `sqlite:PATH`, `postgres://…` or `redis://…`",
+            self.shown
+        )
+        .into())
     }
 
     /// Whether a commit waits for the disk.
@@ -159,7 +162,11 @@ impl Place {
         match &self.backend {
             Backend::Redis(server) => server.durability(),
             Backend::Memory | Backend::Sqlite(_) | Backend::Postgres(_) => {
-                if self.is_full() { "full" } else { "normal" }
+                if self.is_full() {
+                    "full"
+                } else {
+                    "normal"
+                }
             }
         }
     }

@@ -20,6 +20,8 @@ use crate::core::wait::SetCounts;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 #[macro_use]
 mod columns;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod certificates;
 mod error;
 pub(crate) mod events;
 mod exchange;

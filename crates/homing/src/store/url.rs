@@ -236,7 +236,7 @@ pub(crate) async fn open(
             Ok(Arc::new(super::postgres::Postgres::open(&url, clock, migrate).await?))
         }
         #[cfg(feature = "redis")]
-        "redis" => Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?)),
+        "redis" | "rediss" => Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?)),
         _ => Err(no_store(&url)),
     }
 }
@@ -250,7 +250,7 @@ pub(crate) async fn migrate(text: &str) -> Result<Migration, OpenError> {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::migrate(&url).await,
         #[cfg(feature = "redis")]
-        "redis" => super::redis::migrate(&url).await,
+        "redis" | "rediss" => super::redis::migrate(&url).await,
         _ => {
             open(text, Clock::System, true).await?;
             Ok(Migration { from: 0, to: 0 })
@@ -277,14 +277,13 @@ pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::inspect(&url).await,
         #[cfg(feature = "redis")]
-        "redis" => super::redis::inspect(&url).await,
+        "redis" | "rediss" => super::redis::inspect(&url).await,
         _ => Err(no_store(&url)),
     }
 }
 
 fn no_store(url: &Url<'_>) -> OpenError {
     let reason = match url.scheme {
-        "rediss" => "TLS to Redis is not supported: use `redis:` through a tunnel",
         "redis-sentinel" | "redis-cluster" => {
             "Sentinel and Redis Cluster are not supported: name one server, `redis://HOST/DATABASE`"
         }

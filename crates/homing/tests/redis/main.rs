@@ -6,8 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "these are tests: a panic is how they fail")]
 
 mod asked;
+#[path = "../shared/authority.rs"]
+mod authority;
 #[path = "../shared/faults.rs"]
 mod common;
+mod encrypted;
 mod faults;
 mod large;
 #[path = "../postgres/load.rs"]

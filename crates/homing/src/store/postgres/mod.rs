@@ -291,9 +291,10 @@ impl Store for Postgres {
     }
 
     fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
-        self.verb(
-            |s| async move { s.verb("exchange", async |s| s.exchange(&exchange).await).await },
-        )
+        self.verb(|s| async move {
+            // Boxed: all that a transaction holds would stand in each future around it.
+            s.verb("exchange", async |s| Box::pin(s.exchange(&exchange)).await).await
+        })
     }
 
     fn heartbeat(&self, told: Heartbeat) -> Verb<'_, bool> {

@@ -59,12 +59,11 @@ impl Redis {
         migrate: bool,
     ) -> std::result::Result<Self, OpenError> {
         let options = Options::of(url)?;
-        let location = options.location.clone();
         let clock = match clock {
             Clock::System => Clock::Server(ServerClock::unread()),
             other => other,
         };
-        let link = Link::new(options, clock).map_err(|fault| fault.told(&location))?;
+        let link = Link::new(options, clock)?;
         let engine =
             Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
         let store = Self { server: Server { link: Arc::new(link), engine } };
@@ -94,8 +93,7 @@ pub(crate) async fn migrate(url: &Url<'_>) -> std::result::Result<Migration, Ope
 /// What there is at a URL, without changing it.
 pub(crate) async fn inspect(url: &Url<'_>) -> std::result::Result<StoreView, OpenError> {
     let options = Options::of(url)?;
-    let location = options.location.clone();
-    let link = Link::new(options, Clock::System).map_err(|fault| fault.told(&location))?;
+    let link = Link::new(options, Clock::System)?;
     let engine = Engine::start().map_err(|error| Error::Failed { reason: error.to_string() })?;
     let server = Server { link: Arc::new(link), engine };
     let look = |link: Arc<Link>| async move {

@@ -1,7 +1,7 @@
 //! Signals over a job's retry: none is lost, none is out of turn.
 
-use super::{Lab, children};
 use super::retries::{flaky, fragile};
+use super::{Lab, children};
 use crate::testing::Probe;
 use crate::{Error, Result, State, TaskState, step, task};
 

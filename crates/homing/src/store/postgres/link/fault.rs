@@ -136,23 +136,8 @@ impl Fault {
 
     /// Whether one side refused the other's certificate: it will do so the next time.
     fn is_untrusted(&self) -> bool {
-        use rustls::Error as Tls;
         let Self::Database(error) = self else { return false };
-        let source = error.source();
-        let of_io = source.and_then(|source| source.downcast_ref::<io::Error>());
-        let inner =
-            of_io.and_then(io::Error::get_ref).map(|inner| inner as &(dyn StdError + 'static));
-        let found = inner.or(source).and_then(|error| error.downcast_ref::<Tls>());
-        matches!(
-            found,
-            Some(
-                Tls::InvalidCertificate(_)
-                    | Tls::NoCertificatesPresented
-                    | Tls::UnsupportedNameType
-                    | Tls::PeerIncompatible(_)
-                    | Tls::AlertReceived(_)
-            )
-        )
+        error.source().is_some_and(crate::store::certificates::is_untrusted)
     }
 
     /// Whether the same may work a moment later.

@@ -22,6 +22,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::store::certificates::{self, unusable as invalid};
 use crate::store::error::OpenError;
 
 /// libpq's `sslmode`.
@@ -79,7 +80,7 @@ impl Tls {
         let config = match (&self.cert, &self.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
-                let chain = certificates("sslcert", cert)?;
+                let chain = certificates::read("sslcert", cert)?;
                 let shown = key.display().to_string();
                 let key = PrivateKeyDer::from_pem_file(key)
                     .map_err(|error| invalid("sslkey", &shown, &error.to_string()))?;
@@ -120,7 +121,7 @@ impl Tls {
             }
             Some(path) => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates("sslrootcert", Path::new(path))? {
+                for certificate in certificates::read("sslrootcert", Path::new(path))? {
                     roots
                         .add(certificate)
                         .map_err(|error| invalid("sslrootcert", path, &error.to_string()))?;
@@ -136,24 +137,6 @@ impl Tls {
                 })?;
         Ok(if full { verifier } else { lenient(Some(verifier)) })
     }
-}
-
-fn invalid(option: &'static str, value: &str, reason: &str) -> OpenError {
-    let reason = if value.is_empty() { reason.to_owned() } else { format!("{value}: {reason}") };
-    OpenError::UnusableOption { option, reason }
-}
-
-fn certificates(
-    option: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, OpenError> {
-    let failed = |reason: &str| invalid(option, &path.display().to_string(), reason);
-    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-    let certificates = read().map_err(|error| failed(&error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(failed("there is no certificate in it"));
-    }
-    Ok(certificates)
 }
 
 fn system() -> Result<RootCertStore, OpenError> {

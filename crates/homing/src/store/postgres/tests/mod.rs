@@ -14,6 +14,8 @@ use crate::store::postgres::link::migrate;
 use crate::store::postgres::link::options::Options;
 use crate::store::url::Url;
 
+#[path = "../../../../tests/shared/authority.rs"]
+mod authority;
 #[path = "../../../../tests/shared/bouncer.rs"]
 mod bouncer;
 #[path = "../../../../tests/shared/server.rs"]

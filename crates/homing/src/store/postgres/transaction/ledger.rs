@@ -197,9 +197,10 @@ impl<'e> Ledger<'e> for Tx<'e> {
     }
 
     fn has_fallen(&mut self, id: TaskId) -> Result<bool> {
-        let falls_here = self.rows.get(&id).is_some_and(|known| {
-            matches!(known.task.state, State::Failed | State::Cancelled)
-        });
+        let falls_here = self
+            .rows
+            .get(&id)
+            .is_some_and(|known| matches!(known.task.state, State::Failed | State::Cancelled));
         Ok(falls_here || self.fallen.contains(&id))
     }
 

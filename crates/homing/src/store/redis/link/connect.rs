@@ -20,6 +20,7 @@ use crate::clock::{Clock, monotonic};
 use crate::core::id::{JobId, TaskId};
 use crate::limits;
 use crate::point::{self, Moment};
+use crate::store::error::OpenError;
 use crate::store::redis::pack::{self, List, Pack};
 use crate::store::redis::told;
 use crate::store::{Error, Hints};
@@ -64,8 +65,11 @@ pub(in crate::store::redis) struct Link {
 }
 
 impl Link {
-    pub(in crate::store::redis) fn new(options: Options, clock: Clock) -> Result<Self> {
-        let client = Client::open(options.connection.clone())?;
+    pub(in crate::store::redis) fn new(
+        options: Options,
+        clock: Clock,
+    ) -> std::result::Result<Self, OpenError> {
+        let client = options.tls.client(options.connection.clone())?;
         let lane = Lane::of(&options.prefix, 0, 1);
         let sender = *uuid::Uuid::now_v7().as_bytes();
         Ok(Self {

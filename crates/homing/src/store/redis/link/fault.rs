@@ -3,9 +3,12 @@
 //! The class is taken from the error's kind and code, never from a text. A command that was not answered is not
 //! known to have failed: whoever calls sends the same again.
 
+use std::error::Error as StdError;
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::store::Error;
+use crate::store::{Error, certificates};
 
 /// Why a verb was given up.
 #[derive(Debug)]
@@ -86,8 +89,19 @@ impl Fault {
     }
 }
 
+/// Whether one side refused the other's certificate: it will do so the next time.
+fn is_untrusted(error: &RedisError) -> bool {
+    type Held = Arc<dyn StdError + Send + Sync>;
+    let Some(source) = error.source() else { return false };
+    let inner = source.downcast_ref::<Held>().map(|held| &**held as &(dyn StdError + 'static));
+    certificates::is_untrusted(inner.unwrap_or(source))
+}
+
 fn of_server(error: &RedisError, store: &str) -> Error {
     let (store, reason) = (store.to_owned(), said(error));
+    if is_untrusted(error) {
+        return Error::Untrusted { store, reason };
+    }
     match error.kind() {
         ErrorKind::Io => return Error::Unreachable { store, reason },
         ErrorKind::AuthenticationFailed => return Error::Refused { store, reason },

@@ -6,3 +6,4 @@ pub(super) mod fault;
 pub(super) mod keys;
 pub(super) mod options;
 pub(super) mod script;
+pub(super) mod tls;

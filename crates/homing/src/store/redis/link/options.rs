@@ -3,13 +3,14 @@
 //! A password is moved into the client's configuration at once and is in nothing that is printed.
 
 use percent_encoding::percent_decode_str;
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::tls::Tls;
 use crate::store::error::OpenError;
 use crate::store::url::Url;
 
 const KNOWN: &str = "`prefix=homing`, `durability=fsync|second|replicas=K|none`, `unchecked=true|false`, \
-    `migrate=on|off`";
+    `migrate=on|off`, and of `rediss:` `sslrootcert`, `sslcert`, `sslkey`";
 
 /// What an acknowledged commit is to survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(in crate::store::redis) enum Durability {
 pub(in crate::store::redis) struct Options {
     /// How the client connects. Its `Debug` hides the password.
     pub(in crate::store::redis) connection: ConnectionInfo,
+    pub(in crate::store::redis) tls: Tls,
     /// What the names of all keys begin with.
     pub(in crate::store::redis) prefix: String,
     pub(in crate::store::redis) durability: Durability,
@@ -42,7 +44,7 @@ pub(in crate::store::redis) struct Options {
 
 impl Options {
     pub(in crate::store::redis) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
-        let reason = "expected `redis://HOST:PORT/DATABASE`, a user and password before the host, \
+        let reason = "expected `redis://HOST:PORT/DATABASE`, or `rediss:` for TLS, a user and password before the host, \
             and nothing else but options";
         let invalid = || OpenError::InvalidUrl { url: url.shown(), reason };
         if !url.path.starts_with("//") {
@@ -50,10 +52,15 @@ impl Options {
         }
         let address = format!("{}:{}", url.scheme, url.path);
         let connection = address.into_connection_info().map_err(|_| invalid())?;
+        if matches!(connection.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+            let reason = "a certificate is always verified: name the authority that signed it in `sslrootcert`";
+            return Err(OpenError::InvalidUrl { url: url.shown(), reason });
+        }
         let database = connection.redis_settings().db();
         let mut options = Self {
             location: format!("{}/{database}", connection.addr()),
             connection,
+            tls: Tls::default(),
             prefix: "homing".to_owned(),
             durability: Durability::Fsync,
             unchecked: false,
@@ -63,6 +70,11 @@ impl Options {
             let value = percent_decode_str(raw).decode_utf8();
             let value = value.map_err(|_| url.invalid_option(option, raw, "expected UTF-8"))?;
             options.set(url, option, &value)?;
+        }
+        let is_encrypted = matches!(options.connection.addr(), ConnectionAddr::TcpTls { .. });
+        if let Some(option) = options.tls.given().filter(|_| !is_encrypted) {
+            let reason = "it means something for `rediss:` only".to_owned();
+            return Err(OpenError::UnusableOption { option, reason });
         }
         if options.prefix != "homing" {
             options.location = format!("{}?prefix={}", options.location, options.prefix);
@@ -95,6 +107,9 @@ impl Options {
             "unchecked" => {
                 self.unchecked = switch("true", "false", "expected `true` or `false`")?;
             }
+            "sslrootcert" => self.tls.root = Some(value.to_owned()),
+            "sslcert" => self.tls.cert = Some(value.into()),
+            "sslkey" => self.tls.key = Some(value.into()),
             "migrate" => self.migrate = switch("on", "off", "expected `on` or `off`")?,
             _ => return Err(url.unknown_option(option, KNOWN)),
         }

@@ -1,0 +1,140 @@
+//! `rediss:`: who is trusted, and that all that the store says to a server goes there encrypted.
+
+use std::fs;
+use std::path::PathBuf;
+
+use homing::{OpenError, StoreError, task};
+
+use super::authority::Authority;
+use super::server::Server;
+use super::*;
+
+#[task]
+async fn plain(n: u64) -> homing::Result<u64> {
+    Ok(n)
+}
+
+/// A server with a certificate for `localhost` alone, signed by `ours`.
+struct Encrypted {
+    _server: Server,
+    files: tempfile::TempDir,
+    port: u16,
+}
+
+impl Encrypted {
+    /// `clients`: whether a client needs a certificate of its own, `yes` or `no`.
+    fn start(clients: &str) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+        let (server, server_key) = ours.sign("server", &["localhost"], true);
+        let (client, client_key) = ours.sign("client", &[], false);
+        let (stranger, stranger_key) = theirs.sign("client", &[], false);
+        for (name, text) in [
+            ("ours.crt", &ours.certificate),
+            ("theirs.crt", &theirs.certificate),
+            ("server.crt", &server),
+            ("server.key", &server_key),
+            ("client.crt", &client),
+            ("client.key", &client_key),
+            ("stranger.crt", &stranger),
+            ("stranger.key", &stranger_key),
+            ("empty.crt", &String::new()),
+        ] {
+            fs::write(files.path().join(name), text).unwrap();
+        }
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let path = |name: &str| files.path().join(name).display().to_string();
+        let (port_text, server, key, ca) =
+            (port.to_string(), path("server.crt"), path("server.key"), path("ours.crt"));
+        let settings = [
+            ["--tls-port", &port_text],
+            ["--tls-cert-file", &server],
+            ["--tls-key-file", &key],
+            ["--tls-ca-cert-file", &ca],
+            ["--tls-auth-clients", clients],
+        ];
+        let server = Server::start(&settings.concat());
+        Self { _server: server, files, port }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// A URL with options, in which `@name` stands for the path of a file.
+    fn url(&self, host: &str, options: &str) -> String {
+        let files = format!("={}/", self.files.path().display());
+        let options = options.replace("=@", &files);
+        format!("rediss://{host}:{}/0?durability=none{options}", self.port)
+    }
+}
+
+/// What comes of opening a store; nobody waits for what is refused.
+async fn opening(url: &str) -> Result<Homing, String> {
+    match Homing::open(url).await {
+        Ok(homing) => Ok(homing),
+        Err(OpenError::Store(error @ StoreError::Untrusted { .. })) => {
+            assert!(!error.is_transient(), "{error:?}");
+            Err("untrusted".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[tokio::test]
+async fn the_servers_certificate_is_verified() {
+    let server = Encrypted::start("no");
+    for (host, options, refusal) in [
+        ("localhost", "&sslrootcert=@ours.crt", None),
+        ("127.0.0.1", "&sslrootcert=@ours.crt", Some("untrusted")),
+        ("localhost", "&sslrootcert=@theirs.crt", Some("untrusted")),
+        ("localhost", "&sslrootcert=system", Some("untrusted")),
+        ("localhost", "", Some("untrusted")),
+        ("localhost", "&sslrootcert=@nowhere.crt", Some("nowhere.crt")),
+        ("localhost", "&sslrootcert=@empty.crt", Some("no certificate")),
+        ("localhost", "&sslcert=@client.crt", Some("sslkey")),
+        ("localhost", "&sslkey=@client.key", Some("sslcert")),
+        ("localhost", "&sslcert=@client.crt&sslkey=@ours.crt", Some("sslkey")),
+    ] {
+        let found = opening(&server.url(host, options)).await.err();
+        match (&found, refusal) {
+            (None, None) => {}
+            (Some(found), Some(part)) if found.contains(part) => {}
+            _ => panic!("{host} {options}: {found:?}"),
+        }
+    }
+    let plain = server.url("localhost", "&sslrootcert=@ours.crt").replace("rediss:", "redis:");
+    let found = opening(&plain).await.unwrap_err();
+    assert!(found.contains("sslrootcert") && found.contains("rediss:"), "{found}");
+    let insecure = format!("rediss://localhost:{}/0#insecure", server.port);
+    let found = opening(&insecure).await.unwrap_err();
+    assert!(found.contains("always verified"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_shows_its_certificate_where_it_is_asked() {
+    let server = Encrypted::start("yes");
+    let root = "&sslrootcert=@ours.crt";
+    for (own, refused) in [
+        ("", true),
+        ("&sslcert=@stranger.crt&sslkey=@stranger.key", true),
+        ("&sslcert=@client.crt&sslkey=@client.key", false),
+    ] {
+        let found = opening(&server.url("localhost", &format!("{root}{own}"))).await;
+        assert_eq!(
+            found.as_ref().err().map(|text| &text[..]),
+            refused.then_some("untrusted"),
+            "{own}"
+        );
+    }
+    // Verbs, hints and the worker's exchanges.
+    let url = server.url("localhost", &format!("{root}&sslcert=@client.crt&sslkey=@client.key"));
+    let (client, working) = (Homing::open(&url).await.unwrap(), Homing::open(&url).await.unwrap());
+    let worker = working.worker().register(plain).start().await.unwrap();
+    assert_eq!(client.submit(plain(7)).await.unwrap().outcome().await.unwrap(), 7);
+    sound(&client).await;
+    worker.shutdown(Duration::from_secs(5)).await;
+    assert!(server.file("client.key").exists());
+}
