@@ -67,9 +67,7 @@ fn status(text: &str) -> Result<Status, String> {
         "completed-with-errors" | "errors" => Ok(Status::CompletedWithErrors),
         "failed" => Ok(Status::Failed),
         "cancelled" => Ok(Status::Cancelled),
-        _ => Err(format!(
-            "`status:{text}` is none: open, stalled, completed, errors, failed or cancelled"
-        )),
+        _ => Err("open, stalled, completed, errors, failed or cancelled".to_owned()),
     }
 }
 

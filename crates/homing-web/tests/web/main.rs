@@ -1,0 +1,8 @@
+//! The site as its visitors find it, and as those who attack it do: each line of the guide's table of what is
+//! guarded against has a case here that fails without the guard.
+
+mod api;
+mod attacks;
+mod live;
+mod steering;
+mod world;
