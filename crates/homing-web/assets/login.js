@@ -7,7 +7,7 @@ const base = document.body.dataset.base ?? "";
 
 /** Opens the page that was wanted; the login itself leads to the overview. */
 function enter() {
-  const here = location.pathname === `${base}/login` ? `${base}/` : location.pathname + location.search;
+  const here = location.pathname === `${base}/login` ? base || "/" : location.pathname + location.search;
   location.replace(here);
 }
 

@@ -21,7 +21,7 @@ const EXPANDED = 1000;
 const REFRESH = 500;
 
 const number = new Intl.NumberFormat("en-US");
-const SHAPES = { pending: "○", running: "▶", waiting: "⏸", succeeded: "✓", failed: "✗", cancelled: "⊘" };
+const SHAPES = { pending: "○", running: "▶", waiting: "‖", succeeded: "✓", failed: "✗", cancelled: "⊘" };
 
 /**
  * @typedef {{ number: number, id: string, kind: string, state: string, attempt: number, created: string,
@@ -83,7 +83,7 @@ class Tree extends HTMLElement {
       const known = before.get(set.key);
       const count = set.children.spawned;
       if (known) return Object.assign(known, { count, counts: set.children });
-      const fresh = { node, key: set.key, count, counts: set.children, wanted: null, busy: false, failed: 0 };
+      const fresh = { node, key: set.key, count, counts: set.children, wanted: null, busy: false, failed: -Infinity };
       return { ...fresh, pages: new Map(), open: new Map() };
     });
   }

@@ -163,6 +163,7 @@ impl Network {
 /// What a site is told before it is built. See [`router`](crate::router).
 #[derive(Clone, Default)]
 #[must_use = "options do nothing until a router is made of them"]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Options {
     pub(crate) tokens: Vec<(String, Grant)>,
     pub(crate) header: Option<TrustedHeader>,

@@ -82,7 +82,9 @@ impl Sight {
                         "message" | "text" | "reason" => self.say(field, true),
                         "sources" => {
                             if let Value::Array(sources) = field {
-                                sources.iter_mut().for_each(|source| self.say(source, true));
+                                for source in sources {
+                                    self.say(source, true);
+                                }
                             }
                         }
                         "title" | "key" => self.say(field, false),
@@ -98,10 +100,7 @@ impl Sight {
         if let Value::String(text) = field {
             // The stable words of reasons are no messages.
             let word = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-            let said = match message && !word {
-                true => self.message(text),
-                false => self.told(text),
-            };
+            let said = if message && !word { self.message(text) } else { self.told(text) };
             if let Cow::Owned(masked) = said {
                 *text = masked;
             } else if message && !word && !self.payloads {

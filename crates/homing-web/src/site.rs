@@ -127,7 +127,10 @@ impl Cx {
 
     /// A path of the site's as links give it.
     pub(crate) fn link(&self, path: impl std::fmt::Display) -> String {
-        format!("{}{path}", self.visitor.base)
+        match path.to_string().as_str() {
+            "/" => home(&self.visitor.base),
+            path => format!("{}{path}", self.visitor.base),
+        }
     }
 
     /// The job or task that an id, whole or its beginning, means.
@@ -160,6 +163,11 @@ impl Cx {
         Err(Refusal::forbidden(format!("{user} is a {own}, and this is for an {needed}"))
             .hint("ask whoever runs this page for the role"))
     }
+}
+
+/// The path of the overview: `nest` knows none that ends in a slash.
+pub(crate) fn home(base: &str) -> String {
+    if base.is_empty() { "/".to_owned() } else { base.to_owned() }
 }
 
 impl FromRequestParts<Arc<Site>> for Cx {

@@ -34,6 +34,7 @@ pub(crate) async fn run(cx: Context, args: ServeArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn refused(error: InvalidOption) -> Error {
     Error::usage(error.to_string(), "`serve --help` has them all")
 }

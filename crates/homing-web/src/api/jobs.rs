@@ -38,7 +38,7 @@ pub(super) async fn list(cx: Cx, Params(asked): Params<Listed>) -> Result<Respon
     let jobs = cx.homing().jobs(JobFilter { after, limit: rows, ..filter }).await?;
     let next = jobs.last().filter(|_| jobs.len() == rows).map(cursor::job);
     let items = jobs.iter().map(|view| cx.seen(&json::job(view))).collect::<Result<Vec<_>>>()?;
-    Ok(page(&items, next))
+    Ok(page(&items, next.as_deref()))
 }
 
 /// One job.
@@ -95,7 +95,7 @@ pub(super) async fn log(
             }
         }
     };
-    Ok(page(&items, next))
+    Ok(page(&items, next.as_deref()))
 }
 
 /// What failed in a job, those alike together.

@@ -153,7 +153,7 @@ pub(crate) fn answer(value: &Value) -> Response {
 }
 
 /// A page of a list.
-pub(crate) fn page(items: &[Value], next: Option<String>) -> Response {
+pub(crate) fn page(items: &[Value], next: Option<&str>) -> Response {
     answer(&json!({ "items": items, "next": next }))
 }
 

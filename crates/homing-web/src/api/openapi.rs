@@ -32,6 +32,7 @@ const SEARCH: (&str, &str, &str) =
     ("search", "string", "Only lines that contain this, whatever its case.");
 const BEHIND: (&str, &str, &str) = ("after", "integer", "Only lines behind this number.");
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn told(op: Op) -> Told {
     use Answer::{Events, List, Of};
     let read = |summary, query, answer| Told { summary, query, body: None, answer };

@@ -152,5 +152,5 @@ pub(super) async fn children(
         sets.first().map(|set| cursor::child(set.key, 0))
     };
     let items = views.iter().map(|view| cx.seen(&json::task(view, 1)));
-    Ok(page(&items.collect::<Result<Vec<_>>>()?, next))
+    Ok(page(&items.collect::<Result<Vec<_>>>()?, next.as_deref()))
 }

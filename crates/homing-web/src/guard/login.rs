@@ -13,7 +13,7 @@ use super::keys::SESSION;
 use crate::act::Posted;
 use crate::pages;
 use crate::problem::{Refusal, Result};
-use crate::site::{Cx, Site};
+use crate::site::{Cx, Site, home};
 
 /// What the login's form sends.
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ pub(crate) async fn enter(
     if headers.get("x-homing").is_some() {
         return Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response());
     }
-    let to = if is_own_path(&entry.to, base) { entry.to } else { format!("{base}/") };
+    let to = if is_own_path(&entry.to, base) { entry.to } else { home(base) };
     Ok((StatusCode::SEE_OTHER, [(SET_COOKIE, cookie), (LOCATION, to)]).into_response())
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn leave(
 }
 
 fn cookie(site: &Site, base: &str, value: &str, age: u64) -> String {
-    let (name, path) = (site.keys.cookie(), if base.is_empty() { "/" } else { base });
+    let (name, path) = (site.keys.cookie(), home(base));
     let secure = if site.options.https { "; Secure" } else { "" };
     format!("{name}={value}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
 }

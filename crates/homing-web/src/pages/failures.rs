@@ -49,17 +49,15 @@ pub(crate) async fn of_job(cx: &Cx, id: homing::JobId) -> Result<(Vec<Group>, u6
                 continue;
             }
             let print = fingerprint(&line.message);
-            match groups.get_mut(&print) {
-                Some(group) => {
-                    group.count += 1;
-                    group.ended |= line.level == Level::Error;
-                    group.last = line;
-                }
-                None => {
-                    let (first, ended) = (line.clone(), line.level == Level::Error);
-                    groups.insert(print, Group { count: 1, first, last: line, ended });
-                }
-            }
+            let group = groups.entry(print).or_insert_with(|| Group {
+                count: 0,
+                first: line.clone(),
+                last: line.clone(),
+                ended: false,
+            });
+            group.count += 1;
+            group.ended |= line.level == Level::Error;
+            group.last = line;
         }
     }
     let mut groups: Vec<Group> = groups.into_values().collect();

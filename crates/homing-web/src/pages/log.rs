@@ -73,6 +73,42 @@ pub(super) fn class(level: Level) -> &'static str {
     }
 }
 
+/// What was read for a page.
+struct Read {
+    lines: Vec<Line>,
+    /// How many lines were looked at, and the number of the last.
+    read: u64,
+    last: u64,
+    /// Whether there are no more for now.
+    ended: bool,
+}
+
+async fn read(cx: &Cx, id: homing::JobId, after: Option<u64>, wanted: &Wanted) -> Result<Read> {
+    let log = cx.homing().job::<()>(id).log();
+    let mut log = match after {
+        Some(after) => log.after(after),
+        None => log.last(PAGE).await?,
+    };
+    let mut found = Read { lines: Vec::new(), read: 0, last: after.unwrap_or(0), ended: false };
+    while (found.lines.len() as u64) < PAGE && found.read < READ {
+        let page = log.page().await?;
+        found.ended = page.is_empty();
+        if found.ended {
+            break;
+        }
+        for line in page {
+            if found.lines.len() as u64 == PAGE {
+                break;
+            }
+            (found.read, found.last) = (found.read + 1, line.number);
+            if wanted.admits(&line) {
+                found.lines.push(line);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The log's page.
 pub(crate) async fn show(
     cx: Cx,
@@ -88,29 +124,7 @@ pub(crate) async fn show(
     // Those who see no messages search none: what is found would tell of them.
     let search = if cx.sight.payloads { asked.search.to_lowercase() } else { String::new() };
     let wanted = Wanted { level: level(&asked.level)?, task, search };
-    let log = cx.homing().job::<()>(id).log();
-    let mut log = match asked.after {
-        Some(after) => log.after(after),
-        None => log.last(PAGE).await?,
-    };
-    let (mut lines, mut read, mut last) = (Vec::new(), 0, asked.after.unwrap_or(0));
-    let mut ended = false;
-    while (lines.len() as u64) < PAGE && read < READ {
-        let page = log.page().await?;
-        if page.is_empty() {
-            ended = true;
-            break;
-        }
-        for line in page {
-            if lines.len() as u64 == PAGE {
-                break;
-            }
-            (read, last) = (read + 1, line.number);
-            if wanted.admits(&line) {
-                lines.push(line);
-            }
-        }
-    }
+    let Read { lines, read, last, ended } = read(&cx, id, asked.after, &wanted).await?;
     let title = words::line(&cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)), 200);
     let first = lines.first().map_or(last, |line| line.number);
     let filters = format!(
@@ -124,19 +138,7 @@ pub(crate) async fn show(
         p .crumbs { a href=(cx.link("/jobs")) { "Jobs" } " / " a href=(cx.link(format_args!("/jobs/{id}"))) { code { (id) } } }
         h1 { (t(&title)) }
         (tabs(&cx, id, "log"))
-        form .search method="get" action=(cx.link(format_args!("/jobs/{id}/log"))) {
-            label for="level" { "Level" }
-            select #level name="level" {
-                @for (value, name) in [("", "all"), ("info", "info and above"), ("warn", "warnings and errors"), ("error", "errors")] {
-                    option value=(value) selected[asked.level == value] { (name) }
-                }
-            }
-            label for="search" { "Search" }
-            input #search type="search" name="search" value=(plain(&asked.search)) disabled[!cx.sight.payloads];
-            @if !asked.task.is_empty() { input type="hidden" name="task" value=(plain(&asked.task)); }
-            input type="hidden" name="after" value="0";
-            button type="submit" { "Show" }
-        }
+        (filters_form(&cx, id, &asked))
         @if wanted.task.is_some() {
             p { "Only lines of one task. " a href=(cx.link(format_args!("/jobs/{id}/log"))) { "All lines" } }
         }
@@ -162,4 +164,23 @@ pub(crate) async fn show(
         p #alive .aside role="status" {}
     };
     Ok(Page::new(&cx, "/jobs", &format!("Log of {title}")).scripts(&["log.js"]).show(&body))
+}
+
+/// What narrows the log.
+fn filters_form(cx: &Cx, id: homing::JobId, asked: &Asked) -> maud::Markup {
+    html! {
+        form .search method="get" action=(cx.link(format_args!("/jobs/{id}/log"))) {
+            label for="level" { "Level" }
+            select #level name="level" {
+                @for (value, name) in [("", "all"), ("info", "info and above"), ("warn", "warnings and errors"), ("error", "errors")] {
+                    option value=(value) selected[asked.level == value] { (name) }
+                }
+            }
+            label for="search" { "Search" }
+            input #search type="search" name="search" value=(plain(&asked.search)) disabled[!cx.sight.payloads];
+            @if !asked.task.is_empty() { input type="hidden" name="task" value=(plain(&asked.task)); }
+            input type="hidden" name="after" value="0";
+            button type="submit" { "Show" }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::assets;
 use crate::options::Role;
 use crate::problem::Refusal;
 use crate::sight::{plain, t};
-use crate::site::{Cx, Site};
+use crate::site::{Cx, Site, home};
 
 pub(crate) mod about;
 pub(crate) mod act;
@@ -156,12 +156,12 @@ pub(crate) fn refused(site: &Site, base: &str, refusal: &Refusal) -> Response {
     let page = html! {
         (head(site, base, title, &[]))
         body {
-            header .top { a .brand href={ (base) "/" } { (t(site.name())) } }
+            header .top { a .brand href=(home(base)) { (t(site.name())) } }
             main #main {
                 h1 { (status.as_u16()) " " (title) }
                 p { (t(&refusal.detail)) "." }
                 @if let Some(hint) = &refusal.hint { p .hint { "Hint: " (t(hint)) "." } }
-                p { a href={ (base) "/" } { "To the overview" } }
+                p { a href=(home(base)) { "To the overview" } }
             }
             (foot())
         }

@@ -4,6 +4,7 @@ use homing::{Counts, JobView, Status, TaskState, Time};
 use homing_view::words;
 use maud::{Markup, html};
 
+use crate::guard::keys::hex;
 use crate::sight::{plain, t};
 use crate::site::Cx;
 
@@ -12,7 +13,7 @@ pub(super) fn state(state: TaskState) -> Markup {
     let (class, shape) = match state {
         TaskState::Pending => ("pending", "○"),
         TaskState::Running => ("running", "▶"),
-        TaskState::Waiting => ("waiting", "⏸"),
+        TaskState::Waiting => ("waiting", "‖"),
         TaskState::Succeeded => ("succeeded", "✓"),
         TaskState::Failed => ("failed", "✗"),
         TaskState::Cancelled => ("cancelled", "⊘"),
@@ -142,7 +143,8 @@ pub(super) fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             out.push(char::from(byte));
         } else {
-            out += &format!("%{byte:02X}");
+            out.push('%');
+            out += &hex(&[byte]).to_ascii_uppercase();
         }
     }
     out

@@ -2,9 +2,9 @@
 
 use axum::extract::Query as Parameters;
 use axum::response::Response;
-use homing::QueueView;
+use homing::{Time, WorkerView};
 use homing_view::words;
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Page;
@@ -20,34 +20,87 @@ pub(crate) struct Asked {
     done: Option<String>,
 }
 
-/// The list of queues.
+/// A queue in the list.
+struct Row<'a> {
+    name: &'a str,
+    ready: u64,
+    later: u64,
+    stalled: u64,
+    oldest: Option<Time>,
+    paused: bool,
+    workers: usize,
+    slots: u64,
+}
+
+impl<'a> Row<'a> {
+    /// A queue that holds nothing, and who serves it.
+    fn new(name: &'a str, workers: &[WorkerView]) -> Self {
+        let serve =
+            |worker: &&WorkerView| worker.alive && worker.queues.iter().any(|own| own == name);
+        let serving = workers.iter().filter(serve);
+        let slots = serving.clone().map(|worker| u64::from(worker.slots)).sum();
+        let (workers, oldest) = (serving.count(), None);
+        Self { name, ready: 0, later: 0, stalled: 0, oldest, paused: false, workers, slots }
+    }
+
+    /// A shape, a word and a class.
+    fn standing(&self) -> (&'static str, &'static str) {
+        match (self.paused, self.workers) {
+            (true, _) => ("cancelled", "‖ paused"),
+            (_, 0) => ("failed", "✗ no worker"),
+            _ => ("succeeded", "✓ served"),
+        }
+    }
+
+    fn show(&self, cx: &Cx, now: Time) -> Markup {
+        let (class, standing) = self.standing();
+        let (verb, act) =
+            if self.paused { ("unpause", "Resume…") } else { ("pause", "Pause…") };
+        let path = format!("/queues/{}/{verb}", encoded(self.name));
+        html! {
+            tr {
+                td data-name="Queue" { (query(cx, &format!("queue:{}", self.name), self.name)) }
+                td .number data-name="Ready" { (words::number(self.ready)) }
+                td .number data-name="Later" { (words::number(self.later)) }
+                td .number data-name="Stand still" { (words::number(self.stalled)) }
+                td data-name="Oldest" {
+                    @if let Some(oldest) = self.oldest { (ago(oldest, now)) } @else { "–" }
+                }
+                td .number data-name="Workers" { (self.workers) }
+                td .number data-name="Slots" { (words::number(self.slots)) }
+                td data-name="State" { span .state .(class) { (standing) } }
+                @if cx.may(Role::Operator) {
+                    td data-name="Act" { (super::action(cx, Role::Operator, &path, act)) }
+                }
+            }
+        }
+    }
+}
+
+/// The list of queues. Those that are served and hold nothing are listed too: they can be paused.
 pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
     let (queues, workers) = (cx.homing().queues().await?, cx.homing().workers().await?);
+    let held = queues.iter().map(|queue| Row {
+        ready: queue.ready,
+        later: queue.scheduled,
+        stalled: queue.stalled,
+        oldest: queue.oldest,
+        paused: queue.paused,
+        ..Row::new(&queue.name, &workers)
+    });
+    let mut rows: Vec<Row> = held.collect();
+    let alive = workers.iter().filter(|worker| worker.alive);
+    let mut served: Vec<&str> =
+        alive.flat_map(|worker| &worker.queues).map(String::as_str).collect();
+    served.sort_unstable();
+    served.dedup();
+    served.retain(|name| queues.iter().all(|queue| queue.name != *name));
+    rows.extend(served.into_iter().map(|name| Row::new(name, &workers)));
+    let unserved = rows.iter().find(|row| !row.paused && row.workers == 0);
     let now = cx.site.now();
-    let alive: Vec<_> = workers.iter().filter(|worker| worker.alive).collect();
-    // Queues that are served and hold nothing are listed too: they can be paused.
-    let mut idle: Vec<&str> =
-        alive.iter().flat_map(|worker| worker.queues.iter().map(String::as_str)).collect();
-    idle.sort_unstable();
-    idle.dedup();
-    idle.retain(|name| queues.iter().all(|queue| queue.name != *name));
-    let slots = |name: &str| -> (usize, u64) {
-        let serving = alive.iter().filter(|worker| worker.queues.iter().any(|own| own == name));
-        (serving.clone().count(), serving.map(|worker| u64::from(worker.slots)).sum())
-    };
-    let switch = |name: &str, paused: bool| {
-        let verb = if paused { "unpause" } else { "pause" };
-        let path = format!("/queues/{}/{verb}", encoded(name));
-        super::action(&cx, Role::Operator, &path, if paused { "Resume…" } else { "Pause…" })
-    };
-    let standing = |queue: &QueueView, workers: usize| match (queue.paused, workers) {
-        (true, _) => ("cancelled", "⏸ paused"),
-        (_, 0) => ("failed", "✗ no worker"),
-        _ => ("succeeded", "✓ served"),
-    };
     let body = html! {
         h1 { "Queues" }
-        @if queues.is_empty() && idle.is_empty() {
+        @if rows.is_empty() {
             p { "No queue holds a pending task, is paused or is served." }
         } @else {
             table .cards {
@@ -65,41 +118,11 @@ pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result
                         @if cx.may(Role::Operator) { th scope="col" { "Act" } }
                     }
                 }
-                tbody {
-                    @for queue in &queues {
-                        @let (workers, slots) = slots(&queue.name);
-                        @let (class, state) = standing(queue, workers);
-                        tr {
-                            td data-name="Queue" { (query(&cx, &format!("queue:{}", queue.name), &queue.name)) }
-                            td .number data-name="Ready" { (words::number(queue.ready)) }
-                            td .number data-name="Later" { (words::number(queue.scheduled)) }
-                            td .number data-name="Stand still" { (words::number(queue.stalled)) }
-                            td data-name="Oldest" { @if let Some(oldest) = queue.oldest { (ago(oldest, now)) } @else { "–" } }
-                            td .number data-name="Workers" { (workers) }
-                            td .number data-name="Slots" { (slots) }
-                            td data-name="State" { span .state .(class) { (state) } }
-                            @if cx.may(Role::Operator) { td data-name="Act" { (switch(&queue.name, queue.paused)) } }
-                        }
-                    }
-                    @for name in idle {
-                        @let (workers, slots) = slots(name);
-                        tr {
-                            td data-name="Queue" { (query(&cx, &format!("queue:{name}"), name)) }
-                            td .number data-name="Ready" { "0" }
-                            td .number data-name="Later" { "0" }
-                            td .number data-name="Stand still" { "0" }
-                            td data-name="Oldest" { "–" }
-                            td .number data-name="Workers" { (workers) }
-                            td .number data-name="Slots" { (slots) }
-                            td data-name="State" { span .state .succeeded { "✓ served" } }
-                            @if cx.may(Role::Operator) { td data-name="Act" { (switch(name, false)) } }
-                        }
-                    }
-                }
+                tbody { @for row in &rows { (row.show(&cx, now)) } }
             }
         }
-        @if let Some(wrong) = queues.iter().find(|queue| !queue.paused && slots(&queue.name).0 == 0) {
-            p .warning { "No living worker serves " strong { (t(&wrong.name)) } ": what is on it waits." }
+        @if let Some(row) = unserved {
+            p .warning { "No living worker serves " strong { (t(row.name)) } ": what is on it waits." }
         }
     };
     let page = Page::new(&cx, "/queues", "Queues");

@@ -446,7 +446,7 @@ async fn a_nested_site_stays_below_its_path() {
     let app = axum::Router::new().nest("/x/homing", world.site().app);
     let site = crate::world::Site { app };
     let said = site.post("/x/homing/login").own().form(&[("token", ADMIN)]).send().await;
-    assert_eq!(said.header("location"), "/x/homing/");
+    assert_eq!(said.header("location"), "/x/homing");
     assert!(said.header("set-cookie").contains("Path=/x/homing;"));
     let cookie = site.login("/x/homing", ADMIN).await;
     for path in ["", "/jobs", "/queues", &format!("/jobs/{job}"), &format!("/jobs/{job}/cancel")] {
@@ -454,10 +454,8 @@ async fn a_nested_site_stays_below_its_path() {
         assert_eq!(said.status, StatusCode::OK, "{path}");
         for attribute in ["href=\"", "src=\"", "action=\""] {
             for link in said.body.split(attribute).skip(1) {
-                assert!(
-                    link.starts_with("/x/homing/") || link.starts_with('#'),
-                    "{path}: {link:.60}"
-                );
+                let own = ["/x/homing/", "/x/homing\"", "#"];
+                assert!(own.iter().any(|own| link.starts_with(own)), "{path}: {link:.60}");
             }
         }
     }
