@@ -74,7 +74,7 @@ pub(super) fn class(level: Level) -> &'static str {
 }
 
 /// What was read for a page.
-struct Read {
+struct Found {
     lines: Vec<Line>,
     /// How many lines were looked at, and the number of the last.
     read: u64,
@@ -83,13 +83,13 @@ struct Read {
     ended: bool,
 }
 
-async fn read(cx: &Cx, id: homing::JobId, after: Option<u64>, wanted: &Wanted) -> Result<Read> {
+async fn read(cx: &Cx, id: homing::JobId, after: Option<u64>, wanted: &Wanted) -> Result<Found> {
     let log = cx.homing().job::<()>(id).log();
     let mut log = match after {
         Some(after) => log.after(after),
         None => log.last(PAGE).await?,
     };
-    let mut found = Read { lines: Vec::new(), read: 0, last: after.unwrap_or(0), ended: false };
+    let mut found = Found { lines: Vec::new(), read: 0, last: after.unwrap_or(0), ended: false };
     while (found.lines.len() as u64) < PAGE && found.read < READ {
         let page = log.page().await?;
         found.ended = page.is_empty();
@@ -124,7 +124,7 @@ pub(crate) async fn show(
     // Those who see no messages search none: what is found would tell of them.
     let search = if cx.sight.payloads { asked.search.to_lowercase() } else { String::new() };
     let wanted = Wanted { level: level(&asked.level)?, task, search };
-    let Read { lines, read, last, ended } = read(&cx, id, asked.after, &wanted).await?;
+    let Found { lines, read, last, ended } = read(&cx, id, asked.after, &wanted).await?;
     let title = words::line(&cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)), 200);
     let first = lines.first().map_or(last, |line| line.number);
     let filters = format!(

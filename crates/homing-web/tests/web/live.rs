@@ -42,7 +42,8 @@ impl Stream {
                         _ => {}
                     }
                 }
-                self.text = rest.to_owned();
+                let rest = rest.to_owned();
+                self.text = rest;
                 return Some(read);
             }
             let frame = self.body.frame().await?.unwrap();

@@ -98,7 +98,6 @@ async fn tasks_are_cancelled_signalled_and_submitted() {
     assert_eq!(failure.message, "ada (web) cancelled it: too late");
     let path = format!("/tasks/{second}/signal");
     let seen = preview(&site, &cookie, &path).await;
-    assert_eq!(seen.field("token").is_empty(), false);
     assert!(seen.body.contains("value=\"open\""), "{}", seen.body);
     let (csrf, token) = (seen.field("csrf"), seen.field("token"));
     let wrong = [("csrf", &*csrf), ("token", &*token), ("name", "open"), ("value", "no json")];

@@ -132,7 +132,7 @@ impl World {
             .into_iter()
             .chain(["/kinds/careless".to_owned(), "/metrics".to_owned()])
             .chain(["", "/log", "/failures"].map(|view| format!("/jobs/{job}{view}")))
-            .chain(["".to_owned()].map(|_| format!("/tasks/{job}")))
+            .chain([format!("/tasks/{job}")])
             .collect();
         let api = ["", "/log", "/failures"].map(|view| format!("/jobs/{job}{view}"));
         let tasks = ["", "/why", "/sets", "/children"].map(|view| format!("/tasks/{job}{view}"));
@@ -256,8 +256,9 @@ impl Ask {
     }
 
     pub(crate) fn form(mut self, fields: &[(&str, &str)]) -> Self {
-        let encode =
-            |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let encode = |text: &str| {
+            text.bytes().fold(String::new(), |out, byte| out + &format!("%{byte:02x}"))
+        };
         let fields: Vec<String> = fields
             .iter()
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
