@@ -101,6 +101,12 @@ pub(crate) enum Command {
     Check,
     /// Run the tasks of this program until Ctrl-C or SIGTERM; a second one ends it at once
     Worker(WorkerArgs),
+    /// Serve the page, the HTTP API and the metrics of the store until Ctrl-C
+    ///
+    /// Prints an address that has a token in it: open it in a browser. Whoever runs this machine's other programs
+    /// does not have the token, and so is not let in.
+    #[cfg(feature = "web")]
+    Serve(ServeArgs),
     /// Replay the open tasks with this program's own, dry, and say which would stand still or fail
     ///
     /// Each body is replayed up to the wait that its task is parked at. What it does after that depends on an
@@ -361,6 +367,55 @@ pub(crate) struct WorkerArgs {
     /// How long tasks may run on after the first signal, before they are handed back
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) patience: Duration,
+}
+
+/// Flags that each say one thing: more of a type would say less.
+#[cfg(feature = "web")]
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub(crate) struct ServeArgs {
+    /// The address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
+    pub(crate) bind: std::net::SocketAddr,
+    /// Let in who knows a token of this file; a line is TOKEN, which is an operator's, or NAME ROLE TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Let in whom a proxy names in this header; needs --trust-from and --role
+    #[arg(long, value_name = "HEADER", requires = "trust_from", requires = "role")]
+    pub(crate) trust_header: Option<String>,
+    /// A network that the proxy is in, such as 10.0.0.0/8; may be repeated
+    #[arg(long, value_name = "NETWORK", requires = "trust_header")]
+    pub(crate) trust_from: Vec<String>,
+    /// What a user may: viewer, operator or admin, each with -without-payloads if it is to see none; * is everybody else
+    #[arg(long, value_name = "USER=ROLE", requires = "trust_header")]
+    pub(crate) role: Vec<String>,
+    /// Let everybody in who reaches the address, as operators
+    #[arg(long)]
+    pub(crate) insecure_no_auth: bool,
+    /// Another name that the site is called by; addresses, localhost and *.local are known; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+    /// The path that the site stands below, such as /homing
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base: Option<String>,
+    /// What the site is called in titles [default: homing]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) site_name: Option<String>,
+    /// Leave out everything that changes anything
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Show no arguments, values and messages
+    #[arg(long)]
+    pub(crate) hide_payloads: bool,
+    /// Mask what stands at this key, or end of a path of keys, beside what looks secret; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub(crate) redact: Vec<String>,
+    /// Browsers come by https, to a proxy: mark the cookie so
+    #[arg(long)]
+    pub(crate) https: bool,
+    /// Show /metrics without a token
+    #[arg(long)]
+    pub(crate) metrics_open: bool,
 }
 
 #[derive(Debug, clap::Args)]

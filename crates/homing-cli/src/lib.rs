@@ -27,7 +27,6 @@ mod commands;
 mod context;
 mod error;
 mod exit;
-mod json;
 mod output;
 mod run;
 mod style;
@@ -42,3 +41,4 @@ pub use run::{run, run_with};
 
 pub(crate) use context::Context;
 pub(crate) use error::{Error, Result};
+pub(crate) use homing_view::json;

@@ -1,12 +1,11 @@
 //! Standard output: lines for people, or one JSON object per line; never both.
 
 use std::fmt;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{BufWriter, Stdout, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
-use serde_json::ser::Formatter;
 
 use crate::{Result, words};
 
@@ -44,8 +43,7 @@ impl Output {
     /// An object for programs, on a line of its own. See `docs/cli.schema.json`.
     pub(crate) fn json(&self, object: &impl Serialize) -> Result<()> {
         let mut stream = self.lock();
-        let writer = &mut serde_json::Serializer::with_formatter(&mut *stream, Harmless);
-        object.serialize(writer)?;
+        homing_view::json::write(&mut *stream, object)?;
         Ok(stream.write_all(b"\n")?)
     }
 
@@ -63,28 +61,4 @@ impl Output {
 pub(crate) fn say(message: impl fmt::Display) {
     // With standard error gone there is nobody left to tell.
     let _ = writeln!(anstream::stderr(), "{}", words::printed(&message.to_string()));
-}
-
-/// JSON on one line, in which all that could steer a terminal is escaped: JSON itself asks for less.
-struct Harmless;
-
-impl Formatter for Harmless {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(words::steers) {
-            let (before, from) = rest.split_at(at);
-            writer.write_all(before.as_bytes())?;
-            let mut characters = from.chars();
-            if let Some(character) = characters.next() {
-                // Each of them is one unit of UTF-16.
-                write!(writer, "\\u{:04x}", u32::from(character))?;
-            }
-            rest = characters.as_str();
-        }
-        writer.write_all(rest.as_bytes())
-    }
 }

@@ -75,6 +75,12 @@ async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
             cx.out.flush()?;
             return Ok(exit);
         }
+        #[cfg(feature = "web")]
+        Command::Serve(args) => {
+            let url = url()?;
+            let homing = commands::store::open(&url).await?;
+            return commands::serve::run(Context { homing, url, json, out }, args).await;
+        }
         Command::Store(args) => commands::store::run(&url()?, json, &out, args.command).await?,
         other => {
             let url = url()?;
@@ -116,6 +122,8 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         | Command::Store(_) => {
             Ok(Exit::Done) // these have been run
         }
+        #[cfg(feature = "web")]
+        Command::Serve(_) => Ok(Exit::Done),
     }
 }
 

@@ -17,10 +17,10 @@ use indicatif::ProgressDrawTarget;
 use tokio::time::Instant;
 
 use crate::args::WatchArgs;
-use crate::commands::why::hangs_on;
 use crate::output::say;
 use crate::{Context, Error, Exit, Result, words};
 use bars::Bars;
+use homing_view::why::hangs_on;
 use lines::Lines;
 use standstill::Standstill;
 

@@ -96,8 +96,8 @@ pub use body::verbs::{
 };
 pub use body::waiting::Waiting;
 pub use client::{
-    Amend, Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, Signalled,
-    Submission, Submit, SubmitAllError, Why,
+    Amend, Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, SetKey, SetView,
+    Signalled, Submission, Submit, SubmitAllError, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;

@@ -5,6 +5,8 @@ pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod queues;
+#[cfg(feature = "web")]
+pub(crate) mod serve;
 pub(crate) mod steer;
 pub(crate) mod store;
 pub(crate) mod submit;

@@ -10,6 +10,8 @@ use homing::{ChildCounts, Cursor, TaskId, TaskState, TaskView, Time};
 
 use crate::{Context, Result, json, style, words};
 
+pub(crate) use homing_view::why::{reason_of as reason, took};
+
 /// Levels shown below the first task, unless all are.
 const LEVELS: usize = 20;
 /// Children read at once on the way through a whole tree.
@@ -224,18 +226,6 @@ pub(crate) fn text(view: &TaskView, now: Time) -> String {
     let trouble = failure.or(reason(view).filter(|_| !view.state.is_ended()));
     parts.extend(trouble.map(|text| style::paint(style::BAD, words::line(text, 80))));
     parts.join("  ")
-}
-
-/// Why a task was tried again or stands still; the task itself, where the text ends with it, left out.
-pub(crate) fn reason(view: &TaskView) -> Option<&str> {
-    let text = view.reason.as_deref()?;
-    let end = text.rfind(&format!(" (task {} {} ", view.kind, view.id));
-    Some(end.map_or(text, |end| &text[..end]))
-}
-
-/// How long a task has been at it: from its first claim, or its birth if there was none, to its end.
-pub(crate) fn took(view: &TaskView, now: Time) -> std::time::Duration {
-    view.ended.unwrap_or(now).since(view.started.unwrap_or(view.created))
 }
 
 /// The children that are not shown, by state.

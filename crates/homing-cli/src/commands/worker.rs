@@ -17,7 +17,7 @@ use crate::{App, Error, Exit, Result};
 /// second signal ends the process at once, as a crash would: others resume its tasks.
 pub(crate) async fn run(app: &mut App, url: &str, args: WorkerArgs) -> Result<Exit> {
     let build = builder(app)?;
-    show_warnings();
+    show_warnings(None);
     let homing = Homing::open(url).await?;
     let mut worker = build(homing.worker()).await.map_err(Error::Build)?;
     if let Some(slots) = args.concurrency {
@@ -54,10 +54,11 @@ pub(crate) fn builder(app: &mut App) -> Result<Builder> {
     })
 }
 
-/// Writes warnings and errors to standard error, unless the program has a subscriber of its own. `RUST_LOG`
+/// Writes warnings and errors to standard error, and what one target tells, unless the program has a subscriber of its own. `RUST_LOG`
 /// asks for more or less: a level, or targets with levels, such as `warn,homing=debug`.
-fn show_warnings() {
+pub(super) fn show_warnings(told: Option<&'static str>) {
     let default = Targets::new().with_default(LevelFilter::WARN);
+    let default = default.with_targets(told.map(|target| (target, LevelFilter::INFO)));
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
     let targets = match asked.as_deref().map(str::parse::<Targets>) {
         None => default,
@@ -74,7 +75,7 @@ fn show_warnings() {
 }
 
 /// Ctrl-C and SIGTERM. Both are heard from here on, also while nobody waits for them.
-struct Signals {
+pub(super) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -82,7 +83,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> Result<Self> {
+    pub(super) fn listen() -> Result<Self> {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
@@ -94,7 +95,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    async fn next(&mut self) -> Result<()> {
+    pub(super) async fn next(&mut self) -> Result<()> {
         #[cfg(unix)]
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,6 +1,7 @@
 //! The list of jobs: one page of it in memory, the newest first, under a filter.
 
-use homing::{JobFilter, JobId, JobView, Status, Time};
+use homing::{JobFilter, JobId, JobView, Time};
+use homing_view::query::Query;
 
 use super::scroll::{Move, Scroll};
 
@@ -15,9 +16,10 @@ pub(crate) fn first() -> JobFilter {
 /// The list of jobs.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    /// What was typed, and what it means.
+    /// What was typed, what it means, and when: ages are counted from then.
     pub(crate) text: String,
-    filter: JobFilter,
+    asked: Time,
+    query: Query,
     /// The last jobs of the pages before this one.
     before: Vec<(Time, JobId)>,
     /// The page; `None` before the first look at it.
@@ -32,7 +34,7 @@ impl Jobs {
     /// What to ask the store for: one more than a page has, to know whether there are more.
     pub(crate) fn wanted(&self) -> JobFilter {
         let after = self.before.last().copied();
-        JobFilter { after, limit: PAGE + 1, ..self.filter.clone() }
+        JobFilter { after, limit: PAGE + 1, ..self.query.filter(self.asked) }
     }
 
     /// Takes a page in, if it is still the one that is wanted.
@@ -109,61 +111,9 @@ impl Jobs {
     ///
     /// # Errors
     /// What is wrong with the text; the filter stays as it was.
-    pub(crate) fn filter_by(&mut self, text: &str) -> Result<(), String> {
-        let filter = parse(text)?;
-        *self = Self { text: text.trim().to_owned(), filter, ..Self::default() };
+    pub(crate) fn filter_by(&mut self, text: &str, now: Time) -> Result<(), String> {
+        let query = Query::parse(text)?;
+        *self = Self { text: text.trim().to_owned(), asked: now, query, ..Self::default() };
         Ok(())
-    }
-}
-
-/// Reads a filter: words `status:…`, `kind:…`, `tag:…`, `queue:…`; the rest is part of the title.
-fn parse(text: &str) -> Result<JobFilter, String> {
-    let (mut filter, mut title) = (JobFilter::default(), Vec::new());
-    for word in text.split_whitespace() {
-        let value = |value: &str| Some(value.to_owned());
-        match word.split_once(':') {
-            Some(("status" | "kind" | "tag" | "queue", "")) => {
-                return Err(format!("`{word}` says nothing after the colon"));
-            }
-            Some(("status", status)) => filter.status = Some(parse_status(status)?),
-            Some(("kind", kind)) => filter.kind = value(kind),
-            Some(("tag", tag)) => filter.tag = value(tag),
-            Some(("queue", queue)) => filter.queue = value(queue),
-            _ => title.push(word),
-        }
-    }
-    filter.title = Some(title.join(" ")).filter(|title| !title.is_empty());
-    Ok(filter)
-}
-
-fn parse_status(text: &str) -> Result<Status, String> {
-    match text {
-        "open" | "in-progress" => Ok(Status::InProgress),
-        "stalled" => Ok(Status::Stalled),
-        "completed" => Ok(Status::Completed),
-        "completed-with-errors" | "errors" => Ok(Status::CompletedWithErrors),
-        "failed" => Ok(Status::Failed),
-        "cancelled" => Ok(Status::Cancelled),
-        _ => Err("open, stalled, completed, errors, failed or cancelled".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_read() {
-        let filter = parse("nightly status:open kind:import import tag:a queue:slow").unwrap();
-        assert_eq!(filter.title.as_deref(), Some("nightly import"));
-        assert_eq!(filter.status, Some(Status::InProgress));
-        assert_eq!(filter.kind.as_deref(), Some("import"));
-        assert_eq!(filter.tag.as_deref(), Some("a"));
-        assert_eq!(filter.queue.as_deref(), Some("slow"));
-        // A title may hold a colon of its own.
-        assert_eq!(parse("step 2: at 12:30").unwrap().title.as_deref(), Some("step 2: at 12:30"));
-        assert_eq!(parse("kind:").unwrap_err(), "`kind:` says nothing after the colon");
-        assert!(parse("status:soon").unwrap_err().contains("open, stalled, completed"));
-        assert_eq!(parse("  ").unwrap(), JobFilter::default());
     }
 }

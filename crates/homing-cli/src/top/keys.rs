@@ -28,7 +28,7 @@ impl Model {
     fn press_popup(&mut self, popup: Popup, key: KeyCode) -> Effect {
         match (popup, key) {
             (Popup::Confirm { verb, .. }, KeyCode::Char('y' | 'Y')) => return Effect::Do(verb),
-            (Popup::Filter { text, .. }, KeyCode::Enter) => match self.jobs.filter_by(&text) {
+            (Popup::Filter { text, .. }, KeyCode::Enter) => match self.filter_by(&text) {
                 Ok(()) => return Effect::Look,
                 Err(wrong) => self.popup = Some(Popup::Filter { text, wrong: Some(wrong) }),
             },
@@ -109,6 +109,10 @@ impl Model {
         if look { Effect::Look } else { Effect::None }
     }
 
+    fn filter_by(&mut self, text: &str) -> Result<(), String> {
+        self.jobs.filter_by(text, self.now.unwrap_or_default())
+    }
+
     fn open(&mut self, screen: Screen) -> Effect {
         self.screens.push(screen);
         Effect::Look
@@ -118,7 +122,7 @@ impl Model {
         if self.screens.pop().is_some() {
             return Effect::Look;
         }
-        if !self.jobs.text.is_empty() && self.jobs.filter_by("").is_ok() {
+        if !self.jobs.text.is_empty() && self.filter_by("").is_ok() {
             return Effect::Look;
         }
         Effect::None

@@ -8,8 +8,8 @@ use homing::{
 use super::log::{BACK, Part};
 use super::tree::{Family, PAGE, Page, Row};
 use crate::commands::log::earlier;
-use crate::commands::why::reason;
 use crate::{Result, words};
+use homing_view::why::reason;
 
 /// What the screen shows, and must be read for it. Workers always are.
 #[derive(Debug, Default, PartialEq)]

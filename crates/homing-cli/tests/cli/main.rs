@@ -12,6 +12,8 @@ mod errors;
 mod hostile;
 mod reading;
 mod schema;
+#[cfg(feature = "web")]
+mod serving;
 mod steering;
 #[cfg(unix)]
 mod stopping;

@@ -64,6 +64,7 @@ async fn help_names_every_command_and_exit_code() {
       kinds  List the kinds that workers have registered, and their arguments
       prune  Remove jobs that ended some time ago, with everything below them
       check  Look for broken invariants; exits with 1 if there are any
+      serve  Serve the page, the HTTP API and the metrics of the store until Ctrl-C
       store  Look at the store itself, or bring it up to date
       completions  Print completions for a shell
       man  Print the man page

@@ -43,7 +43,7 @@ pub use job::{JobHandle, Log};
 pub use many::{Submission, SubmitAllError};
 use outcomes::{Fresh, Outcomes};
 pub use signals::Signalled;
-pub use tree::Cursor;
+pub use tree::{Cursor, SetKey, SetView};
 pub use why::{Because, Why};
 
 /// A store of tasks, opened: the door to everything outside a body. Cheap to clone.

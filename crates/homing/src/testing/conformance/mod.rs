@@ -341,7 +341,7 @@ macro_rules! __conformance {
                     g09_the_closing_join_knows_what_was_given, policies_take_any_number,
                     g07_a_set_is_waited_for_in_one_branch,
                     job_retry_leaves_what_the_body_knew_as_aborted;
-                people: children_are_counted_and_found_by_state, the_last_lines_of_a_log,
+                people: children_are_counted_and_found_by_state, sets_have_windows, the_last_lines_of_a_log,
                     parked_tasks_say_what_they_wait_for, pending_tasks_say_what_keeps_them,
                     a_standing_task_says_what_drifted, ended_tasks_say_why, dead_workers_are_told,
                     workers_tell_how_much_they_end, a_retention_removes_ended_jobs;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::growing::{Plan, member, plan};
 use super::waits::{failing, gated, leaf};
 use super::{Lab, children};
 use crate::core::time::Time;
@@ -56,6 +57,52 @@ pub async fn children_are_counted_and_found_by_state(lab: Lab) {
     }
     assert_eq!(lab.homing.children_in(job.id(), TaskState::Running, 1).await.unwrap().len(), 1);
     job.cancel().await.unwrap();
+    lab.close([worker]).await;
+}
+
+#[task]
+async fn two_sets(plans: Vec<Plan>) -> Result<u64> {
+    let mut alone = JoinSet::named("alone");
+    for n in 0..3 {
+        alone.spawn(leaf(n)).await?;
+    }
+    let mut set = JoinSet::named("growing").growing();
+    for plan in plans {
+        set.spawn(member(plan)).await?;
+    }
+    Ok((alone.join_all().await?.len() + set.join_all().await?.len()) as u64)
+}
+
+/// A set's children are read by their place in it, those that other members have added behind the body's own.
+pub async fn sets_have_windows(lab: Lab) {
+    let worker = lab.worker().register(two_sets).register(leaf).register(member);
+    let worker = worker.start().await.unwrap();
+    let plans = vec![plan(0, []), plan(1, [plan(10, []), plan(11, [])]), plan(2, [])];
+    let job = lab.homing.submit(two_sets(plans)).await.unwrap();
+    assert_eq!(job.outcome().await.unwrap(), 8);
+    let homing = &lab.homing;
+    let sets = homing.sets(job.id(), None, 10).await.unwrap();
+    let mut counts: Vec<_> = sets.iter().map(|set| (set.children.spawned, set.own)).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [(3, 3), (5, 3)]);
+    // By pages, too.
+    let first = homing.sets(job.id(), None, 1).await.unwrap();
+    let second = homing.sets(job.id(), Some(first[0].key), 1).await.unwrap();
+    assert_eq!([&first[..], &second[..]].concat(), sets);
+    assert_eq!(homing.sets(job.id(), Some(second[0].key), 1).await.unwrap(), []);
+    let grown = sets.iter().find(|set| set.children.spawned == 5).unwrap();
+    let key = grown.key.to_string().parse().unwrap();
+    let whole = homing.window(job.id(), key, 0, 10).await.unwrap();
+    let values: Vec<_> = whole.iter().map(|task| task.value.clone().unwrap()).collect();
+    assert_eq!(values, ["0", "1", "2", "10", "11"]);
+    assert!(whole.iter().all(|task| task.place().map(|(set, _)| set) == Some(key)));
+    for (from, limit) in [(0, 2), (1, 3), (2, 2), (3, 1), (4, 9), (5, 9), (1 << 40, 1)] {
+        let window = homing.window(job.id(), key, from, limit).await.unwrap();
+        let wanted = whole.iter().skip(usize::try_from(from).unwrap()).take(limit).cloned();
+        assert_eq!(window, wanted.collect::<Vec<_>>(), "{limit} from {from} on");
+    }
+    let unknown = "0123".repeat(8).parse().unwrap();
+    assert_eq!(homing.window(job.id(), unknown, 0, 10).await.unwrap(), []);
     lab.close([worker]).await;
 }
 

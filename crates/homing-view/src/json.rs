@@ -1,7 +1,9 @@
-//! What `--json` prints: one object per line, each with a `type`. The names are part of the interface;
-//! `docs/cli.schema.json` describes them, and the tests hold every command to it.
+//! What `--json` prints and `/api/v1` answers: objects, each with a `type`. The names are part of the interface;
+//! `docs/cli.schema.json` describes them, and the tests hold every command and every answer to it.
 //!
 //! Instants are strings by RFC 3339, in UTC; what is absent is `null`.
+
+use std::io::{self, Write};
 
 use homing::log::Line;
 use homing::{
@@ -10,19 +12,32 @@ use homing::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::ser::Formatter;
+
+use crate::words;
 
 /// An object of a line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-pub(crate) enum Object<'a> {
+pub enum Object<'a> {
     /// A job's record.
     Job(Box<Job<'a>>),
     /// A task.
     Task(Box<Task<'a>>),
     /// Children of a task that are not shown.
-    Omitted { parent: TaskId, depth: usize, count: u64 },
+    Omitted {
+        /// Their parent.
+        parent: TaskId,
+        /// Levels below the task that was asked for.
+        depth: usize,
+        /// How many.
+        count: u64,
+    },
     /// There are more: the argument of `--after` that shows them.
-    Next { after: JobId },
+    Next {
+        /// The last job of this page.
+        after: JobId,
+    },
     /// Why a task is where it is.
     Why(Box<Why<'a>>),
     /// A line of a log.
@@ -32,29 +47,65 @@ pub(crate) enum Object<'a> {
     /// A worker.
     Worker(Worker<'a>),
     /// A kind.
-    Kind { name: &'a str, arguments: &'a [homing::task::Parameter] },
+    Kind {
+        /// Its name.
+        name: &'a str,
+        /// Its arguments.
+        arguments: &'a [homing::task::Parameter],
+    },
     /// A job was submitted, or one with its key or id was there.
-    Submitted { id: JobId, kind: &'a str },
+    Submitted {
+        /// The job.
+        id: JobId,
+        /// Its kind.
+        kind: &'a str,
+    },
     /// A verb was done. `changed` is false if there was nothing to do.
-    Done { verb: &'static str, target: String, changed: bool },
+    Done {
+        /// The verb.
+        verb: &'static str,
+        /// The task or queue.
+        target: String,
+        /// Whether there was anything to do.
+        changed: bool,
+    },
     /// A task was replayed.
     Verified(&'a homing::Verified),
     /// A job was retried, or would be, or not.
     Retried(Box<Retried<'a>>),
     /// Jobs were removed.
-    Pruned { jobs: u64 },
+    Pruned {
+        /// How many.
+        jobs: u64,
+    },
     /// A broken invariant.
-    Breach { task: TaskId, what: &'a str },
+    Breach {
+        /// The task it concerns.
+        task: TaskId,
+        /// What is wrong with it.
+        what: &'a str,
+    },
     /// The end of a check.
-    Checked { breaches: usize },
+    Checked {
+        /// How many breaches were found.
+        breaches: usize,
+    },
     /// A store.
     Store(Store<'a>),
     /// A store was brought up to date.
-    Migrated { url: &'a str, from: i64, to: i64 },
+    Migrated {
+        /// The store.
+        url: &'a str,
+        /// The version that its schema had.
+        from: i64,
+        /// The version that it has.
+        to: i64,
+    },
 }
 
+/// A job's record.
 #[derive(Debug, Serialize)]
-pub(crate) struct Job<'a> {
+pub struct Job<'a> {
     id: JobId,
     kind: &'a str,
     title: Option<&'a str>,
@@ -71,8 +122,9 @@ pub(crate) struct Job<'a> {
     failure: Option<&'a Failure>,
 }
 
+/// A task.
 #[derive(Debug, Serialize)]
-pub(crate) struct Task<'a> {
+pub struct Task<'a> {
     id: TaskId,
     parent: Option<TaskId>,
     depth: usize,
@@ -100,19 +152,26 @@ pub(crate) struct Task<'a> {
     failure: Option<&'a Failure>,
 }
 
+/// Why a task is where it is.
 #[derive(Debug, Serialize)]
-pub(crate) struct Why<'a> {
-    pub(crate) id: TaskId,
-    pub(crate) kind: &'a str,
-    pub(crate) state: TaskState,
-    pub(crate) depth: usize,
-    pub(crate) reasons: Vec<Reason>,
+pub struct Why<'a> {
+    /// The task.
+    pub id: TaskId,
+    /// Its kind.
+    pub kind: &'a str,
+    /// Its state.
+    pub state: TaskState,
+    /// Levels below the task that was asked for.
+    pub depth: usize,
+    /// The reasons, the weightiest first.
+    pub reasons: Vec<Reason>,
     /// Why its attempts failed, the last ones.
-    pub(crate) attempts: Vec<LogLine<'a>>,
+    pub attempts: Vec<LogLine<'a>>,
 }
 
+/// A line of a log.
 #[derive(Debug, Serialize)]
-pub(crate) struct LogLine<'a> {
+pub struct LogLine<'a> {
     number: u64,
     time: Option<String>,
     level: String,
@@ -120,8 +179,9 @@ pub(crate) struct LogLine<'a> {
     message: &'a str,
 }
 
+/// A job was retried, or would be, or not.
 #[derive(Debug, Serialize)]
-pub(crate) struct Retried<'a> {
+pub struct Retried<'a> {
     id: JobId,
     dry_run: bool,
     changed: bool,
@@ -133,14 +193,16 @@ pub(crate) struct Retried<'a> {
     removed: u64,
 }
 
+/// What `progress` last told.
 #[derive(Debug, Serialize)]
-struct Progress {
+pub struct Progress {
     done: u64,
     total: u64,
 }
 
+/// Children of a task, counted.
 #[derive(Debug, Serialize)]
-struct Children {
+pub struct Children {
     #[serde(flatten)]
     counts: ChildCounts,
     open: u64,
@@ -148,25 +210,26 @@ struct Children {
 
 /// A reason of `why`.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Reason {
+pub struct Reason {
     /// A stable word for it.
     #[serde(rename = "reason")]
-    pub(crate) word: &'static str,
+    pub word: &'static str,
     /// The same for people.
-    pub(crate) text: String,
+    pub text: String,
     /// Where in the body the wait stands.
-    pub(crate) place: Option<String>,
+    pub place: Option<String>,
     /// The signal, queue, kind or worker it is about.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// The instant it is about.
-    pub(crate) time: Option<String>,
+    pub time: Option<String>,
     /// Tasks it is about: a few that stand for all.
-    pub(crate) tasks: Vec<TaskId>,
+    pub tasks: Vec<TaskId>,
 }
 
+/// A queue, and who serves it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Queue<'a> {
-    pub(crate) name: &'a str,
+pub struct Queue<'a> {
+    name: &'a str,
     ready: u64,
     scheduled: u64,
     stalled: u64,
@@ -176,8 +239,9 @@ pub(crate) struct Queue<'a> {
     slots: u64,
 }
 
+/// A worker.
 #[derive(Debug, Serialize)]
-pub(crate) struct Worker<'a> {
+pub struct Worker<'a> {
     id: WorkerId,
     name: &'a str,
     alive: bool,
@@ -191,8 +255,9 @@ pub(crate) struct Worker<'a> {
     heartbeat: Option<String>,
 }
 
+/// A store.
 #[derive(Debug, Serialize)]
-pub(crate) struct Store<'a> {
+pub struct Store<'a> {
     url: &'a str,
     version: Option<i64>,
     known: i64,
@@ -201,7 +266,7 @@ pub(crate) struct Store<'a> {
 }
 
 /// A job's record.
-pub(crate) fn job(view: &JobView) -> Object<'_> {
+pub fn job(view: &JobView) -> Object<'_> {
     Object::Job(Box::new(Job {
         id: view.id,
         kind: &view.kind,
@@ -221,7 +286,7 @@ pub(crate) fn job(view: &JobView) -> Object<'_> {
 }
 
 /// A task, so many levels below the first one shown.
-pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
+pub fn task(view: &TaskView, depth: usize) -> Object<'_> {
     let time = |time: Option<Time>| time.and_then(Time::rfc3339);
     Object::Task(Box::new(Task {
         id: view.id,
@@ -253,7 +318,7 @@ pub(crate) fn task(view: &TaskView, depth: usize) -> Object<'_> {
 }
 
 /// What a retry reopened, or would.
-pub(crate) fn retried(id: JobId, dry_run: bool, retried: &homing::Retried) -> Object<'_> {
+pub fn retried(id: JobId, dry_run: bool, retried: &homing::Retried) -> Object<'_> {
     let (refused, holder, changed) = (None, None, !dry_run);
     let homing::Retried { reopened, taken_back, removed, .. } = *retried;
     let tasks = &retried.tasks;
@@ -271,7 +336,7 @@ pub(crate) fn retried(id: JobId, dry_run: bool, retried: &homing::Retried) -> Ob
 }
 
 /// Why a job was not retried.
-pub(crate) fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Object<'static> {
+pub fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Object<'static> {
     let (word, holder) = match refused {
         RetryError::Open { .. } => ("open", None),
         RetryError::Stalled { .. } => ("stalled", None),
@@ -294,18 +359,19 @@ pub(crate) fn not_retried(id: JobId, dry_run: bool, refused: &RetryError) -> Obj
 }
 
 /// A line of a log.
-pub(crate) fn line(line: &Line) -> Object<'_> {
+pub fn line(line: &Line) -> Object<'_> {
     Object::Line(log_line(line))
 }
 
-pub(crate) fn log_line(line: &Line) -> LogLine<'_> {
+/// A line of a log, as a part of another object.
+pub fn log_line(line: &Line) -> LogLine<'_> {
     let Line { number, level, task, .. } = *line;
     let (time, level) = (line.time.rfc3339(), level.to_string());
     LogLine { number, time, level, task, message: &line.message }
 }
 
 /// A queue, and the living workers that serve it.
-pub(crate) fn queue<'a>(view: &'a QueueView, workers: &[WorkerView]) -> Object<'a> {
+pub fn queue<'a>(view: &'a QueueView, workers: &[WorkerView]) -> Object<'a> {
     let serve = |worker: &&WorkerView| worker.alive && worker.queues.contains(&view.name);
     Object::Queue(Queue {
         name: &view.name,
@@ -320,7 +386,7 @@ pub(crate) fn queue<'a>(view: &'a QueueView, workers: &[WorkerView]) -> Object<'
 }
 
 /// A worker.
-pub(crate) fn worker(view: &WorkerView) -> Object<'_> {
+pub fn worker(view: &WorkerView) -> Object<'_> {
     Object::Worker(Worker {
         id: view.id,
         name: &view.name,
@@ -337,17 +403,17 @@ pub(crate) fn worker(view: &WorkerView) -> Object<'_> {
 }
 
 /// A kind.
-pub(crate) fn kind(view: &KindView) -> Object<'_> {
+pub fn kind(view: &KindView) -> Object<'_> {
     Object::Kind { name: &view.name, arguments: &view.arguments }
 }
 
 /// A broken invariant.
-pub(crate) fn breach(breach: &Breach) -> Object<'_> {
+pub fn breach(breach: &Breach) -> Object<'_> {
     Object::Breach { task: breach.task, what: &breach.what }
 }
 
 /// A store.
-pub(crate) fn store(view: &StoreView) -> Object<'_> {
+pub fn store(view: &StoreView) -> Object<'_> {
     let StoreView { version, known, bytes, .. } = *view;
     let durability = view.durability.as_deref();
     Object::Store(Store { url: &view.url, version, known, bytes, durability })
@@ -356,4 +422,36 @@ pub(crate) fn store(view: &StoreView) -> Object<'_> {
 /// Stored JSON; what is none is shown as the text it is.
 fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+/// Writes an object as JSON on one line, in which all that could steer a terminal is escaped: JSON itself asks
+/// for less.
+///
+/// # Errors
+/// The writer's, and those of an object that JSON cannot hold.
+pub fn write(writer: impl Write, object: &impl Serialize) -> serde_json::Result<()> {
+    object.serialize(&mut serde_json::Serializer::with_formatter(writer, Harmless))
+}
+
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(words::steers) {
+            let (before, from) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut characters = from.chars();
+            if let Some(character) = characters.next() {
+                // Each of them is one unit of UTF-16.
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }

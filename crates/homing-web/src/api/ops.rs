@@ -1,0 +1,116 @@
+//! The operations of the API, in one list: the routes are made of it, and so is `openapi.json`, which a test
+//! writes anew and compares.
+
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Jobs,
+    Job,
+    JobEvents,
+    Log,
+    LogEvents,
+    Failures,
+    Task,
+    Why,
+    Sets,
+    Window,
+    Children,
+    Queues,
+    Workers,
+    Kinds,
+    Submit,
+    Retry,
+    Remove,
+    CancelJob,
+    CancelTask,
+    Signal,
+    Pause,
+    Unpause,
+}
+
+/// All of them.
+pub(crate) const ALL: [Op; 22] = [
+    Op::Jobs,
+    Op::Submit,
+    Op::Job,
+    Op::JobEvents,
+    Op::Log,
+    Op::LogEvents,
+    Op::Failures,
+    Op::Retry,
+    Op::CancelJob,
+    Op::Remove,
+    Op::Task,
+    Op::Why,
+    Op::Sets,
+    Op::Window,
+    Op::Children,
+    Op::CancelTask,
+    Op::Signal,
+    Op::Queues,
+    Op::Pause,
+    Op::Unpause,
+    Op::Workers,
+    Op::Kinds,
+];
+
+impl Op {
+    /// Its address below the API's.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Jobs | Self::Submit => "/jobs",
+            Self::Job => "/jobs/{id}",
+            Self::JobEvents => "/jobs/{id}/events",
+            Self::Log => "/jobs/{id}/log",
+            Self::LogEvents => "/jobs/{id}/log/events",
+            Self::Failures => "/jobs/{id}/failures",
+            Self::Task => "/tasks/{id}",
+            Self::Why => "/tasks/{id}/why",
+            Self::Sets => "/tasks/{id}/sets",
+            Self::Window => "/tasks/{id}/window",
+            Self::Children => "/tasks/{id}/children",
+            Self::Queues => "/queues",
+            Self::Workers => "/workers",
+            Self::Kinds => "/kinds",
+            Self::Retry => "/jobs/{id}/retry",
+            Self::Remove => "/jobs/{id}/remove",
+            Self::CancelJob => "/jobs/{id}/cancel",
+            Self::CancelTask => "/tasks/{id}/cancel",
+            Self::Signal => "/tasks/{id}/signal/{name}",
+            Self::Pause => "/queues/{name}/pause",
+            Self::Unpause => "/queues/{name}/unpause",
+        }
+    }
+
+    /// Whether it changes anything: then it is a `POST`, and absent where the site is read-only.
+    pub(crate) fn changes(self) -> bool {
+        match self {
+            Self::Submit
+            | Self::Retry
+            | Self::Remove
+            | Self::CancelJob
+            | Self::CancelTask
+            | Self::Signal
+            | Self::Pause
+            | Self::Unpause => true,
+            Self::Jobs
+            | Self::Job
+            | Self::JobEvents
+            | Self::Log
+            | Self::LogEvents
+            | Self::Failures
+            | Self::Task
+            | Self::Why
+            | Self::Sets
+            | Self::Window
+            | Self::Children
+            | Self::Queues
+            | Self::Workers
+            | Self::Kinds => false,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "openapi.rs"]
+mod openapi;

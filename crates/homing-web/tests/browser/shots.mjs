@@ -1,0 +1,33 @@
+// Pictures of each page for the documentation: `scripts/test shots`. Small: a palette, and no more than is seen.
+
+import { mkdirSync } from "node:fs";
+import { browser, pages, visitor, world } from "./visitor.mjs";
+
+const out = process.argv[2];
+mkdirSync(out, { recursive: true });
+const [chrome, site] = await Promise.all([browser(), world()]);
+const shown = ["overview", "jobs", "job", "log", "failures", "task", "queues", "workers", "kinds", "about", "retry", "submit-kind"];
+const looks = {
+  light: { colorScheme: "light", viewport: { width: 1100, height: 760 } },
+  dark: { colorScheme: "dark", viewport: { width: 1100, height: 760 } },
+  phone: { colorScheme: "light", viewport: { width: 360, height: 720 } },
+};
+for (const [look, options] of Object.entries(looks)) {
+  const me = await visitor(chrome, site, options);
+  for (const name of shown) {
+    await me.open(pages(site)[name]);
+    const rows = me.page.locator("h-tree .row");
+    if (await me.page.locator("h-tree").count()) {
+      await rows.locator("a").first().waitFor();
+      const unfold = rows.locator(".toggle").first();
+      if (await unfold.count()) {
+        await unfold.click();
+        await me.page.locator('h-tree .row[aria-level="2"] a').first().waitFor();
+      }
+    }
+    await me.page.screenshot({ path: `${out}/${name}-${look}.png` });
+  }
+  await me.context.close();
+}
+site.close();
+await chrome.close();

@@ -1,0 +1,214 @@
+//! The API against its description, and what it says of mistakes.
+
+use std::sync::LazyLock;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{ADMIN, VIEWER, World};
+
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../openapi.json")).unwrap());
+
+/// Fails unless a value is what an operation answers with a status.
+fn check(path: &str, method: &str, status: &str, value: &Value) {
+    let media = &DOCUMENT["paths"][path][method]["responses"][status]["content"];
+    let schema = &media["application/json"]["schema"];
+    assert!(schema.is_object(), "{method} {path} {status} is not described");
+    let mut schema = schema.clone();
+    schema["components"] = DOCUMENT["components"].clone();
+    if let Err(error) = jsonschema::validator_for(&schema).unwrap().validate(value) {
+        panic!("{method} {path}: {error} at {}\n{value:#}", error.instance_path());
+    }
+}
+
+/// Every address that is described answers, and every answer is as described.
+#[tokio::test]
+async fn answers_are_as_described() {
+    let world = World::new().await;
+    let site = world.site();
+    let (tree, failed) = (world.tree().await, world.failed().await);
+    world.homing.pause("slow").await.unwrap();
+    let set = world.homing.sets(tree, None, 1).await.unwrap().remove(0).key.to_string();
+    let mut asked = 0;
+    for (path, methods) in DOCUMENT["paths"].as_object().unwrap() {
+        if methods.get("get").is_none() || path.ends_with("/events") {
+            continue;
+        }
+        for job in [tree, failed] {
+            let mut address = format!("/api/v1{}", path.replace("{id}", &job.to_string()));
+            if path.ends_with("/window") {
+                address = format!("{address}?set={set}&from=2&limit=5");
+            }
+            let said = site.seen(VIEWER, &address).await;
+            assert_eq!(said.status, StatusCode::OK, "{address}: {}", said.body);
+            check(path, "get", "200", &said.json());
+            // What is not described is refused.
+            let wrong =
+                format!("{address}{}nonsense=1", if address.contains('?') { '&' } else { '?' });
+            let said = site.seen(VIEWER, &wrong).await;
+            assert_eq!(said.status, StatusCode::BAD_REQUEST, "{wrong}: {}", said.body);
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 24);
+    let said = site.seen(VIEWER, "/api/v1/openapi.json").await;
+    assert_eq!(said.json(), *DOCUMENT);
+}
+
+#[tokio::test]
+async fn lists_are_read_page_by_page() {
+    let world = World::new().await;
+    let (site, tree) = (world.site(), world.tree().await);
+    for n in 0..7 {
+        world.ended("leaf", json!({ "n": n })).await;
+    }
+    for (path, total) in [
+        ("/api/v1/jobs".to_owned(), 8),
+        ("/api/v1/jobs?q=kind:leaf".to_owned(), 7),
+        ("/api/v1/jobs?q=kind:leaf%20status:failed".to_owned(), 1),
+        (format!("/api/v1/tasks/{tree}/children"), 31),
+        (format!("/api/v1/jobs/{tree}/log"), 32),
+        (format!("/api/v1/jobs/{tree}/log?level=error"), 1),
+        (format!("/api/v1/jobs/{tree}/log?search=LEAF%207"), 1),
+    ] {
+        let (mut seen, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let with = if path.contains('?') { '&' } else { '?' };
+            let after = next.map(|next| format!("&after={next}")).unwrap_or_default();
+            let page = site.seen(VIEWER, &format!("{path}{with}limit=4{after}")).await.json();
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= 4);
+            seen.extend(items.iter().map(ToString::to_string));
+            next = page["next"].as_str().map(str::to_owned);
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), total, "{path}");
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), total, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_have_a_problem_and_a_hint() {
+    let world = World::new().await;
+    let (site, job) = (world.site(), world.gate().await);
+    let unknown = "0123abcd-0000-7000-8000-000000000000";
+    for (path, status, word) in [
+        ("/nowhere".to_owned(), 404, "unknown"),
+        (format!("/jobs/{unknown}"), 404, "unknown"),
+        (format!("/jobs/{unknown}/events"), 404, "unknown"),
+        (format!("/jobs/{unknown}/log"), 404, "unknown"),
+        (format!("/jobs/{unknown}/failures"), 404, "unknown"),
+        (format!("/tasks/{unknown}/children"), 404, "unknown"),
+        (format!("/tasks/{unknown}/sets"), 404, "unknown"),
+        ("/jobs/ffff".to_owned(), 404, "unknown"),
+        ("/jobs/xyz".to_owned(), 400, "usage"),
+        ("/jobs?q=status:soon".to_owned(), 400, "usage"),
+        ("/jobs?limit=0".to_owned(), 400, "usage"),
+        ("/jobs?limit=many".to_owned(), 400, "usage"),
+        ("/jobs?after=x".to_owned(), 400, "usage"),
+        (format!("/jobs/{job}/log?level=loud"), 400, "usage"),
+        (format!("/tasks/{job}/window"), 400, "usage"),
+        (format!("/tasks/{job}/window?set=x"), 400, "usage"),
+    ] {
+        let said = site.seen(VIEWER, &format!("/api/v1{path}")).await;
+        assert_eq!(said.status.as_u16(), status, "{path}: {}", said.body);
+        assert_eq!(said.header("content-type"), "application/problem+json");
+        let problem = said.json();
+        assert_eq!(problem["type"], format!("urn:homing:{word}"), "{path}");
+        assert_eq!(problem["status"], status);
+        let mut schema = DOCUMENT["components"]["schemas"]["problem"].clone();
+        schema["components"] = DOCUMENT["components"].clone();
+        assert!(jsonschema::is_valid(&schema, &problem));
+    }
+    let page = site.seen(VIEWER, "/jobs/ffff").await;
+    assert!(page.status == StatusCode::NOT_FOUND && page.body.contains("<h1>404"));
+}
+
+#[tokio::test]
+async fn programs_steer() {
+    let world = World::new().await;
+    let (site, job) = (world.site(), world.gate().await);
+    let post =
+        |path: &str, body: Value| site.post(&format!("/api/v1{path}")).bearer(ADMIN).json(&body);
+    let order = json!({ "kind": "leaf", "arguments": { "n": 5 }, "title": "five", "tags": ["eu"] });
+    let first = post("/jobs", order.clone()).header("idempotency-key", "order 7").send().await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.body);
+    check("/jobs", "post", "201", &first.json());
+    let again = post("/jobs", order).header("idempotency-key", "order 7").send().await;
+    assert_eq!(first.json(), again.json());
+    assert!(first.header("location").ends_with(first.json()["id"].as_str().unwrap()));
+    let other = json!({ "kind": "leaf", "arguments": { "n": 6 } });
+    let said = post("/jobs", other).header("idempotency-key", "order 7").send().await;
+    assert_eq!(said.status, StatusCode::CONFLICT);
+    for wrong in [
+        json!({ "kind": "leaf" }),
+        json!({ "kind": "leaf", "arguments": { "n": "seven" } }),
+        json!({ "kind": "nothing-like-it" }),
+        json!({ "kind": "leaf", "arguments": { "n": 1 }, "delay": "soon" }),
+        json!({ "kind": "leaf", "arguments": { "n": 1 }, "colour": "red" }),
+        json!([]),
+    ] {
+        let said = post("/jobs", wrong.clone()).send().await;
+        assert_eq!(said.status, StatusCode::BAD_REQUEST, "{wrong}: {}", said.body);
+    }
+    let text = site.post("/api/v1/jobs").bearer(ADMIN).header("content-type", "text/plain");
+    let said = text.body(b"{}".to_vec()).send().await;
+    assert_eq!(said.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    // A signal, and what comes of it.
+    let said = post(&format!("/tasks/{job}/signal/open"), json!("now")).send().await;
+    check("/tasks/{id}/signal/{name}", "post", "200", &said.json());
+    assert_eq!(world.homing.job::<String>(job).outcome().await.unwrap(), "now");
+    let said = post(&format!("/jobs/{job}/cancel"), json!({ "reason": "late" })).send().await;
+    check("/jobs/{id}/cancel", "post", "200", &said.json());
+    assert_eq!(said.json()["changed"], false);
+    let said = post(&format!("/jobs/{job}/retry"), json!({})).send().await;
+    assert_eq!((said.status, &said.json()["refused"]), (StatusCode::CONFLICT, &json!("succeeded")));
+    check("/jobs/{id}/retry", "post", "409", &said.json());
+    // A preview changes nothing.
+    let failed = world.failed().await;
+    let said = post(&format!("/jobs/{failed}/retry?preview=true"), json!({})).send().await;
+    check("/jobs/{id}/retry", "post", "200", &said.json());
+    assert_eq!((&said.json()["dry_run"], &said.json()["reopened"]), (&json!(true), &json!(1)));
+    assert!(world.homing.job::<()>(failed).status().await.unwrap().is_ended());
+    for (verb, changed) in
+        [("pause", true), ("pause", false), ("unpause", true), ("unpause", false)]
+    {
+        let said = post(&format!("/queues/slow/{verb}"), json!({})).send().await;
+        check(&format!("/queues/{{name}}/{verb}"), "post", "200", &said.json());
+        assert_eq!(said.json()["changed"], changed);
+    }
+    let said = post(&format!("/jobs/{failed}/remove"), json!({})).send().await;
+    check("/jobs/{id}/remove", "post", "200", &said.json());
+    assert_eq!(
+        site.seen(ADMIN, &format!("/api/v1/jobs/{failed}")).await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn metrics_have_what_can_be_read() {
+    let world = World::new().await;
+    world.homing.pause("sl\"ow").await.unwrap();
+    let said = world.site().seen(VIEWER, "/metrics").await;
+    assert!(said.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let guide = include_str!("../../../../docs/guides/dashboard.md");
+    let mut names = 0;
+    for line in said.body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let name = rest.split(' ').next().unwrap();
+            assert!(guide.contains(&format!("`{name}`")), "the guide does not tell of {name}");
+            names += 1;
+        } else if !line.starts_with('#') {
+            let (_, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+    assert_eq!(names, 12);
+    assert!(said.body.contains("homing_queue_paused{queue=\"sl\\\"ow\"} 1"), "{}", said.body);
+    assert!(said.body.contains("name=\"night shift\"} 1"));
+}
