@@ -1,0 +1,132 @@
+//! Servers, workers and clients of a test: processes of its own, which go with it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The versions of Celery that are tested.
+pub(crate) const NEWEST: &str = "5.7.0";
+
+/// The Python of a version of Celery.
+pub(crate) fn python(version: &str) -> PathBuf {
+    let all = std::env::var("HOMING_TEST_CELERY").unwrap_or_else(|_| {
+        panic!(
+            "HOMING_TEST_CELERY is not set: run `scripts/test celery`, which makes a virtual environment for \
+             each version of Celery, or name a directory that has them as in DIRECTORY/5.7.0/bin/python"
+        )
+    });
+    Path::new(&all).join(version).join("bin/python")
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python")
+}
+
+/// A process that is killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A Redis server of one's own, its files in a directory of its own.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    directory: tempfile::TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("homing-celery-").tempdir().unwrap();
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let mut redis = Self { directory, port, process: None };
+        redis.run();
+        redis
+    }
+
+    /// Starts it, or starts it again. What it has acknowledged it keeps.
+    pub(crate) fn run(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join("log"))
+            .unwrap();
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+            .args(["--appendfsync", "always", "--port", &self.port.to_string(), "--dir"])
+            .arg(self.directory.path())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(Process(process));
+        for _ in 0..1000 {
+            if self.cli(&["PING"]) == "PONG" {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("redis-server did not start");
+    }
+
+    /// As nobody expects it.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub(crate) fn cli(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let done = Command::new("redis-cli").args(["-p", &port]).args(words).output().unwrap();
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+}
+
+/// A program of tests/python, on a server.
+pub(crate) fn script(version: &str, redis: &Redis, name: &str) -> Command {
+    let mut command = Command::new(python(version));
+    command.arg(scripts().join(name));
+    with(&mut command, redis);
+    command
+}
+
+fn with(command: &mut Command, redis: &Redis) {
+    command.current_dir(scripts()).env("SHOP_REDIS", redis.url());
+    // Nothing of Python's in the tree.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
+}
+
+/// A worker of Celery's, once it is there.
+pub(crate) fn celery_worker(version: &str, redis: &Redis) -> Process {
+    let mut command = Command::new(python(version));
+    command.args(["-m", "celery", "-A", "shop", "worker", "-P", "threads", "-c", "4"]);
+    command.args(["--without-gossip", "--without-mingle", "-l", "ERROR", "-n", "celery@test"]);
+    with(&mut command, redis);
+    let log = std::fs::File::create(redis.directory.path().join("celery.log")).unwrap();
+    let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let mut worker = Process(process);
+    for _ in 0..1500 {
+        // It has bound its queue once it serves it.
+        if redis.cli(&["EXISTS", "_kombu.binding.celery.pidbox"]) == "1" {
+            return worker;
+        }
+        let gone = worker.0.try_wait().unwrap();
+        assert!(gone.is_none(), "Celery's worker ended:\n{}", celery_log(redis));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("Celery's worker did not start:\n{}", celery_log(redis));
+}
+
+pub(crate) fn celery_log(redis: &Redis) -> String {
+    std::fs::read_to_string(redis.directory.path().join("celery.log")).unwrap_or_default()
+}
