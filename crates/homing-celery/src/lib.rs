@@ -65,8 +65,6 @@ pub use call::Arguments;
 
 #[cfg(test)]
 mod tests {
-    use super::args;
-
     #[test]
     fn arguments_are_any_values() {
         let none = args![];

@@ -158,8 +158,9 @@ impl BridgeBuilder {
         self
     }
 
-    /// How often the bridge looks at what is under way, should the word of an end be lost. From 100 ms to 1 hour;
-    /// default: 30 seconds. An aborted call is revoked within this time.
+    /// How often the bridge looks at what is under way, should the word of an end be lost. From 1 second to 1 hour;
+    /// default: 30 seconds. An aborted call is revoked within this time, and a message that a bridge took and died with
+    /// is taken again after twice this time.
     pub fn look_every(mut self, pause: Duration) -> Self {
         self.settings.look = pause;
         self
@@ -185,20 +186,31 @@ impl BridgeBuilder {
         };
         let Settings { name, hostname, queues, look, .. } = &self.settings;
         if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
-            return refused("the bridge's name", name, "it must be 1 to 60 letters, digits or `_-.`");
+            return refused(
+                "the bridge's name",
+                name,
+                "it must be 1 to 60 letters, digits or `_-.`",
+            );
         }
-        let plain = |text: &str| {
-            (1..=200).contains(&text.len()) && !text.chars().any(char::is_control)
-        };
+        let plain =
+            |text: &str| (1..=200).contains(&text.len()) && !text.chars().any(char::is_control);
         if !plain(hostname) {
-            return refused("the hostname", hostname, "it must be 1 to 200 bytes, no control characters");
+            return refused(
+                "the hostname",
+                hostname,
+                "it must be 1 to 200 bytes, no control characters",
+            );
         }
         if let Some(queue) = queues.iter().find(|queue| !plain(queue)) {
             return refused("the queue", queue, "it must be 1 to 200 bytes, no control characters");
         }
-        if !(Duration::from_millis(100)..=Duration::from_hours(1)).contains(look) {
+        if !(Duration::from_secs(1)..=Duration::from_hours(1)).contains(look) {
             let value = format!("{look:?}");
-            return refused("the pause between looks", &value, "it must be from 100 ms to 1 hour");
+            return refused(
+                "the pause between looks",
+                &value,
+                "it must be from 1 second to 1 hour",
+            );
         }
         Ok(())
     }
@@ -216,7 +228,8 @@ impl BridgeBuilder {
         let results = results.map(|url| Url::read(other, &url)).transpose()?;
         let name = settings.name.as_deref();
         let link = |what, url: &Url| {
-            Link::new(url, name).map_err(|error| StartError::Url { what, reason: error.to_string() })
+            Link::new(url, name)
+                .map_err(|error| StartError::Url { what, reason: error.to_string() })
         };
         let results = link(other, results.as_ref().unwrap_or(&broker))?;
         let broker = link(one, &broker)?;

@@ -18,8 +18,8 @@ use crate::wire::{Envelope, Event, Message, Refused};
 
 /// Messages that are taken at once.
 const MOST: usize = 100;
-/// Seconds after which a noted message that has not become a job is taken again.
-const NOTED: u64 = 60;
+/// A noted message that has not become a job is taken again after so many looks' time.
+const NOTED: u32 = 2;
 /// How long the bridge waits at most between two looks at its queues.
 const IDLE: Duration = Duration::from_millis(200);
 /// How long one hint waits in the server.
@@ -110,7 +110,7 @@ async fn take(shared: &Shared, turn: usize, tags: &str) -> RedisResult<Vec<(Stri
     for list in keys.lists(&shared.settings.queues, turn) {
         script.key(list);
     }
-    script.arg(MOST).arg(NOTED).arg(tags);
+    script.arg(MOST).arg((shared.settings.look * NOTED).as_secs_f64()).arg(tags);
     let flat: Vec<Vec<u8>> = shared.broker.script(&script).await?;
     let mut taken = Vec::new();
     let mut flat = flat.into_iter();
@@ -164,7 +164,8 @@ pub(crate) fn job_of(id: &str, retries: u64) -> JobId {
 
 fn submission(shared: &Shared, message: Message) -> Submission<entry> {
     let queue = own_queue(shared.settings.name.as_deref());
-    let (id, title) = (job_of(&message.headers.id, message.headers.retries), message.headers.task.clone());
+    let (id, title) =
+        (job_of(&message.headers.id, message.headers.retries), message.headers.task.clone());
     // On Redis Celery's 0 goes first, here the higher number.
     let priority = -i16::from(message.priority);
     Submission::of(entry(message).queue(queue).priority(priority)).id(id).title(title)

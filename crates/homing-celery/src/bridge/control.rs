@@ -98,8 +98,7 @@ async fn obey(shared: &Arc<Shared>, command: &Command) -> Result<(), Fault> {
     let Some(to) = &command.reply_to else { return Ok(()) };
     let keys = &shared.broker.keys;
     let binding = keys.binding(&to.exchange);
-    let members: Vec<String> =
-        shared.broker.command(redis::cmd("SMEMBERS").arg(binding)).await?;
+    let members: Vec<String> = shared.broker.command(redis::cmd("SMEMBERS").arg(binding)).await?;
     let mut pipe = redis::pipe();
     for queue in members.iter().filter_map(|member| keys.bound(member, &to.routing_key)) {
         let name = &shared.settings.hostname;
@@ -115,17 +114,14 @@ async fn obey(shared: &Arc<Shared>, command: &Command) -> Result<(), Fault> {
 async fn answer(shared: &Arc<Shared>, command: &Command) -> Result<Value, Fault> {
     Ok(match command.method.as_str() {
         "ping" => json!({"ok": "pong"}),
-        "active" => Value::from_iter(locked(&shared.active).values().cloned()),
+        "active" => locked(&shared.active).values().cloned().collect(),
         "reserved" | "scheduled" | "revoked" => json!([]),
         "registered" | "registered_tasks" => {
             let kinds = shared.kinds().await?;
             let names = kinds.iter().map(|kind| kind.name.as_str());
-            Value::from_iter(names.filter(|name| !name.starts_with("homing.")))
+            names.filter(|name| !name.starts_with("homing.")).collect()
         }
-        "active_queues" => Value::from_iter(shared.settings.queues.iter().map(|queue| {
-            let exchange = json!({"name": queue, "type": "direct", "durable": true});
-            json!({"name": queue, "exchange": exchange, "routing_key": queue, "durable": true})
-        })),
+        "active_queues" => shared.settings.queues.iter().map(|queue| bound(queue)).collect(),
         "stats" => json!({
             "total": *locked(&shared.processed),
             "pid": std::process::id(),
@@ -143,9 +139,17 @@ async fn answer(shared: &Arc<Shared>, command: &Command) -> Result<Value, Fault>
             json!({"ok": format!("tasks {} flagged as revoked", ids.join(", "))})
         }
         // Never obeyed: the bridge belongs to its program.
-        "shutdown" => json!({"error": "homing's program stops its bridge, not Celery's `shutdown`"}),
+        "shutdown" => {
+            json!({"error": "homing's program stops its bridge, not Celery's `shutdown`"})
+        }
         _ => json!({"error": "unknown command"}),
     })
+}
+
+/// A queue as Celery's tools show it.
+fn bound(queue: &str) -> Value {
+    let exchange = json!({"name": queue, "type": "direct", "durable": true});
+    json!({"name": queue, "exchange": exchange, "routing_key": queue, "durable": true})
 }
 
 /// Remembers the id for a message that has not come yet, and tells the job, if there is one.
@@ -155,8 +159,7 @@ async fn revoke(shared: &Shared, id: &str) -> Result<(), Fault> {
     shared.broker.command::<()>(&remember).await?;
     let job = consume::job_of(id, 0);
     match shared.homing.signal(job, crate::entry::REVOKE, &true).await {
-        Ok(_) => Ok(()),
-        Err(homing::SubmitError::Store(homing::StoreError::Unknown { .. })) => Ok(()),
+        Ok(_) | Err(homing::SubmitError::Store(homing::StoreError::Unknown { .. })) => Ok(()),
         Err(other) => Err(other.into()),
     }
 }

@@ -12,7 +12,7 @@ use super::{Fault, Shared};
 use crate::call::{HEARD, Heard};
 
 /// After so long without a word the connection is taken for dead and made anew.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 pub(super) fn start(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
@@ -41,15 +41,15 @@ async fn results(shared: &Arc<Shared>) -> Result<(), Fault> {
 }
 
 /// Tells a task of a result, if it is one for good. Whether the task is known and was told, or has ended.
-pub(super) async fn tell(shared: &Shared, task: TaskId, text: &[u8]) -> Result<Told, Fault> {
+pub(super) async fn tell(shared: &Shared, task: TaskId, text: &[u8]) -> Result<Delivery, Fault> {
     let heard = Heard::read(text);
     if !heard.is_final() {
-        return Ok(Told::NotYet);
+        return Ok(Delivery::NotYet);
     }
     match shared.homing.signal(task, HEARD, &heard).await {
         Ok(told) if told.is_sent() => {}
-        Ok(_) => return Ok(Told::Ended),
-        Err(SubmitError::Store(StoreError::Unknown { .. })) => return Ok(Told::Unknown),
+        Ok(_) => return Ok(Delivery::Ended),
+        Err(SubmitError::Store(StoreError::Unknown { .. })) => return Ok(Delivery::Unknown),
         Err(other) => return Err(other.into()),
     }
     let id = shared.results.keys.celery_id(task);
@@ -57,16 +57,16 @@ pub(super) async fn tell(shared: &Shared, task: TaskId, text: &[u8]) -> Result<T
     strike.arg(shared.results.keys.register("out")).arg(id);
     // If it stays, the next look strikes it off.
     let _: RedisResult<()> = shared.results.command(&strike).await;
-    Ok(Told::Told)
+    Ok(Delivery::Woken)
 }
 
 /// What became of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Delivery {
     /// It is none for good.
     NotYet,
     /// The task was told.
-    Told,
+    Woken,
     /// The task had ended.
     Ended,
     /// The store does not know the task.

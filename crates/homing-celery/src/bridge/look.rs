@@ -11,7 +11,7 @@ use std::time::Duration;
 use homing::{StoreError, Submission, TaskId, TaskView};
 use redis::RedisResult;
 
-use super::listen::{Told, tell};
+use super::listen::{Delivery, tell};
 use super::{Fault, Shared, consume, own_queue};
 use crate::call::Order;
 use crate::entry::{After, aftermath};
@@ -66,9 +66,9 @@ async fn look_out(shared: &Arc<Shared>) -> Result<usize, Fault> {
     }
     let keys = &shared.results.keys;
     let mut read = redis::cmd("MGET");
-    ids.iter().for_each(|id| {
+    for id in &ids {
         read.arg(keys.result(id));
-    });
+    }
     let results: Vec<Option<Vec<u8>>> = shared.results.command(&read).await?;
     for (id, result) in ids.iter().zip(results) {
         let Some(task) = keys.task(id) else {
@@ -77,13 +77,13 @@ async fn look_out(shared: &Arc<Shared>) -> Result<usize, Fault> {
         };
         let told = match &result {
             Some(text) => tell(shared, task, text).await?,
-            None => Told::NotYet,
+            None => Delivery::NotYet,
         };
         match told {
-            Told::Told => {}
-            Told::Ended => strike_off(shared, "out", id).await?,
-            Told::Unknown => forgotten(shared, id).await?,
-            Told::NotYet => under_way(shared, id, task).await?,
+            Delivery::Woken => {}
+            Delivery::Ended => strike_off(shared, "out", id).await?,
+            Delivery::Unknown => forgotten(shared, id).await?,
+            Delivery::NotYet => under_way(shared, id, task).await?,
         }
     }
     Ok(ids.len())

@@ -137,7 +137,9 @@ impl Shared {
     /// Publishes events; a lost one is not missed.
     pub(crate) async fn tell(&self, events: Vec<Event>) {
         let mut pipe = redis::pipe();
-        events.into_iter().for_each(|event| self.event(&mut pipe, event));
+        for event in events {
+            self.event(&mut pipe, event);
+        }
         if pipe.is_empty() {
             return;
         }

@@ -32,14 +32,14 @@ pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing:
     let id = shared.results.keys.celery_id(homing::id());
     let expires = shared.settings.result_expires;
     let kept = if expires.is_zero() { LOST } else { expires };
-    let lost = order.lost_after.unwrap_or(kept).max(Duration::from_secs(1));
+    let silence = order.lost_after.unwrap_or(kept).max(Duration::from_secs(1));
     step("send", || async {
         send(&shared, &order, &id).await?;
         point::pass("sent");
         Ok(())
     })
     .await?;
-    let heard = hear(&shared, &order, (&id, lost)).await?;
+    let heard = hear(&shared, &order, (&id, silence)).await?;
     match heard {
         Heard::Value(value) => Ok(value),
         Heard::Raised(raised, traceback) => {
@@ -47,7 +47,10 @@ pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing:
         }
         Heard::Unreadable(why) => {
             let key = shared.results.keys.result(&id);
-            let text = format!("the result of Celery's task `{}`, `{key}`, cannot be read: {why}", order.task);
+            let text = format!(
+                "the result of Celery's task `{}`, `{key}`, cannot be read: {why}",
+                order.task
+            );
             Err(Error::msg(text).fatal())
         }
         Heard::Under(state) => {
@@ -56,7 +59,7 @@ pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing:
                 state => format!("its last word was {state}"),
             };
             let text = format!(
-                "lost: Celery has said nothing of its task `{}`, `{id}`, for {lost:?}; {last}",
+                "lost: Celery has said nothing of its task `{}`, `{id}`, for {silence:?}; {last}",
                 order.task
             );
             Err(Error::msg(text).fatal())

@@ -10,11 +10,7 @@ use crate::bridge::Shared;
 use crate::wire::{Message, Raised};
 
 /// Looks whether a task is to run; if it is, that is told.
-pub(super) async fn look(
-    shared: &Shared,
-    message: &Message,
-    give_up: SystemTime,
-) -> Result<Begun> {
+pub(super) async fn look(shared: &Shared, message: &Message, give_up: SystemTime) -> Result<Begun> {
     let headers = &message.headers;
     let mut asked = redis::cmd("EXISTS");
     asked.arg(shared.broker.keys.revoked(&headers.id));

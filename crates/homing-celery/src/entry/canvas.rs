@@ -44,14 +44,14 @@ pub(super) async fn follow(shared: &Shared, message: &Message, value: &Value) ->
     let mut planned = Ok(());
     for (n, callback) in message.embed.callbacks.iter().enumerate() {
         let place = format!("callback {n}");
-        planned = planned.and_then(|()| out.add(sender, callback.clone(), (&place, Some(value))));
+        planned = planned.and_then(|()| out.add(sender, callback, (&place, Some(value))));
     }
     if let Some((next, rest)) = message.embed.chain.split_last() {
         let mut next = next.clone();
         if !rest.is_empty() {
             next.options.insert("chain".to_owned(), json!(rest));
         }
-        planned = planned.and_then(|()| out.add(sender, next, ("next", Some(value))));
+        planned = planned.and_then(|()| out.add(sender, &next, ("next", Some(value))));
     }
     if let Err(why) = planned {
         return Ok(Sent::Refused(why));
@@ -80,7 +80,7 @@ pub(super) async fn call_errbacks(
     for (n, errback) in errbacks.iter().enumerate() {
         let place = format!("errback {n} of {failed}");
         let id = Value::from(failed);
-        if let Err(why) = out.add(sender, errback.clone(), (&place, Some(&id))) {
+        if let Err(why) = out.add(sender, errback, (&place, Some(&id))) {
             tracing::warn!(why, task = failed, "an error callback is not called");
         }
     }
@@ -130,14 +130,14 @@ impl Outgoing {
     pub(super) fn add(
         &mut self,
         sender: Sender<'_>,
-        signature: Signature,
+        signature: &Signature,
         (place, value): (&str, Option<&Value>),
     ) -> Result<(), String> {
         match signature.canvas().map(str::to_owned).as_deref() {
-            None => self.plain(sender, &signature, (place, value)),
-            Some("chain") => self.chain(sender, &signature, (place, value)),
-            Some("group") => self.group(sender, &signature, (place, value)),
-            Some("chord") => self.chord(sender, &signature, (place, value)),
+            None => self.plain(sender, signature, (place, value)),
+            Some("chain") => self.chain(sender, signature, (place, value)),
+            Some("group") => self.group(sender, signature, (place, value)),
+            Some("chord") => self.chord(sender, signature, (place, value)),
             Some(other) => Err(format!(
                 "homing sends no `{other}` of Celery's after a task of its own (`{}`): put a Celery task between them",
                 signature.task
@@ -183,7 +183,7 @@ impl Outgoing {
         if !tasks.is_empty() {
             first.options.insert("chain".to_owned(), json!(tasks));
         }
-        self.add(sender, first, (place, value))
+        self.add(sender, &first, (place, value))
     }
 
     fn group(
@@ -198,7 +198,7 @@ impl Outgoing {
             let place = format!("{place} {n}");
             member.options.insert("group_id".to_owned(), Value::from(group.as_str()));
             member.options.insert("group_index".to_owned(), Value::from(n));
-            own.add(sender, member, (&place, value))?;
+            own.add(sender, &member, (&place, value))?;
         }
         self.messages.extend(own.messages);
         self.children.push(json!([[group, null], own.children]));
@@ -218,11 +218,17 @@ impl Outgoing {
         if let Some(value) = value.filter(|_| !signature.immutable) {
             forwarded.kwargs.insert("partial_args".to_owned(), json!([value]));
         }
+        // Celery's own task takes the members, and not the group that they come in.
+        let header = forwarded.kwargs.get("header").cloned().unwrap_or_default();
+        if let Ok(group) = serde_json::from_value::<Signature>(header) {
+            forwarded.kwargs.insert("header".to_owned(), json!(tasks(&group)?));
+        }
         forwarded.immutable = true;
         // Its id is that of the body: what is sent is the task that makes the chord.
         forwarded.options.remove("task_id");
         let message = sender.compose(&forwarded, (place, None))?;
-        let body = forwarded.kwargs.get("body").and_then(|body| body["options"]["task_id"].as_str());
+        let body =
+            forwarded.kwargs.get("body").and_then(|body| body["options"]["task_id"].as_str());
         let child = body.map_or_else(|| message.headers.id.clone(), str::to_owned);
         self.children.push(json!([[child, null], null]));
         let queue = sender.shared.settings.default_queue.clone();
@@ -295,7 +301,8 @@ impl Sender<'_> {
         signature: &Signature,
         (place, value): (&str, Option<&Value>),
     ) -> Result<Message, String> {
-        let told = |why: String| format!("`{}`, which follows, cannot be sent: {why}", signature.task);
+        let told =
+            |why: String| format!("`{}`, which follows, cannot be sent: {why}", signature.task);
         let text = |name: &str| signature.option(name).map(str::to_owned);
         let number = |name: &str| signature.options.get(name).and_then(Value::as_f64);
         let from = &self.message.headers;
@@ -315,7 +322,12 @@ impl Sender<'_> {
             ignore_result: signature.options.get("ignore_result").and_then(Value::as_bool),
             stamped_headers: from.stamped_headers.clone(),
             stamps: from.stamps.clone(),
-            others: signature.options.get("headers").and_then(Value::as_object).cloned().unwrap_or_default(),
+            others: signature
+                .options
+                .get("headers")
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default(),
             id,
             ..Headers::default()
         };

@@ -96,7 +96,7 @@ async fn send(
     let sender = canvas::Sender { shared, message };
     let mut out = canvas::Outgoing::default();
     let place = format!("body of {group}");
-    match out.add(sender, body.clone(), (&place, Some(&values))) {
+    match out.add(sender, body, (&place, Some(&values))) {
         Ok(()) => {
             out.route(shared).await?;
             Ok(out.publish(shared).await?)

@@ -248,11 +248,7 @@ async fn run(
 }
 
 /// All that Celery is told of an end; brings the end that it was told.
-async fn finish(
-    shared: &Arc<Shared>,
-    message: &Message,
-    mut end: End,
-) -> Result<End, StepError> {
+async fn finish(shared: &Arc<Shared>, message: &Message, mut end: End) -> Result<End, StepError> {
     let mut children = Value::Array(Vec::new());
     let embed = &message.embed;
     if let End::Value(value) = &end
@@ -282,7 +278,8 @@ async fn finish(
         });
         let () = counted.await?;
     }
-    if !matches!(end, End::Value(_)) && !(embed.errbacks.is_empty() && embed.chain.is_empty()) {
+    let failing = !(embed.errbacks.is_empty() && embed.chain.is_empty());
+    if failing && !matches!(end, End::Value(_)) {
         step("errbacks", || async {
             canvas::fail(shared, message, &end).await?;
             point::pass("errbacks");
@@ -311,7 +308,8 @@ async fn done(shared: &Shared, message: &Message) {
 
 /// An event of a task.
 fn event(kind: &'static str, message: &Message, more: Value) -> Event {
-    let mut fields = BTreeMap::from([("uuid".to_owned(), Value::from(message.headers.id.as_str()))]);
+    let mut fields =
+        BTreeMap::from([("uuid".to_owned(), Value::from(message.headers.id.as_str()))]);
     if let Value::Object(more) = more {
         fields.extend(more);
     }

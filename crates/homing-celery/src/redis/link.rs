@@ -62,7 +62,7 @@ impl Link {
         if let Some(connection) = self.kept().clone() {
             return Ok(connection);
         }
-        let connection = self.connect(RESPONSE).await?;
+        let connection = Box::pin(self.connect(RESPONSE)).await?;
         *self.kept() = Some(connection.clone());
         Ok(connection)
     }
@@ -81,12 +81,12 @@ impl Link {
 
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let mut connection = self.connection().await?;
-        self.noted(command.query_async(&mut connection).await)
+        self.noted(Box::pin(command.query_async(&mut connection)).await)
     }
 
     pub(crate) async fn commands<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         let mut connection = self.connection().await?;
-        self.noted(commands.query_async(&mut connection).await)
+        self.noted(Box::pin(commands.query_async(&mut connection)).await)
     }
 
     pub(crate) async fn script<T: FromRedisValue>(
@@ -94,7 +94,7 @@ impl Link {
         script: &ScriptInvocation<'_>,
     ) -> RedisResult<T> {
         let mut connection = self.connection().await?;
-        self.noted(script.invoke_async(&mut connection).await)
+        self.noted(Box::pin(script.invoke_async(&mut connection)).await)
     }
 
     /// A connection that hears channels.
@@ -113,8 +113,7 @@ impl Link {
             location: self.location().to_owned(),
             reason: error.to_string(),
         };
-        let info: String =
-            self.command(redis::cmd("INFO").arg("server")).await.map_err(fault)?;
+        let info: String = self.command(redis::cmd("INFO").arg("server")).await.map_err(fault)?;
         if info.lines().any(|line| line.trim() == "redis_mode:cluster") {
             let reason = "it is a Redis Cluster, and kombu, which carries Celery's messages, works with none: use a single Redis server".to_owned();
             return Err(StartError::Url { what, reason });

@@ -59,7 +59,8 @@ impl Url {
             }
             _ => {
                 return refused(
-                    "it is no URL of the form `redis://USER:PASSWORD@HOST:PORT/DATABASE`".to_owned(),
+                    "it is no URL of the form `redis://USER:PASSWORD@HOST:PORT/DATABASE`"
+                        .to_owned(),
                 );
             }
         }

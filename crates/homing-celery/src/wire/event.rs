@@ -20,7 +20,11 @@ impl Event {
     }
 
     /// The channel's ending, and what is published on it.
-    pub(crate) fn published(mut self, hostname: &str, (clock, now): (u64, f64)) -> (String, String) {
+    pub(crate) fn published(
+        mut self,
+        hostname: &str,
+        (clock, now): (u64, f64),
+    ) -> (String, String) {
         let own = [
             ("type", Value::from(self.kind)),
             ("hostname", Value::from(hostname)),

@@ -175,8 +175,10 @@ impl Meta {
     /// What is compressed, and what is no JSON: with the setting to change.
     pub fn read(text: &[u8]) -> Result<Self, String> {
         if text.starts_with(b"\0celery-compressed\0") {
-            return Err("it is compressed: remove `result_compression` from the Celery application"
-                .to_owned());
+            return Err(
+                "it is compressed: remove `result_compression` from the Celery application"
+                    .to_owned(),
+            );
         }
         serde_json::from_slice(text).map_err(|error| {
             format!("it is no JSON ({error}): set `result_serializer = \"json\"` in the Celery application")

@@ -17,10 +17,10 @@ pub use control::{Command, ReplyTo};
 pub use envelope::{Delivery, Envelope, Properties};
 pub use event::Event;
 pub use message::{Embed, Headers, Message};
+pub(crate) use meta::repr;
 pub use meta::{Meta, Raised, Status};
 pub use refused::Refused;
 pub use signature::Signature;
-pub(crate) use meta::repr;
 pub(crate) use time::{iso, read_iso};
 
 #[cfg(test)]

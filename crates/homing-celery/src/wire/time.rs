@@ -11,7 +11,8 @@ pub(crate) fn read_iso(text: &str) -> Result<SystemTime, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.into());
     }
-    let wrong = |_| format!("`{text}` is no instant of ISO 8601, such as 2026-01-31T12:00:00+00:00");
+    let wrong =
+        |_| format!("`{text}` is no instant of ISO 8601, such as 2026-01-31T12:00:00+00:00");
     let local: DateTime = text.parse().map_err(wrong)?;
     let time = local.to_zoned(TimeZone::UTC).map_err(wrong)?;
     Ok(time.timestamp().into())

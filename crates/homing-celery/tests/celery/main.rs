@@ -8,4 +8,7 @@
 mod tasks;
 mod world;
 
+mod crash;
+mod inwards;
 mod matrix;
+mod outwards;

@@ -19,7 +19,7 @@ fn wanted() -> BTreeMap<&'static str, Value> {
     BTreeMap::from([
         ("get", json!([3, "SUCCESS", []])),
         ("failure", with(failed("no such page"), &[json!("FAILURE"), json!(true)])),
-        ("type_error", json!(["TypeError", "TypeError", "TypeError", "TypeError"])),
+        ("type_error", json!(["TypeError", "TypeError", "TypeError", "TypeError", "TypeError"])),
         ("ignored", Value::Null),
         ("chain_homing_only", json!(10)),
         ("chain_mixed", json!(15)),
@@ -82,7 +82,11 @@ async fn matrix(version: &str, store: &str) {
         eprintln!("{version} on {store}: {name}: wanted {value}, got {:#}", came[**name]);
     }
     assert!(differ.is_empty(), "{} cases differ\n{told}\n{}", differ.len(), celery_log(&redis));
-    assert_eq!(redis.cli(&["HLEN", "homing.unacked"]), "0", "a message is noted and not acknowledged");
+    assert_eq!(
+        redis.cli(&["HLEN", "homing.unacked"]),
+        "0",
+        "a message is noted and not acknowledged"
+    );
     assert_eq!(homing.check().await.unwrap(), []);
     bridge.shutdown(std::time::Duration::from_secs(5)).await;
     worker.shutdown(std::time::Duration::from_secs(5)).await;

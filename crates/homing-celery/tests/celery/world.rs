@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use homing_celery::wire::{Embed, Envelope, Headers, Message, Meta};
+use serde_json::json;
+
 /// The versions of Celery that are tested.
 pub(crate) const NEWEST: &str = "5.7.0";
 
@@ -129,4 +132,96 @@ pub(crate) fn celery_worker(version: &str, redis: &Redis) -> Process {
 
 pub(crate) fn celery_log(redis: &Redis) -> String {
     std::fs::read_to_string(redis.directory.path().join("celery.log")).unwrap_or_default()
+}
+
+impl Redis {
+    /// A connection of one's own.
+    pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Puts a task's message into a queue, as a Celery client would.
+    pub(crate) async fn send(&self, queue: &str, message: &Message) {
+        self.push(queue, Envelope::of(message, queue).text().as_bytes()).await;
+    }
+
+    pub(crate) async fn push(&self, queue: &str, text: &[u8]) {
+        let mut connection = self.connect().await;
+        let () =
+            redis::cmd("LPUSH").arg(queue).arg(text).query_async(&mut connection).await.unwrap();
+    }
+
+    /// Waits for a task's message in a queue, and takes it.
+    pub(crate) async fn take(&self, queue: &str) -> Message {
+        let connection = self.connect().await;
+        let text = until("a message", || {
+            let mut connection = connection.clone();
+            async move {
+                let taken = redis::cmd("RPOP").arg(queue).query_async(&mut connection).await;
+                taken.unwrap()
+            }
+        });
+        let text: Vec<u8> = text.await;
+        Envelope::read(&text).unwrap().message().unwrap()
+    }
+
+    /// A result as Celery's worker stores it, and tells of it or not.
+    pub(crate) async fn put(&self, id: &str, text: &str, told: bool) {
+        let mut connection = self.connect().await;
+        let key = format!("celery-task-meta-{id}");
+        let () = redis::cmd("SET").arg(&key).arg(text).query_async(&mut connection).await.unwrap();
+        if told {
+            let () = redis::cmd("PUBLISH")
+                .arg(&key)
+                .arg(text)
+                .query_async(&mut connection)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Waits for the result of a task that is one for good.
+    pub(crate) async fn result(&self, id: &str) -> Meta {
+        let key = format!("celery-task-meta-{id}");
+        until("a result", || async {
+            let mut connection = self.connect().await;
+            let text: Option<Vec<u8>> =
+                redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+            text.map(|text| Meta::read(&text).unwrap()).filter(|meta| meta.status.is_final())
+        })
+        .await
+    }
+}
+
+/// What `look` brings once it brings something. The bound is one on hangs, never a measure.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited in vain for {what}");
+}
+
+/// A task's message with no more than it needs.
+pub(crate) fn message(id: &str, task: &str, args: serde_json::Value) -> Message {
+    let headers = Headers { id: id.to_owned(), task: task.to_owned(), ..Headers::default() };
+    let args = args.as_array().cloned().unwrap();
+    Message { headers, args, kwargs: Default::default(), embed: Embed::default(), priority: 0 }
+}
+
+/// A success, as Celery writes it.
+pub(crate) fn success(value: &serde_json::Value) -> String {
+    json!({"status": "SUCCESS", "result": value, "traceback": null, "children": [], "date_done": "2026-01-31T12:00:00+00:00", "task_id": "x"}).to_string()
+}
+
+/// A failure, as Celery writes it.
+pub(crate) fn failure(exc_type: &str, text: &str) -> String {
+    let result = json!({"exc_type": exc_type, "exc_message": [text], "exc_module": "shop.errors"});
+    json!({"status": "FAILURE", "result": result, "traceback": "Traceback: here", "children": [], "date_done": null, "task_id": "x"}).to_string()
 }

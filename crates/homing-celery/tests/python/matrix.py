@@ -48,8 +48,8 @@ def failure():
 
 
 def type_error():
-    return [raised(h_add.delay(1, 2, 3))[0], raised(h_add.delay(1))[0], raised(h_add.delay(1, z=2))[0],
-            raised(h_add.delay("one", 2))[0]]
+    calls = [((1, 2, 3), {}), ((1,), {}), ((1,), {"z": 2}), ((1, 2), {"x": 1}), (("one", 2), {})]
+    return [raised(app.send_task("h.add", args, kwargs))[0] for args, kwargs in calls]
 
 
 def ignored():

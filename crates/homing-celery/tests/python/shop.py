@@ -58,6 +58,11 @@ def h_parent(pages):
     raise NotImplementedError
 
 
+@app.task(name="h.count")
+def h_count(key):
+    raise NotImplementedError
+
+
 # Celery's own.
 @app.task(name="c.add")
 def c_add(x, y):
