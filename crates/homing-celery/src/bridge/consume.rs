@@ -9,6 +9,7 @@ use std::time::Duration;
 use homing::{JobId, Submission, SubmitError};
 use redis::RedisResult;
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, Notify, watch};
 
 use super::{Fault, Shared, own_queue};
 use crate::entry::{entry, refuse};
@@ -29,45 +30,57 @@ pub(super) fn start(shared: &Arc<Shared>) {
     if shared.settings.queues.is_empty() {
         return;
     }
-    let shared = Arc::clone(shared);
+    let (shared, door) = (Arc::clone(shared), Arc::new(Door::default()));
+    for queue in shared.settings.queues.clone() {
+        let (shared, door) = (Arc::clone(&shared), Arc::clone(&door));
+        tokio::spawn(async move {
+            let waits = |shared: Arc<Shared>| {
+                let (door, queue) = (Arc::clone(&door), queue.clone());
+                async move { hints(&shared, &queue, &door).await }
+            };
+            shared.again("waiting for messages", waits).await;
+        });
+    }
+    let (held, tags) = (Arc::new(Mutex::new(Held::default())), uuid::Uuid::now_v7());
     tokio::spawn(async move {
-        let hint = Arc::new(tokio::sync::Notify::new());
-        for queue in shared.settings.queues.clone() {
-            let (shared, hint) = (Arc::clone(&shared), Arc::clone(&hint));
-            tokio::spawn(async move {
-                shared
-                    .again("waiting for messages", |shared| {
-                        let (hint, queue) = (Arc::clone(&hint), queue.clone());
-                        async move { hints(&shared, &queue, &hint).await }
-                    })
-                    .await;
-            });
-        }
-        let tags = uuid::Uuid::now_v7();
-        let turn = std::sync::atomic::AtomicUsize::new(0);
-        shared
-            .again("taking messages", |shared| {
-                let number = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let (hint, tags) = (Arc::clone(&hint), format!("{tags}:{number}"));
-                async move { round(&shared, number, &tags, &hint).await }
-            })
-            .await;
+        let takes = |shared: Arc<Shared>| {
+            let (door, held) = (Arc::clone(&door), Arc::clone(&held));
+            async move { round(&shared, &mut *held.lock().await, (&tags, &door)).await }
+        };
+        shared.again("taking messages", takes).await;
     });
 }
 
-/// Sits in the server until something comes into a queue, and leaves it where it is: the end of a list moved to the
-/// end of the same list. What has a priority of its own is found by the looks.
-async fn hints(shared: &Shared, queue: &str, hint: &tokio::sync::Notify) -> Result<(), Fault> {
+/// Between the loop that takes and those that wait for something to take.
+#[derive(Debug, Default)]
+struct Door {
+    rang: Notify,
+    /// How often nothing was found.
+    idle: watch::Sender<u64>,
+}
+
+/// What the taking loop holds. Should the store be away, it takes no more until this is in it.
+#[derive(Debug, Default)]
+struct Held {
+    turn: usize,
+    taken: Vec<(String, Vec<u8>)>,
+}
+
+/// Once nothing is left: sits in the server until something comes into a queue, and leaves it where it is, the end of
+/// a list moved to the end of the same list. What has a priority of its own is found by the looks.
+async fn hints(shared: &Shared, queue: &str, door: &Door) -> Result<(), Fault> {
     let list = shared.broker.keys.queue(queue, 0);
-    let mut connection = shared.broker.connect(Duration::from_secs(HINT + 10)).await?;
+    let mut connection = Box::pin(shared.broker.connect(Duration::from_secs(HINT + 10))).await?;
+    let mut idle = door.idle.subscribe();
     loop {
         let mut command = redis::cmd("BLMOVE");
         command.arg(&list).arg(&list).arg("RIGHT").arg("RIGHT").arg(HINT);
         let found: redis::Value = command.query_async(&mut connection).await?;
         if found != redis::Value::Nil {
-            hint.notify_one();
-            // Until it was taken there is nothing new to say.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            idle.mark_unchanged();
+            door.rang.notify_one();
+            // Under load it would be told again and again what the taking loop knows. The sender is at the door.
+            let _ = idle.changed().await;
         }
     }
 }
@@ -75,19 +88,22 @@ async fn hints(shared: &Shared, queue: &str, hint: &tokio::sync::Notify) -> Resu
 /// Takes what there is; where there is nothing, waits for a hint.
 async fn round(
     shared: &Arc<Shared>,
-    number: usize,
-    tags: &str,
-    hint: &tokio::sync::Notify,
+    held: &mut Held,
+    (tags, door): (&uuid::Uuid, &Door),
 ) -> Result<(), Fault> {
-    let taken = take(shared, number, tags).await?;
-    point::pass("taken");
-    if taken.is_empty() {
+    if held.taken.is_empty() {
+        held.turn += 1;
+        held.taken = take(shared, held.turn, &format!("{tags}:{}", held.turn)).await?;
+        point::pass("taken");
+    }
+    if held.taken.is_empty() {
+        door.idle.send_modify(|idle| *idle += 1);
         // A timeout is an ordinary look.
-        let _ = tokio::time::timeout(IDLE, hint.notified()).await;
+        let _ = tokio::time::timeout(IDLE, door.rang.notified()).await;
         return Ok(());
     }
     let (mut jobs, mut refused) = (Vec::new(), Vec::new());
-    for (_, text) in &taken {
+    for (_, text) in &held.taken {
         match read(text) {
             Ok(message) => jobs.push(message),
             Err(refusal) => refused.push(refusal),
@@ -98,7 +114,8 @@ async fn round(
         refuse(shared, refusal).await?;
     }
     point::pass("submitted");
-    strike_off(shared, &taken).await?;
+    strike_off(shared, &held.taken).await?;
+    held.taken.clear();
     point::pass("acknowledged");
     Ok(())
 }

@@ -46,7 +46,15 @@ pub(super) async fn tell(shared: &Shared, task: TaskId, text: &[u8]) -> Result<D
     if !heard.is_final() {
         return Ok(Delivery::NotYet);
     }
-    match shared.homing.signal(task, HEARD, &heard).await {
+    let told = match shared.homing.signal(task, HEARD, &heard).await {
+        // What homing cannot keep must not keep others from being told.
+        Err(SubmitError::Invalid(why)) => {
+            let heard = Heard::Unreadable(why.to_string());
+            shared.homing.signal(task, HEARD, &heard).await
+        }
+        told => told,
+    };
+    match told {
         Ok(told) if told.is_sent() => {}
         Ok(_) => return Ok(Delivery::Ended),
         Err(SubmitError::Store(StoreError::Unknown { .. })) => return Ok(Delivery::Unknown),

@@ -12,8 +12,9 @@ use crate::bridge::{Shared, Way};
 use crate::entry;
 use crate::point;
 
-/// The first pause between two looks of the body's own: the last net, behind the push and the register.
-const LOOK_MIN: Duration = Duration::from_secs(30);
+/// The first pause between two looks of the body's own: the last net, behind the push and the register, whose looks
+/// come far more often.
+const LOOK_MIN: Duration = Duration::from_mins(2);
 /// It doubles up to this.
 const LOOK_MAX: Duration = Duration::from_mins(10);
 /// After how much silence a task counts as lost where nothing else is said.

@@ -44,9 +44,9 @@ async fn empty(redis: &Redis) {
 async fn hostile_messages_are_told_of_and_harm_nothing() {
     let redis = Redis::start();
     let (homing, _bridge) = start(&redis).await;
-    let good = Envelope::of(&message("good", "h.add", json!([1, 2])), "homing");
+    let good = Envelope::of(&message("good", "h.add", [json!(1), json!(2)]), "homing");
     let changed = |id: &str, change: &dyn Fn(&mut Envelope)| {
-        let mut envelope = Envelope::of(&message(id, "h.add", json!([1, 2])), "homing");
+        let mut envelope = Envelope::of(&message(id, "h.add", [json!(1), json!(2)]), "homing");
         change(&mut envelope);
         envelope.text()
     };
@@ -114,7 +114,7 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
 async fn a_message_that_comes_twice_is_one_job() {
     let redis = Redis::start();
     let (homing, _bridge) = start(&redis).await;
-    let mut twice = message("twice", "h.add", json!([1, 2]));
+    let mut twice = message("twice", "h.add", [json!(1), json!(2)]);
     let count: Signature = serde_json::from_value(json!({"task": "c.count"})).unwrap();
     twice.embed = Embed { callbacks: vec![count], ..Embed::default() };
     redis.send("homing", &twice).await;
@@ -123,8 +123,8 @@ async fn a_message_that_comes_twice_is_one_job() {
     again.properties.delivery_info.others.insert("redelivered".to_owned(), json!(true));
     redis.push("homing", again.text().as_bytes()).await;
     // Other arguments under the same id: the first stands.
-    redis.send("homing", &message("twice", "h.add", json!([5, 5]))).await;
-    redis.send("homing", &message("after", "h.add", json!([0, 0]))).await;
+    redis.send("homing", &message("twice", "h.add", [json!(5), json!(5)])).await;
+    redis.send("homing", &message("after", "h.add", [json!(0), json!(0)])).await;
     redis.result("after").await;
     empty(&redis).await;
     assert_eq!(redis.result("twice").await.result, json!(3));
@@ -136,21 +136,21 @@ async fn a_message_that_comes_twice_is_one_job() {
 #[tokio::test]
 async fn a_success_stays() {
     let redis = Redis::start();
-    let (_homing, _bridge) = start(&redis).await;
+    let (homing, _bridge) = start(&redis).await;
     let known = json!({"status": "SUCCESS", "result": 7, "task_id": "known"}).to_string();
     redis.put("known", &known, false).await;
     // A failure whose own value looks like one does not.
     let look = json!({"status": "FAILURE", "result": {"status": "SUCCESS"}, "task_id": "looks"});
     redis.put("looks", &look.to_string(), false).await;
-    redis.send("homing", &message("known", "h.add", json!([1, 2]))).await;
-    redis.send("homing", &message("looks", "h.add", json!([1, 2]))).await;
+    redis.send("homing", &message("known", "h.add", [json!(1), json!(2)])).await;
+    redis.send("homing", &message("looks", "h.add", [json!(1), json!(2)])).await;
     until("a success", || async {
         let meta = redis.result("looks").await;
         (meta.status == Status::Success).then_some(())
     })
     .await;
     let job = homing::JobId::named("celery:known");
-    _homing.job::<Value>(job).ended().await.unwrap();
+    homing.job::<Value>(job).ended().await.unwrap();
     assert_eq!(redis.result("known").await.result, json!(7));
 }
 
@@ -159,7 +159,7 @@ async fn a_success_stays() {
 async fn a_cancelled_job_is_told_to_its_caller() {
     let redis = Redis::start();
     let (homing, _bridge) = start(&redis).await;
-    let mut parked = message("parked", "h.park", json!(["never"]));
+    let mut parked = message("parked", "h.park", [json!("never")]);
     let errback: Signature = serde_json::from_value(json!({"task": "c.errback"})).unwrap();
     parked.embed = Embed { errbacks: vec![errback], ..Embed::default() };
     redis.send("homing", &parked).await;
@@ -183,12 +183,11 @@ async fn a_cancelled_job_is_told_to_its_caller() {
     .await;
 }
 
-/// A job's retry runs the task again, and its success takes the place of the failure.
 #[tokio::test]
 async fn what_was_taken_and_never_became_a_job_is_taken_again() {
     let redis = Redis::start();
     // As a bridge leaves it that died between taking and submitting.
-    let text = Envelope::of(&message("orphan", "h.add", json!([1, 2])), "homing").text();
+    let text = Envelope::of(&message("orphan", "h.add", [json!(1), json!(2)]), "homing").text();
     redis.cli(&["HSET", "homing.unacked", "tag", &text]);
     redis.cli(&["ZADD", "homing.unacked_index", "1", "tag"]);
     redis.cli(&["ZADD", "homing.unacked_index", "1", "gone"]);
@@ -202,8 +201,8 @@ async fn what_was_taken_and_never_became_a_job_is_taken_again() {
 async fn a_server_that_is_killed_comes_back_to_everything() {
     let mut redis = Redis::start();
     let (homing, _bridge) = start(&redis).await;
-    redis.send("homing", &message("gate", "h.gate", json!([]))).await;
-    redis.send("homing", &message("before", "h.add", json!([1, 2]))).await;
+    redis.send("homing", &message("gate", "h.gate", Vec::new())).await;
+    redis.send("homing", &message("before", "h.add", [json!(1), json!(2)])).await;
     redis.result("before").await;
     let job = JobId::named("celery:gate");
     until("the task to run", || async {
@@ -220,7 +219,7 @@ async fn a_server_that_is_killed_comes_back_to_everything() {
     .await;
     redis.run();
     assert_eq!(redis.result("gate").await.result, json!(1));
-    redis.send("homing", &message("after", "h.add", json!([3, 4]))).await;
+    redis.send("homing", &message("after", "h.add", [json!(3), json!(4)])).await;
     assert_eq!(redis.result("after").await.result, json!(7));
     assert_eq!(homing.check().await.unwrap(), []);
 }

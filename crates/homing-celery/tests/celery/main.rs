@@ -1,4 +1,4 @@
-//! The bridge against real Celery: clients and workers from PyPI, of several versions, and private Redis servers.
+//! The bridge against real Celery: clients and workers of several versions, and private Redis servers.
 //!
 //! `HOMING_TEST_CELERY` names a directory with a virtual environment for each version: `scripts/test celery` makes
 //! them.

@@ -78,10 +78,12 @@ async fn matrix(version: &str, store: &str) {
     let names: Vec<_> = came.keys().map(String::as_str).collect();
     assert_eq!(names, wanted.keys().copied().collect::<Vec<_>>(), "{told}\n{}", celery_log(&redis));
     let differ: Vec<_> = wanted.iter().filter(|(name, value)| came[**name] != **value).collect();
-    for (name, value) in &differ {
-        eprintln!("{version} on {store}: {name}: wanted {value}, got {:#}", came[**name]);
-    }
-    assert!(differ.is_empty(), "{} cases differ\n{told}\n{}", differ.len(), celery_log(&redis));
+    let told = format!("{told}\n{}", celery_log(&redis));
+    let differ: Vec<String> = differ
+        .iter()
+        .map(|(name, value)| format!("{name}: wanted {value}, got {:#}", came[**name]))
+        .collect();
+    assert!(differ.is_empty(), "{version} on {store}:\n{}\n{told}", differ.join("\n"));
     assert_eq!(
         redis.cli(&["HLEN", "homing.unacked"]),
         "0",

@@ -209,10 +209,10 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
 }
 
 /// A task's message with no more than it needs.
-pub(crate) fn message(id: &str, task: &str, args: serde_json::Value) -> Message {
+pub(crate) fn message(id: &str, task: &str, args: impl Into<Vec<serde_json::Value>>) -> Message {
     let headers = Headers { id: id.to_owned(), task: task.to_owned(), ..Headers::default() };
-    let args = args.as_array().cloned().unwrap();
-    Message { headers, args, kwargs: Default::default(), embed: Embed::default(), priority: 0 }
+    let (args, kwargs) = (args.into(), serde_json::Map::new());
+    Message { headers, args, kwargs, embed: Embed::default(), priority: 0 }
 }
 
 /// A success, as Celery writes it.
