@@ -176,12 +176,12 @@ def not_registered():
 
 
 def inspect():
-    answers = app.control.inspect(timeout=3, destination=["homing@test"])
+    answers = app.control.inspect(timeout=20, destination=["homing@test"])
     registered = answers.registered()["homing@test"]
     return [answers.ping(), [queue["name"] for queue in answers.active_queues()["homing@test"]],
             "h.add" in registered, "homing.celery.entry" in registered,
             answers.stats()["homing@test"]["total"]["h.add"] > 0, answers.active()["homing@test"] == [],
-            app.control.broadcast("shutdown", reply=True, timeout=3, destination=["homing@test"])]
+            app.control.broadcast("shutdown", reply=True, timeout=20, destination=["homing@test"])]
 
 
 def pickled():
