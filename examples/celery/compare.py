@@ -9,6 +9,7 @@ late the parent went on after its last child, how many of Celery's slots parents
 of results a second they made, and what became of an import whose parent's process was killed as by `kill -9`.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -77,56 +79,62 @@ def measured(name, routes, folder, homing):
     """One step: four imports at once, then one whose parent's process is killed."""
     world = World(folder, homing, routes)
     try:
-        os.environ.update(world.environment)
-        sys.path.insert(0, str(HERE))
-        sys.modules.pop("shop", None)
-        import shop
-        redis = shop.Redis.from_url(shop.URL)
-        while True:
-            try:
-                redis.ping()
-                break
-            except ConnectionError:
-                time.sleep(0.05)
-        if routes:
-            world.celery()
-        world.parents()
-        shop.import_feed.delay("warm", 1).get(timeout=60)
-
-        def reads():
-            stats = redis.info("commandstats")
-            return sum(stats.get(f"cmdstat_{verb}", {}).get("calls", 0) for verb in ("get", "mget"))
-
-        before, start = reads(), time.monotonic()
-        imports = [shop.import_feed.delay(f"feed{n}", PAGES) for n in range(IMPORTS)]
-        held = 0
-        inspect = shop.app.control.inspect(timeout=0.3)
-        while not all(one.ready() for one in imports):
-            active = inspect.active() or {}
-            tasks = [task for worker, tasks in active.items() if worker.startswith("celery@") for task in tasks]
-            held = max(held, sum(task["name"] == "shop.import_feed" for task in tasks))
-            # This program's own looks are `GET` too: it takes them off.
-            before += IMPORTS
-            time.sleep(0.1)
-        took = time.monotonic() - start
-        asked = reads() - before
-        late = [one.get(timeout=10)["late"] * 1000 for one in imports]
-
-        doomed = shop.import_feed.delay("doomed", PAGES)
-        # Once half of its pages are on their way. In the third step homing alone knows how many these are.
-        while not routes == "children" and int(redis.get("shop:writes:doomed") or 0) < 2:
-            time.sleep(0.02)
-        time.sleep(0.3)
-        world.kill("homing" if routes else "celery")
-        world.parents()
-        try:
-            rows = doomed.get(timeout=20)["rows"]
-            fate = f"went on and ended with {rows} rows"
-        except Exception:
-            fate = f"never ended: {doomed.state} after 20 s"
-        print(f"{name:17} {took:6.1f} {max(late):9.0f} {held:6} {asked / took:9.1f}  {fate}", flush=True)
+        step(world, name)
+        gc.collect()  # results say good-bye to the server while it is there
     finally:
         world.end()
+
+
+def step(world, name):
+    os.environ.update(world.environment)
+    sys.modules.pop("shop", None)
+    import shop
+    redis = shop.Redis.from_url(shop.URL)
+    while True:
+        try:
+            redis.ping()
+            break
+        except ConnectionError:
+            time.sleep(0.05)
+    if world.routes:
+        world.celery()
+    world.parents()
+    shop.import_feed.delay("warm", 1).get(timeout=60)
+
+    def reads():
+        stats = redis.info("commandstats")
+        return sum(stats.get(f"cmdstat_{verb}", {}).get("calls", 0) for verb in ("get", "mget"))
+
+    before, start = reads(), time.monotonic()
+    imports = [shop.import_feed.delay(f"feed{n}", PAGES) for n in range(IMPORTS)]
+    ended, held = threading.Event(), 0
+
+    def wait():
+        for one in imports:  # hears the results, and does not read them again and again
+            one.get(timeout=120)
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    while not ended.wait(0.2):
+        active = shop.app.control.inspect(timeout=0.2).active() or {}
+        tasks = [task for worker, tasks in active.items() if worker.startswith("celery@") for task in tasks]
+        held = max(held, sum(task["name"] == "shop.import_feed" for task in tasks))
+    took = time.monotonic() - start
+    asked = reads() - before
+    late = max(one.result["late"] * 1000 for one in imports)
+
+    doomed = shop.import_feed.delay("doomed", PAGES)
+    # Once some of its pages are written. In the third step homing alone knows of them.
+    while world.routes != "children" and int(redis.get("shop:writes:doomed") or 0) < 2:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    world.kill("homing" if world.routes else "celery")
+    world.parents()
+    try:
+        fate = f"went on and ended with {doomed.get(timeout=20)['rows']} rows"
+    except Exception:
+        fate = f"never ended: {doomed.state} after 20 s"
+    print(f"{name:17} {took:7.1f} {late:9.0f} {held:6} {asked / took:8.1f}  {fate}", flush=True)
 
 
 def main():
@@ -134,13 +142,15 @@ def main():
         sys.exit(__doc__)
     homing = str(Path(sys.argv[1]).resolve())
     print(f"{IMPORTS} imports of {PAGES} pages at once, {SLOTS} slots in Celery")
-    print(f"{'step':17} {'seconds':>6} {'late, ms':>9} {'slots':>6} {'reads/s':>9}  kill -9 of the parent's process")
+    print(f"{'step':17} {'seconds':>7} {'late, ms':>9} {'slots':>6} {'reads/s':>8}  kill -9 of the parent's process")
     for name, routes in STEPS:
         folder = Path(tempfile.mkdtemp(prefix="homing-compare-"))
         try:
             measured(name, routes, folder, homing)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.flush()
+    os._exit(0)  # Celery's results would say good-bye to servers that are gone
 
 
 main()

@@ -21,11 +21,7 @@ pub(crate) async fn import_feed(feed: String, pages: u64) -> homing::Result<Impo
 }
 
 /// A helper, some functions below the task.
-async fn start_page(
-    written: &mut JoinSet<Written>,
-    feed: &str,
-    page: u64,
-) -> homing::Result<()> {
+async fn start_page(written: &mut JoinSet<Written>, feed: &str, page: u64) -> homing::Result<()> {
     written.spawn(call("shop.write_page", args![feed, page])).await?;
     log!("page {page} of {feed} is on its way");
     Ok(())

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use homing::{StoreError, SubmitError, TaskId};
 use redis::RedisResult;
 
-use super::{Fault, Shared};
+use super::{Fault, Shared, look};
 use crate::call::{HEARD, Heard};
 
 /// After so long without a word the connection is taken for dead and made anew.
@@ -24,6 +24,8 @@ pub(super) fn start(shared: &Arc<Shared>) {
 async fn results(shared: &Arc<Shared>) -> Result<(), Fault> {
     let mut listener = shared.results.listener().await?;
     listener.psubscribe(shared.results.keys.results_pattern()).await?;
+    // Whatever was told while nobody listened: a bridge that died, or a connection.
+    look::all(shared).await?;
     let mut messages = listener.on_message();
     loop {
         // What nobody had to say is no fault: the connection is made anew, and whatever was said meanwhile is found

@@ -59,14 +59,31 @@ async fn found(shared: &Shared, task: impl Into<TaskId>) -> Result<Option<TaskVi
     }
 }
 
+/// Looks at everything that Celery runs for homing, due or not.
+pub(super) async fn all(shared: &Arc<Shared>) -> Result<(), Fault> {
+    let mut read = redis::cmd("ZRANGE");
+    read.arg(shared.results.keys.register("out")).arg(0).arg(-1);
+    let ids: Vec<String> = shared.results.command(&read).await?;
+    for some in ids.chunks(MOST) {
+        looked(shared, some).await?;
+    }
+    Ok(())
+}
+
 async fn look_out(shared: &Arc<Shared>) -> Result<usize, Fault> {
     let ids = due(shared, "out").await?;
+    looked(shared, &ids).await?;
+    Ok(ids.len())
+}
+
+/// Looks at tasks that Celery runs for homing.
+async fn looked(shared: &Arc<Shared>, ids: &[String]) -> Result<(), Fault> {
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let keys = &shared.results.keys;
     let mut read = redis::cmd("MGET");
-    for id in &ids {
+    for id in ids {
         read.arg(keys.result(id));
     }
     let results: Vec<Option<Vec<u8>>> = shared.results.command(&read).await?;
@@ -86,7 +103,7 @@ async fn look_out(shared: &Arc<Shared>) -> Result<usize, Fault> {
             Delivery::NotYet => under_way(shared, id, task).await?,
         }
     }
-    Ok(ids.len())
+    Ok(())
 }
 
 /// Nothing is known of the task in this store: it was removed, or belongs to another store. Nobody waits here.

@@ -125,6 +125,23 @@ async fn a_result_whose_word_was_lost_is_found_by_a_look() {
     assert_eq!(outcome.unwrap().unwrap(), "5 rows");
 }
 
+/// What was told while no bridge ran is found as soon as one listens, however far away the next look is.
+#[tokio::test]
+async fn a_bridge_that_starts_finds_what_was_told_before() {
+    let redis = Redis::start();
+    let homing = Homing::open("memory:").await.unwrap();
+    homing.worker().register(one).start().await.unwrap();
+    let start = || homing.celery(&redis.url()).look_every(Duration::from_mins(30)).start();
+    let first = start().await.unwrap();
+    let job = homing.submit(one(1)).await.unwrap();
+    let message = redis.take("celery").await;
+    first.shutdown(Duration::from_secs(5)).await;
+    redis.put(&message.headers.id, &success(&json!(5)), true).await;
+    let _second = start().await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_mins(1), job.outcome()).await;
+    assert_eq!(outcome.unwrap().unwrap(), "5 rows");
+}
+
 #[tokio::test]
 async fn the_first_end_that_is_heard_stands() {
     let redis = Redis::start();
@@ -187,7 +204,9 @@ async fn an_aborted_child_is_revoked() {
     let id = redis.take("celery").await.headers.id;
     homing.signal(job.id(), "enough", &true).await.unwrap();
     assert!(job.outcome().await.unwrap());
-    let told = commands.on_message().next().await.unwrap();
+    let mut commands = commands.into_on_message();
+    let told = tokio::time::timeout(Duration::from_mins(1), commands.next()).await;
+    let told = told.unwrap().unwrap();
     let (command, _) = Command::read(told.get_payload_bytes()).unwrap();
     let arguments = command.arguments.unwrap();
     assert_eq!((command.method.as_str(), &arguments["task_id"]), ("revoke", &json!(id)));
