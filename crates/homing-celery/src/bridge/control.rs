@@ -130,6 +130,8 @@ async fn answer(shared: &Arc<Shared>, command: &Command) -> Result<Value, Fault>
             "pool": {"implementation": "homing"},
             "broker": {"transport": "redis", "hostname": shared.broker.location()},
         }),
+        // A worker that starts asks for what was revoked.
+        "hello" => json!({"clock": shared.tick(), "revoked": {}}),
         "conf" => json!({"task_serializer": "json", "accept_content": ["json"]}),
         "revoke" => {
             let ids = command.ids();

@@ -93,7 +93,7 @@ async fn looked(shared: &Arc<Shared>, ids: &[String]) -> Result<(), Fault> {
             continue;
         };
         let told = match &result {
-            Some(text) => tell(shared, task, text).await?,
+            Some(text) => tell(shared, id, text).await?,
             None => Delivery::NotYet,
         };
         match told {

@@ -10,6 +10,13 @@ pub(crate) const HEARD: &str = "celery";
 /// What a signal and a step may carry, the words around it left out.
 const LIMIT: usize = homing::limits::PAYLOAD - 1024;
 
+/// What is told of a task's end, and under which id it was sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Word {
+    pub(crate) id: String,
+    pub(crate) heard: Heard,
+}
+
 /// What a result says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

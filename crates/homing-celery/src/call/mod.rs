@@ -14,7 +14,7 @@ mod order;
 mod raised;
 mod run;
 
-pub(crate) use heard::{HEARD, Heard};
+pub(crate) use heard::{HEARD, Heard, Word};
 pub(crate) use order::Order;
 pub use raised::Raised;
 pub(crate) use run::celery_task;
@@ -40,7 +40,8 @@ const KIND: &str = "homing.celery.task";
 ///
 /// # Failure
 /// What the Celery task raises is a final failure of the call: Celery has retried by its own rules. [`Raised::of`] reads
-/// it. So is a result of which nothing was heard for 24 hours, or longer than 1 MiB.
+/// it. So is a result of which nothing was heard for 24 hours, or longer than 1 MiB. When the job is
+/// [retried](homing::JobHandle::retry), the task is sent again, under an id of its own.
 ///
 /// # Durability
 /// One message is sent for each spawned call, however often processes die meanwhile. The call has its result as soon as
@@ -146,6 +147,13 @@ impl SignatureBuilder {
     /// bridge's [`result_expires`](crate::BridgeBuilder::result_expires), and 24 hours where that is zero.
     pub fn lost_after(mut self, silence: Duration) -> Self {
         self.order.lost_after = Some(silence);
+        self
+    }
+
+    /// How often a task that counts as lost is sent again, each time under an id of its own. It may then run more than
+    /// once. Default: never.
+    pub fn resend_lost(mut self, times: u32) -> Self {
+        self.order.resend_lost = times;
         self
     }
 

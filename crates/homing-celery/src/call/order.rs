@@ -24,6 +24,7 @@ pub(crate) struct Order {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lost_after: Option<Duration>,
     pub(crate) terminate: bool,
+    pub(crate) resend_lost: u32,
 }
 
 impl Order {

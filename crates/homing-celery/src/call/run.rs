@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use homing::task::State;
-use homing::{Error, RetryResult, select, step, task};
+use homing::{Error, select, step, task};
 use redis::RedisResult;
 use serde_json::Value;
 
-use super::{HEARD, Heard, Order, Raised};
+use super::{HEARD, Heard, Order, Raised, Word};
 use crate::bridge::{Shared, Way};
 use crate::entry;
 use crate::point;
@@ -30,41 +30,72 @@ const LOST: Duration = Duration::from_hours(24);
 )]
 pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing::Result<Value> {
     let shared = way.0;
-    let id = shared.results.keys.celery_id(homing::id());
+    let (mut again, mut lost) = (0, 0);
+    loop {
+        let id = shared.results.keys.celery_id(homing::id(), again);
+        let failure = match once(&shared, &order, &id).await? {
+            Heard::Value(value) => return Ok(value),
+            Heard::Under(_) if lost < order.resend_lost => {
+                homing::log!(
+                    Warn,
+                    "Celery's task `{}`, `{id}`, is lost and sent again",
+                    order.task
+                );
+                (again, lost) = (again + 1, lost + 1);
+                continue;
+            }
+            other => other,
+        };
+        // Nothing but a retry of the job leads here again in a later attempt: then it is sent anew.
+        let attempt = homing::info()?.attempt;
+        let failed = step("failed", || async { Ok(attempt) }).await?;
+        if attempt == failed {
+            return Err(told(&shared, &order, &id, failure));
+        }
+        again += 1;
+    }
+}
+
+/// Sends the task and waits for its end.
+async fn once(shared: &Shared, order: &Order, id: &str) -> homing::Result<Heard> {
     let expires = shared.settings.result_expires;
     let kept = if expires.is_zero() { LOST } else { expires };
     let silence = order.lost_after.unwrap_or(kept).max(Duration::from_secs(1));
     step("send", || async {
-        send(&shared, &order, &id).await?;
+        send(shared, order, id).await?;
         point::pass("sent");
         Ok(())
     })
     .await?;
-    let heard = hear(&shared, &order, (&id, silence)).await?;
+    hear(shared, order, (id, silence)).await
+}
+
+/// The failure that an end without a value is.
+fn told(shared: &Shared, order: &Order, id: &str, heard: Heard) -> Error {
+    let task = &order.task;
     match heard {
-        Heard::Value(value) => Ok(value),
         Heard::Raised(raised, traceback) => {
-            Err(Raised::new(&raised, traceback, (&order.task, &id))).fatal()
+            Error::from(Raised::new(&raised, traceback, (task, id))).fatal()
         }
         Heard::Unreadable(why) => {
-            let key = shared.results.keys.result(&id);
-            let text = format!(
-                "the result of Celery's task `{}`, `{key}`, cannot be read: {why}",
-                order.task
-            );
-            Err(Error::msg(text).fatal())
+            let key = shared.results.keys.result(id);
+            Error::msg(format!(
+                "the result of Celery's task `{task}`, `{key}`, cannot be read: {why}"
+            ))
+            .fatal()
         }
         Heard::Under(state) => {
             let last = match state.as_str() {
                 "PENDING" => "it may have run".to_owned(),
                 state => format!("its last word was {state}"),
             };
-            let text = format!(
-                "lost: Celery has said nothing of its task `{}`, `{id}`, for {silence:?}; {last}",
-                order.task
-            );
-            Err(Error::msg(text).fatal())
+            let silence = "for as long as `lost_after` says";
+            Error::msg(format!(
+                "lost: Celery has said nothing of its task `{task}`, `{id}`, {silence}; {last}"
+            ))
+            .fatal()
         }
+        Heard::Value(_) => Error::msg("a value is no failure").fatal(),
     }
 }
 
@@ -97,7 +128,14 @@ async fn hear(
     loop {
         let rest = pause.min(lost.saturating_sub(silent)).max(Duration::from_millis(1));
         select! {
-            heard = homing::signal::<Heard>(HEARD) => return Ok(heard?),
+            word = homing::signal::<Word>(HEARD) => {
+                let word = word?;
+                // A late word of what was sent before is nothing new.
+                if word.id == id {
+                    return Ok(word.heard);
+                }
+                continue;
+            },
             slept = homing::sleep(rest) => slept?,
         }
         let heard = step("look", || async { Ok(look(shared, id).await?) }).await?;

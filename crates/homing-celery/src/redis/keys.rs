@@ -86,14 +86,18 @@ impl Keys {
         format!("{}celery-taskset-meta-{group}{suffix}", self.prefix)
     }
 
-    /// What Celery calls a task of homing's.
-    pub(crate) fn celery_id(&self, task: homing::TaskId) -> String {
-        format!("{}.{task}", self.own)
+    /// What Celery calls a task of homing's that it is sent for the first time, and for the n-th time after that.
+    pub(crate) fn celery_id(&self, task: homing::TaskId, again: u32) -> String {
+        match again {
+            0 => format!("{}.{task}", self.own),
+            again => format!("{}.{task}~{again}", self.own),
+        }
     }
 
     /// The task of homing's that Celery calls so.
     pub(crate) fn task(&self, celery_id: &str) -> Option<homing::TaskId> {
-        celery_id.strip_prefix(&self.own)?.strip_prefix('.')?.parse().ok()
+        let task = celery_id.strip_prefix(&self.own)?.strip_prefix('.')?;
+        task.split_once('~').map_or(task, |(task, _)| task).parse().ok()
     }
 
     /// Messages that were taken and are not yet jobs, by their tags.
@@ -154,13 +158,15 @@ mod tests {
         let task = homing::JobId::named("j").root();
         for name in [None, Some("eu")] {
             let keys = keys("redis://h/0?global_keyprefix=p-", name);
-            let id = keys.celery_id(task);
-            assert_eq!(keys.task(&id), Some(task));
-            let key = keys.result(&id);
-            assert_eq!(keys.of_result(&key).and_then(|id| keys.task(id)), Some(task));
+            for again in [0, 12] {
+                let id = keys.celery_id(task, again);
+                assert_eq!(keys.task(&id), Some(task));
+                let key = keys.result(&id);
+                assert_eq!(keys.of_result(&key).and_then(|id| keys.task(id)), Some(task));
+            }
         }
         let (one, other) = (keys("redis://h/0", None), keys("redis://h/0", Some("eu")));
-        assert_eq!(one.task(&other.celery_id(task)), None, "of another bridge's store");
+        assert_eq!(one.task(&other.celery_id(task, 0)), None, "of another bridge's store");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Messages that come: hostile ones, those that come twice, those whose jobs are ended from outside; and servers that go.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use homing::{Homing, JobId, task};
@@ -181,6 +182,30 @@ async fn a_cancelled_job_is_told_to_its_caller() {
         (redis.cli(&["ZCARD", "homing:celery:in"]) == "0").then_some(())
     })
     .await;
+}
+
+/// A job's retry runs the task again, and its success takes the place of the failure.
+#[tokio::test]
+async fn a_retried_job_tells_its_caller_of_the_success() {
+    /// Whether it is to succeed.
+    static MENDED: AtomicBool = AtomicBool::new(false);
+    /// Fails until it is mended.
+    #[task(kind = "h.broken", retries = 0)]
+    async fn broken() -> homing::Result<u64> {
+        if MENDED.load(Ordering::SeqCst) { Ok(1) } else { Err("broken")? }
+    }
+    let redis = Redis::start();
+    let homing = Homing::open("memory:").await.unwrap();
+    homing.worker().register(broken).start().await.unwrap();
+    let _bridge = homing.celery(&redis.url()).queue("homing").start().await.unwrap();
+    redis.send("homing", &message("mend", "h.broken", [])).await;
+    assert_eq!(redis.result("mend").await.status, Status::Failure);
+    let job = homing.job::<Value>(JobId::named("celery:mend"));
+    assert_eq!(job.ended().await.unwrap(), homing::Status::Failed);
+    MENDED.store(true, Ordering::SeqCst);
+    job.retry().await.unwrap();
+    assert_eq!(job.ended().await.unwrap(), homing::Status::Completed);
+    assert_eq!(redis.result("mend").await.result, json!(1));
 }
 
 #[tokio::test]

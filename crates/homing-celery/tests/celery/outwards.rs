@@ -193,6 +193,52 @@ async fn silence_ends() {
     );
 }
 
+/// A retry of the job sends the task again, under another id; what is still heard of the first is nothing to it.
+#[tokio::test]
+async fn a_retried_job_sends_its_failed_task_again() {
+    /// It falls with its child.
+    #[task]
+    async fn falling() -> homing::Result<u64> {
+        Ok(homing::spawn(call::<u64>("c.page", args![1])).await?.await?)
+    }
+    let redis = Redis::start();
+    let homing = Homing::open("memory:").await.unwrap();
+    homing.worker().register(falling).start().await.unwrap();
+    let _bridge = homing.celery(&redis.url()).start().await.unwrap();
+    let job = homing.submit(falling()).await.unwrap();
+    let first = redis.take("celery").await.headers.id;
+    redis.put(&first, &failure("PageGone", "gone"), true).await;
+    let error = job.outcome().await.unwrap_err().to_string();
+    assert!(error.contains("PageGone: gone"), "{error}");
+    job.retry().await.unwrap();
+    let second = redis.take("celery").await.headers.id;
+    assert_eq!(second, format!("{first}~1"));
+    redis.put(&first, &success(&json!(1)), true).await;
+    redis.put(&second, &success(&json!(2)), true).await;
+    assert_eq!(homing.job::<u64>(job.id()).outcome().await.unwrap(), 2);
+    assert_eq!(homing.check().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_is_lost_is_sent_again_if_that_was_asked_for() {
+    /// Its child is lost once.
+    #[task]
+    async fn patient() -> homing::Result<u64> {
+        let call = signature("c.page").lost_after(Duration::from_secs(1)).resend_lost(1);
+        Ok(homing::spawn(call.call()).await?.await?)
+    }
+    let redis = Redis::start();
+    let homing = Homing::open("memory:").await.unwrap();
+    homing.worker().register(patient).start().await.unwrap();
+    let _bridge = homing.celery(&redis.url()).start().await.unwrap();
+    let job = homing.submit(patient()).await.unwrap();
+    let first = redis.take("celery").await.headers.id;
+    let second = redis.take("celery").await.headers.id;
+    assert_eq!(second, format!("{first}~1"));
+    redis.put(&second, &success(&json!(2)), true).await;
+    assert_eq!(job.outcome().await.unwrap(), 2);
+}
+
 #[tokio::test]
 async fn an_aborted_child_is_revoked() {
     let redis = Redis::start();
