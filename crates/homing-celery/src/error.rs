@@ -2,7 +2,7 @@
 
 use homing::StoreError;
 
-/// Why a bridge did not start.
+/// Why a bridge did not start, or a check was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {

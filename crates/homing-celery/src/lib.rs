@@ -35,6 +35,7 @@
 
 mod bridge;
 mod call;
+mod check;
 mod entry;
 mod error;
 mod point;
@@ -43,6 +44,7 @@ pub mod wire;
 
 pub use bridge::{Bridge, BridgeBuilder, Celery};
 pub use call::{Raised, SignatureBuilder, call, signature};
+pub use check::{Finding, Level, check, ping};
 pub use error::StartError;
 
 /// For [`args!`].

@@ -132,7 +132,9 @@ async fn answer(shared: &Arc<Shared>, command: &Command) -> Result<Value, Fault>
         }),
         // A worker that starts asks for what was revoked.
         "hello" => json!({"clock": shared.tick(), "revoked": {}}),
-        "conf" => json!({"task_serializer": "json", "accept_content": ["json"]}),
+        "conf" => {
+            json!({"task_serializer": "json", "accept_content": ["json"], (crate::check::BRIDGE): env!("CARGO_PKG_VERSION")})
+        }
         "revoke" => {
             let ids = command.ids();
             for id in &ids {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{End, canvas, results};
 use crate::bridge::Shared;
+use crate::point;
 use crate::redis::{CHORD_CLAIM, CHORD_DONE, CHORD_PART};
 use crate::wire::{Message, Raised, Signature, Status};
 
@@ -42,6 +43,7 @@ pub(super) async fn count(
     if claimed != 1 {
         return Ok(());
     }
+    point::pass("claimed");
     let parts = parts(shared, &key(".j")).await?;
     match values(&parts) {
         Ok(values) => {
@@ -55,6 +57,7 @@ pub(super) async fn count(
         }
         Err(why) => fail(shared, message, body, (group, &why)).await?,
     }
+    point::pass("body");
     let mut done = CHORD_DONE.prepare_invoke();
     for suffix in [".c", ".j", ".t", ".s", ".d"] {
         done.key(key(suffix));

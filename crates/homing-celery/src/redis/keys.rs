@@ -59,6 +59,12 @@ impl Keys {
         format!("{}_kombu.binding.{exchange}", self.prefix)
     }
 
+    /// A binding as kombu writes it.
+    pub(crate) fn member(&self, routing_key: &str, queue: &str) -> String {
+        let Self { separator, .. } = self;
+        format!("{routing_key}{separator}{separator}{queue}")
+    }
+
     /// The queue of a binding, if it is bound with this key.
     pub(crate) fn bound(&self, member: &str, routing_key: &str) -> Option<String> {
         let mut parts = member.split(&self.separator);
@@ -176,5 +182,6 @@ mod tests {
         assert_eq!(keys.bound(member, "oid").as_deref(), Some("oid.reply.celery.pidbox"));
         assert_eq!(keys.bound(member, "other"), None);
         assert_eq!(keys.bound("oid", "oid"), None);
+        assert_eq!(keys.member("oid", "oid.reply.celery.pidbox"), member);
     }
 }

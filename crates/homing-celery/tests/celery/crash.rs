@@ -9,13 +9,15 @@ use crate::tasks;
 use crate::world::{NEWEST, Process, Redis, celery_log, celery_worker, script};
 
 /// In the life of a message, then in that of a call.
-const POINTS: [&str; 10] = [
+const POINTS: [&str; 12] = [
     "taken",
     "submitted",
     "acknowledged",
     "begun",
     "callbacks",
     "result",
+    "claimed",
+    "body",
     "chord",
     "errbacks",
     "registered",
@@ -79,7 +81,7 @@ fn workflows(redis: &Redis, store: &str, point: &str) {
     }
 }
 
-/// The first and the third passage of each point, on one server and one store after the other.
+/// One point after the other, on one server, each with a store of its own.
 #[test]
 fn whenever_it_dies_each_effect_happens_once() {
     let redis = Redis::start();

@@ -8,6 +8,7 @@
 mod tasks;
 mod world;
 
+mod checks;
 mod crash;
 mod inwards;
 mod matrix;

@@ -114,13 +114,18 @@ pub(crate) fn celery_worker(version: &str, redis: &Redis) -> Process {
     let mut command = Command::new(python(version));
     command.args(["-m", "celery", "-A", "shop", "worker", "-P", "threads", "-c", "4"]);
     command.args(["--without-gossip", "--without-mingle", "-l", "ERROR", "-n", "celery@test"]);
+    worker(command, redis)
+}
+
+/// A worker of Celery's that a command starts, once it is there.
+pub(crate) fn worker(mut command: Command, redis: &Redis) -> Process {
     with(&mut command, redis);
     let log = std::fs::File::create(redis.directory.path().join("celery.log")).unwrap();
     let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let mut worker = Process(process);
     for _ in 0..1500 {
-        // It has bound its queue once it serves it.
-        if redis.cli(&["EXISTS", "_kombu.binding.celery.pidbox"]) == "1" {
+        // It hears commands once it is up.
+        if redis.cli(&["PUBSUB", "NUMPAT"]).parse::<u32>().is_ok_and(|number| number > 0) {
             return worker;
         }
         let gone = worker.0.try_wait().unwrap();
