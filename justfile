@@ -16,6 +16,10 @@ test:
 test-all:
     scripts/test test-all
 
+# The bridge to Celery, beside real clients and workers of three versions.
+celery:
+    scripts/test celery
+
 # The documentation, warnings denied.
 doc:
     scripts/test doc

@@ -78,6 +78,42 @@ pub(super) fn arguments(given: &Value) -> Result<String, Invalid> {
     Err(Invalid::NotJson { field: "the arguments".to_owned(), reason })
 }
 
+impl KindView {
+    /// Whether the last worker to register the kind takes these arguments, given by their names, as far as is known
+    /// of their types: what [`Homing::submit_named`] refuses is refused here.
+    ///
+    /// For programs that spawn by name what others have sent them: a task whose arguments do not fit would stand
+    /// still.
+    ///
+    /// ```
+    /// # use homing::{Homing, task};
+    /// # use serde_json::json;
+    /// #[task]
+    /// async fn square(n: u64) -> homing::Result<u64> {
+    ///     Ok(n * n)
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let homing = Homing::open("memory:").await?;
+    /// homing.worker().register(square).start().await?;
+    /// let kinds = homing.kinds().await?;
+    /// let square = kinds.iter().find(|kind| kind.name == "square").unwrap();
+    /// assert!(square.check_arguments(&json!({"n": 7})).is_ok());
+    /// assert!(square.check_arguments(&json!({"n": "seven"})).is_err());
+    /// assert!(square.check_arguments(&json!({"m": 7})).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Invalid::Argument`] for a name that the kind does not have, [`Invalid::Mismatch`] for a value that is missing
+    /// or of another type; what is no object, too long or too deep.
+    pub fn check_arguments(&self, given: &Value) -> Result<(), Invalid> {
+        check_arguments(&arguments(given)?, self)
+    }
+}
+
 /// Whether the arguments are what the last worker to register the kind takes.
 pub(super) fn check_arguments(given: &str, kind: &KindView) -> Result<(), Invalid> {
     let field = "the arguments".to_owned();

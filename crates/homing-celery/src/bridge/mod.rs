@@ -1,0 +1,222 @@
+//! The bridge: loops beside a worker of its own. The only timers of the crate.
+//!
+//! `builder` says what there is to say; `consume` takes messages and makes jobs of them; `control` answers commands and
+//! beats the heart; `listen` hears results of Celery's and wakes those that wait; `look` is what stands behind it,
+//! should a word be lost. None of them runs a task: that is `entry` and `call`, under the bridge's own worker.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use homing::{Homing, KindView, Worker};
+use redis::RedisResult;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::redis::Link;
+use crate::wire::Event;
+
+mod builder;
+mod consume;
+mod control;
+mod listen;
+mod look;
+
+pub use builder::{BridgeBuilder, Celery};
+pub(crate) use builder::{Settings, own_queue};
+pub(crate) use consume::Refusal;
+
+/// A running bridge between a store and a Celery application. It runs until [`shutdown`](Self::shutdown) or the end of
+/// the runtime; dropping the handle does not stop it.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    shared: Arc<Shared>,
+    worker: Worker,
+}
+
+impl Bridge {
+    /// The name under which Celery's tools know it: `homing@HOST-PROCESS` unless it was given one.
+    pub fn name(&self) -> &str {
+        &self.shared.settings.hostname
+    }
+
+    /// Stops taking messages, waits until what runs of the bridge's own tasks has parked or ended, and leaves. Nothing
+    /// is lost: what was taken is in the store, and another bridge goes on with it.
+    pub async fn shutdown(&self, patience: Duration) {
+        self.shared.phase.send_replace(true);
+        self.worker.shutdown(patience).await;
+        self.shared.tell_offline().await;
+    }
+}
+
+/// What the bridge's loops and its tasks share. Given to its worker as a state.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) homing: Homing,
+    pub(crate) broker: Link,
+    pub(crate) results: Link,
+    pub(crate) settings: Settings,
+    /// Whether it is leaving.
+    phase: watch::Sender<bool>,
+    /// Celery's logical clock.
+    clock: AtomicU64,
+    processed: Mutex<BTreeMap<String, u64>>,
+    active: Mutex<HashMap<String, Value>>,
+    kinds: Mutex<Option<(Instant, Arc<Vec<KindView>>)>>,
+    started: Instant,
+}
+
+/// What a task of the bridge's own is given as its state.
+#[derive(Debug, Clone)]
+pub(crate) struct Way(pub(crate) Arc<Shared>);
+
+/// For how long what is known of kinds is believed.
+const KINDS: Duration = Duration::from_millis(500);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn new(homing: Homing, (broker, results): (Link, Link), settings: Settings) -> Self {
+        Self {
+            homing,
+            broker,
+            results,
+            settings,
+            phase: watch::Sender::new(false),
+            clock: AtomicU64::new(1),
+            processed: Mutex::default(),
+            active: Mutex::default(),
+            kinds: Mutex::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Kinds that workers of the store have registered; of half a second ago at most.
+    pub(crate) async fn kinds(&self) -> Result<Arc<Vec<KindView>>, homing::StoreError> {
+        let kept = locked(&self.kinds).clone();
+        if let Some((at, kinds)) = kept
+            && at.elapsed() < KINDS
+        {
+            return Ok(kinds);
+        }
+        let kinds = Arc::new(self.homing.kinds().await?);
+        *locked(&self.kinds) = Some((Instant::now(), Arc::clone(&kinds)));
+        Ok(kinds)
+    }
+
+    /// The next tick of Celery's logical clock.
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Somebody else's clock was seen.
+    pub(crate) fn seen(&self, clock: u64) {
+        self.clock.fetch_max(clock, Ordering::Relaxed);
+    }
+
+    /// Seconds since 1970, of the store's clock.
+    pub(crate) fn seconds(&self) -> f64 {
+        let now: SystemTime = self.homing.now();
+        now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+
+    /// Adds an event to what is sent to the broker, if events are wanted.
+    pub(crate) fn event(&self, to: &mut redis::Pipeline, event: Event) {
+        if !self.settings.events {
+            return;
+        }
+        let told = event.published(&self.settings.hostname, (self.tick(), self.seconds()));
+        let channel = format!("{}/{}", self.broker.keys.channel("celeryev"), told.0);
+        to.publish(channel, told.1).ignore();
+    }
+
+    /// Publishes events; a lost one is not missed.
+    pub(crate) async fn tell(&self, events: Vec<Event>) {
+        let mut pipe = redis::pipe();
+        for event in events {
+            self.event(&mut pipe, event);
+        }
+        if pipe.is_empty() {
+            return;
+        }
+        let told: RedisResult<()> = self.broker.commands(&pipe).await;
+        if let Err(error) = told {
+            tracing::debug!(%error, "events were not told");
+        }
+    }
+
+    /// A task has begun here: for `inspect active`.
+    pub(crate) fn begun(self: &Arc<Self>, id: &str, shown: Value) -> Active {
+        locked(&self.active).insert(id.to_owned(), shown);
+        Active { shared: Arc::clone(self), id: id.to_owned() }
+    }
+
+    pub(crate) fn counted(&self, task: &str) {
+        *locked(&self.processed).entry(task.to_owned()).or_default() += 1;
+    }
+
+    /// Runs `round` again and again until the bridge leaves; after a fault with a growing pause.
+    async fn again<F>(self: &Arc<Self>, what: &'static str, mut round: impl FnMut(Arc<Self>) -> F)
+    where
+        F: Future<Output = Result<(), Fault>>,
+    {
+        let mut leaving = self.phase.subscribe();
+        let mut pause = PAUSE_MIN;
+        while !*leaving.borrow() {
+            let rest = tokio::select! {
+                biased;
+                _ = leaving.wait_for(|leaving| *leaving) => return,
+                done = round(Arc::clone(self)) => match done {
+                    Ok(()) => {
+                        pause = PAUSE_MIN;
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, what, pause_ms = pause.as_millis() as u64, "the bridge to Celery tries again");
+                        let rest = pause;
+                        pause = (pause * 2).min(PAUSE_MAX);
+                        rest
+                    }
+                },
+            };
+            tokio::select! {
+                _ = leaving.wait_for(|leaving| *leaving) => return,
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What a loop may come upon.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+    #[error(transparent)]
+    Store(#[from] homing::StoreError),
+    #[error(transparent)]
+    Submit(#[from] homing::SubmitError),
+    /// A connection on which nothing was heard for so long that it may be dead.
+    #[error("{0}")]
+    Silent(&'static str),
+}
+
+/// That a task runs here, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Active {
+    shared: Arc<Shared>,
+    id: String,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        locked(&self.shared.active).remove(&self.id);
+    }
+}

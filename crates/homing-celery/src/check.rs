@@ -1,0 +1,264 @@
+//! What can be seen of a Celery application from its Redis: the server's settings, and what its workers say of
+//! themselves. Reads only, but for the queue in which the answers come, which it removes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use redis::RedisResult;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::error::StartError;
+use crate::redis::{Link, Url};
+use crate::wire::{Envelope, Refused};
+
+/// By what a bridge of homing's is known among workers.
+pub(crate) const BRIDGE: &str = "homing_bridge";
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// It works, with something to know.
+    Warning,
+    /// The bridge does not work with it.
+    Bad,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+        })
+    }
+}
+
+/// Something that was found, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How much it matters.
+    pub level: Level,
+    /// What it is about: the server's location, or a worker's name.
+    pub subject: String,
+    /// What was found.
+    pub text: String,
+}
+
+impl Finding {
+    fn new(level: Level, subject: &str, text: impl Into<String>) -> Self {
+        Self { level, subject: subject.to_owned(), text: text.into() }
+    }
+}
+
+/// Asks all workers of a Celery application whether they are there. Brings the names of those that answer within this
+/// time; bridges of homing's are among them.
+///
+/// # Errors
+/// The URL is refused, the server cannot be reached or is a Redis Cluster.
+pub async fn ping(broker: &str, patience: Duration) -> Result<Vec<String>, StartError> {
+    let link = reached(broker).await?;
+    let told = unreachable(&link);
+    let Answers { known, .. } = ask(&link, ("ping", json!({})), patience).await.map_err(told)?;
+    Ok(known.into_keys().collect())
+}
+
+/// Looks whether a Celery application is one that the bridge works with: the server's version and settings, and, of
+/// each worker that answers within this time, its serializers, its result backend and whatever else matters.
+///
+/// # Errors
+/// As [`ping`].
+pub async fn check(broker: &str, patience: Duration) -> Result<Vec<Finding>, StartError> {
+    let link = reached(broker).await?;
+    let mut findings = server(&link).await.map_err(unreachable(&link))?;
+    // Without the defaults, which hold numbers that JSON has not: what is absent is as Celery has it.
+    let asked = ask(&link, ("conf", json!({})), patience).await;
+    let Answers { known, unreadable } = asked.map_err(unreachable(&link))?;
+    for refused in &unreadable {
+        let text = format!("a worker answers what cannot be read: {refused}");
+        findings.push(Finding::new(Level::Bad, link.location(), text));
+    }
+    if known.is_empty() && unreadable.is_empty() {
+        let text = "no worker answered: start one to have its settings checked too. One whose `accept_content` has no \"json\" hears nothing that homing sends";
+        findings.push(Finding::new(Level::Warning, link.location(), text));
+    }
+    for (name, conf) in &known {
+        if conf.get(BRIDGE).is_some() {
+            findings.push(Finding::new(Level::Good, name, "a bridge of homing's"));
+        } else {
+            findings.extend(worker(name, conf));
+        }
+    }
+    Ok(findings)
+}
+
+async fn reached(broker: &str) -> Result<Link, StartError> {
+    let what = "the broker";
+    let url = Url::read(what, broker)?;
+    let link = Link::new(&url, None)
+        .map_err(|error| StartError::Url { what, reason: error.to_string() })?;
+    link.check(what).await?;
+    Ok(link)
+}
+
+fn unreachable(link: &Link) -> impl Fn(redis::RedisError) -> StartError + use<> {
+    let location = link.location().to_owned();
+    move |error| StartError::Unreachable {
+        what: "the broker",
+        location: location.clone(),
+        reason: error.to_string(),
+    }
+}
+
+/// The server itself.
+async fn server(link: &Link) -> RedisResult<Vec<Finding>> {
+    let info: String = link.command(redis::cmd("INFO").arg("everything")).await?;
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    };
+    let mut findings = Vec::new();
+    let mut found = |level, text: String| findings.push(Finding::new(level, link.location(), text));
+    let version = field("redis_version").unwrap_or("?");
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if (major, minor) < (6, 2) {
+        found(Level::Bad, format!("Redis {version}: the bridge needs 6.2 or newer"));
+    } else {
+        found(Level::Good, format!("Redis {version}"));
+    }
+    match field("maxmemory_policy") {
+        Some("noeviction") => found(Level::Good, "`maxmemory-policy noeviction`".to_owned()),
+        Some(policy) => found(
+            Level::Warning,
+            format!("`maxmemory-policy {policy}` may drop messages and results: set `noeviction`"),
+        ),
+        None => {}
+    }
+    if field("aof_enabled") == Some("0") && field("rdb_last_save_time").is_some() {
+        let text = "`appendonly no`: messages and results since the last snapshot are lost when the server is killed";
+        found(Level::Warning, text.to_owned());
+    }
+    Ok(findings)
+}
+
+/// What a worker says of its settings.
+fn worker(name: &str, conf: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut found = |level, text: String| findings.push(Finding::new(level, name, text));
+    let text = |setting: &str| conf.get(setting).and_then(Value::as_str);
+    for setting in ["task_serializer", "result_serializer"] {
+        match text(setting) {
+            Some("json") | None => {}
+            Some(other) => {
+                found(Level::Bad, format!("`{setting} = \"{other}\"`: set it to \"json\""));
+            }
+        }
+    }
+    for setting in ["task_compression", "result_compression"] {
+        if let Some(method) = text(setting) {
+            found(Level::Bad, format!("`{setting} = \"{method}\"`: remove it"));
+        }
+    }
+    if conf.get("task_protocol").and_then(Value::as_u64) == Some(1) {
+        found(Level::Bad, "`task_protocol = 1`: set it to 2".to_owned());
+    }
+    match text("result_backend") {
+        None | Some("" | "disabled") => found(
+            Level::Warning,
+            "no `result_backend`: a parent in homing cannot wait for this worker's tasks"
+                .to_owned(),
+        ),
+        Some(url) if url.starts_with("redis:") => {}
+        Some(url) => {
+            let scheme = url.split(':').next().unwrap_or_default();
+            let text = format!(
+                "`result_backend` is `{scheme}:`, which the bridge does not read: use redis:"
+            );
+            found(Level::Bad, text);
+        }
+    }
+    if conf.get("task_track_started") != Some(&Value::Bool(true)) {
+        let text = "`task_track_started` is off: a task that runs for long cannot be told from one that was lost";
+        found(Level::Warning, text.to_owned());
+    }
+    if let Some(options) = conf.get("broker_transport_options").and_then(Value::as_object) {
+        for option in ["global_keyprefix", "priority_steps", "sep"] {
+            if let Some(value) = options.get(option) {
+                let text = format!(
+                    "`{option}` is {value} in `broker_transport_options`: say it in the bridge's URL too"
+                );
+                found(Level::Warning, text);
+            }
+        }
+    }
+    if findings.iter().all(|finding| finding.level != Level::Bad) {
+        findings.insert(0, Finding::new(Level::Good, name, "the bridge works with it"));
+    }
+    findings
+}
+
+/// What workers have answered.
+#[derive(Debug, Default)]
+struct Answers {
+    known: BTreeMap<String, Value>,
+    unreadable: Vec<Refused>,
+}
+
+/// Sends a command to all workers, and collects what they answer, by their names.
+async fn ask(
+    link: &Link,
+    (method, arguments): (&str, Value),
+    patience: Duration,
+) -> RedisResult<Answers> {
+    const EXCHANGE: &str = "reply.celery.pidbox";
+    let (keys, oid) = (&link.keys, uuid::Uuid::now_v7().to_string());
+    let queue = format!("{oid}.{EXCHANGE}");
+    let (binding, list) = (keys.binding(EXCHANGE), keys.queue(&queue, 0));
+    let member = keys.member(&oid, &queue);
+    let body = json!({
+        "method": method,
+        "arguments": arguments,
+        "destination": null,
+        "pattern": null,
+        "matcher": null,
+        "ticket": oid,
+        "reply_to": {"exchange": EXCHANGE, "routing_key": oid},
+    });
+    let headers = json!({"clock": 1, "expires": 0});
+    let command = Envelope::around(&body, headers, ("celery.pidbox", ""), &oid);
+    let mut pipe = redis::pipe();
+    pipe.sadd(&binding, &member).ignore();
+    pipe.publish(keys.channel("celery.pidbox"), command.text());
+    let (heard,): (u64,) = link.commands(&pipe).await?;
+    let mut answers = Answers::default();
+    let until = Instant::now() + patience;
+    let mut connection = Box::pin(link.connect(patience + Duration::from_secs(5))).await?;
+    // As many may answer as have heard it; some of these may be no workers.
+    while ((answers.known.len() + answers.unreadable.len()) as u64) < heard {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let mut pop = redis::cmd("BRPOP");
+        pop.arg(&list).arg(left.as_secs_f64().max(0.01));
+        let popped: Option<(String, Vec<u8>)> = pop.query_async(&mut connection).await?;
+        let Some((_, text)) = popped else { break };
+        match Envelope::read(&text).and_then(|envelope| envelope.bytes()) {
+            Ok(body) => {
+                let answer: BTreeMap<String, Value> =
+                    serde_json::from_slice(&body).unwrap_or_default();
+                answers.known.extend(answer);
+            }
+            Err(refused) => answers.unreadable.push(refused),
+        }
+    }
+    let mut pipe = redis::pipe();
+    pipe.srem(&binding, &member).ignore().del(&list).ignore();
+    link.commands::<()>(&pipe).await?;
+    Ok(answers)
+}

@@ -1,0 +1,15 @@
+//! The bridge against real Celery: clients and workers of several versions, and private Redis servers.
+//!
+//! `HOMING_TEST_CELERY` names a directory with a virtual environment for each version: `scripts/test celery` makes
+//! them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
+mod tasks;
+mod world;
+
+mod checks;
+mod crash;
+mod inwards;
+mod matrix;
+mod outwards;
