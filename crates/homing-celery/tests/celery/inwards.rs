@@ -184,6 +184,43 @@ async fn a_cancelled_job_is_told_to_its_caller() {
     .await;
 }
 
+/// A broadcast of `celery control`, as it goes over the channel.
+async fn broadcast(redis: &Redis, method: &str, arguments: Value) {
+    let body = json!({"method": method, "arguments": arguments}).to_string();
+    let envelope = json!({"body": body, "content-type": "application/json", "properties": {}});
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg("/0.celery.pidbox").arg(envelope.to_string());
+    let mut connection = redis.connect().await;
+    // The bridge hears it once it listens.
+    until("somebody who hears it", || {
+        let (publish, mut connection) = (publish.clone(), connection.clone());
+        async move {
+            let heard: u64 = publish.query_async(&mut connection).await.unwrap();
+            (heard > 0).then_some(())
+        }
+    })
+    .await;
+    let _: String = redis::cmd("PING").query_async(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_is_revoked_before_it_comes_never_runs() {
+    let redis = Redis::start();
+    let (homing, _bridge) = start(&redis).await;
+    broadcast(&redis, "revoke", json!({"task_id": ["early", "other"]})).await;
+    until("it to be remembered", || async {
+        (redis.cli(&["EXISTS", "homing:revoked:early", "homing:revoked:other"]) == "2")
+            .then_some(())
+    })
+    .await;
+    redis.send("homing", &message("early", "h.add", [json!(1), json!(2)])).await;
+    let meta = redis.result("early").await;
+    assert_eq!((meta.status, &meta.result["exc_message"]), (Status::Revoked, &json!(["revoked"])));
+    let job = homing.job::<Value>(JobId::named("celery:early"));
+    assert_eq!(job.ended().await.unwrap(), homing::Status::Failed);
+    assert_eq!(job.view().await.unwrap().counts.ended(), 1, "the user's task was never spawned");
+}
+
 /// A job's retry runs the task again, and its success takes the place of the failure.
 #[tokio::test]
 async fn a_retried_job_tells_its_caller_of_the_success() {
