@@ -93,7 +93,7 @@ impl End {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Begun {
-    /// It is to run, with these arguments, from this second on.
+    /// It is to run, with these arguments.
     Run(Map<String, Value>),
     /// It is not.
     Not(End),

@@ -184,6 +184,25 @@ async fn a_cancelled_job_is_told_to_its_caller() {
     .await;
 }
 
+/// A body that has told its caller and whose process died before it struck itself off the register.
+#[tokio::test]
+async fn what_a_caller_was_told_is_not_told_otherwise_by_a_look() {
+    let redis = Redis::start();
+    let (homing, _bridge) = start(&redis).await;
+    let mut late = message("late", "h.add", [json!(1), json!(2)]);
+    late.headers.expires = Some("2020-01-01T00:00:00+00:00".to_owned());
+    redis.send("homing", &late).await;
+    assert_eq!(redis.result("late").await.status, Status::Revoked);
+    homing.job::<Value>(JobId::named("celery:late")).ended().await.unwrap();
+    redis.cli(&["ZADD", "homing:celery:in", "1", "0#late"]);
+    until("a look", || async { (redis.cli(&["ZCARD", "homing:celery:in"]) == "0").then_some(()) })
+        .await;
+    // A job that tells it anew would be there before the register is without it.
+    let again = homing.job::<Value>(JobId::named("celery-aftermath:0#late:1")).view().await;
+    assert!(again.is_err(), "{again:?}");
+    assert_eq!(redis.result("late").await.status, Status::Revoked);
+}
+
 /// A broadcast of `celery control`, as it goes over the channel.
 async fn broadcast(redis: &Redis, method: &str, arguments: Value) {
     let body = json!({"method": method, "arguments": arguments}).to_string();
