@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing::{StoreError, Submission, TaskId, TaskView};
+use homing::{Reason, StoreError, Submission, TaskId, TaskView};
 use redis::RedisResult;
 
 use super::listen::{Delivery, tell};
@@ -16,7 +16,7 @@ use super::{Fault, Shared, consume, own_queue};
 use crate::call::Order;
 use crate::entry::{After, aftermath};
 use crate::redis::DUE;
-use crate::wire::{Command, Message};
+use crate::wire::{Command, Message, Meta};
 
 /// Looks in one round.
 const MOST: usize = 500;
@@ -143,7 +143,9 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
         if !view.state.is_ended() {
             continue;
         }
-        if let Some(after) = after(&view) {
+        if let Some(after) = after(&view)
+            && !(after.failure.reason == Reason::Error && has_ended(shared, id).await?)
+        {
             let queue = own_queue(shared.settings.name.as_deref());
             let job = homing::JobId::named(&format!("celery-aftermath:{member}:{}", view.attempt));
             let call = aftermath(after).queue(queue);
@@ -155,6 +157,14 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
         strike_off(shared, "in", member).await?;
     }
     Ok(members.len())
+}
+
+/// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.
+async fn has_ended(shared: &Shared, id: &str) -> RedisResult<bool> {
+    let mut read = redis::cmd("GET");
+    read.arg(shared.results.keys.result(id));
+    let text: Option<Vec<u8>> = shared.results.command(&read).await?;
+    Ok(text.is_some_and(|text| Meta::read(&text).is_ok_and(|meta| meta.status.is_final())))
 }
 
 /// What is left to do for a job that was ended without its body: its own end is struck off by the body itself.

@@ -1,7 +1,5 @@
 //! A message's arguments, by the names that the kind has registered; and whether it is to run at all.
 
-use std::time::SystemTime;
-
 use homing::{KindView, Result};
 use serde_json::{Map, Value, json};
 
@@ -9,8 +7,8 @@ use super::{Begun, End, event, results};
 use crate::bridge::Shared;
 use crate::wire::{Message, Raised};
 
-/// Looks whether a task is to run; if it is, that is told.
-pub(super) async fn look(shared: &Shared, message: &Message, give_up: SystemTime) -> Result<Begun> {
+/// Looks whether a task is to run; if it is, that is told. `last`: nobody waits longer for its kind.
+pub(super) async fn look(shared: &Shared, message: &Message, last: bool) -> Result<Begun> {
     let headers = &message.headers;
     let mut asked = redis::cmd("EXISTS");
     asked.arg(shared.broker.keys.revoked(&headers.id));
@@ -24,7 +22,7 @@ pub(super) async fn look(shared: &Shared, message: &Message, give_up: SystemTime
     let kinds = shared.kinds().await?;
     let own = headers.task.starts_with("homing.");
     let Some(kind) = kinds.iter().find(|kind| kind.name == headers.task && !own) else {
-        if now < give_up && !own {
+        if !last && !own {
             return Ok(Begun::Wait);
         }
         let raised = Raised::new("NotRegistered", "celery.exceptions", headers.task.as_str());

@@ -93,7 +93,7 @@ impl End {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Begun {
-    /// It is to run, with these arguments, from this second on.
+    /// It is to run, with these arguments.
     Run(Map<String, Value>),
     /// It is not.
     Not(End),
@@ -179,9 +179,12 @@ fn shown(shared: &Shared, message: &Message) -> Value {
 /// Waits until the task may begin, and for a worker that knows it.
 async fn begin(shared: &Arc<Shared>, message: &Message) -> homing::Result<Begun> {
     let revoked = || Begun::Not(End::Revoked("revoked".to_owned()));
-    let now = homing::now().await?;
-    let early = message.headers.eta().and_then(|eta| eta.duration_since(now).ok());
-    if let Some(rest) = early {
+    // Without an instant in the message none is remembered: each is a row.
+    let rest = match message.headers.eta() {
+        Some(eta) => eta.duration_since(homing::now().await?).ok(),
+        None => None,
+    };
+    if let Some(rest) = rest {
         select! {
             slept = homing::sleep(rest) => slept?,
             asked = homing::signal::<bool>(REVOKE) => {
@@ -190,15 +193,17 @@ async fn begin(shared: &Arc<Shared>, message: &Message) -> homing::Result<Begun>
             }
         }
     }
-    let give_up = homing::now().await? + shared.settings.wait_for_kind;
+    let mut waited = Duration::ZERO;
     loop {
+        let last = waited >= shared.settings.wait_for_kind;
         let begun = step("begin", || async {
-            let begun = arguments::look(shared, message, give_up).await?;
+            let begun = arguments::look(shared, message, last).await?;
             point::pass("begun");
             Ok(begun)
         });
         let begun = begun.await?;
         let Begun::Wait = begun else { return Ok(begun) };
+        waited += LOOK;
         select! {
             slept = homing::sleep(LOOK) => slept?,
             asked = homing::signal::<bool>(REVOKE) => {
@@ -221,14 +226,13 @@ async fn run(
     arguments: &Map<String, Value>,
     shared: &Shared,
 ) -> homing::Result<Result<Value, Revocation>> {
-    let now = homing::now().await?;
     let mut call = AnyCall::<Value>::named(&message.headers.task, arguments);
     call = call.queue(shared.settings.runs_on.as_str());
     if let Some(limit) = message.headers.timelimit.0 {
         call = call.timeout(Duration::from_secs_f64(limit));
     }
     if let Some(expires) = message.headers.expires() {
-        let rest = expires.duration_since(now).unwrap_or_default();
+        let rest = expires.duration_since(homing::now().await?).unwrap_or_default();
         call = call.expires(rest.max(Duration::from_millis(1)));
     }
     let child = homing::spawn(call).await?;

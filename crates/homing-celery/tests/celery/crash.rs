@@ -2,6 +2,7 @@
 //! outcome, and nothing of Celery's has run twice.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -28,9 +29,10 @@ const POINTS: [&str; 12] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a process that the tests start"]
 async fn process() {
+    let look = std::env::var("BRIDGE_LOOK").map_or(1, |seconds| seconds.parse().unwrap());
     let (store, redis) =
         (std::env::var("BRIDGE_STORE").unwrap(), std::env::var("BRIDGE_REDIS").unwrap());
-    let _running = tasks::start(&store, &redis).await;
+    let _running = tasks::start(&store, &redis, Duration::from_secs(look)).await;
     std::future::pending::<()>().await;
 }
 

@@ -184,6 +184,62 @@ async fn a_cancelled_job_is_told_to_its_caller() {
     .await;
 }
 
+/// A body that has told its caller and whose process died before it struck itself off the register.
+#[tokio::test]
+async fn what_a_caller_was_told_is_not_told_otherwise_by_a_look() {
+    let redis = Redis::start();
+    let (homing, _bridge) = start(&redis).await;
+    let mut late = message("late", "h.add", [json!(1), json!(2)]);
+    late.headers.expires = Some("2020-01-01T00:00:00+00:00".to_owned());
+    redis.send("homing", &late).await;
+    assert_eq!(redis.result("late").await.status, Status::Revoked);
+    homing.job::<Value>(JobId::named("celery:late")).ended().await.unwrap();
+    redis.cli(&["ZADD", "homing:celery:in", "1", "0#late"]);
+    until("a look", || async { (redis.cli(&["ZCARD", "homing:celery:in"]) == "0").then_some(()) })
+        .await;
+    // A job that tells it anew would be there before the register is without it.
+    let again = homing.job::<Value>(JobId::named("celery-aftermath:0#late:1")).view().await;
+    assert!(again.is_err(), "{again:?}");
+    assert_eq!(redis.result("late").await.status, Status::Revoked);
+}
+
+/// A broadcast of `celery control`, as it goes over the channel.
+async fn broadcast(redis: &Redis, method: &str, arguments: Value) {
+    let body = json!({"method": method, "arguments": arguments}).to_string();
+    let envelope = json!({"body": body, "content-type": "application/json", "properties": {}});
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg("/0.celery.pidbox").arg(envelope.to_string());
+    let mut connection = redis.connect().await;
+    // The bridge hears it once it listens.
+    until("somebody who hears it", || {
+        let (publish, mut connection) = (publish.clone(), connection.clone());
+        async move {
+            let heard: u64 = publish.query_async(&mut connection).await.unwrap();
+            (heard > 0).then_some(())
+        }
+    })
+    .await;
+    let _: String = redis::cmd("PING").query_async(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_is_revoked_before_it_comes_never_runs() {
+    let redis = Redis::start();
+    let (homing, _bridge) = start(&redis).await;
+    broadcast(&redis, "revoke", json!({"task_id": ["early", "other"]})).await;
+    until("it to be remembered", || async {
+        (redis.cli(&["EXISTS", "homing:revoked:early", "homing:revoked:other"]) == "2")
+            .then_some(())
+    })
+    .await;
+    redis.send("homing", &message("early", "h.add", [json!(1), json!(2)])).await;
+    let meta = redis.result("early").await;
+    assert_eq!((meta.status, &meta.result["exc_message"]), (Status::Revoked, &json!(["revoked"])));
+    let job = homing.job::<Value>(JobId::named("celery:early"));
+    assert_eq!(job.ended().await.unwrap(), homing::Status::Failed);
+    assert_eq!(job.view().await.unwrap().counts.ended(), 1, "the user's task was never spawned");
+}
+
 /// A job's retry runs the task again, and its success takes the place of the failure.
 #[tokio::test]
 async fn a_retried_job_tells_its_caller_of_the_success() {

@@ -1,6 +1,7 @@
 //! What unmodified clients of each version of Celery see: `tests/python/matrix.py`, case by case.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -65,7 +66,7 @@ fn wanted() -> BTreeMap<&'static str, Value> {
 async fn matrix(version: &str, store: &str) {
     let redis = Redis::start();
     let _worker = celery_worker(version, &redis);
-    let (homing, worker, bridge) = tasks::start(store, &redis.url()).await;
+    let (homing, worker, bridge) = tasks::start(store, &redis.url(), Duration::from_secs(1)).await;
     let mut client = script(version, &redis, "matrix.py");
     let done = tokio::task::spawn_blocking(move || client.output().unwrap()).await.unwrap();
     let told = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -90,8 +91,8 @@ async fn matrix(version: &str, store: &str) {
         "a message is noted and not acknowledged"
     );
     assert_eq!(homing.check().await.unwrap(), []);
-    bridge.shutdown(std::time::Duration::from_secs(5)).await;
-    worker.shutdown(std::time::Duration::from_secs(5)).await;
+    bridge.shutdown(Duration::from_secs(5)).await;
+    worker.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

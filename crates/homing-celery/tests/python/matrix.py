@@ -68,9 +68,10 @@ def chain_mixed():
 
 
 def chain_children():
-    first = chain(h_add.s(1, 2), c_add.s(3)).apply_async()
-    first.get(timeout=T)
-    return [child.id == first.id for child in first.parent.children]
+    last = chain(h_add.s(1, 2), c_add.s(3)).apply_async()
+    # What follows is sent before the result is stored, and may end before it.
+    last.parent.get(timeout=T)
+    return [child.id == last.id for child in last.parent.children]
 
 
 def chain_failing():
