@@ -8,8 +8,8 @@ mkdirSync(out, { recursive: true });
 const [chrome, site] = await Promise.all([browser(), world()]);
 const shown = ["overview", "jobs", "job", "log", "failures", "task", "queues", "workers", "kinds", "about", "retry", "submit-kind"];
 const looks = {
-  light: { colorScheme: "light", viewport: { width: 1100, height: 760 } },
-  dark: { colorScheme: "dark", viewport: { width: 1100, height: 760 } },
+  light: { colorScheme: "light", viewport: { width: 1000, height: 640 } },
+  dark: { colorScheme: "dark", viewport: { width: 1000, height: 640 } },
   phone: { colorScheme: "light", viewport: { width: 360, height: 720 } },
 };
 for (const [look, options] of Object.entries(looks)) {
@@ -25,6 +25,10 @@ for (const [look, options] of Object.entries(looks)) {
         await me.page.locator('h-tree .row[aria-level="2"] a').first().waitFor();
       }
     }
+    await me.page.evaluate(() => {
+      document.activeElement?.blur();
+      scrollTo(0, 0);
+    });
     await me.page.screenshot({ path: `${out}/${name}-${look}.png` });
   }
   await me.context.close();
