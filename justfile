@@ -16,6 +16,14 @@ test:
 test-all:
     scripts/test test-all
 
+# The page in a real browser.
+web:
+    scripts/test web
+
+# Pictures of each page, into a directory.
+shots DIRECTORY:
+    scripts/test shots {{DIRECTORY}}
+
 # The documentation, warnings denied.
 doc:
     scripts/test doc
