@@ -15,6 +15,8 @@ const looks = {
 for (const [look, options] of Object.entries(looks)) {
   const me = await visitor(chrome, site, options);
   for (const name of shown) {
+    const height = { job: 860, log: 480 }[name] ?? options.viewport.height;
+    await me.page.setViewportSize({ ...options.viewport, height });
     await me.open(pages(site)[name]);
     const rows = me.page.locator("h-tree .row");
     if (await me.page.locator("h-tree").count()) {
