@@ -20,6 +20,14 @@ test-all:
 celery:
     scripts/test celery
 
+# The page in a real browser.
+web:
+    scripts/test web
+
+# Pictures of each page, into a directory.
+shots DIRECTORY:
+    scripts/test shots {{DIRECTORY}}
+
 # The documentation, warnings denied.
 doc:
     scripts/test doc

@@ -57,7 +57,7 @@ fn at(time: Time, now: Time) -> String {
     format!("{} ({})", words::instant(time), words::ago(time, now))
 }
 
-/// What a parked task waits for; all else is told by [`standing`].
+/// What a parked task waits for; all else is told likewise.
 pub fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
     match because {
         Because::Children { place, counts, ended, failed, succeeded, some_failed, some_open } => {

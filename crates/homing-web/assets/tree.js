@@ -311,10 +311,10 @@ class Tree extends HTMLElement {
       return cell;
     };
     if (!row) {
-      slot.replaceChildren(cell("count", `${number.format(at)} …`));
+      slot.replaceChildren(cell("fold", ""), cell("count number", number.format(at)), cell("count", "…"));
       return;
     }
-    const fold = cell("", "");
+    const fold = cell("fold", "");
     if (row.spawned > 0) {
       const isOpen = part.open.has(at);
       slot.setAttribute("aria-expanded", String(isOpen));
@@ -340,10 +340,10 @@ class Tree extends HTMLElement {
     state.append(shape, ` ${row.state}${row.attempt > 1 ? `, attempt ${row.attempt}` : ""}`);
     const end = row.ended ? instant(row.ended) : Date.now();
     const took = cell("count took", span(end - instant(row.started ?? row.created)));
-    const below = cell("count", row.spawned > 0 ? `${number.format(row.below)}/${number.format(row.spawned)}` : "");
+    const below = cell("count below", row.spawned > 0 ? `${number.format(row.below)}/${number.format(row.spawned)}` : "");
     const trouble = cell("trouble", "");
     if (row.trouble) trouble.append(shown(row.trouble));
-    slot.replaceChildren(fold, cell("count", number.format(at)), kind, state, took, below, trouble);
+    slot.replaceChildren(fold, cell("count number", number.format(at)), kind, state, took, below, trouble);
   }
 
   /** A child, if it is here; else it is fetched. @param {Part} part @param {number} at */

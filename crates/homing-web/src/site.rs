@@ -48,7 +48,7 @@ impl std::fmt::Debug for Site {
 }
 
 impl Site {
-    fn new(homing: Homing, options: Options) -> Self {
+    pub(crate) fn new(homing: Homing, options: Options) -> Self {
         Self {
             keys: Keys::new(&options),
             hub: Hub::new(homing.clone()),
@@ -121,6 +121,12 @@ pub(crate) struct Cx {
 }
 
 impl Cx {
+    pub(crate) fn new(site: &Arc<Site>, visitor: Visitor) -> Self {
+        let payloads = visitor.payloads && !site.options.hide_payloads;
+        let sight = Sight { payloads, redact: Arc::clone(&site.redact) };
+        Self { site: Arc::clone(site), visitor, sight }
+    }
+
     pub(crate) fn homing(&self) -> &Homing {
         &self.site.homing
     }
@@ -177,9 +183,7 @@ impl FromRequestParts<Arc<Site>> for Cx {
         // The guard stands before every route; without it nobody is anybody.
         let visitor = parts.extensions.get::<Visitor>().cloned();
         let visitor = visitor.ok_or_else(|| Refusal::forbidden("nobody has asked"))?;
-        let payloads = visitor.payloads && !site.options.hide_payloads;
-        let sight = Sight { payloads, redact: Arc::clone(&site.redact) };
-        Ok(Self { site: Arc::clone(site), visitor, sight })
+        Ok(Self::new(site, visitor))
     }
 }
 

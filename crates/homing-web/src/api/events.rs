@@ -226,3 +226,55 @@ impl Following {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use homing::{Homing, TaskState, log, task};
+
+    use super::*;
+    use crate::options::{Options, Role};
+    use crate::site::{Site, Visitor};
+
+    #[task(kind = "last_words")]
+    async fn last_words() -> homing::Result<()> {
+        log!("the first");
+        homing::signal::<bool>("end").await?;
+        log!("the last");
+        Ok(())
+    }
+
+    /// The job ends while the last look at its log is still fresh: what was said before the end is sent.
+    #[tokio::test]
+    async fn the_last_line_is_sent_however_old_the_last_look_is() {
+        let homing = Homing::open("memory:").await.unwrap();
+        let worker = homing.worker().register(last_words).start().await.unwrap();
+        let job = homing.submit(last_words()).await.unwrap();
+        while homing.task(job.id()).await.unwrap().state != TaskState::Waiting {
+            tokio::task::yield_now().await;
+        }
+        let site = Arc::new(Site::new(homing, Options::new()));
+        let visitor = Visitor {
+            user: String::new(),
+            role: Role::Viewer,
+            payloads: true,
+            csrf: String::new(),
+            base: String::new(),
+            from: String::new(),
+            session: false,
+        };
+        let cx = Cx::new(&site, visitor);
+        let look = site.hub.log(job.id(), 1).await.unwrap();
+        assert!(look.value.is_empty());
+        job.signal("end", &true).await.unwrap();
+        job.ended().await.unwrap();
+        let (permit, wanted) = (permit(&cx).unwrap(), Wanted::default());
+        let (id, after, troubled, ended) = (job.id(), 1, false, false);
+        let following = Following { cx, id, after, wanted, troubled, ended, _permit: permit };
+        let (event, following) = following.next().await.unwrap();
+        assert!(format!("{event:?}").contains("the last"), "{event:?}");
+        let (event, following) = following.next().await.unwrap();
+        assert!(format!("{event:?}").contains("end"), "{event:?}");
+        assert!(following.next().await.is_none());
+        worker.shutdown(Duration::ZERO).await;
+    }
+}

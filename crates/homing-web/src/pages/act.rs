@@ -138,7 +138,7 @@ async fn preview(cx: Cx, uri: axum::http::Uri, Path(id): Path<String>) -> Result
                 input #confirm name="confirm" required autocomplete="off";
             }
             div .actions {
-                button .danger type="submit" { (heading(verb)) }
+                button .danger[!matches!(verb, "retry" | "signal" | "unpause")] type="submit" { (heading(verb)) }
                 a .button href=(cx.link(back)) { "Back" }
             }
         }

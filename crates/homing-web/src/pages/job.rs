@@ -55,9 +55,11 @@ pub(crate) async fn show(
             (tabs(&cx, id, "tree"))
             (counts(&job.counts))
             (why_strip(&cx, &reasons))
-            (facts(&cx, &job))
+            @if let Some(failure) = &job.failure { (super::task::failure(&cx, failure)) }
             h2 #tree { "Tree" }
             (tree::below(&cx, &root, &asked, &format!("/jobs/{id}")).await?)
+            h2 { "Facts" }
+            (facts(&cx, &job))
         }
     };
     let page = Page::new(&cx, "/jobs", &format!("{shape} {title}"));
@@ -109,7 +111,7 @@ pub(super) fn why_strip(cx: &Cx, steps: &[why::Step]) -> Markup {
                             " " (parts::state(step.state))
                             ul {
                                 @for reason in &step.reasons {
-                                    li { (t(&words::line(&cx.sight.message(&reason.text), 600))) }
+                                    li { (reason_of(cx, step, reason)) }
                                 }
                             }
                         }
@@ -138,6 +140,28 @@ fn facts(cx: &Cx, job: &JobView) -> Markup {
             @if let Some(started) = job.started { dt { "Started" } dd { (instant(started, now)) } }
             @if let Some(ended) = job.ended { dt { "Ended" } dd { (instant(ended, now)) } }
         }
-        @if let Some(failure) = &job.failure { (super::task::failure(cx, failure)) }
+    }
+}
+
+/// A reason without the command that a terminal's reader is told to give, and the page that does the same.
+fn reason_of(cx: &Cx, step: &why::Step, reason: &homing_view::json::Reason) -> Markup {
+    let act = match (reason.word, &reason.name) {
+        ("signal", _) => Some((": `signal ", format!("/tasks/{}/signal", step.id), "Send it…")),
+        ("paused", Some(queue)) => {
+            let path = format!("/queues/{}/unpause", parts::encoded(queue));
+            Some((": `unpause ", path, "Resume it…"))
+        }
+        _ => None,
+    };
+    let text = cx.sight.message(&reason.text);
+    let text = match &act {
+        Some((command, ..)) => text.rsplit_once(command).map_or(&*text, |(before, _)| before),
+        None => &text,
+    };
+    html! {
+        (t(&words::line(text, 600)))
+        @if let Some((_, path, name)) = act {
+            @if cx.may(Role::Operator) { " " a href=(cx.link(path)) { (name) } }
+        }
     }
 }

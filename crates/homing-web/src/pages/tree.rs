@@ -1,7 +1,7 @@
 //! The tree below a task: its sets, counted, and a page of children of each. The script replaces it by one list
 //! that scrolls over all of them.
 
-use homing::{SetKey, SetView, TaskView, Time};
+use homing::{SetKey, SetView, TaskState, TaskView, Time};
 use homing_view::{why::took, words};
 use maud::{Markup, html};
 
@@ -38,7 +38,9 @@ pub(super) async fn below(cx: &Cx, task: &TaskView, asked: &Asked, path: &str) -
         let rows = cx.homing().window(task.id, set.key, from, limit).await?;
         parts.push(part(cx, set, &rows, from, path));
     }
+    let failed = failed(cx, task).await?;
     Ok(html! {
+        @if let Some(failed) = failed { (failed) }
         h-tree #tree-below data-task=(task.id) {
             div .server {
                 @for part in parts { (part) }
@@ -49,6 +51,47 @@ pub(super) async fn below(cx: &Cx, task: &TaskView, asked: &Asked, path: &str) -
             }
         }
     })
+}
+
+/// Some that failed, where a page of the tree may not show them.
+async fn failed(cx: &Cx, task: &TaskView) -> Result<Option<Markup>> {
+    let counts = task.children;
+    if counts.failed == 0 || counts.spawned <= FEW as u64 {
+        return Ok(None);
+    }
+    let mut rows = cx.homing().children_in(task.id, TaskState::Failed, FEW).await?;
+    rows.sort_by_key(TaskView::place);
+    let now = cx.site.now();
+    let some = if counts.failed > rows.len() as u64 { "Some of those" } else { "Those" };
+    Ok(Some(html! {
+        details open {
+            summary { (some) " that failed: " (words::number(counts.failed)) }
+            table .tree {
+                caption .aside { "Children that failed" }
+                (headings())
+                tbody {
+                    @for row in &rows {
+                        (child(cx, row, row.place().map_or(0, |(_, number)| number.into()), now))
+                    }
+                }
+            }
+        }
+    }))
+}
+
+fn headings() -> Markup {
+    html! {
+        thead {
+            tr {
+                th .number scope="col" { "No." }
+                th scope="col" { "Task" }
+                th scope="col" { "State" }
+                th .number scope="col" { "Took" }
+                th .number scope="col" { "Below" }
+                th scope="col" { "What went wrong" }
+            }
+        }
+    }
 }
 
 fn part(cx: &Cx, set: &SetView, rows: &[TaskView], from: u64, path: &str) -> Markup {
@@ -69,16 +112,7 @@ fn part(cx: &Cx, set: &SetView, rows: &[TaskView], from: u64, path: &str) -> Mar
                     (counts.cancelled, "cancelled"),
                 ]))
             }
-            thead {
-                tr {
-                    th .number scope="col" { "No." }
-                    th scope="col" { "Task" }
-                    th scope="col" { "State" }
-                    th .number scope="col" { "Took" }
-                    th .number scope="col" { "Below" }
-                    th scope="col" { "What went wrong" }
-                }
-            }
+            (headings())
             tbody {
                 @for (at, row) in rows.iter().enumerate() { (child(cx, row, from + at as u64, now)) }
             }

@@ -8,13 +8,15 @@ mkdirSync(out, { recursive: true });
 const [chrome, site] = await Promise.all([browser(), world()]);
 const shown = ["overview", "jobs", "job", "log", "failures", "task", "queues", "workers", "kinds", "about", "retry", "submit-kind"];
 const looks = {
-  light: { colorScheme: "light", viewport: { width: 1100, height: 760 } },
-  dark: { colorScheme: "dark", viewport: { width: 1100, height: 760 } },
+  light: { colorScheme: "light", viewport: { width: 1000, height: 640 } },
+  dark: { colorScheme: "dark", viewport: { width: 1000, height: 640 } },
   phone: { colorScheme: "light", viewport: { width: 360, height: 720 } },
 };
 for (const [look, options] of Object.entries(looks)) {
   const me = await visitor(chrome, site, options);
   for (const name of shown) {
+    const height = { job: 860, log: 480 }[name] ?? options.viewport.height;
+    await me.page.setViewportSize({ ...options.viewport, height });
     await me.open(pages(site)[name]);
     const rows = me.page.locator("h-tree .row");
     if (await me.page.locator("h-tree").count()) {
@@ -25,6 +27,10 @@ for (const [look, options] of Object.entries(looks)) {
         await me.page.locator('h-tree .row[aria-level="2"] a').first().waitFor();
       }
     }
+    await me.page.evaluate(() => {
+      document.activeElement?.blur();
+      scrollTo(0, 0);
+    });
     await me.page.screenshot({ path: `${out}/${name}-${look}.png` });
   }
   await me.context.close();

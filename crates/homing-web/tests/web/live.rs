@@ -109,23 +109,6 @@ async fn a_log_goes_on_where_it_was() {
     assert_eq!(numbers(&wanted).len(), 1);
 }
 
-/// What was said before the end is sent before the end, however old the last look is.
-#[tokio::test]
-async fn the_last_line_is_not_lost() {
-    let world = World::new().await;
-    let (site, job) = (world.site(), world.gate().await);
-    let path = format!("/api/v1/jobs/{job}/log/events");
-    let mut stream = Stream::open(&site, &path, "").await;
-    assert_eq!(stream.next().await.unwrap().data["items"].as_array().unwrap().len(), 1);
-    world.homing.cancel(job).by("ada").await.unwrap();
-    let rest = stream.rest().await;
-    assert_eq!(rest.last().unwrap().name, "end");
-    let log = world.homing.job::<()>(job).log().page().await.unwrap();
-    let sent: usize =
-        rest.iter().filter_map(|event| event.data["items"].as_array()).map(Vec::len).sum();
-    assert_eq!(sent + 1, log.len());
-}
-
 /// Twenty viewers of a job cost what one does.
 #[tokio::test]
 async fn many_viewers_cost_one_read() {
