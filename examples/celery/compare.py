@@ -1,6 +1,6 @@
 """Runs the import three times side by side: in Celery as it is, its parent moved to homing, its children too.
 
-    cargo build --example celery
+    cargo build --example celery --features celery
     python -m venv venv && venv/bin/pip install 'celery[redis]==5.7.0'
     venv/bin/python examples/celery/compare.py target/debug/examples/celery
 

@@ -2,8 +2,8 @@
 //! stay as they are.
 //!
 //! ```text
-//! cargo run --example celery -- parent      # the parent here, its children still in Celery
-//! cargo run --example celery -- children    # the children here too
+//! cargo run --example celery --features celery -- parent      # the parent here, its children still in Celery
+//! cargo run --example celery --features celery -- children    # the children here too
 //! ```
 //!
 //! `compare.py` runs both beside the plain Celery application, and says what the difference is.
