@@ -136,8 +136,9 @@ impl Context {
     }
 
     /// What a job's retry takes back if the task fails now: by an error that told of a moment, or by one
-    /// of the body's own. `None`: too much was told for a list, or the body has returned and the closing join was ended by
-    /// something else than a loss, a timeout say; it goes on where it was.
+    /// of the body's own. `None`: it goes on where it was. Too much was told for a list; or the closing join was ended by
+    /// something else than a loss, a timeout say; or this run had been told of none when it was cut off on its way through
+    /// the record, and nobody knows here of which losses that tells.
     pub(crate) fn cause(&self, moment: Option<&Moment>) -> Option<Box<Cause>> {
         let inner = self.lock();
         if let Some(Moment { places, closing, .. }) =
@@ -146,11 +147,11 @@ impl Context {
             let (places, only) = (places.clone(), closing.clone());
             return Some(Box::new(Cause { places, only, ..Cause::default() }));
         }
-        if inner.closing {
-            return None;
-        }
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());
+        if inner.closing || (told.is_none() && inner.recall.is_replaying()) {
+            return None;
+        }
         let Some(moment) = told else {
             let given = losses.given.clone();
             let aborted_before = inner.aborts_until(losses.aborts);

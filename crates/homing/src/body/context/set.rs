@@ -80,7 +80,7 @@ impl SetState {
 
     /// Whether this run has spawned a child of the set that the store has or, of one that a member has added, the
     /// child that it goes back to.
-    fn has_spawned(&self, set: Local, child: &Child) -> bool {
+    pub(crate) fn has_spawned(&self, set: Local, child: &Child) -> bool {
         if child.is_added() {
             return child.local.origin(child.number) < self.issued;
         }

@@ -257,6 +257,17 @@ fn a_closing_join_that_is_cut_off_goes_on_where_it_was() {
     assert!(context.cause(Some(&moment)).is_some(), "a loss that the join tells of");
 }
 
+/// A run that is cut off before it has come through its record has not been told what the one before it was: a retry that took
+/// back anything, or reopened a child, would leave answers that speak of it.
+#[test]
+fn a_replay_that_is_cut_off_goes_on_where_it_was() {
+    let context = context(2);
+    context.bear_losses([child(1)]);
+    assert_eq!(context.cause(None), None);
+    context.tell_loss(&context.moment("wait#1"), Some(child(2)));
+    assert!(context.cause(None).is_some(), "by a loss that it was told of");
+}
+
 /// With more losses borne than a list has room for, there is none. Of more aborts the last stands for all.
 #[test]
 fn lists_of_losses_and_aborts_are_bounded() {

@@ -87,6 +87,30 @@ impl Context {
         })
     }
 
+    /// The same, of the ends that this run was not given yet. The task has drifted where one of them is of a child that the
+    /// run has not spawned: it is told of none.
+    pub(crate) async fn tally_spawned(
+        self: &Arc<Self>,
+        set: Local,
+        place: &str,
+        allowed: u64,
+        mut each: impl FnMut(Child) -> bool,
+    ) -> Tally {
+        let mut stranger = None;
+        let keep = |child: Child| {
+            if self.with_set(set, |state| state.has_spawned(set, &child)) {
+                return each(child);
+            }
+            stranger = Some(child);
+            false
+        };
+        let tally = self.tally(set, &self.given(set), allowed, keep).await;
+        for child in stranger.iter().chain(tally.breaking.as_deref()) {
+            self.check_spawned(set, place, child).await;
+        }
+        tally
+    }
+
     /// Walks the ends that no wait has given out, in order, until `allowed` losses are exceeded or
     /// `each` has enough.
     pub(crate) async fn tally(

@@ -252,7 +252,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinAll<'_, T> {
         let allowed = self.set.policy.allowed(spawned, before);
         let (mut children, mut borne) = (Vec::new(), Vec::new());
         let tally = context
-            .tally(set, &context.given(set), allowed, |child| {
+            .tally_spawned(set, &settled.place, allowed, |child| {
                 if child.state == crate::core::state::State::Succeeded {
                     children.push(child);
                 } else {
@@ -327,7 +327,7 @@ impl<T: DeserializeOwned + Send> Durable for JoinSettled<'_, T> {
             children.push(child);
             children.len() as u64 <= limits::JOIN_ALL
         };
-        context.tally(set, &context.given(set), u64::MAX, keep).await;
+        context.tally_spawned(set, &settled.place, u64::MAX, keep).await;
         if let Some(error) = self.set.overfull(context, "join_settled", children.len()).await {
             return Err(error);
         }
@@ -393,7 +393,7 @@ impl<T: DeserializeOwned + Send, R: Send> Durable for JoinSome<'_, T, R> {
             (values.len() as u64) < self.count
         };
         if self.count > 0 {
-            context.tally(set, &context.given(set), u64::MAX, keep).await;
+            context.tally_spawned(set, &settled.place, u64::MAX, keep).await;
         }
         let succeeded = values.len() as u64;
         let values: Result<Vec<T>, _> =

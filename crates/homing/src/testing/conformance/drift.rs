@@ -28,6 +28,20 @@ mod new {
         super::first_of(1, &probe).await
     }
 
+    /// Leaves the child out, and waits for all of the set where the other waits for the child.
+    #[task(kind = "all_of_fewer")]
+    pub(super) async fn all_of_fewer(verb: u64, State(probe): State<Probe>) -> Result<u64> {
+        let mut set = super::JoinSet::<u64>::named("pages");
+        let hour = crate::sleep(std::time::Duration::from_hours(1));
+        match verb {
+            0 => crate::select! { all = set.join_all() => drop(all), slept = hour => slept? },
+            1 => crate::select! { all = set.join_settled() => drop(all), slept = hour => slept? },
+            _ => crate::select! { some = set.join_some(1) => drop(some), slept = hour => slept? },
+        }
+        probe.hit("told");
+        Ok(0)
+    }
+
     #[task(kind = "another_wait")]
     pub(super) async fn another_wait(State(probe): State<Probe>) -> Result<u64> {
         let told = crate::select! {
@@ -202,6 +216,43 @@ pub async fn g10_the_end_of_a_child_left_out_is_not_given(lab: Lab) {
     lab.probe.open("gate 1");
     assert_eq!(lab.turning(job.outcome()).await.unwrap(), 2);
     lab.close([third]).await;
+}
+
+#[task(kind = "all_of_fewer")]
+async fn all_of_fewer(verb: u64) -> Result<u64> {
+    assert!(verb < 3, "what waits in its place");
+    let mut set = JoinSet::named("pages");
+    let child = set.spawn(leaf(1)).await?;
+    let hour = crate::sleep(Duration::from_hours(1));
+    crate::select! { value = child => drop(value), slept = hour => slept? }
+    Ok(crate::signal("go").await?)
+}
+
+/// The answer of a wait for a child is found where a replay, which has left the child out, waits for all of the set: the replay
+/// is not told of the child. It was, by the verbs that go through all ends.
+pub async fn g10_a_set_gives_no_end_of_a_child_left_out(lab: Lab) {
+    let first = lab.worker().register(all_of_fewer).register(leaf).start().await.unwrap();
+    let mut jobs = Vec::new();
+    for verb in 0..3 {
+        let job = lab.homing.submit(all_of_fewer(verb)).await.unwrap();
+        lab.observe(job.id(), "at the signal", |view| {
+            view.state == TaskState::Waiting && format!("{:?}", view.waits).contains("signal:go")
+        })
+        .await;
+        jobs.push(job);
+    }
+    first.kill().await;
+    let second = lab.worker().register(new::all_of_fewer).register(leaf).start().await.unwrap();
+    for job in jobs {
+        job.signal("go", &1u64).await.unwrap();
+        let view = lab.observe(job.id(), "standing still", |view| view.reason.is_some());
+        let reason = lab.turning(view).await.reason.unwrap();
+        let text =
+            "`select!#1/0`: expected a spawn of the next child to end, got none: its kind is leaf";
+        assert!(reason.contains(text), "{reason}");
+    }
+    assert_eq!(lab.probe.count("told"), 0);
+    lab.close([second]).await;
 }
 
 #[task(kind = "another_wait")]

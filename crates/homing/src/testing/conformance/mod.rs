@@ -285,7 +285,7 @@ macro_rules! __conformance {
                     aborted_children_are_no_losses, abort_spares_later_children, abort_spares_children_after_placed_ones,
                     a_returned_value_is_kept;
                 drift: g10_drift_is_caught_and_mended, g10_membership_is_checked,
-                    g10_the_end_of_a_child_left_out_is_not_given,
+                    g10_the_end_of_a_child_left_out_is_not_given, g10_a_set_gives_no_end_of_a_child_left_out,
                     g10_an_answer_is_not_anothers,
                     g10_other_steps_may_come_and_go, g10_an_undecodable_value_stands_still,
                     g10_an_undecodable_outcome_stands_still,
