@@ -189,9 +189,11 @@ impl World {
         format!("notes, last first:\n{}\nlog:\n{}", last.join("\n"), read("log"))
     }
 
+    /// What was noted so far. Of a line that is just being written, the first bytes may be there: it is left to the next look.
     pub(crate) fn notes(&self) -> Vec<Note> {
         let text = std::fs::read_to_string(self.path().join("notes")).unwrap();
-        let lines = text.lines().map(|line| {
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(|line| {
             let parts: Vec<_> = line.split('\t').map(str::to_owned).collect();
             let [what, subject, place, value, pid] = parts.try_into().unwrap();
             Note { what, subject, place, value, pid: pid.parse().unwrap() }
