@@ -7,7 +7,7 @@ use std::time::Duration;
 use homing::{AmendError, Homing, JobId, Status};
 use serde_json::json;
 
-use super::tasks::{self, Notes, Told};
+use super::tasks::{self, Notes, Told, whole_lines};
 
 /// What the environment tells a process to be.
 pub(crate) struct Order {
@@ -169,7 +169,7 @@ impl<'a> Script<'a> {
     fn new(homing: &'a Homing, notes: &'a Notes, round: u64, directory: &std::path::Path) -> Self {
         let text = std::fs::read_to_string(directory.join("notes")).unwrap();
         let of = format!("{round}");
-        let acks = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+        let acks = whole_lines(&text).map(|line| line.split('\t').collect::<Vec<_>>());
         let acks = acks.filter(|line| line[0] == "ack" && line[1] == of);
         let acknowledged = acks.map(|line| line[2].to_owned()).collect();
         Self { homing, notes, round, acknowledged }

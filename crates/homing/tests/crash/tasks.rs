@@ -20,6 +20,11 @@ pub(crate) struct Notes {
     directory: PathBuf,
 }
 
+/// The lines of a file of notes. Of one that somebody is just writing, the first bytes may be there: it is left to the next look.
+pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.rsplit_once('\n').map_or("", |(whole, _)| whole).lines()
+}
+
 impl Notes {
     pub(crate) fn in_directory(directory: &Path) -> Self {
         let file = OpenOptions::new().create(true).append(true).open(directory.join("notes"));
@@ -326,4 +331,13 @@ pub(crate) fn register(worker: WorkerBuilder, notes: &Notes) -> WorkerBuilder {
     let worker = worker.register(slow).register(mixed).register(patient).register(victim);
     let worker = worker.register(mendable).register(broken).register(gated).register(paced);
     worker.register(pace).register(crawl).register(page)
+}
+
+/// A reader that looks between two parts of one write took `ov` for a line.
+#[test]
+fn a_line_that_is_being_written_is_left_to_the_next_look() {
+    let lines = |text| whole_lines(text).collect::<Vec<_>>();
+    assert_eq!(lines("over\t1\nov"), ["over\t1"]);
+    assert_eq!(lines("over\t1\nover\t2\n"), ["over\t1", "over\t2"]);
+    assert!(lines("ov").is_empty() && lines("").is_empty());
 }

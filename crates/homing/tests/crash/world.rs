@@ -12,6 +12,7 @@ use homing::{Homing, Status, TaskState};
 use rusqlite::Connection;
 
 use super::service::{Size, job, url};
+use super::tasks::whole_lines;
 
 /// How long anything may take before a test gives up: a bound on hangs, never a measure.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -189,11 +190,10 @@ impl World {
         format!("notes, last first:\n{}\nlog:\n{}", last.join("\n"), read("log"))
     }
 
-    /// What was noted so far. Of a line that is just being written, the first bytes may be there: it is left to the next look.
+    /// What was noted so far.
     pub(crate) fn notes(&self) -> Vec<Note> {
         let text = std::fs::read_to_string(self.path().join("notes")).unwrap();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines = whole.lines().map(|line| {
+        let lines = whole_lines(&text).map(|line| {
             let parts: Vec<_> = line.split('\t').map(str::to_owned).collect();
             let [what, subject, place, value, pid] = parts.try_into().unwrap();
             Note { what, subject, place, value, pid: pid.parse().unwrap() }
