@@ -79,8 +79,9 @@ pub(super) struct Book {
     /// What parents have sent to their children, and which of all signals' values were ever told.
     pub(super) said: BTreeMap<Spot, (TaskId, u64)>,
     pub(super) heard: BTreeSet<u64>,
-    /// What calls said of time and retries, and how often bodies have failed so far, but not for good.
-    pub(super) limits: BTreeMap<TaskId, Limits>,
+    /// What calls said of time and retries, and how often bodies have failed so far, but not for good. Of a task there may be
+    /// several: a run whose last words were refused has called for another in its place.
+    pub(super) limits: BTreeMap<TaskId, Vec<Limits>>,
     pub(super) strikes: BTreeMap<TaskId, u32>,
     /// Children that are combinators, those with something that follows by their labels, and the jobs that
     /// have followed a success or a failure.

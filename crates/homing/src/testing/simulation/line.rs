@@ -285,8 +285,9 @@ impl Line {
                         _ if failure.id != unit.task => false,
                         Reason::Panic => failure.message != PANIC,
                         Reason::Timeout => {
-                            let limits = self.ledger.book().limits.get(&unit.task).copied();
-                            limits.is_none_or(|limits| limits.timeout.is_none())
+                            let book = self.ledger.book();
+                            let limits = book.limits.get(&unit.task);
+                            !limits.is_some_and(|all| all.iter().any(|own| own.timeout.is_some()))
                         }
                         _ => true,
                     }

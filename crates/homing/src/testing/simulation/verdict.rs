@@ -9,6 +9,7 @@ use super::Out;
 use super::family::{Family, Told};
 use super::ledger::{Book, Ledger, Observation, Returned, Spot};
 use super::line::now;
+use super::plan::Limits;
 use crate::core::id::{JobId, TaskId};
 use crate::core::policy::FailurePolicy;
 use crate::core::time::Time;
@@ -397,11 +398,10 @@ fn is_combinator(view: &TaskView) -> bool {
 
 /// Whether a task's time was up, or its retries.
 fn is_due(task: TaskId, view: &TaskView, failure: &Failure, book: &Book) -> bool {
-    let limits = book.limits.get(&task).copied().unwrap_or_default();
     let ended = view.ended.unwrap_or(view.created);
     let past = |end: Option<Time>| end.is_some_and(|end| ended >= end);
     let strikes = book.strikes.get(&task).copied().unwrap_or(0);
-    match failure.reason {
+    let under = |limits: &Limits| match failure.reason {
         Reason::Deadline => limits.deadline.is_some() && past(view.deadline),
         // One that was fetched ahead may have begun, and its worker died before it could say so.
         Reason::Expired => limits.expires.is_some() && past(view.expires) && view.started.is_none(),
@@ -411,7 +411,8 @@ fn is_due(task: TaskId, view: &TaskView, failure: &Failure, book: &Book) -> bool
             .retries
             .is_some_and(|retries| strikes > retries || (limits.timeout.is_some() && strikes > 0)),
         _ => false,
-    }
+    };
+    book.limits.get(&task).is_some_and(|all| all.iter().any(under))
 }
 
 fn same(right: &Told, told: &Told) -> Judged {
