@@ -70,6 +70,7 @@ impl Redis {
             .spawn()
             .unwrap();
         self.process = Some(Process(process));
+        // Another program, which tells nobody that it is up: it is asked. The bound is one on hangs.
         for _ in 0..1000 {
             if self.cli(&["PING"]) == "PONG" {
                 return;
@@ -124,7 +125,7 @@ pub(crate) fn worker(mut command: Command, redis: &Redis) -> Process {
     let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let mut worker = Process(process);
     for _ in 0..1500 {
-        // It hears commands once it is up.
+        // It hears commands once it is up, and tells nobody but those who ask the server.
         if redis.cli(&["PUBSUB", "NUMPAT"]).parse::<u32>().is_ok_and(|number| number > 0) {
             return worker;
         }
@@ -199,7 +200,7 @@ impl Redis {
     }
 }
 
-/// What `look` brings once it brings something. The bound is one on hangs, never a measure.
+/// What `look` brings once it brings something: what other programs write to the server, nothing here can wait for. The bound is one on hangs, never a measure.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut look: impl FnMut() -> F,

@@ -136,9 +136,7 @@ pub(super) async fn pause(
     Params(()): Params<()>,
     Body(_): Body,
 ) -> Result<Response> {
-    cx.must(Role::Operator)?;
-    let changed = act::pause(cx.homing(), &queue, true).await?;
-    done(&cx, "pause", queue, changed)
+    switch(&cx, queue, true).await
 }
 
 /// Resumes claims from a queue.
@@ -148,7 +146,11 @@ pub(super) async fn unpause(
     Params(()): Params<()>,
     Body(_): Body,
 ) -> Result<Response> {
+    switch(&cx, queue, false).await
+}
+
+async fn switch(cx: &Cx, queue: String, paused: bool) -> Result<Response> {
     cx.must(Role::Operator)?;
-    let changed = act::pause(cx.homing(), &queue, false).await?;
-    done(&cx, "unpause", queue, changed)
+    let changed = act::pause(cx.homing(), &queue, paused).await?;
+    done(cx, if paused { "pause" } else { "unpause" }, queue, changed)
 }

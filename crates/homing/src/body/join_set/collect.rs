@@ -87,8 +87,8 @@ impl Context {
         })
     }
 
-    /// The same, of the ends that this run was not given yet. The task has drifted where one of them is of a child that the
-    /// run has not spawned: it is told of none.
+    /// As [`tally`](Self::tally), of the ends that this run was not given yet. The task has drifted where one of them is of a
+    /// child that the run has not spawned: it is told of none.
     pub(crate) async fn tally_spawned(
         self: &Arc<Self>,
         set: Local,
