@@ -1,6 +1,8 @@
 // @ts-check
 // A job's page, live: its record as it changes, by one stream while the page is seen.
 
+import { follow } from "./stream.js";
+
 /** A shape and a class for each status: what the server writes. */
 const STATUS = {
   "in-progress": ["▶", "running", "in progress"],
@@ -20,9 +22,6 @@ const page = document.querySelector("#job");
 const base = document.body.dataset.base ?? "";
 const alive = document.querySelector("#alive");
 
-/** @type {EventSource | null} */
-let source = null;
-let over = false;
 let told = 0;
 /** @type {[number, number][]} */
 let looks = [];
@@ -79,39 +78,15 @@ function show(job) {
   document.dispatchEvent(new CustomEvent("homing:job", { detail: { ended, spawned, over: isOver } }));
 }
 
-function open() {
-  if (source || over || document.hidden || !(page instanceof HTMLElement)) return;
-  source = new EventSource(`${base}/api/v1/jobs/${page.dataset.job}/events`);
-  source.addEventListener("job", (event) => {
+if (page instanceof HTMLElement) {
+  const job = (/** @type {MessageEvent} */ event) => {
     document.documentElement.classList.remove("away");
     show(JSON.parse(event.data));
-  });
-  source.addEventListener("end", () => {
-    over = true;
-    close();
-  });
-  const away = () => {
-    if (alive && !over) {
-      document.documentElement.classList.add("away");
-      alive.textContent = `As of ${new Date().toISOString().slice(11, 19)}: the store does not answer; trying again`;
-    }
-    // The browser opens a stream again by itself, but not after an answer that is none.
-    if (source?.readyState === EventSource.CLOSED) {
-      close();
-      setTimeout(open, 3000);
-    }
   };
-  source.addEventListener("trouble", away);
-  source.addEventListener("error", away);
+  const away = () => {
+    if (!alive) return;
+    document.documentElement.classList.add("away");
+    alive.textContent = `As of ${new Date().toISOString().slice(11, 19)}: the store does not answer; trying again`;
+  };
+  follow(() => `${base}/api/v1/jobs/${page.dataset.job}/events`, { job }, { away });
 }
-
-function close() {
-  source?.close();
-  source = null;
-}
-
-// A page that nobody sees reads nothing, and holds none of the few connections a browser has.
-document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-addEventListener("pagehide", close);
-addEventListener("pageshow", open);
-open();

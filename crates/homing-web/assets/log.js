@@ -1,6 +1,7 @@
 // @ts-check
 // A log that is followed: new lines below, and the view stays with them while it is at the end.
 
+import { follow } from "./stream.js";
 import { make, shown } from "./text.js";
 
 /** Lines kept on the page. */
@@ -9,10 +10,6 @@ const KEPT = 5000;
 const log = document.querySelector("#log");
 const base = document.body.dataset.base ?? "";
 const alive = document.querySelector("#alive");
-
-/** @type {EventSource | null} */
-let source = null;
-let over = false;
 
 /** @param {any} line */
 function write(line) {
@@ -29,12 +26,14 @@ function write(line) {
   return item;
 }
 
-function open() {
-  if (source || over || document.hidden || !(log instanceof HTMLElement) || !("follow" in log.dataset)) return;
-  const { job, after, level, task, search } = log.dataset;
-  const asked = new URLSearchParams({ after: after ?? "0", level: level ?? "", task: task ?? "", search: search ?? "" });
-  source = new EventSource(`${base}/api/v1/jobs/${job}/log/events?${asked}`);
-  source.addEventListener("lines", (event) => {
+if (log instanceof HTMLElement && !location.hash) log.scrollTop = log.scrollHeight;
+if (log instanceof HTMLElement && "follow" in log.dataset) {
+  const address = () => {
+    const { job, after, level, task, search } = log.dataset;
+    const asked = new URLSearchParams({ after: after ?? "0", level: level ?? "", task: task ?? "", search: search ?? "" });
+    return `${base}/api/v1/jobs/${job}/log/events?${asked}`;
+  };
+  const lines = (/** @type {MessageEvent} */ event) => {
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
     document.querySelector("#nothing")?.remove();
     const { items } = JSON.parse(event.data);
@@ -42,27 +41,9 @@ function open() {
     while (log.children.length > KEPT) log.firstElementChild?.remove();
     log.dataset.after = event.lastEventId;
     if (atEnd) log.scrollTop = log.scrollHeight;
-  });
-  source.addEventListener("end", () => {
-    over = true;
-    close();
+  };
+  const ended = () => {
     if (alive) alive.textContent = "The job has ended: this was the last line.";
-  });
-  source.addEventListener("error", () => {
-    if (source?.readyState === EventSource.CLOSED) {
-      close();
-      setTimeout(open, 3000);
-    }
-  });
+  };
+  follow(address, { lines }, { ended });
 }
-
-function close() {
-  source?.close();
-  source = null;
-}
-
-document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-addEventListener("pagehide", close);
-addEventListener("pageshow", open);
-if (log && !location.hash) log.scrollTop = log.scrollHeight;
-open();
