@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::body::context::{Context, Halt, current};
+use crate::body::context::{Context, Halt, Op, current};
 use crate::core::id::{Local, TaskId};
 use crate::core::replay::TIMED_OUT;
 use crate::core::wait::{Answer, Condition};
@@ -276,7 +276,7 @@ impl<W: Durable> Arm for Waiting<'_, W> {
 pub struct Winner {
     /// Which arm.
     pub index: usize,
-    settled: Result<(Arc<Context>, Settled), Misuse>,
+    settled: Result<(Arc<Context>, Settled, Op), Misuse>,
 }
 
 impl std::fmt::Debug for Winner {
@@ -289,7 +289,8 @@ impl Winner {
     /// What the winning arm brings.
     pub async fn settle<W: Durable>(self, arm: Waiting<'_, W>) -> W::Output {
         match self.settled {
-            Ok((context, settled)) => Box::pin(arm.wait.settle(&context, settled)).await,
+            // Open until the body has been told: a branch that is told of a loss meanwhile knows of it.
+            Ok((context, settled, _op)) => Box::pin(arm.wait.settle(&context, settled)).await,
             Err(misuse) => arm.wait.misuse(misuse),
         }
     }
@@ -303,7 +304,7 @@ pub async fn race(arms: &mut [&mut dyn Arm]) -> Winner {
         Err(misuse) => return Winner { index: 0, settled: Err(misuse) },
     };
     let place = context.place("select!");
-    let _op = context.begin(&place, false).await;
+    let op = context.begin(&place, false).await;
     let owners: Vec<_> = arms.iter().map(|arm| arm.owner()).collect();
     for owner in owners {
         context.check_owner(owner, &place).await;
@@ -327,7 +328,7 @@ pub async fn race(arms: &mut [&mut dyn Arm]) -> Winner {
         context.forget_deadline(&format!("{place}/{arm}"));
     }
     let settled = Settled { place: format!("{place}/{index}"), timed_out: arm > 0, value };
-    Winner { index, settled: Ok((context, settled)) }
+    Winner { index, settled: Ok((context, settled, op)) }
 }
 
 /// Waits for the first of several durable waits, and runs its handler; the others consume nothing.

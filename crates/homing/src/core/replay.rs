@@ -4,7 +4,7 @@
 //! body runs. What is asked for is taken, so a body that replays in order holds one page at most; a
 //! body whose steps were reordered holds what it has not asked for yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::core::record::Entry;
 use crate::core::wait::Answer;
@@ -13,12 +13,16 @@ use crate::core::wait::Answer;
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
     entries: HashMap<String, (u64, Entry)>,
+    /// The numbers of those entries.
+    unseen: BTreeSet<u64>,
     /// The number of the last entry loaded.
     loaded: u64,
     /// The number of the last entry there is.
     last: u64,
-    /// The highest number asked for so far.
+    /// The highest number asked for so far; the last one, once the body is past its record.
     taken: u64,
+    /// The highest number asked for so far.
+    asked: u64,
 }
 
 /// What a body does at a place, as far as its record has a say in it.
@@ -101,8 +105,9 @@ impl Recall {
     /// Asks what an operation at a place comes to. What was recorded there is taken: a second one at the same place
     /// finds nothing.
     pub(crate) fn ask(&mut self, place: &str, operation: Operation<'_>) -> Verdict {
-        if let Some((seq, entry)) = self.entries.remove(place) {
+        if let Some((seq, entry)) = self.remove(place) {
             self.taken = self.taken.max(seq);
+            self.asked = self.asked.max(seq);
             return operation.recorded(entry);
         }
         if self.loaded < self.last {
@@ -111,14 +116,36 @@ impl Recall {
         operation.unrecorded()
     }
 
-    /// The number of the entry that a replay comes to next; `None` once it is past its record.
+    /// The number of the entry that a replay comes to next; `None` once it is past its record. Who has spawned may be
+    /// past it and not have read all of it.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.is_replaying().then_some(self.taken + 1)
+        (self.is_replaying() || self.loaded < self.last).then_some(self.asked + 1)
+    }
+
+    /// Where something is recorded under a lower number that the body has not come to: a branch of it is behind
+    /// the others, or it comes to things in another order than it did. Up to so many of them.
+    pub(crate) fn behind(&self, number: u64, most: usize) -> Vec<&str> {
+        if self.unseen.first().is_none_or(|first| *first >= number) {
+            return Vec::new();
+        }
+        let behind = self.entries.iter().filter(|(_, (seq, _))| *seq < number);
+        behind.take(most).map(|(place, _)| place.as_str()).collect()
+    }
+
+    /// Whether something is recorded that the body has not come to.
+    pub(crate) fn is_left(&self) -> bool {
+        self.rest() != Rest::Nothing
     }
 
     /// Drops what was recorded beside something else: it is of use only until that was recorded, too.
     pub(crate) fn forget(&mut self, place: &str) {
-        self.entries.remove(place);
+        self.remove(place);
+    }
+
+    fn remove(&mut self, place: &str) -> Option<(u64, Entry)> {
+        let found = self.entries.remove(place)?;
+        self.unseen.remove(&found.0);
+        Some(found)
     }
 
     /// What is left of the record once the body has returned.
@@ -145,6 +172,7 @@ impl Recall {
         for (seq, place, entry) in page {
             self.loaded = self.loaded.max(seq);
             if seq > before && seq <= self.last {
+                self.unseen.insert(seq);
                 self.entries.insert(place, (seq, entry));
             }
         }
@@ -283,6 +311,30 @@ mod tests {
         assert_eq!(recall.next(), Some(3));
         recall.is_past();
         assert_eq!((recall.next(), recall.is_replaying()), (None, false));
+    }
+
+    /// One branch is ahead of another: what is recorded for that one under lower numbers it has not come to yet.
+    #[test]
+    fn what_branches_have_not_come_to_is_behind() {
+        let mut recall = Recall::new(5);
+        recall.load(page(1, &["a", "b", "c"]));
+        recall.ask("c", STEP);
+        assert_eq!(recall.behind(1, 9), [""; 0]);
+        assert_eq!(recall.behind(2, 9), ["a"]);
+        let mut behind = recall.behind(4, 9);
+        behind.sort_unstable();
+        assert_eq!((behind, recall.behind(4, 1).len()), (vec!["a", "b"], 1));
+        recall.ask("a", STEP);
+        recall.forget("b");
+        assert_eq!(recall.behind(4, 9), [""; 0]);
+        recall.is_past();
+        assert_eq!((recall.next(), recall.is_left()), (Some(4), true), "two are not even read");
+        recall.load(page(4, &["d", "e"]));
+        assert_eq!((recall.next(), recall.behind(6, 9).len()), (None, 2));
+        recall.ask("e", STEP);
+        assert!(recall.is_left());
+        recall.ask("d", STEP);
+        assert!(!recall.is_left());
     }
 
     #[test]

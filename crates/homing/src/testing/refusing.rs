@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Probe;
 use crate::store::{Error, Event, Exchange, Refusal, Reply, Store, Unit};
 
 /// Chooses which units are refused, and how.
@@ -14,12 +15,19 @@ pub struct Refusing {
     inner: Arc<dyn Store>,
     choice: Box<Choice>,
     refused: Mutex<HashSet<crate::TaskId>>,
+    held: Option<Probe>,
 }
 
 impl Refusing {
     /// A store that refuses, once for each task, a unit that `choice` falls on.
     pub fn over(inner: Arc<dyn Store>, choice: Box<Choice>) -> Self {
-        Self { inner, choice, refused: Mutex::default() }
+        Self { inner, choice, refused: Mutex::default(), held: None }
+    }
+
+    /// Counts each exchange in which it refuses something as `refused`, and answers it once the gate `answer` is open.
+    #[must_use]
+    pub fn held(self, probe: &Probe) -> Self {
+        Self { held: Some(probe.clone()), ..self }
     }
 
     fn refuses(&self, unit: &Unit) -> Option<Refusal> {
@@ -38,6 +46,10 @@ impl Refusing {
             None => true,
         });
         let mut reply = self.inner.exchange(exchange).await?;
+        if let Some(probe) = self.held.as_ref().filter(|_| !refused.is_empty()) {
+            probe.hit("refused");
+            probe.pass("answer").await;
+        }
         reply.refused.extend(refused);
         Ok(reply)
     }

@@ -296,21 +296,35 @@ impl Driver {
     /// Hands over what the body has said.
     fn post(&self) {
         if let Some((events, renew)) = self.context.take_events() {
-            self.put(events, renew, 1);
+            // A refusal of what came before is in the inbox, or will be.
+            let _ = self.put(events, renew, 1);
         }
     }
 
-    fn post_last(&self, event: Event) {
+    fn post_last(&mut self, event: Event) {
+        let Some(refusal) = self.put_last(event) else { return };
+        // The body came to its end while a unit of its was refused.
+        match self.stop_of(refusal) {
+            Stop::Dropped => {}
+            stop => _ = self.put_last(self.event(stop)),
+        }
+    }
+
+    /// Hands over the last word. Why a unit before it was refused, if it was and that was not heard yet.
+    fn put_last(&self, event: Event) -> Option<Refusal> {
+        if self.refused {
+            self.shared.outbox.forget(self.claimed.task, self.claimed.token);
+        }
         // What a body said before it was stopped for good is no part of the record, nor what it said after
         // a unit that was refused.
         let alone = self.refused || matches!(event, Event::Stall { .. } | Event::HandBack);
         let last = self.shared.with_line(self.claimed.attempt, self.claimed.token, event);
         let (events, renew) =
             if alone { (last.collect(), false) } else { self.context.take_last(last) };
-        self.put(events, renew, 1);
+        self.put(events, renew, 1)
     }
 
-    fn put(&self, events: Vec<Event>, renew: bool, units: u64) {
+    fn put(&self, events: Vec<Event>, renew: bool, units: u64) -> Option<Refusal> {
         let (task, token) = (self.claimed.task, self.claimed.token);
         self.shared.outbox.post(Posting {
             unit: Arc::new(Unit { task, token, renew, events }),
@@ -320,7 +334,7 @@ impl Driver {
             attempt: self.claimed.attempt,
             stalls: self.claimed.stalls,
             span: self.span.clone(),
-        });
+        })
     }
 
     /// Parks, keeps the future while it is resident, and says how it went on.

@@ -77,8 +77,7 @@ impl Shared {
     /// A unit was refused. The body hears of it, unless it is done: then the store hears why.
     fn refused(&self, posting: &Posting, refusal: Refusal) {
         let (task, token) = (posting.unit.task, posting.unit.token);
-        if !posting.ends_the_stretch() {
-            self.outbox.refuse(task, token);
+        if !posting.ends_the_stretch() && !self.outbox.refuse(task, token, &refusal) {
             posting.inbox.put(DriverMessage::Refused(refusal));
             return;
         }

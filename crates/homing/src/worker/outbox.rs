@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::inbox::DriverInbox;
 use crate::core::id::{Map, Set, TaskId, Token};
 use crate::limits;
-use crate::store::{Event, Unit};
+use crate::store::{Event, Refusal, Unit};
 
 /// A unit on its way, and who hears of its fate.
 #[derive(Debug)]
@@ -72,8 +72,13 @@ struct Waiting {
     taken: u64,
     /// The number of the last posting of each task in the queue.
     last: Map<TaskId, u64>,
-    /// Claims whose bodies have not heard yet that a unit of theirs was refused.
-    refused: Set<(TaskId, Token)>,
+    /// Claims whose bodies have not heard yet that a unit of theirs was refused, and why it was.
+    refused: Map<(TaskId, Token), Refusal>,
+}
+
+/// Whether the last word of a body rests on what it said before: how it ended does, that its task is given back does not.
+fn rests_on_more(event: &Event) -> bool {
+    matches!(event, Event::End(_) | Event::Retry { .. })
 }
 
 impl Waiting {
@@ -82,10 +87,15 @@ impl Waiting {
         self.queue.get_mut(usize::try_from(index).ok()?)
     }
 
-    fn post(&mut self, posting: Posting) {
+    fn post(&mut self, posting: Posting) -> Option<Refusal> {
         let (task, token) = (posting.unit.task, posting.unit.token);
-        if self.refused.contains(&(task, token)) && !posting.ends_the_stretch() {
-            return;
+        if let Some(refusal) = self.refused.get(&(task, token)) {
+            if posting.unit.events.last().is_some_and(rests_on_more) {
+                return Some(refusal.clone());
+            }
+            if !posting.ends_the_stretch() {
+                return None;
+            }
         }
         let rest = match self.queued(task) {
             Some(queued) => queued.add(posting),
@@ -95,6 +105,7 @@ impl Waiting {
             self.last.insert(task, self.taken + self.queue.len() as u64);
             self.queue.push_back(posting);
         }
+        None
     }
 }
 
@@ -103,25 +114,34 @@ impl Outbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn post(&self, posting: Posting) {
-        self.lock().post(posting);
+    /// Takes what a body says. Why an earlier unit of its was refused, where this is how it ended and it has not heard of
+    /// that yet: the end is not taken, since it rests on what did not happen.
+    pub(super) fn post(&self, posting: Posting) -> Option<Refusal> {
+        let refused = self.lock().post(posting);
         self.notify.notify_one();
+        refused
     }
 
-    /// Says that a unit was refused: what its body has said since is based on what did not happen. All
-    /// of it is dropped, up to the event that ends the stretch.
-    pub(super) fn refuse(&self, task: TaskId, token: Token) {
+    /// Says that a unit was refused: what its body has said since rests on what did not happen. All
+    /// of it is dropped, but that the task is given back or stands still. Whether how the body ended was dropped, too: then it
+    /// is gone, and will not hear why.
+    pub(super) fn refuse(&self, task: TaskId, token: Token, refusal: &Refusal) -> bool {
         let mut waiting = self.lock();
-        waiting.refused.insert((task, token));
+        let mut ended = false;
         if let Some(queued) = waiting.queued(task)
             && queued.unit.token == token
             && let Some(unit) = Arc::get_mut(&mut queued.unit)
         {
-            unit.events.retain(Event::ends_the_stretch);
+            ended = unit.events.last().is_some_and(rests_on_more);
+            unit.events.retain(|event| event.ends_the_stretch() && !rests_on_more(event));
         }
+        if !ended {
+            waiting.refused.insert((task, token), refusal.clone());
+        }
+        ended
     }
 
-    /// The body of a claim is gone: nothing more will be said under it.
+    /// The body of a claim has heard of its refusal, or is gone: nothing more that rests on it will be said.
     pub(super) fn forget(&self, task: TaskId, token: Token) {
         self.lock().refused.remove(&(task, token));
     }
@@ -289,14 +309,34 @@ mod tests {
         let (outbox, worker) = (Outbox::default(), WorkerId::fresh());
         let (a, token) = (task("a"), Token { worker, claim: 1 });
         outbox.post(posting(a, token, vec![progress(1)]));
-        outbox.refuse(a, token);
-        outbox.post(posting(a, token, vec![progress(2)]));
+        assert!(!outbox.refuse(a, token, &Refusal::Lost));
+        assert!(outbox.post(posting(a, token, vec![progress(2)])).is_none());
         assert!(events(&outbox.take()).is_empty());
         outbox.post(posting(a, token, vec![Event::HandBack]));
         assert_eq!(events(&outbox.take()), [[Event::HandBack]]);
         outbox.forget(a, token);
         outbox.post(posting(a, token, vec![progress(3)]));
         assert_eq!(events(&outbox.take()), [[progress(3)]]);
+    }
+
+    /// A body that ends while a unit of its is refused has not heard of it: a line of its log was lost, and the task had
+    /// succeeded all the same.
+    #[test]
+    fn an_end_that_rests_on_a_refused_unit_is_not_sent() {
+        let (a, token) = (task("a"), Token { worker: WorkerId::fresh(), claim: 1 });
+        let unfit = Refusal::Unfit("no".to_owned());
+        let end = || posting(a, token, vec![record(1), Event::End(End::Succeeded("1".to_owned()))]);
+        let outbox = Outbox::default();
+        outbox.post(end());
+        assert!(outbox.refuse(a, token, &unfit), "its end waited here");
+        assert!(events(&outbox.take()).is_empty());
+        assert!(outbox.lock().refused.is_empty(), "nobody is left to hear");
+        assert!(!outbox.refuse(a, token, &unfit));
+        assert_eq!(outbox.post(end()), Some(unfit), "its end comes now");
+        assert!(events(&outbox.take()).is_empty());
+        outbox.forget(a, token);
+        assert_eq!(outbox.post(end()), None, "once it has heard");
+        assert_eq!(outbox.take().len(), 1);
     }
 
     /// The rest waits for the next exchange; what is larger than an exchange goes alone.

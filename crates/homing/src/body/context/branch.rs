@@ -53,6 +53,12 @@ impl Branches {
         open.next().map(|(place, _)| place.as_str())
     }
 
+    /// Where branches wait, or are being told of what they waited for.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &str> {
+        let open = self.all.iter().filter_map(|branch| branch.open.as_ref());
+        open.filter(|(_, step)| !step).map(|(place, _)| place.as_str())
+    }
+
     pub(super) fn is_main(&self) -> bool {
         self.current == 0
     }

@@ -3,7 +3,11 @@
 //!
 //! Every wait that tells the body of a loss or of a timeout makes a [`Moment`] first, and the error carries
 //! it. If the task fails by that error, a retry goes back to that moment; if it fails by an error of the
-//! body's own, to the first such moment of the run. A replay comes to the same moments.
+//! body's own, to the first such moment of the run.
+//!
+//! A replay of a body without branches comes to the same moments. Branches are told in another order each time. So
+//! what a retry leaves is what *this* run had come to by then: what others of its branches were just being told, and
+//! what the record had for them further on, goes.
 
 use super::set::SetState;
 use super::{Context, Inner};
@@ -14,6 +18,8 @@ use crate::store::Cause;
 
 /// Lost children that one cause lists at most: with more told of, a retry goes back to the first of them.
 const GIVEN: usize = 1000;
+/// Entries that branches have not come to which one moment lists at most: with more, a retry takes nothing back.
+const BEHIND: usize = 1000;
 /// Aborts kept of one set: more are taken for one of the whole set.
 const ABORTS: usize = 100;
 
@@ -72,11 +78,15 @@ impl Context {
     /// The moment before a wait says what it has come to.
     pub(crate) fn moment(&self, place: &str) -> Moment {
         let inner = self.lock();
-        let beside = inner.waits.iter().map(|(wait, _)| wait.place.clone());
+        let (own, since) = (answered(place), inner.position());
+        let beside = inner.branches.waiting().filter(|beside| *beside != own);
+        let behind = inner.recall.behind(since, BEHIND + 1);
+        let too_many = behind.len() > BEHIND;
+        let places = std::iter::once(own).chain(beside).chain(behind);
         Moment {
-            places: std::iter::once(answered(place).to_owned()).chain(beside).collect(),
-            since: Some(inner.position()),
-            given: inner.losses.given.len(),
+            places: places.map(str::to_owned).collect(),
+            since: Some(since),
+            given: if too_many { usize::MAX } else { inner.losses.given.len() },
             spawned: inner.losses.total,
             aborts: inner.losses.aborts,
             closing: Vec::new(),
@@ -149,14 +159,17 @@ impl Context {
         }
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());
-        if inner.closing || (told.is_none() && inner.recall.is_replaying()) {
+        let on_its_way = inner.recall.is_replaying() || inner.recall.is_left();
+        if inner.closing || (told.is_none() && on_its_way) {
             return None;
         }
         let Some(moment) = told else {
             let given = losses.given.clone();
+            // Who was just being told of a loss waits again.
+            let places = inner.branches.waiting().map(|place| answered(place).to_owned()).collect();
             let aborted_before = inner.aborts_until(losses.aborts);
             return (given.len() <= GIVEN)
-                .then(|| Box::new(Cause { given, aborted_before, ..Cause::default() }));
+                .then(|| Box::new(Cause { places, given, aborted_before, ..Cause::default() }));
         };
         let given = losses.given.get(..moment.given).filter(|given| given.len() <= GIVEN)?;
         let issued = |set: Local| inner.sets.get(&set).map_or(0, |state| state.issued);

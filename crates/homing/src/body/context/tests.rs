@@ -268,6 +268,47 @@ fn a_replay_that_is_cut_off_goes_on_where_it_was() {
     assert!(context.cause(None).is_some(), "by a loss that it was told of");
 }
 
+/// What other branches of the body wait for, or are being told, goes with a loss, and what the record has for them under
+/// lower numbers. Steps that run stay: nothing is told by them.
+#[tokio::test]
+async fn a_moment_takes_in_what_other_branches_had_not_come_to() {
+    let context = context(3);
+    let entry = |seq, place: &str| (seq, place.to_owned(), Entry::Value("1".to_owned()));
+    context.lock().recall.load(vec![entry(1, "join!#1[0]/a#1"), entry(2, "b"), entry(3, "c")]);
+    assert_eq!(context.replayed("c", "a step").await.as_deref(), Some("1"));
+    let mut waiting =
+        context.branch("join!#1[1]/".to_owned(), context.begin("set#1.join_next#1", false));
+    let mut working = context.branch("join!#1[2]/".to_owned(), context.begin("step:s#1", true));
+    let _open = ((&mut waiting).await, (&mut working).await);
+    let mut moment = context.moment("select!#1/0");
+    moment.places[1..].sort_unstable();
+    assert_eq!(moment.places, ["select!#1", "b", "join!#1[0]/a#1", "set#1.join_next#1"]);
+    assert_eq!((moment.since, moment.given), (Some(4), 0));
+    assert_eq!(context.cause(None), None, "nothing was told, and there is more in the record");
+    context.lock().recall.forget("b");
+    context.lock().recall.forget("join!#1[0]/a#1");
+    let cause = context.cause(None).unwrap();
+    assert_eq!((cause.places, cause.since), (vec!["set#1.join_next#1".to_owned()], None));
+}
+
+/// With more that branches have not come to than a list has room for, there is none, and a retry takes nothing back.
+#[test]
+fn what_branches_have_not_come_to_is_bounded() {
+    let cause = |behind: u64| {
+        let context = context(behind + 1);
+        let entry = |seq| (seq, format!("step#{seq}"), Entry::Value("1".to_owned()));
+        let mut inner = context.lock();
+        inner.recall.load((1..=behind + 1).map(entry).collect());
+        let last = format!("step#{}", behind + 1);
+        inner.recall.ask(&last, crate::core::replay::Operation::Value("a step"));
+        drop(inner);
+        context.tell_loss(&context.moment("wait#1"), Some(child(1)));
+        context.cause(None)
+    };
+    assert_eq!(cause(1_000).unwrap().places.len(), 1_001);
+    assert_eq!(cause(1_001), None);
+}
+
 /// With more losses borne than a list has room for, there is none. Of more aborts the last stands for all.
 #[test]
 fn lists_of_losses_and_aborts_are_bounded() {

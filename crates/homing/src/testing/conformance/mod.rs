@@ -330,12 +330,14 @@ macro_rules! __conformance {
                     job_retry_takes_back_what_a_body_was_told,
                     job_retry_removes_what_was_spawned_after_a_loss,
                     job_retry_leaves_what_was_borne, job_retry_leaves_what_waits_had_lost,
+                    job_retry_takes_back_what_branches_were_told,
                     job_retry_leaves_a_taken_key, job_retry_takes_back_a_select;
                 signals: job_retry_keeps_what_was_not_taken, job_retry_sends_signals_again,
                 job_retry_keeps_what_the_fallen_were_sent,
                     job_retry_keeps_the_order_of_signals, job_retry_leaves_what_was_sent;
                 refusals: g10_a_refused_unit_stands_still,
-                    g12_what_the_store_cannot_hold_fails_its_task;
+                    g12_what_the_store_cannot_hold_fails_its_task,
+                    g12_an_end_that_rests_on_what_was_refused_is_not_taken;
                 replays: g10_a_replay_is_compared_with_the_whole_record,
                     g07_handles_and_join_next_share_the_ends,
                     g09_the_closing_join_knows_what_was_given, policies_take_any_number,

@@ -7,8 +7,9 @@ use super::Lab;
 use super::waits::leaf;
 use crate::error::OutcomeError;
 use crate::store::Refusal;
+use crate::testing::Probe;
 use crate::testing::refusing::{Refusing, says};
-use crate::{Homing, JoinSet, Result, TaskState, log, step, task};
+use crate::{Homing, JoinSet, Result, State, TaskState, log, step, task};
 
 /// Says something of everything: a line, children, a step, a wait of each kind, a value.
 #[task(retries = 0)]
@@ -69,6 +70,46 @@ pub async fn g12_what_the_store_cannot_hold_fails_its_task(lab: Lab) {
         assert!(matches!(error, OutcomeError::Failed(_)), "{word}: {error:?}");
         assert!(error.to_string().contains("as the test wants it"), "{word}: {error}");
         lab.reaches(job.id(), TaskState::Failed).await;
+        lab.turning(worker.shutdown(Duration::from_secs(20))).await;
+    }
+    lab.close([]).await;
+}
+
+/// Says a line, and ends while that is under way.
+#[task(retries = 0)]
+async fn parting(State(probe): State<Probe>) -> Result<u64> {
+    log!("the last line");
+    probe.pass("go").await;
+    probe.hit("ended");
+    Ok(3)
+}
+
+/// A body that ends while a unit of its is refused does not hear of that any more: how it ended is not taken either, since it
+/// rests on what did not happen. A task had succeeded whose last line was lost.
+pub async fn g12_an_end_that_rests_on_what_was_refused_is_not_taken(lab: Lab) {
+    let said = "as the test wants it";
+    for refusal in [Refusal::Unfit(said.to_owned()), Refusal::Drift(said.to_owned())] {
+        let (probe, drifts) = (Probe::default(), matches!(refusal, Refusal::Drift(_)));
+        let choice = move |unit: &crate::store::Unit| says(unit, "log").then(|| refusal.clone());
+        let store = Refusing::over(Arc::clone(lab.store()), Box::new(choice)).held(&probe);
+        let worker = Homing::over(Arc::new(store)).worker().state(probe.clone());
+        let worker = worker.register(parting).start().await.unwrap();
+        let job = lab.homing.submit(parting()).await.unwrap();
+        probe.hits("refused", 1).await;
+        probe.open("go");
+        probe.hits("ended", 1).await;
+        probe.open("answer");
+        let outcome = tokio::time::timeout(Duration::from_mins(1), lab.turning(job.outcome()));
+        let outcome = outcome.await.unwrap();
+        if drifts {
+            assert_eq!((outcome.unwrap(), probe.count("ended")), (3, 2), "it ran again");
+        } else {
+            let error = outcome.unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let lines = job.log().page().await.unwrap();
+        let last = lines.iter().filter(|line| line.message == "the last line").count();
+        assert_eq!(last, usize::from(drifts), "{lines:?}");
         lab.turning(worker.shutdown(Duration::from_secs(20))).await;
     }
     lab.close([]).await;

@@ -371,6 +371,59 @@ pub async fn job_retry_leaves_what_waits_had_lost(lab: Lab) {
     lab.close([]).await;
 }
 
+/// Waits for a child in one branch and for a signal in the other, and bears neither loss.
+#[task(retries = 0)]
+async fn branching(verb: u64, State(probe): State<Probe>) -> Result<u64> {
+    let mut set = JoinSet::named("one");
+    let child = set.spawn(fragile(1)).await?;
+    let told = async {
+        let told = match verb {
+            0 => child.await.map_err(Error::from),
+            1 => crate::select! {
+                told = &child => told.map_err(Error::from),
+                slept = crate::sleep(Duration::from_hours(9)) => Ok(slept.map(|()| 0)?),
+            },
+            _ => set
+                .join_next()
+                .await
+                .transpose()
+                .map(Option::unwrap_or_default)
+                .map_err(Error::from),
+        };
+        step("told", async || flaky(&probe, &format!("told {}", told.is_ok()), 0)).await?;
+        told
+    };
+    let wait = crate::signal::<u64>("go").timeout(Duration::from_hours(1));
+    match crate::join!(told, wait) {
+        (Ok(one), Ok(other)) => Ok(one + other),
+        (one, other) => Err(Error::msg(format!("{} and {}", one.is_ok(), other.is_ok()))),
+    }
+}
+
+/// One branch is told of a loss and the other of a timeout, in another order by each run that is replayed. Whichever comes
+/// first, the retry takes back both. It left the answer that told of a child which it reopened.
+pub async fn job_retry_takes_back_what_branches_were_told(lab: Lab) {
+    for verb in 0..3 {
+        let probe = Probe::default();
+        let builder = lab.worker().state(probe.clone());
+        let worker = builder.register(branching).register(fragile).start().await.unwrap();
+        let job = lab.homing.submit(branching(verb)).await.unwrap();
+        lab.observe(job.id(), "told", |_| probe.count("told false") == 1).await;
+        lab.observe(job.id(), "waiting", |view| view.state == TaskState::Waiting).await;
+        lab.advance(Duration::from_hours(1)).await;
+        let failed = job.outcome().await.unwrap_err().to_string();
+        assert!(failed.contains("false and false"), "{verb}: {failed}");
+        let retried = job.retry().await.unwrap();
+        assert_eq!((retried.reopened, retried.removed), (2, 0), "{verb}: {retried:?}");
+        job.signal("go", &5).await.unwrap();
+        assert_eq!(job.outcome().await.unwrap(), 7, "{verb}");
+        let counts = ["told false", "told true"].map(|name| probe.count(name));
+        assert_eq!(counts, [1, 1], "{verb}: what came of the loss went with it");
+        worker.shutdown(Duration::from_secs(5)).await;
+    }
+    lab.close([]).await;
+}
+
 /// Falls however often it runs.
 #[task(retries = 0)]
 async fn always_fragile(State(probe): State<Probe>) -> Result<u64> {
