@@ -255,7 +255,8 @@ impl Tx<'_> {
             {
                 chosen.push((ready, ahead));
             }
-            if lane.read.is_empty() {
+            // Of one that is alone the last of the part is the last that the claim takes.
+            if lane.read.is_empty() && !choice.is_made() {
                 self.read_on(lane, worker, part)?;
             }
             heads.extend(lane.head().map(|turn| Reverse((turn, number))));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::sqlite::readers::THREADS;
+use crate::store::sqlite::{ready, tx::Tx};
 
 /// Long reads of people, as many as there are threads for them, hold up no replay.
 #[tokio::test]
@@ -38,4 +39,22 @@ async fn what_people_read_holds_up_no_replay() {
     assert!(record.unwrap().is_empty());
     assert!(task.unwrap().is_some());
     assert!(read.into_iter().all(|read| read.is_ok()));
+}
+
+/// A claim that has all it asked for reads no further: it read a second lot of rows, and threw them away.
+#[tokio::test]
+async fn a_claim_reads_no_more_ready_tasks_than_it_takes() {
+    let directory = Directory::new();
+    let store = directory.store().await;
+    store.submit((0..5).map(|n| new_job(&format!("job {n}"))).collect()).await.unwrap();
+    let mut worker = TestWorker::begin(&store).await;
+    let Exchange { claim, .. } = worker.exchange(Vec::new(), 2);
+    let db = directory.other();
+    let tx = Tx::new(&db, &store.shared);
+    let mut lanes = tx.lanes(worker.worker, &claim).unwrap();
+    let chosen = tx.choose(worker.worker, &mut lanes, &mut claim.choice(&[])).unwrap();
+    assert_eq!(chosen.len(), 2);
+    let runs = [ready::READY, ready::READY_AFTER]
+        .map(|sql| tx.sql(sql).unwrap().get_status(rusqlite::StatementStatus::Run));
+    assert_eq!(runs, [1, 0]);
 }
