@@ -20,8 +20,9 @@ type Turn = (Reverse<i16>, Time, TaskId);
 /// Claimed tasks that wait for a slot.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    /// With the instant at which each was fetched.
-    queue: BTreeMap<Turn, (Claimed, Time)>,
+    /// With the instant at which each was fetched. In boxes: what a task brings is some hundred bytes, and a map of them moves
+    /// its neighbours.
+    queue: BTreeMap<Turn, (Box<Claimed>, Time)>,
     turns: Map<TaskId, Turn>,
     /// How many may wait here.
     target: usize,
@@ -44,14 +45,14 @@ impl Ahead {
     pub(super) fn put(&mut self, claimed: Claimed, now: Time) {
         let turn = (Reverse(claimed.priority), claimed.due, claimed.task);
         self.turns.insert(claimed.task, turn);
-        self.queue.insert(turn, (claimed, now));
+        self.queue.insert(turn, (Box::new(claimed), now));
     }
 
     /// The task whose turn it is.
     pub(super) fn next(&mut self) -> Option<Claimed> {
         let (_, (claimed, _)) = self.queue.pop_first()?;
         self.turns.remove(&claimed.task);
-        Some(claimed)
+        Some(*claimed)
     }
 
     /// Forgets a task that somebody else has ended.
@@ -82,7 +83,7 @@ impl Ahead {
         // The worker has fallen behind: it fetches no more before slots get free again.
         self.target = 0;
         let old = self.queue.extract_if(.., |_, (_, since)| since.after(age) <= now);
-        let old: Vec<Claimed> = old.map(|(_, (claimed, _))| claimed).collect();
+        let old: Vec<Claimed> = old.map(|(_, (claimed, _))| *claimed).collect();
         for claimed in &old {
             self.turns.remove(&claimed.task);
         }
@@ -91,7 +92,7 @@ impl Ahead {
 
     pub(super) fn take_all(&mut self) -> Vec<Claimed> {
         self.turns.clear();
-        std::mem::take(&mut self.queue).into_values().map(|(claimed, _)| claimed).collect()
+        std::mem::take(&mut self.queue).into_values().map(|(claimed, _)| *claimed).collect()
     }
 
     pub(super) fn clear(&mut self) {
