@@ -39,6 +39,7 @@ mod check;
 mod entry;
 mod error;
 mod point;
+mod rabbit;
 mod redis;
 pub mod wire;
 

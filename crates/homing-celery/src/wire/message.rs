@@ -22,8 +22,11 @@ pub struct Message {
     pub kwargs: Map<String, Value>,
     /// What follows.
     pub embed: Embed,
-    /// Celery's priority, 0 to 9. On Redis 0 goes first.
+    /// Celery's priority. On Redis it is 0 to 9, and 0 goes first; on RabbitMQ the highest does.
     pub priority: u8,
+    /// The queue in which the sender waits for results, with the backend `rpc://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
 }
 
 /// The headers of a message. Those that are absent are as if `null`.
@@ -147,7 +150,7 @@ impl Message {
         let Value::Object(kwargs) = kwargs else {
             return Err(Refused::field("kwargs", "they are no object"));
         };
-        Ok(Self { headers, args, kwargs, embed: Embed::read(embed)?, priority })
+        Ok(Self { headers, args, kwargs, embed: Embed::read(embed)?, priority, reply_to: None })
     }
 
     /// The body as it is sent.
@@ -174,7 +177,7 @@ const ID: usize = 155;
 const NAME: usize = homing::limits::NAME;
 
 impl Headers {
-    fn check(&self) -> Result<(), Refused> {
+    pub(crate) fn check(&self) -> Result<(), Refused> {
         let plain = |text: &str| !text.chars().any(char::is_control);
         if self.id.is_empty() || self.id.len() > ID || !plain(&self.id) {
             let reason = format!("it must be 1 to {ID} bytes without control characters");

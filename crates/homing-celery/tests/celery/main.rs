@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod rabbit;
 mod tasks;
 mod world;
 
+mod amqp;
 mod checks;
 mod crash;
 mod inwards;
