@@ -1,4 +1,4 @@
-//! The bridge between [`homing`] and Celery, over Redis: move over task by task.
+//! The bridge between [`homing`] and Celery, over Redis or RabbitMQ: move over task by task.
 //!
 //! **Homing as a Celery worker.** A bridge serves queues of a Celery application. What Celery's clients send there
 //! becomes a job of homing's, run by workers that have registered the task's name; result, callbacks, the chain's next,
