@@ -5,18 +5,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use homing::TaskView;
 use lapin::types::ShortString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::bridge::Broker;
+use crate::bridge::{Broker, Results};
 use crate::error::{Fault, StartError};
 use crate::rabbit::{Rabbit, headers};
 use crate::redis::Link;
-use crate::wire::{Envelope, Letter, PIDBOX, REPLIES, Refused, take};
+use crate::wire::{Envelope, Letter, Meta, PIDBOX, REPLIES, Refused, take};
 
 /// By what a bridge of homing's is known among workers.
 pub(crate) const BRIDGE: &str = "homing_bridge";
+
+/// How often a task was sent again, as far as anybody looks.
+const MOST_SENT: u32 = 100;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +103,41 @@ pub async fn check(broker: &str, patience: Duration) -> Result<Vec<Finding>, Sta
         }
     }
     Ok(findings)
+}
+
+/// What Celery has last said of a task of homing's that it runs, in one sentence; `None` if the task is no [`call`].
+///
+/// [`call`]: crate::call
+///
+/// # Errors
+/// The URL of the result backend is refused, or the server cannot be reached. Over `rpc://` nothing can be read twice.
+pub async fn said(results: &str, task: &TaskView) -> Result<Option<String>, StartError> {
+    let name = task.queue.strip_prefix("homing.celery").map(|rest| rest.trim_start_matches('.'));
+    let Some(name) = name.filter(|_| task.kind == crate::call::KIND) else { return Ok(None) };
+    let name = Some(name).filter(|name| !name.is_empty());
+    let (results, keys) = Results::alone(results, name).await?;
+    let mut last = None;
+    // Each time that it was sent has an id of its own.
+    for again in 0..=MOST_SENT {
+        let id = keys.celery_id(task.id, again);
+        let text = results.get(&id).await.map_err(|fault| StartError::Unreachable {
+            what: "the result backend",
+            location: results.redis().map_or("", |link| link.location()).to_owned(),
+            reason: fault.to_string(),
+        })?;
+        match text {
+            Some(text) => last = Some((id, text)),
+            None if again > 0 => break,
+            None => {}
+        }
+    }
+    Ok(Some(match last {
+        None => "Celery has said nothing of it, or has forgotten it".to_owned(),
+        Some((id, text)) => match Meta::read(&text) {
+            Ok(meta) => format!("Celery's last word of {id} is {}", meta.status.name()),
+            Err(why) => format!("Celery's last word of {id} cannot be read: {why}"),
+        },
+    }))
 }
 
 fn unreachable(broker: &Broker) -> impl Fn(Fault) -> StartError + use<> {

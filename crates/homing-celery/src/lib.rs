@@ -45,7 +45,7 @@ pub mod wire;
 
 pub use bridge::{Bridge, BridgeBuilder, Celery};
 pub use call::{Raised, SignatureBuilder, call, signature};
-pub use check::{Finding, Level, check, ping};
+pub use check::{Finding, Level, check, ping, said};
 pub use error::StartError;
 
 /// For [`args!`].

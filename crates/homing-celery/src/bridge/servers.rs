@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Fault, StartError};
 use crate::rabbit::{self, Rabbit};
-use crate::redis::{self as server, Link, PUBLISH, RESULT};
+use crate::redis::{self as server, Keys, Link, PUBLISH, RESULT};
 use crate::wire::{Envelope, Letter, Message, Meta, PIDBOX};
 
 /// How long it is remembered that a message was sent, in seconds: seven days.
@@ -141,6 +141,19 @@ impl Results {
             )),
             (Some(url), _) => Ok(Self::Redis(reach(RESULTS, url, name).await?)),
         }
+    }
+
+    /// The result backend by itself, to be read, and names in it.
+    pub(crate) async fn alone(url: &str, name: Option<&str>) -> Result<(Self, Keys), StartError> {
+        if url.starts_with("rpc") {
+            let reason =
+                "what goes over `rpc://` can be read by nobody but the one that waits for it"
+                    .to_owned();
+            return Err(StartError::Url { what: RESULTS, reason });
+        }
+        let link = reach(RESULTS, url, name).await?;
+        let keys = link.keys.clone();
+        Ok((Self::Redis(link), keys))
     }
 
     /// The Redis that keeps them.
