@@ -12,6 +12,7 @@ mod world;
 mod amqp;
 mod checks;
 mod crash;
+mod flower;
 mod inwards;
 mod matrix;
 mod outwards;

@@ -126,6 +126,14 @@ pub(crate) fn script(version: &str, redis: &Redis, name: &str) -> Command {
     command
 }
 
+/// A module of Python's, on a server.
+pub(crate) fn module(version: &str, redis: &Redis, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python(version));
+    command.arg("-m").args(arguments);
+    with(&mut command, redis);
+    command
+}
+
 fn with(command: &mut Command, redis: &Redis) {
     command.current_dir(scripts()).env("SHOP_REDIS", redis.url());
     command.env("SHOP_BROKER", redis.broker()).env("SHOP_RESULTS", redis.results());
