@@ -11,7 +11,7 @@ use super::{End, canvas, results};
 use crate::bridge::Shared;
 use crate::point;
 use crate::redis::{CHORD_CLAIM, CHORD_DONE, CHORD_PART, Link};
-use crate::wire::{Message, Raised, Signature, Status};
+use crate::wire::{Message, Raised, Signature, Status, beyond};
 
 /// How long a claim is held while the body is made, in seconds.
 const CLAIM: u64 = 30;
@@ -81,7 +81,13 @@ async fn parts(link: &Link, ends: &str) -> Result<Vec<Value>> {
     let mut read = redis::cmd(if kind == "list" { "LRANGE" } else { "ZRANGE" });
     read.arg(ends).arg(0).arg(-1);
     let texts: Vec<Vec<u8>> = link.command(&read).await?;
-    let part = |text: &Vec<u8>| serde_json::from_slice(text).unwrap_or_default();
+    let part = |text: &Vec<u8>| {
+        let part: Value = serde_json::from_slice(text).unwrap_or_default();
+        let Some(number) = beyond(text) else { return part };
+        let why = format!("its result holds an integer of more than 64 bits, {number:.80}");
+        let raised = Raised::new("OverflowError", "builtins", why);
+        json!([1, part[1], Status::Failure, raised.value()])
+    };
     Ok(texts.iter().map(part).collect())
 }
 

@@ -170,6 +170,6 @@ pub(crate) fn take(
 }
 
 /// A foreign word as it may stand in a sentence.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

@@ -7,6 +7,7 @@
 mod control;
 mod envelope;
 mod event;
+mod integers;
 mod letter;
 mod message;
 mod meta;
@@ -20,6 +21,7 @@ pub(crate) use envelope::take;
 pub use envelope::{Delivery, Envelope, Properties};
 pub(crate) use event::EVENTS;
 pub use event::Event;
+pub(crate) use integers::beyond;
 pub(crate) use letter::Letter;
 pub use message::{Embed, Headers, Message};
 pub(crate) use meta::repr;

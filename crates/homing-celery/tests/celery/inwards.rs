@@ -41,6 +41,7 @@ async fn empty(redis: &Redis) {
     .await;
 }
 
+#[allow(clippy::too_many_lines, reason = "one table")]
 #[tokio::test]
 async fn hostile_messages_are_told_of_and_harm_nothing() {
     let redis = Redis::start();
@@ -75,6 +76,14 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
             "homing",
             changed("homing", &|e| e.headers["task"] = json!("homing.celery.entry")),
             "homing.celery.entry",
+        ),
+        (
+            "wide",
+            changed("wide", &|e| {
+                e.body = "[[18446744073709551616,1],{},null]".to_owned();
+                e.properties.body_encoding = None;
+            }),
+            "18446744073709551616",
         ),
         (
             "deep",
