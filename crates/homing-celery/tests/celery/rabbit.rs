@@ -72,7 +72,7 @@ impl Server {
             .unwrap();
         self.process = Some(Process(process));
         // Another program, which tells nobody that it is up: it is asked. The bound is one on hangs.
-        for _ in 0..3000 {
+        for _ in 0..9000 {
             if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 return;
             }
