@@ -16,7 +16,7 @@ test:
 test-all:
     scripts/test test-all
 
-# The bridge to Celery, beside real clients and workers of three versions.
+# The bridge to Celery, beside real clients and workers of three versions, on Redis and RabbitMQ.
 celery:
     scripts/test celery
 

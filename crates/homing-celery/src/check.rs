@@ -1,20 +1,26 @@
-//! What can be seen of a Celery application from its Redis: the server's settings, and what its workers say of
+//! What can be seen of a Celery application from its broker: the server's settings, and what its workers say of
 //! themselves. Reads only, but for the queue in which the answers come, which it removes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use redis::RedisResult;
+use homing::TaskView;
+use lapin::types::ShortString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::error::StartError;
-use crate::redis::{Link, Url};
-use crate::wire::{Envelope, Refused};
+use crate::bridge::{Broker, Results};
+use crate::error::{Fault, StartError};
+use crate::rabbit::{Rabbit, headers};
+use crate::redis::Link;
+use crate::wire::{Envelope, Letter, Meta, PIDBOX, REPLIES, Refused, take};
 
 /// By what a bridge of homing's is known among workers.
 pub(crate) const BRIDGE: &str = "homing_bridge";
+
+/// How often a task was sent again, as far as anybody looks.
+const MOST_SENT: u32 = 100;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,15 +63,14 @@ impl Finding {
 }
 
 /// Asks all workers of a Celery application whether they are there. Brings the names of those that answer within this
-/// time; bridges of homing's are among them.
+/// time; bridges of homing's are among them. On RabbitMQ nobody knows how many will answer, and it takes that long.
 ///
 /// # Errors
 /// The URL is refused, the server cannot be reached or is a Redis Cluster.
 pub async fn ping(broker: &str, patience: Duration) -> Result<Vec<String>, StartError> {
-    let link = reached(broker).await?;
-    let told = unreachable(&link);
-    let Answers { known, .. } = ask(&link, ("ping", json!({})), patience).await.map_err(told)?;
-    Ok(known.into_keys().collect())
+    let broker = Broker::reach(broker, None).await?;
+    let asked = ask(&broker, ("ping", json!({})), patience).await;
+    Ok(asked.map_err(unreachable(&broker))?.known.into_keys().collect())
 }
 
 /// Looks whether a Celery application is one that the bridge works with: the server's version and settings, and, of
@@ -74,49 +79,78 @@ pub async fn ping(broker: &str, patience: Duration) -> Result<Vec<String>, Start
 /// # Errors
 /// As [`ping`].
 pub async fn check(broker: &str, patience: Duration) -> Result<Vec<Finding>, StartError> {
-    let link = reached(broker).await?;
-    let mut findings = server(&link).await.map_err(unreachable(&link))?;
+    let broker = Broker::reach(broker, None).await?;
+    let mut findings = match &broker {
+        Broker::Redis(link) => server(link).await.map_err(unreachable(&broker))?,
+        Broker::Rabbit(_) => vec![Finding::new(Level::Good, broker.location(), "RabbitMQ")],
+    };
     // Without the defaults, which hold numbers that JSON has not: what is absent is as Celery has it.
-    let asked = ask(&link, ("conf", json!({})), patience).await;
-    let Answers { known, unreadable } = asked.map_err(unreachable(&link))?;
+    let asked = ask(&broker, ("conf", json!({})), patience).await;
+    let Answers { known, unreadable } = asked.map_err(unreachable(&broker))?;
     for refused in &unreadable {
         let text = format!("a worker answers what cannot be read: {refused}");
-        findings.push(Finding::new(Level::Bad, link.location(), text));
+        findings.push(Finding::new(Level::Bad, broker.location(), text));
     }
     if known.is_empty() && unreadable.is_empty() {
         let text = "no worker answered: start one to have its settings checked too. One whose `accept_content` has no \"json\" hears nothing that homing sends";
-        findings.push(Finding::new(Level::Warning, link.location(), text));
+        findings.push(Finding::new(Level::Warning, broker.location(), text));
     }
     for (name, conf) in &known {
         if conf.get(BRIDGE).is_some() {
             findings.push(Finding::new(Level::Good, name, "a bridge of homing's"));
         } else {
-            findings.extend(worker(name, conf));
+            findings.extend(worker(name, conf, &broker));
         }
     }
     Ok(findings)
 }
 
-async fn reached(broker: &str) -> Result<Link, StartError> {
-    let what = "the broker";
-    let url = Url::read(what, broker)?;
-    let link = Link::new(&url, None)
-        .map_err(|error| StartError::Url { what, reason: error.to_string() })?;
-    link.check(what).await?;
-    Ok(link)
+/// What Celery has last said of a task of homing's that it runs, in one sentence; `None` if the task is no [`call`].
+///
+/// [`call`]: crate::call
+///
+/// # Errors
+/// The URL of the result backend is refused, or the server cannot be reached. Over `rpc://` nothing can be read twice.
+pub async fn said(results: &str, task: &TaskView) -> Result<Option<String>, StartError> {
+    let name = task.queue.strip_prefix("homing.celery").map(|rest| rest.trim_start_matches('.'));
+    let Some(name) = name.filter(|_| task.kind == crate::call::KIND) else { return Ok(None) };
+    let name = Some(name).filter(|name| !name.is_empty());
+    let (results, keys) = Results::alone(results, name).await?;
+    let mut last = None;
+    // Each time that it was sent has an id of its own.
+    for again in 0..=MOST_SENT {
+        let id = keys.celery_id(task.id, again);
+        let text = results.get(&id).await.map_err(|fault| StartError::Unreachable {
+            what: "the result backend",
+            location: results.redis().map_or("", |link| link.location()).to_owned(),
+            reason: fault.to_string(),
+        })?;
+        match text {
+            Some(text) => last = Some((id, text)),
+            None if again > 0 => break,
+            None => {}
+        }
+    }
+    Ok(Some(match last {
+        None => "Celery has said nothing of it, or has forgotten it".to_owned(),
+        Some((id, text)) => match Meta::read(&text) {
+            Ok(meta) => format!("Celery's last word of {id} is {}", meta.status.name()),
+            Err(why) => format!("Celery's last word of {id} cannot be read: {why}"),
+        },
+    }))
 }
 
-fn unreachable(link: &Link) -> impl Fn(redis::RedisError) -> StartError + use<> {
-    let location = link.location().to_owned();
-    move |error| StartError::Unreachable {
+fn unreachable(broker: &Broker) -> impl Fn(Fault) -> StartError + use<> {
+    let location = broker.location().to_owned();
+    move |fault| StartError::Unreachable {
         what: "the broker",
         location: location.clone(),
-        reason: error.to_string(),
+        reason: fault.to_string(),
     }
 }
 
 /// The server itself.
-async fn server(link: &Link) -> RedisResult<Vec<Finding>> {
+async fn server(link: &Link) -> Result<Vec<Finding>, Fault> {
     let info: String = link.command(redis::cmd("INFO").arg("everything")).await?;
     let field = |name: &str| {
         info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
@@ -147,7 +181,7 @@ async fn server(link: &Link) -> RedisResult<Vec<Finding>> {
 }
 
 /// What a worker says of its settings.
-fn worker(name: &str, conf: &Value) -> Vec<Finding> {
+fn worker(name: &str, conf: &Value, broker: &Broker) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |level, text: String| findings.push(Finding::new(level, name, text));
     let text = |setting: &str| conf.get(setting).and_then(Value::as_str);
@@ -174,6 +208,11 @@ fn worker(name: &str, conf: &Value) -> Vec<Finding> {
                 .to_owned(),
         ),
         Some(url) if url.starts_with("redis:") => {}
+        Some(url) if url.starts_with("rpc") && matches!(broker, Broker::Rabbit(_)) => found(
+            Level::Warning,
+            "`result_backend` is `rpc://`: a result that is not fetched at once may be lost, and there are no chords; redis: keeps both"
+                .to_owned(),
+        ),
         Some(url) => {
             let scheme = url.split(':').next().unwrap_or_default();
             let text = format!(
@@ -186,7 +225,9 @@ fn worker(name: &str, conf: &Value) -> Vec<Finding> {
         let text = "`task_track_started` is off: a task that runs for long cannot be told from one that was lost";
         found(Level::Warning, text.to_owned());
     }
-    if let Some(options) = conf.get("broker_transport_options").and_then(Value::as_object) {
+    if let Some(options) = conf.get("broker_transport_options").and_then(Value::as_object)
+        && matches!(broker, Broker::Redis(_))
+    {
         for option in ["global_keyprefix", "priority_steps", "sep"] {
             if let Some(value) = options.get(option) {
                 let text = format!(
@@ -211,15 +252,11 @@ struct Answers {
 
 /// Sends a command to all workers, and collects what they answer, by their names.
 async fn ask(
-    link: &Link,
+    broker: &Broker,
     (method, arguments): (&str, Value),
     patience: Duration,
-) -> RedisResult<Answers> {
-    const EXCHANGE: &str = "reply.celery.pidbox";
-    let (keys, oid) = (&link.keys, uuid::Uuid::now_v7().to_string());
-    let queue = format!("{oid}.{EXCHANGE}");
-    let (binding, list) = (keys.binding(EXCHANGE), keys.queue(&queue, 0));
-    let member = keys.member(&oid, &queue);
+) -> Result<Answers, Fault> {
+    let oid = uuid::Uuid::now_v7().to_string();
     let body = json!({
         "method": method,
         "arguments": arguments,
@@ -227,13 +264,62 @@ async fn ask(
         "pattern": null,
         "matcher": null,
         "ticket": oid,
-        "reply_to": {"exchange": EXCHANGE, "routing_key": oid},
+        "reply_to": {"exchange": REPLIES, "routing_key": oid},
     });
     let headers = json!({"clock": 1, "expires": 0});
-    let command = Envelope::around(&body, headers, ("celery.pidbox", ""), &oid);
+    let (exchange, routing_key) = (PIDBOX.to_owned(), String::new());
+    let command = Letter { exchange, routing_key, headers, body, tag: oid.clone() };
+    match broker {
+        Broker::Redis(link) => over_redis(link, (&command, &oid), patience).await,
+        Broker::Rabbit(rabbit) => over_rabbit(rabbit, (&command, &oid), patience).await,
+    }
+}
+
+impl Answers {
+    fn add(&mut self, body: Result<Vec<u8>, Refused>) {
+        match body {
+            Ok(body) => {
+                let answer: BTreeMap<String, Value> =
+                    serde_json::from_slice(&body).unwrap_or_default();
+                self.known.extend(answer);
+            }
+            Err(refused) => self.unreadable.push(refused),
+        }
+    }
+}
+
+async fn over_rabbit(
+    rabbit: &Rabbit,
+    (command, oid): (&Letter, &str),
+    patience: Duration,
+) -> Result<Answers, Fault> {
+    let mut replies = rabbit.hear(REPLIES, oid).await?;
+    rabbit.broadcast(command).await?;
+    let mut answers = Answers::default();
+    let until = Instant::now() + patience;
+    while let Ok(delivery) = tokio::time::timeout_at(until, replies.next()).await {
+        let delivery = delivery?;
+        let properties = &delivery.properties;
+        let text = properties.content_type().as_ref().map(ShortString::as_str);
+        let body = take(text, None, &headers(properties)).map(|()| delivery.data.clone());
+        answers.add(body);
+        replies.acknowledge(&delivery).await?;
+    }
+    Ok(answers)
+}
+
+async fn over_redis(
+    link: &Link,
+    (command, oid): (&Letter, &str),
+    patience: Duration,
+) -> Result<Answers, Fault> {
+    let keys = &link.keys;
+    let queue = format!("{oid}.{REPLIES}");
+    let (binding, list) = (keys.binding(REPLIES), keys.queue(&queue, 0));
+    let member = keys.member(oid, &queue);
     let mut pipe = redis::pipe();
     pipe.sadd(&binding, &member).ignore();
-    pipe.publish(keys.channel("celery.pidbox"), command.text());
+    pipe.publish(keys.channel(&command.exchange), command.envelope());
     let (heard,): (u64,) = link.commands(&pipe).await?;
     let mut answers = Answers::default();
     let until = Instant::now() + patience;
@@ -248,14 +334,7 @@ async fn ask(
         pop.arg(&list).arg(left.as_secs_f64().max(0.01));
         let popped: Option<(String, Vec<u8>)> = pop.query_async(&mut connection).await?;
         let Some((_, text)) = popped else { break };
-        match Envelope::read(&text).and_then(|envelope| envelope.bytes()) {
-            Ok(body) => {
-                let answer: BTreeMap<String, Value> =
-                    serde_json::from_slice(&body).unwrap_or_default();
-                answers.known.extend(answer);
-            }
-            Err(refused) => answers.unreadable.push(refused),
-        }
+        answers.add(Envelope::read(&text).and_then(|envelope| envelope.bytes()));
     }
     let mut pipe = redis::pipe();
     pipe.srem(&binding, &member).ignore().del(&list).ignore();

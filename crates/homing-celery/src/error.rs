@@ -1,4 +1,4 @@
-//! What the bridge may say when it is started.
+//! What the bridge may say when it is started, and what its loops and steps may come upon.
 
 use homing::StoreError;
 
@@ -29,9 +29,17 @@ pub enum StartError {
     Unreachable {
         /// The broker or the result backend.
         what: &'static str,
-        /// Host and database.
+        /// Host and database or virtual host.
         location: String,
         /// What the network or the server said.
+        reason: String,
+    },
+    /// A queue cannot be served.
+    #[error("the queue `{queue}` cannot be served: {reason}")]
+    Queue {
+        /// Its name.
+        queue: String,
+        /// What the server said, and what to do.
         reason: String,
     },
     /// The bridge's own worker did not start.
@@ -40,4 +48,23 @@ pub enum StartError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What a loop or a step of the bridge may come upon. Each is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+    #[error(transparent)]
+    Rabbit(#[from] lapin::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Submit(#[from] homing::SubmitError),
+    /// A connection on which nothing was heard for so long that it may be dead.
+    #[error("{0}")]
+    Silent(&'static str),
+    /// What a server said, in our words.
+    #[error("{0}")]
+    Told(String),
 }

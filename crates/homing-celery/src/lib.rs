@@ -1,4 +1,4 @@
-//! The bridge between [`homing`] and Celery, over Redis: move over task by task.
+//! The bridge between [`homing`] and Celery, over Redis or RabbitMQ: move over task by task.
 //!
 //! **Homing as a Celery worker.** A bridge serves queues of a Celery application. What Celery's clients send there
 //! becomes a job of homing's, run by workers that have registered the task's name; result, callbacks, the chain's next,
@@ -39,12 +39,13 @@ mod check;
 mod entry;
 mod error;
 mod point;
+mod rabbit;
 mod redis;
 pub mod wire;
 
 pub use bridge::{Bridge, BridgeBuilder, Celery};
 pub use call::{Raised, SignatureBuilder, call, signature};
-pub use check::{Finding, Level, check, ping};
+pub use check::{Finding, Level, check, ping, said};
 pub use error::StartError;
 
 /// For [`args!`].

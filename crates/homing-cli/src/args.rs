@@ -116,6 +116,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Look at the store itself, or bring it up to date
     Store(StoreArgs),
+    /// Look at a Celery application that a bridge is to serve
+    #[cfg(feature = "celery")]
+    Celery(CeleryArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Print the man page
@@ -202,6 +205,10 @@ pub(crate) struct WhyArgs {
     /// Follow what it waits for or failed of so many levels down
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) depth: u16,
+    /// Celery's result backend: also say what Celery last said of a task that it runs
+    #[cfg(feature = "celery")]
+    #[arg(long, value_name = "URL", env = "HOMING_CELERY_RESULTS", hide_env_values = true)]
+    pub(crate) celery: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -437,6 +444,33 @@ pub(crate) enum StoreCommand {
     Info,
     /// Create the store, or bring its schema up to date
     Migrate,
+}
+
+#[cfg(feature = "celery")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct CeleryArgs {
+    #[command(subcommand)]
+    pub(crate) command: CeleryCommand,
+}
+
+#[cfg(feature = "celery")]
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum CeleryCommand {
+    /// Say whether the bridge works with the application; exits with 1 if something must be changed first
+    Check(BrokerArgs),
+    /// List the workers that answer, bridges of homing's among them; exits with 1 if none does
+    Ping(BrokerArgs),
+}
+
+#[cfg(feature = "celery")]
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BrokerArgs {
+    /// The application's broker: redis://HOST:PORT/DATABASE or amqp://USER:PASSWORD@HOST:PORT/VHOST
+    #[arg(value_name = "URL", env = "HOMING_CELERY_BROKER", hide_env_values = true)]
+    pub(crate) broker: String,
+    /// How long to wait for workers; on RabbitMQ it always takes that long
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "2s")]
+    pub(crate) wait: Duration,
 }
 
 #[derive(Debug, clap::Args)]

@@ -36,6 +36,10 @@ pub(crate) enum Error {
     /// The worker did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Celery's servers were not reached, or a URL of theirs is refused.
+    #[cfg(feature = "celery")]
+    #[error(transparent)]
+    Celery(#[from] homing_celery::StartError),
     /// The program's own part of its worker failed.
     #[error("the worker was not built: {0}")]
     Build(Box<dyn std::error::Error + Send + Sync>),
@@ -71,6 +75,10 @@ impl Error {
             | Self::Find(FindError::Store(error))
             | Self::Submit(SubmitError::Store(error))
             | Self::Outcome(OutcomeError::Store(error)) => of_store(error),
+            #[cfg(feature = "celery")]
+            Self::Celery(error) if crate::commands::celery::is_away(error) => Exit::Store,
+            #[cfg(feature = "celery")]
+            Self::Celery(_) => Exit::Usage,
             Self::Find(FindError::Unknown { .. }) => Exit::Unknown,
             Self::Usage { .. }
             | Self::Find(_)

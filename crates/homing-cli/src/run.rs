@@ -81,6 +81,8 @@ async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
             let homing = commands::store::open(&url).await?;
             return commands::serve::run(Context { homing, url, json, out }, args).await;
         }
+        #[cfg(feature = "celery")]
+        Command::Celery(args) => commands::celery::run(json, &out, args.command).await?,
         Command::Store(args) => commands::store::run(&url()?, json, &out, args.command).await?,
         other => {
             let url = url()?;
@@ -124,6 +126,8 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         }
         #[cfg(feature = "web")]
         Command::Serve(_) => Ok(Exit::Done),
+        #[cfg(feature = "celery")]
+        Command::Celery(_) => Ok(Exit::Done),
     }
 }
 

@@ -75,6 +75,9 @@ pub fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
                 format!("it waits for the job of {}, which {}", root.kind, stands(root.state));
             told("job", text).placed(place).about([root.id])
         }
+        Because::Signal { place, name, .. } if let Some(text) = celery(task, name) => {
+            told("celery", text).placed(place).named(name)
+        }
         Because::Signal { place, name, takes } => {
             let how = format!("`signal {} {name} JSON` sends it", task.id);
             let takes = takes.as_ref().map(|takes| format!(" ({takes})")).unwrap_or_default();
@@ -93,6 +96,21 @@ pub fn reason(because: &Because, task: &TaskView, now: Time) -> Reason {
         Because::Cancelled { failure } => told("cancelled", failure.message.clone()),
         other => standing(other, task, now),
     }
+}
+
+/// What a call waits for that a bridge has handed to Celery: the signal is the bridge's own affair.
+fn celery(task: &TaskView, signal: &str) -> Option<String> {
+    if task.kind != "homing.celery.task" || signal != "celery" {
+        return None;
+    }
+    let arguments: serde_json::Value = serde_json::from_str(&task.arguments).ok()?;
+    let name = arguments["order"]["task"].as_str()?;
+    // A bridge's name is in the queue of its own tasks.
+    let bridge = task.queue.strip_prefix("homing.celery")?;
+    Some(format!(
+        "it waits for Celery's task `{name}`, whose id there is homing{bridge}.{}",
+        task.id
+    ))
 }
 
 /// What keeps a pending task from running, and what ends an open one.

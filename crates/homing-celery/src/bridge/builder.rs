@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use homing::Homing;
 
-use super::{Bridge, Shared, Way, consume, control, listen, look};
+use super::{Bridge, Broker, Results, Shared, Way, consume, control, listen, look};
 use crate::call::celery_task;
 use crate::entry::{aftermath, entry};
 use crate::error::StartError;
-use crate::redis::{Link, Url};
 
 /// Gives [`Homing`] its bridge to Celery.
 pub trait Celery {
-    /// A bridge to the Celery application whose `broker_url` this is: `redis://HOST:PORT/DATABASE`. What Celery's
-    /// `broker_transport_options` say is said with the URL: `?global_keyprefix=…`, `priority_steps=…`, `sep=…`.
+    /// A bridge to the Celery application whose `broker_url` this is: `redis://HOST:PORT/DATABASE`, or RabbitMQ's
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, several of one cluster with `;` between them.
+    ///
+    /// What Celery's `broker_transport_options` say is said with the URL of Redis: `?global_keyprefix=…`,
+    /// `priority_steps=…`, `sep=…`. With RabbitMQ a queue that is there is taken as it is; one that is not is declared as
+    /// Celery declares it, with `?queue_type=quorum` or `?max_priority=10` if the application has it so.
     fn celery(&self, broker: &str) -> BridgeBuilder;
 }
 
@@ -99,7 +102,12 @@ impl BridgeBuilder {
         self
     }
 
-    /// The application's `result_backend`: `redis://HOST:PORT/DATABASE`. Default: the broker's URL.
+    /// The application's `result_backend`: `redis://HOST:PORT/DATABASE`, or `rpc://` where RabbitMQ is the broker.
+    /// Default: the broker's URL, if that is Redis; with RabbitMQ it must be said.
+    ///
+    /// Prefer Redis. With `rpc://` a result is a message that only the process gets which sent the task, and that the
+    /// server may forget when it restarts; and what this bridge notes beside the store (ids that were revoked before
+    /// they came, calls to revoke once they are aborted) ends with its process.
     pub fn results(mut self, url: impl Into<String>) -> Self {
         self.results = Some(url.into());
         self
@@ -223,20 +231,22 @@ impl BridgeBuilder {
     pub async fn start(self) -> Result<Bridge, StartError> {
         self.check()?;
         let Self { homing, broker, results, concurrency, settings } = self;
-        let (one, other) = ("the broker", "the result backend");
-        let broker = Url::read(one, &broker)?;
-        let results = results.map(|url| Url::read(other, &url)).transpose()?;
         let name = settings.name.as_deref();
-        let link = |what, url: &Url| {
-            Link::new(url, name)
-                .map_err(|error| StartError::Url { what, reason: error.to_string() })
-        };
-        let results = link(other, results.as_ref().unwrap_or(&broker))?;
-        let broker = link(one, &broker)?;
-        broker.check(one).await?;
-        results.check(other).await?;
+        let broker = Broker::reach(&broker, name).await?;
+        let results = Results::reach(results.as_deref(), &broker, name).await?;
+        if let Broker::Rabbit(rabbit) = &broker {
+            for queue in &settings.queues {
+                Box::pin(rabbit.queue(queue, true)).await.map_err(|fault| StartError::Queue {
+                    queue: queue.clone(),
+                    reason: fault.to_string(),
+                })?;
+            }
+        }
         let queue = own_queue(name);
         let shared = Arc::new(Shared::new(homing, (broker, results), settings));
+        if shared.notes.is_mortal() {
+            look::left(&shared).await?;
+        }
         let worker = shared.homing.worker().register(entry).register(aftermath);
         let worker = worker.register(celery_task).state(Way(Arc::clone(&shared)));
         let worker = worker.queues([queue]).concurrency(concurrency).start().await?;

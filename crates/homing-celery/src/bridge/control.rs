@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::RedisResult;
+use lapin::types::ShortString;
 use serde_json::{Value, json};
 
-use super::{Fault, Shared, consume, locked};
-use crate::wire::{Command, Event};
+use super::{Broker, Shared, consume, locked};
+use crate::error::Fault;
+use crate::rabbit::{Rabbit, headers};
+use crate::redis::Link;
+use crate::wire::{Command, Event, PIDBOX, Refused, take};
 
 /// Seconds between two heartbeats; Celery's own.
 const BEAT: u64 = 2;
 /// How long a connection that hears commands may be silent before it is taken for dead: the heartbeat's own word,
 /// which comes on it too, is heard far more often.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How long a revoked id that nobody knows yet is remembered, in seconds; as long as Celery's workers do.
-const REVOKED: u64 = 10_800;
 /// What a bridge hears of itself, to know that it hears.
 const OWN: &str = "homing.alive";
 
@@ -29,11 +30,12 @@ pub(super) fn start(shared: &Arc<Shared>) {
     tokio::spawn(async move {
         own.tell(vec![own.of_worker("worker-online")]).await;
         own.again("telling that the bridge lives", |shared| async move {
-            let mut pipe = redis::pipe();
-            shared.event(&mut pipe, shared.of_worker("worker-heartbeat"));
-            pipe.publish(shared.broker.keys.channel(OWN), "").ignore();
-            let told: RedisResult<()> = shared.broker.commands(&pipe).await;
-            told?;
+            shared.told(vec![shared.of_worker("worker-heartbeat")]).await?;
+            if let Broker::Redis(link) = &shared.broker {
+                let mut publish = redis::cmd("PUBLISH");
+                publish.arg(link.keys.channel(OWN)).arg("");
+                link.command::<()>(&publish).await?;
+            }
             tokio::time::sleep(Duration::from_secs(BEAT)).await;
             Ok(())
         })
@@ -65,11 +67,17 @@ impl Shared {
 }
 
 async fn commands(shared: &Arc<Shared>) -> Result<(), Fault> {
-    let mut listener = shared.broker.listener().await?;
-    let keys = &shared.broker.keys;
+    match &shared.broker {
+        Broker::Redis(link) => over_redis(shared, link).await,
+        Broker::Rabbit(rabbit) => over_rabbit(shared, rabbit).await,
+    }
+}
+
+async fn over_redis(shared: &Arc<Shared>, link: &Link) -> Result<(), Fault> {
+    let mut listener = link.listener().await?;
     // With a pattern, as kombu does: a prefix may hold anything.
-    listener.subscribe(keys.channel("celery.pidbox")).await?;
-    listener.subscribe(keys.channel(OWN)).await?;
+    listener.subscribe(link.keys.channel(PIDBOX)).await?;
+    listener.subscribe(link.keys.channel(OWN)).await?;
     let mut messages = listener.on_message();
     loop {
         let Ok(heard) = tokio::time::timeout(SILENCE, messages.next()).await else {
@@ -78,37 +86,48 @@ async fn commands(shared: &Arc<Shared>) -> Result<(), Fault> {
         let Some(message) = heard else {
             return Err(Fault::Silent("the connection that hears commands was closed"));
         };
-        if message.get_payload_bytes().is_empty() {
-            continue;
-        }
-        match Command::read(message.get_payload_bytes()) {
-            Ok((command, clock)) => {
-                shared.seen(clock);
-                if command.is_for(&shared.settings.hostname) {
-                    obey(shared, &command).await?;
-                }
-            }
-            Err(refused) => tracing::debug!(%refused, "a command of Celery's was not understood"),
+        if !message.get_payload_bytes().is_empty() {
+            heard_command(shared, Command::read(message.get_payload_bytes())).await?;
         }
     }
+}
+
+async fn over_rabbit(shared: &Arc<Shared>, rabbit: &Rabbit) -> Result<(), Fault> {
+    let mut commands = rabbit.hear(PIDBOX, "").await?;
+    loop {
+        let delivery = commands.next().await?;
+        let properties = &delivery.properties;
+        let headers = headers(properties);
+        let content_type = properties.content_type().as_ref().map(ShortString::as_str);
+        let read =
+            take(content_type, None, &headers).and_then(|()| Command::of(&headers, &delivery.data));
+        commands.acknowledge(&delivery).await?;
+        heard_command(shared, read).await?;
+    }
+}
+
+async fn heard_command(
+    shared: &Arc<Shared>,
+    read: Result<(Command, u64), Refused>,
+) -> Result<(), Fault> {
+    match read {
+        Ok((command, clock)) => {
+            shared.seen(clock);
+            if command.is_for(&shared.settings.hostname) {
+                obey(shared, &command).await?;
+            }
+        }
+        Err(refused) => tracing::debug!(%refused, "a command of Celery's was not understood"),
+    }
+    Ok(())
 }
 
 async fn obey(shared: &Arc<Shared>, command: &Command) -> Result<(), Fault> {
     let answer = answer(shared, command).await?;
     let Some(to) = &command.reply_to else { return Ok(()) };
-    let keys = &shared.broker.keys;
-    let binding = keys.binding(&to.exchange);
-    let members: Vec<String> = shared.broker.command(redis::cmd("SMEMBERS").arg(binding)).await?;
-    let mut pipe = redis::pipe();
-    for queue in members.iter().filter_map(|member| keys.bound(member, &to.routing_key)) {
-        let name = &shared.settings.hostname;
-        let text = command.reply(name, answer.clone(), (&to.routing_key, shared.tick()));
-        pipe.lpush(keys.queue(&queue, 0), text).ignore();
-    }
-    if !pipe.is_empty() {
-        shared.broker.commands::<()>(&pipe).await?;
-    }
-    Ok(())
+    let name = &shared.settings.hostname;
+    let letter = command.reply(name, answer, (&to.routing_key, shared.tick()));
+    shared.broker.answer(&letter).await
 }
 
 async fn answer(shared: &Arc<Shared>, command: &Command) -> Result<Value, Fault> {
@@ -128,7 +147,7 @@ async fn answer(shared: &Arc<Shared>, command: &Command) -> Result<Value, Fault>
             "clock": shared.tick().to_string(),
             "uptime": shared.started.elapsed().as_secs(),
             "pool": {"implementation": "homing"},
-            "broker": {"transport": "redis", "hostname": shared.broker.location()},
+            "broker": {"transport": shared.broker.transport(), "hostname": shared.broker.location()},
         }),
         // A worker that starts asks for what was revoked.
         "hello" => json!({"clock": shared.tick(), "revoked": {}}),
@@ -158,9 +177,7 @@ fn bound(queue: &str) -> Value {
 
 /// Remembers the id for a message that has not come yet, and tells the job, if there is one.
 async fn revoke(shared: &Shared, id: &str) -> Result<(), Fault> {
-    let mut remember = redis::cmd("SET");
-    remember.arg(shared.broker.keys.revoked(id)).arg("1").arg("EX").arg(REVOKED);
-    shared.broker.command::<()>(&remember).await?;
+    shared.notes.revoke(id, shared.seconds()).await?;
     let job = consume::job_of(id, 0);
     match shared.homing.signal(job, crate::entry::REVOKE, &true).await {
         Ok(_) | Err(homing::SubmitError::Store(homing::StoreError::Unknown { .. })) => Ok(()),

@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use homing::{StoreError, SubmitError};
-use redis::RedisResult;
 use tokio::sync::mpsc;
 
-use super::{Fault, Shared, look};
+use super::{OUT, Results, Shared, look};
 use crate::call::{HEARD, Heard, Word};
+use crate::error::Fault;
+use crate::rabbit::Rabbit;
+use crate::redis::Link;
 
 /// After so long without a word the connection is taken for dead and made anew.
 const SILENCE: Duration = Duration::from_mins(1);
 
+/// Results that are taken from a queue at once.
+const MOST: usize = 100;
 /// How many results are told side by side: the store commits them together.
 const LANES: usize = 32;
 /// How many may wait in each lane, before the server's words wait.
@@ -30,8 +34,40 @@ pub(super) fn start(shared: &Arc<Shared>) {
 }
 
 async fn results(shared: &Arc<Shared>) -> Result<(), Fault> {
-    let mut listener = shared.results.listener().await?;
-    listener.psubscribe(shared.results.keys.results_pattern()).await?;
+    match &shared.results {
+        Results::Redis(link) => over_redis(shared, link).await,
+        Results::Rpc(rabbit) => over_rabbit(shared, rabbit).await,
+    }
+}
+
+/// Results that are sent to our queue. Each is acknowledged once its task was told, so none is lost on the way from the
+/// server to the store.
+async fn over_rabbit(shared: &Arc<Shared>, rabbit: &Rabbit) -> Result<(), Fault> {
+    let expires = shared.settings.result_expires;
+    let queue = shared.keys.replies();
+    let mut consumer = rabbit.consume_results(&queue, (expires, MOST as u16)).await?;
+    loop {
+        let mut heard = vec![consumer.next().await?];
+        while heard.len() < MOST
+            && let Some(delivery) = consumer.ready()?
+        {
+            heard.push(delivery);
+        }
+        // Of one task only the last word is one for good, and that there are two is no matter: the first is recorded.
+        let told = heard.iter().map(|delivery| async move {
+            let Some(id) = delivery.properties.correlation_id() else { return Ok(()) };
+            tell(shared, id.as_str(), &delivery.data).await.map(drop)
+        });
+        futures_util::future::try_join_all(told).await?;
+        if let Some(last) = heard.last() {
+            consumer.acknowledge(last).await?;
+        }
+    }
+}
+
+async fn over_redis(shared: &Arc<Shared>, link: &Link) -> Result<(), Fault> {
+    let mut listener = link.listener().await?;
+    listener.psubscribe(link.keys.results_pattern()).await?;
     // Whatever was told while nobody listened: a bridge that died, or a connection.
     look::all(shared).await?;
     let lanes: Vec<_> = (0..LANES).map(|_| lane(shared)).collect();
@@ -43,7 +79,7 @@ async fn results(shared: &Arc<Shared>) -> Result<(), Fault> {
         let Some(message) = heard else {
             return Err(Fault::Silent("the connection that hears results was closed"));
         };
-        let Some(id) = shared.results.keys.of_result(message.get_channel_name()) else { continue };
+        let Some(id) = link.keys.of_result(message.get_channel_name()) else { continue };
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let lane = &lanes[hasher.finish() as usize % LANES];
@@ -68,7 +104,7 @@ fn lane(shared: &Arc<Shared>) -> mpsc::Sender<(String, Vec<u8>)> {
 
 /// Tells a task of a result, if it is one for good. Whether the task is known and was told, or has ended.
 pub(super) async fn tell(shared: &Shared, id: &str, text: &[u8]) -> Result<Delivery, Fault> {
-    let Some(task) = shared.results.keys.task(id) else { return Ok(Delivery::Unknown) };
+    let Some(task) = shared.keys.task(id) else { return Ok(Delivery::Unknown) };
     let heard = Heard::read(text);
     if !heard.is_final() {
         return Ok(Delivery::NotYet);
@@ -88,10 +124,8 @@ pub(super) async fn tell(shared: &Shared, id: &str, text: &[u8]) -> Result<Deliv
         Err(SubmitError::Store(StoreError::Unknown { .. })) => return Ok(Delivery::Unknown),
         Err(other) => return Err(other.into()),
     }
-    let mut strike = redis::cmd("ZREM");
-    strike.arg(shared.results.keys.register("out")).arg(id);
     // If it stays, the next look strikes it off.
-    let _: RedisResult<()> = shared.results.command(&strike).await;
+    let _ = shared.notes.strike(OUT, &[id]).await;
     Ok(Delivery::Woken)
 }
 

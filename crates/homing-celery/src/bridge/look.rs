@@ -1,5 +1,6 @@
-//! The looks behind the pushes: what is under way is registered in Redis by the time of its next look, and whichever
-//! bridge comes by when that is due looks. So a word that was lost, and a process that died, cost one look.
+//! The looks behind the pushes: what is under way is registered by the time of its next look, and whichever bridge
+//! comes by when that is due looks. So a word that was lost, and a process that died, cost one look. Without a Redis
+//! each process looks at what is its own, and at what homing ran for Celery when it started.
 //!
 //! `out` holds what Celery runs for homing: a look finds its result, or that its homing task has ended, and then asks
 //! Celery to revoke it. `in` holds what homing runs for Celery: a look finds jobs that were ended from outside, without
@@ -8,14 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing::{Reason, StoreError, Submission, TaskId, TaskView};
-use redis::RedisResult;
+use homing::{JobFilter, Reason, Status, StoreError, Submission, TaskId, TaskView};
 
 use super::listen::{Delivery, tell};
-use super::{Fault, Shared, consume, own_queue};
+use super::{IN, OUT, Shared, consume, own_queue};
 use crate::call::Order;
-use crate::entry::{After, aftermath};
-use crate::redis::DUE;
+use crate::entry::{After, ENTRY, aftermath};
+use crate::error::Fault;
 use crate::wire::{Command, Message, Meta};
 
 /// Looks in one round.
@@ -38,17 +38,13 @@ pub(super) fn start(shared: &Arc<Shared>) {
     });
 }
 
-async fn due(shared: &Shared, register: &str) -> RedisResult<Vec<String>> {
-    let mut script = DUE.prepare_invoke();
-    script.key(shared.results.keys.register(register));
-    script.arg(MOST).arg(shared.settings.look.as_secs_f64());
-    shared.results.script(&script).await
+async fn due(shared: &Shared, register: &str) -> Result<Vec<String>, Fault> {
+    let pause = shared.settings.look.as_secs_f64();
+    shared.notes.due(register, (MOST, pause, shared.seconds())).await
 }
 
-async fn strike_off(shared: &Shared, register: &str, member: &str) -> RedisResult<()> {
-    let mut strike = redis::cmd("ZREM");
-    strike.arg(shared.results.keys.register(register)).arg(member);
-    shared.results.command(&strike).await
+async fn strike_off(shared: &Shared, register: &str, member: &str) -> Result<(), Fault> {
+    shared.notes.strike(register, &[member]).await
 }
 
 async fn found(shared: &Shared, task: impl Into<TaskId>) -> Result<Option<TaskView>, Fault> {
@@ -61,9 +57,7 @@ async fn found(shared: &Shared, task: impl Into<TaskId>) -> Result<Option<TaskVi
 
 /// Looks at everything that Celery runs for homing, due or not.
 pub(super) async fn all(shared: &Arc<Shared>) -> Result<(), Fault> {
-    let mut read = redis::cmd("ZRANGE");
-    read.arg(shared.results.keys.register("out")).arg(0).arg(-1);
-    let ids: Vec<String> = shared.results.command(&read).await?;
+    let ids = shared.notes.all(OUT).await?;
     for some in ids.chunks(MOST) {
         looked(shared, some).await?;
     }
@@ -71,7 +65,7 @@ pub(super) async fn all(shared: &Arc<Shared>) -> Result<(), Fault> {
 }
 
 async fn look_out(shared: &Arc<Shared>) -> Result<usize, Fault> {
-    let ids = due(shared, "out").await?;
+    let ids = due(shared, OUT).await?;
     looked(shared, &ids).await?;
     Ok(ids.len())
 }
@@ -81,15 +75,10 @@ async fn looked(shared: &Arc<Shared>, ids: &[String]) -> Result<(), Fault> {
     if ids.is_empty() {
         return Ok(());
     }
-    let keys = &shared.results.keys;
-    let mut read = redis::cmd("MGET");
-    for id in ids {
-        read.arg(keys.result(id));
-    }
-    let results: Vec<Option<Vec<u8>>> = shared.results.command(&read).await?;
+    let results = shared.results.all(ids).await?;
     for (id, result) in ids.iter().zip(results) {
-        let Some(task) = keys.task(id) else {
-            strike_off(shared, "out", id).await?;
+        let Some(task) = shared.keys.task(id) else {
+            strike_off(shared, OUT, id).await?;
             continue;
         };
         let told = match &result {
@@ -98,7 +87,7 @@ async fn looked(shared: &Arc<Shared>, ids: &[String]) -> Result<(), Fault> {
         };
         match told {
             Delivery::Woken => {}
-            Delivery::Ended => strike_off(shared, "out", id).await?,
+            Delivery::Ended => strike_off(shared, OUT, id).await?,
             Delivery::Unknown => forgotten(shared, id).await?,
             Delivery::NotYet => under_way(shared, id, task).await?,
         }
@@ -112,7 +101,7 @@ async fn forgotten(shared: &Shared, id: &str) -> Result<(), Fault> {
         id,
         "the register names a task that the store does not know: it was removed, or two stores share a Redis without `BridgeBuilder::name`"
     );
-    Ok(strike_off(shared, "out", id).await?)
+    strike_off(shared, OUT, id).await
 }
 
 /// A task that Celery has not ended: if nobody waits for it any more, it is revoked.
@@ -122,19 +111,39 @@ async fn under_way(shared: &Shared, id: &str, task: TaskId) -> Result<(), Fault>
         return Ok(());
     }
     let terminate = Order::of(&view.arguments).is_some_and(|order| order.terminate);
-    let text = Command::revoke(id, terminate, shared.tick());
-    let channel = shared.broker.keys.channel("celery.pidbox");
-    let mut publish = redis::cmd("PUBLISH");
-    publish.arg(channel).arg(text);
-    shared.broker.command::<()>(&publish).await?;
-    Ok(strike_off(shared, "out", id).await?)
+    shared.broker.letter(&Command::revoke(id, terminate, shared.tick())).await?;
+    strike_off(shared, OUT, id).await
+}
+
+/// Enters what is open in the store into this process's own register, where there is none for all.
+pub(super) async fn left(shared: &Shared) -> Result<(), StoreError> {
+    let mut filter = JobFilter {
+        kind: Some(ENTRY.to_owned()),
+        queue: Some(own_queue(shared.settings.name.as_deref())),
+        status: Some(Status::InProgress),
+        ..JobFilter::default()
+    };
+    loop {
+        let page = shared.homing.jobs(filter.clone()).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        filter.after = Some((last.created, last.id));
+        let mut members = Vec::new();
+        for job in &page {
+            match shared.homing.task(job.id).await {
+                Ok(view) => members.extend(message(&view).as_ref().map(consume::member)),
+                Err(StoreError::Unknown { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        shared.notes.hold(IN, members, shared.seconds());
+    }
 }
 
 async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
-    let members = due(shared, "in").await?;
+    let members = due(shared, IN).await?;
     for member in &members {
         let Some((retries, id)) = member.split_once('#') else {
-            strike_off(shared, "in", member).await?;
+            strike_off(shared, IN, member).await?;
             continue;
         };
         let job = consume::job_of(id, retries.parse().unwrap_or(0));
@@ -154,26 +163,32 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
                 Err(refused) => return Err(refused.error.into()),
             }
         }
-        strike_off(shared, "in", member).await?;
+        strike_off(shared, IN, member).await?;
     }
     Ok(members.len())
 }
 
 /// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.
-async fn has_ended(shared: &Shared, id: &str) -> RedisResult<bool> {
-    let mut read = redis::cmd("GET");
-    read.arg(shared.results.keys.result(id));
-    let text: Option<Vec<u8>> = shared.results.command(&read).await?;
+async fn has_ended(shared: &Shared, id: &str) -> Result<bool, Fault> {
+    if shared.results.redis().is_none() {
+        return Ok(true);
+    }
+    let text = shared.results.get(id).await?;
     Ok(text.is_some_and(|text| Meta::read(&text).is_ok_and(|meta| meta.status.is_final())))
 }
 
 /// What is left to do for a job that was ended without its body: its own end is struck off by the body itself.
 fn after(view: &TaskView) -> Option<After> {
+    let failure = view.failure.clone()?;
+    Some(After { message: message(view)?, failure })
+}
+
+/// The message that a job was.
+fn message(view: &TaskView) -> Option<Message> {
     #[derive(serde::Deserialize)]
     struct Arguments {
         message: Message,
     }
-    let failure = view.failure.clone()?;
     let arguments: Arguments = serde_json::from_str(&view.arguments).ok()?;
-    Some(After { message: arguments.message, failure })
+    Some(arguments.message)
 }

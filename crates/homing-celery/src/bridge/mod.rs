@@ -10,23 +10,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use homing::{Homing, KindView, Worker};
-use redis::RedisResult;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::redis::Link;
-use crate::wire::Event;
+use crate::error::Fault;
+use crate::redis::Keys;
+use crate::wire::{Event, Message};
 
 mod builder;
 mod consume;
 mod control;
 mod listen;
 mod look;
+mod notes;
+mod servers;
 
 pub use builder::{BridgeBuilder, Celery};
 pub(crate) use builder::{Settings, own_queue};
-pub(crate) use consume::Refusal;
+pub(crate) use consume::{Refusal, member};
+pub(crate) use notes::{IN, Notes, OUT};
+pub(crate) use servers::{Broker, Results};
 
 /// A running bridge between a store and a Celery application. It runs until [`shutdown`](Self::shutdown) or the end of
 /// the runtime; dropping the handle does not stop it.
@@ -55,8 +59,11 @@ impl Bridge {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) homing: Homing,
-    pub(crate) broker: Link,
-    pub(crate) results: Link,
+    pub(crate) broker: Broker,
+    pub(crate) results: Results,
+    pub(crate) notes: Notes,
+    /// Names in the result backend.
+    pub(crate) keys: Keys,
     pub(crate) settings: Settings,
     /// Whether it is leaving.
     phase: watch::Sender<bool>,
@@ -80,9 +87,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn new(homing: Homing, (broker, results): (Link, Link), settings: Settings) -> Self {
+    fn new(homing: Homing, (broker, results): (Broker, Results), settings: Settings) -> Self {
+        let plain = || Keys::plain(settings.name.as_deref());
         Self {
             homing,
+            notes: Notes::new(&broker, &results),
+            keys: results.redis().map_or_else(plain, |link| link.keys.clone()),
             broker,
             results,
             settings,
@@ -124,29 +134,34 @@ impl Shared {
         now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
 
-    /// Adds an event to what is sent to the broker, if events are wanted.
-    pub(crate) fn event(&self, to: &mut redis::Pipeline, event: Event) {
-        if !self.settings.events {
-            return;
-        }
-        let told = event.published(&self.settings.hostname, (self.tick(), self.seconds()));
-        let channel = format!("{}/{}", self.broker.keys.channel("celeryev"), told.0);
-        to.publish(channel, told.1).ignore();
-    }
-
-    /// Publishes events; a lost one is not missed.
+    /// Publishes events of one group; a lost one is not missed.
     pub(crate) async fn tell(&self, events: Vec<Event>) {
-        let mut pipe = redis::pipe();
-        for event in events {
-            self.event(&mut pipe, event);
-        }
-        if pipe.is_empty() {
-            return;
-        }
-        let told: RedisResult<()> = self.broker.commands(&pipe).await;
-        if let Err(error) = told {
+        if let Err(error) = self.told(events).await {
             tracing::debug!(%error, "events were not told");
         }
+    }
+
+    async fn told(&self, events: Vec<Event>) -> Result<(), Fault> {
+        if !self.settings.events {
+            return Ok(());
+        }
+        let tick = || (self.tick(), self.seconds());
+        match Event::letter(events, &self.settings.hostname, tick) {
+            Some(letter) => self.broker.letter(&letter).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a task's message, unless one was sent under its id. Whether it was sent now.
+    pub(crate) async fn send(&self, queue: &str, message: &Message) -> Result<bool, Fault> {
+        let id = &message.headers.id;
+        if self.notes.was_sent(id).await? {
+            return Ok(false);
+        }
+        let sent = self.broker.send(queue, message).await?;
+        crate::point::pass("published");
+        self.notes.sent(id).await?;
+        Ok(sent)
     }
 
     /// A task has begun here: for `inspect active`.
@@ -193,20 +208,6 @@ impl Shared {
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// What a loop may come upon.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    Redis(#[from] redis::RedisError),
-    #[error(transparent)]
-    Store(#[from] homing::StoreError),
-    #[error(transparent)]
-    Submit(#[from] homing::SubmitError),
-    /// A connection on which nothing was heard for so long that it may be dead.
-    #[error("{0}")]
-    Silent(&'static str),
-}
 
 /// That a task runs here, until it is dropped.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ pub use raised::Raised;
 pub(crate) use run::celery_task;
 
 /// The kind of a call that Celery runs.
-const KIND: &str = "homing.celery.task";
+pub(crate) const KIND: &str = "homing.celery.task";
 
 /// A call of a Celery task by its name, with positional arguments: see [`args!`](crate::args!).
 ///

@@ -55,6 +55,13 @@ impl Order {
             ..Headers::default()
         };
         let (args, kwargs) = (self.args.clone(), self.kwargs.clone());
-        Message { headers, args, kwargs, embed: Embed::default(), priority: self.priority }
+        Message {
+            headers,
+            args,
+            kwargs,
+            embed: Embed::default(),
+            priority: self.priority,
+            reply_to: None,
+        }
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use homing::task::State;
 use homing::{Error, select, step, task};
-use redis::RedisResult;
 use serde_json::Value;
 
 use super::{HEARD, Heard, Order, Raised, Word};
-use crate::bridge::{Shared, Way};
+use crate::bridge::{OUT, Shared, Way};
 use crate::entry;
+use crate::error::Fault;
 use crate::point;
 
 /// The first pause between two looks of the body's own: the last net, behind the push and the register, whose looks
@@ -32,7 +32,7 @@ pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing:
     let shared = way.0;
     let (mut again, mut lost) = (0, 0);
     loop {
-        let id = shared.results.keys.celery_id(homing::id(), again);
+        let id = shared.keys.celery_id(homing::id(), again);
         let failure = match once(&shared, &order, &id).await? {
             Heard::Value(value) => return Ok(value),
             Heard::Under(_) if lost < order.resend_lost => {
@@ -78,7 +78,7 @@ fn told(shared: &Shared, order: &Order, id: &str, heard: Heard) -> Error {
             Error::from(Raised::new(&raised, traceback, (task, id))).fatal()
         }
         Heard::Unreadable(why) => {
-            let key = shared.results.keys.result(id);
+            let key = shared.keys.result(id);
             Error::msg(format!(
                 "the result of Celery's task `{task}`, `{key}`, cannot be read: {why}"
             ))
@@ -102,17 +102,17 @@ fn told(shared: &Shared, order: &Order, id: &str, heard: Heard) -> Error {
 /// Registers the task and sends its message. Registered first: what is registered and was not sent is nothing yet to
 /// those who look, and is sent when this step is repeated.
 async fn send(shared: &Shared, order: &Order, id: &str) -> homing::Result<()> {
-    let mut register = redis::cmd("ZADD");
     let next = shared.seconds() + shared.settings.look.as_secs_f64();
-    register.arg(shared.results.keys.register("out")).arg("NX").arg(next).arg(id);
-    shared.results.command::<()>(&register).await?;
+    shared.notes.enter(OUT, &[id.to_owned()], (next, true)).await?;
     point::pass("registered");
     let queue = match &order.queue {
         Some(queue) => queue.clone(),
         None => entry::route(shared, &order.task).await?,
     };
     let told = (shared.settings.hostname.as_str(), shared.homing.now());
-    entry::publish(shared, &queue, &order.message(id, told)).await?;
+    let mut message = order.message(id, told);
+    message.reply_to = shared.results.redis().is_none().then(|| shared.keys.replies());
+    shared.send(&queue, &message).await?;
     Ok(())
 }
 
@@ -151,9 +151,7 @@ async fn hear(
     }
 }
 
-async fn look(shared: &Shared, id: &str) -> RedisResult<Heard> {
-    let mut read = redis::cmd("GET");
-    read.arg(shared.results.keys.result(id));
-    let text: Option<Vec<u8>> = shared.results.command(&read).await?;
+async fn look(shared: &Shared, id: &str) -> Result<Heard, Fault> {
+    let text = shared.results.get(id).await?;
     Ok(text.map_or_else(Heard::nothing, |text| Heard::read(&text)))
 }

@@ -10,9 +10,7 @@ use crate::wire::{Message, Raised};
 /// Looks whether a task is to run; if it is, that is told. `last`: nobody waits longer for its kind.
 pub(super) async fn look(shared: &Shared, message: &Message, last: bool) -> Result<Begun> {
     let headers = &message.headers;
-    let mut asked = redis::cmd("EXISTS");
-    asked.arg(shared.broker.keys.revoked(&headers.id));
-    if shared.broker.command::<bool>(&asked).await? {
+    if shared.notes.is_revoked(&headers.id, shared.seconds()).await? {
         return Ok(Begun::Not(End::Revoked("revoked".to_owned())));
     }
     let now = shared.homing.now();

@@ -1,17 +1,16 @@
 //! What follows a task: callbacks, the chain's next, error callbacks. Each is sent under a fixed id, once.
 
 use homing::{JobId, Result};
-use redis::RedisResult;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{End, results};
 use crate::bridge::Shared;
-use crate::redis::PUBLISH;
-use crate::wire::{Embed, Envelope, Headers, Message, Signature, Status, iso};
+use crate::error::Fault;
+use crate::wire::{Embed, Headers, Message, Signature, Status, iso};
 
-/// How long it is remembered that a message was sent, in seconds: seven days.
-const SENT: u64 = 604_800;
+/// The longest name of a queue: AMQP takes no longer one.
+const QUEUE: usize = 255;
 
 /// What has become of what follows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,7 +100,8 @@ pub(super) async fn fail_chain(
         meta.traceback = end.traceback().map(str::to_owned);
         meta.date_done = Some(super::now_iso(shared));
         meta.group_id = link.option("group_id").map(str::to_owned);
-        results::put(shared, &meta).await?;
+        let reply_to = link.option("reply_to").or(message.reply_to.as_deref());
+        results::put(shared, &meta, reply_to).await?;
         let bodies = link.signatures("chord").unwrap_or_default();
         if let Some(body) = bodies.first() {
             let member = member(link, id, message);
@@ -122,7 +122,14 @@ fn member(link: &Signature, id: &str, message: &Message) -> Message {
         ..Headers::default()
     };
     let (args, kwargs) = (Vec::new(), Map::new());
-    Message { headers, args, kwargs, embed: Embed::default(), priority: message.priority }
+    Message {
+        headers,
+        args,
+        kwargs,
+        embed: Embed::default(),
+        priority: message.priority,
+        reply_to: message.reply_to.clone(),
+    }
 }
 
 impl Outgoing {
@@ -247,9 +254,9 @@ impl Outgoing {
         Ok(())
     }
 
-    pub(super) async fn publish(&self, shared: &Shared) -> RedisResult<()> {
+    pub(super) async fn publish(&self, shared: &Shared) -> Result<(), Fault> {
         for (queue, message) in &self.messages {
-            publish(shared, queue, message).await?;
+            shared.send(queue, message).await?;
         }
         Ok(())
     }
@@ -278,15 +285,6 @@ pub(crate) async fn route(shared: &Shared, task: &str) -> Result<String, homing:
         Some(own) if shared.kinds().await?.iter().any(|kind| kind.name == task) => Ok(own.clone()),
         _ => Ok(settings.default_queue.clone()),
     }
-}
-
-/// Sends a message, unless one was sent under its id. Whether it was sent now.
-pub(crate) async fn publish(shared: &Shared, queue: &str, message: &Message) -> RedisResult<bool> {
-    let keys = &shared.broker.keys;
-    let mut script = PUBLISH.prepare_invoke();
-    script.key(keys.sent(&message.headers.id)).key(keys.queue(queue, message.priority));
-    script.arg(Envelope::of(message, queue).text()).arg(SENT);
-    shared.broker.script(&script).await
 }
 
 impl Sender<'_> {
@@ -331,6 +329,13 @@ impl Sender<'_> {
             id,
             ..Headers::default()
         };
+        headers.check().map_err(|refused| told(refused.to_string()))?;
+        let odd = |queue: &str| queue.len() > QUEUE || queue.chars().any(char::is_control);
+        if signature.option("queue").is_some_and(odd) {
+            return Err(told(format!(
+                "the name of its queue must be at most {QUEUE} bytes, no control characters"
+            )));
+        }
         let list = |name| signature.signatures(name).map_err(told);
         let embed = Embed {
             callbacks: list("link")?,
@@ -343,7 +348,9 @@ impl Sender<'_> {
             args: signature.arguments(value),
             kwargs: signature.kwargs.clone(),
             embed,
-            priority: number("priority").map_or(0, |priority| priority.clamp(0.0, 9.0) as u8),
+            priority: number("priority").map_or(0, |priority| priority.clamp(0.0, 255.0) as u8),
+            // Whoever waits for the first may wait for what follows.
+            reply_to: text("reply_to").or_else(|| self.message.reply_to.clone()),
         })
     }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::{End, canvas, results};
 use crate::bridge::Shared;
 use crate::point;
-use crate::redis::{CHORD_CLAIM, CHORD_DONE, CHORD_PART};
-use crate::wire::{Message, Raised, Signature, Status};
+use crate::redis::{CHORD_CLAIM, CHORD_DONE, CHORD_PART, Link};
+use crate::wire::{Message, Raised, Signature, Status, beyond};
 
 /// How long a claim is held while the body is made, in seconds.
 const CLAIM: u64 = 30;
@@ -27,8 +27,16 @@ pub(super) async fn count(
 ) -> Result<()> {
     let headers = &message.headers;
     let Some(group) = headers.group.as_deref() else { return Ok(()) };
-    let keys = &shared.results.keys;
-    let key = |suffix| keys.group(group, suffix);
+    let Some(link) = shared.results.redis() else {
+        // Celery itself starts no chord there.
+        tracing::warn!(
+            group,
+            task = headers.task,
+            "a chord needs a result backend in Redis: its body will not run"
+        );
+        return Ok(());
+    };
+    let key = |suffix| link.keys.group(group, suffix);
     let number = headers.group_index.map_or_else(|| "+inf".to_owned(), |number| number.to_string());
     let part = json!([1, headers.id, end.status(), end.result()]).to_string();
     // The same member has the same token, so that a repeated step finds its own claim.
@@ -39,17 +47,17 @@ pub(super) async fn count(
     }
     script.arg(&headers.id).arg(part).arg(&number);
     script.arg(shared.settings.result_expires.as_secs()).arg(CLAIM).arg(&token);
-    let claimed: i64 = shared.results.script(&script).await?;
+    let claimed: i64 = link.script(&script).await?;
     if claimed != 1 {
         return Ok(());
     }
     point::pass("claimed");
-    let parts = parts(shared, &key(".j")).await?;
+    let parts = parts(link, &key(".j")).await?;
     match values(&parts) {
         Ok(values) => {
             let mut claim = CHORD_CLAIM.prepare_invoke();
             claim.key(key(".c")).key(key(".s")).arg(&token).arg(CLAIM);
-            if !shared.results.script::<bool>(&claim).await? {
+            if !link.script::<bool>(&claim).await? {
                 // Somebody else has it, and sends the body.
                 return Ok(());
             }
@@ -63,17 +71,23 @@ pub(super) async fn count(
         done.key(key(suffix));
     }
     done.arg(&token).arg(DONE);
-    shared.results.script::<()>(&done).await?;
+    link.script::<()>(&done).await?;
     Ok(())
 }
 
 /// Ends of members, in the order of their numbers.
-async fn parts(shared: &Shared, ends: &str) -> Result<Vec<Value>> {
-    let kind: String = shared.results.command(redis::cmd("TYPE").arg(ends)).await?;
+async fn parts(link: &Link, ends: &str) -> Result<Vec<Value>> {
+    let kind: String = link.command(redis::cmd("TYPE").arg(ends)).await?;
     let mut read = redis::cmd(if kind == "list" { "LRANGE" } else { "ZRANGE" });
     read.arg(ends).arg(0).arg(-1);
-    let texts: Vec<Vec<u8>> = shared.results.command(&read).await?;
-    let part = |text: &Vec<u8>| serde_json::from_slice(text).unwrap_or_default();
+    let texts: Vec<Vec<u8>> = link.command(&read).await?;
+    let part = |text: &Vec<u8>| {
+        let part: Value = serde_json::from_slice(text).unwrap_or_default();
+        let Some(number) = beyond(text) else { return part };
+        let why = format!("its result holds an integer of more than 64 bits, {number:.80}");
+        let raised = Raised::new("OverflowError", "builtins", why);
+        json!([1, part[1], Status::Failure, raised.value()])
+    };
     Ok(texts.iter().map(part).collect())
 }
 
@@ -123,7 +137,7 @@ async fn fail(
         let mut meta = results::meta(id, Status::Failure, end.result());
         meta.date_done = Some(super::now_iso(shared));
         meta.group_id = Some(group.to_owned());
-        results::put(shared, &meta).await?;
+        results::put(shared, &meta, body.option("reply_to")).await?;
         let errbacks = body.signatures("link_error").unwrap_or_default();
         let sender = canvas::Sender { shared, message };
         canvas::call_errbacks(sender, &errbacks, id).await?;

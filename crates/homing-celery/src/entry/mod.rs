@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use homing::task::State;
 use homing::{AnyCall, Failure, JoinError, Reason, StepError, select, step, task};
-use redis::RedisResult;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::bridge::{Shared, Way};
+use crate::bridge::{IN, Shared, Way, member};
 use crate::point;
 use crate::wire::{Event, Message, Raised, Status, iso};
 
@@ -23,9 +22,11 @@ mod canvas;
 mod chord;
 mod results;
 
-pub(crate) use canvas::{publish, route};
+pub(crate) use canvas::route;
 pub(crate) use results::refuse;
 
+/// The kind of a message's job.
+pub(crate) const ENTRY: &str = "homing.celery.entry";
 /// The signal that a revoked task is sent.
 pub(crate) const REVOKE: &str = "revoke";
 /// How long a task whose kind nobody has registered waits before it looks again.
@@ -301,10 +302,7 @@ fn refusal(why: &str) -> Raised {
 
 /// The register of what is under way needs to know no more of it. If this is lost, the next look finds it out.
 async fn done(shared: &Shared, message: &Message) {
-    let mut strike = redis::cmd("ZREM");
-    let member = format!("{}#{}", message.headers.retries, message.headers.id);
-    strike.arg(shared.results.keys.register("in")).arg(member);
-    let struck: RedisResult<()> = shared.results.command(&strike).await;
+    let struck = shared.notes.strike(IN, &[&member(message)]).await;
     if let Err(error) = struck {
         tracing::debug!(%error, "a task that has ended stays in the register until the next look");
     }

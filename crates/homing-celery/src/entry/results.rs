@@ -1,20 +1,15 @@
 //! What a result backend is told of a task that homing runs.
 
-use homing::Result;
-use redis::RedisResult;
 use serde_json::{Map, Value, json};
 
 use super::{End, event, now_iso};
 use crate::bridge::{Refusal, Shared};
-use crate::redis::RESULT;
+use crate::error::Fault;
 use crate::wire::{Event, Message, Meta, Raised, Status};
 
-/// Stores a result and tells of it; a success that is there stays.
-pub(super) async fn put(shared: &Shared, meta: &Meta) -> RedisResult<()> {
-    let mut script = RESULT.prepare_invoke();
-    script.key(shared.results.keys.result(&meta.task_id));
-    script.arg(json!(meta).to_string()).arg(shared.settings.result_expires.as_secs());
-    shared.results.script::<()>(&script).await
+/// Stores a result and tells of it, or sends it to the queue in which its caller waits.
+pub(super) async fn put(shared: &Shared, meta: &Meta, reply_to: Option<&str>) -> Result<(), Fault> {
+    shared.results.put(meta, (reply_to, shared.settings.result_expires)).await
 }
 
 /// A result without children and time.
@@ -33,13 +28,13 @@ pub(super) fn meta(id: &str, status: Status, result: Value) -> Meta {
 }
 
 /// A task begins.
-pub(super) async fn started(shared: &Shared, message: &Message, told: Event) -> Result<()> {
+pub(super) async fn started(shared: &Shared, message: &Message, told: Event) -> homing::Result<()> {
     let headers = &message.headers;
     if shared.settings.track_started && headers.ignore_result != Some(true) {
         let who = json!({"pid": std::process::id(), "hostname": shared.settings.hostname});
         let mut meta = meta(&headers.id, Status::Started, who);
         (meta.parent_id, meta.group_id) = (headers.parent_id.clone(), headers.group.clone());
-        put(shared, &meta).await?;
+        put(shared, &meta, message.reply_to.as_deref()).await?;
     }
     shared.tell(vec![told]).await;
     Ok(())
@@ -51,7 +46,7 @@ pub(super) async fn store(
     message: &Message,
     end: &End,
     children: &Value,
-) -> Result<()> {
+) -> homing::Result<()> {
     let headers = &message.headers;
     if headers.ignore_result != Some(true) {
         let mut meta = meta(&headers.id, end.status(), end.result());
@@ -59,7 +54,7 @@ pub(super) async fn store(
         meta.children = children.clone();
         meta.date_done = Some(now_iso(shared));
         (meta.parent_id, meta.group_id) = (headers.parent_id.clone(), headers.group.clone());
-        put(shared, &meta).await?;
+        put(shared, &meta, message.reply_to.as_deref()).await?;
     }
     shared.tell(vec![ended(message, end)]).await;
     Ok(())
@@ -83,15 +78,15 @@ fn ended(message: &Message, end: &End) -> Event {
 }
 
 /// A message that is not taken: its caller is told so, if it says who that is.
-pub(crate) async fn refuse(shared: &Shared, refusal: Refusal) -> RedisResult<()> {
-    let Refusal { refused, id, task } = refusal;
+pub(crate) async fn refuse(shared: &Shared, refusal: Refusal) -> Result<(), Fault> {
+    let Refusal { refused, id, task, reply_to } = refusal;
     tracing::warn!(%refused, id, task, "a message of Celery's was refused, and its caller is told so");
     let Some(id) = id else { return Ok(()) };
     let (exc_type, exc_module) = refused.exception();
     let raised = Raised::new(exc_type, exc_module, refused.to_string());
     let mut meta = meta(&id, Status::Failure, raised.value());
     meta.date_done = Some(now_iso(shared));
-    put(shared, &meta).await?;
+    put(shared, &meta, reply_to.as_deref()).await?;
     let told = json!({"uuid": id, "exception": raised.repr(), "traceback": null});
     shared.tell(vec![Event::new("task-failed", told)]).await;
     Ok(())

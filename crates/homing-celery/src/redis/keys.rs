@@ -20,8 +20,19 @@ impl Keys {
             separator: url.separator.clone(),
             steps: url.steps.clone(),
             database: url.database,
-            own: name.map_or_else(|| "homing".to_owned(), |name| format!("homing.{name}")),
+            own: own(name),
         }
+    }
+
+    /// Names as they are without options, where there is no Redis.
+    pub(crate) fn plain(name: Option<&str>) -> Self {
+        let (prefix, separator) = (String::new(), String::new());
+        Self { prefix, separator, steps: Vec::new(), database: 0, own: own(name) }
+    }
+
+    /// The queue in which results come over `rpc://`.
+    pub(crate) fn replies(&self) -> String {
+        format!("{}.celery.results", self.own)
     }
 
     /// The list of a queue for messages of a priority: that of the highest step below it.
@@ -131,6 +142,10 @@ impl Keys {
     pub(crate) fn register(&self, which: &str) -> String {
         format!("{}{}:celery:{which}", self.prefix, self.own)
     }
+}
+
+fn own(name: Option<&str>) -> String {
+    name.map_or_else(|| "homing".to_owned(), |name| format!("homing.{name}"))
 }
 
 /// A text that a pattern of Redis takes as it stands.

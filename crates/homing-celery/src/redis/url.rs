@@ -37,11 +37,6 @@ impl Url {
         let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
         match scheme {
             "redis" => {}
-            "amqp" | "amqps" | "pyamqp" => {
-                return refused(
-                    "homing speaks to Celery over Redis only so far, and RabbitMQ is not among what it speaks: set a `redis://…` URL as `broker_url` for the queues that homing is to serve".to_owned(),
-                );
-            }
             "rediss" => {
                 return refused(
                     "homing speaks to Celery's Redis without TLS only so far: lead it through a tunnel, such as stunnel, and give the tunnel's `redis://…` URL".to_owned(),
@@ -52,14 +47,9 @@ impl Url {
                     "homing does not ask Redis Sentinel so far: give the `redis://…` URL of an address that follows the master".to_owned(),
                 );
             }
-            "rpc" => {
-                return refused(
-                    "results over `rpc://` can be read by the process alone that sent the task: set `result_backend` to a `redis://…` URL".to_owned(),
-                );
-            }
             _ => {
                 return refused(
-                    "it is no URL of the form `redis://USER:PASSWORD@HOST:PORT/DATABASE`"
+                    "it is no URL of the form `redis://USER:PASSWORD@HOST:PORT/DATABASE`, nor one of RabbitMQ, `amqp://…`"
                         .to_owned(),
                 );
             }
@@ -141,10 +131,8 @@ mod tests {
 
     #[test]
     fn what_the_bridge_does_not_speak_is_refused_with_what_to_do() {
-        assert!(refusal("amqp://guest@host//").contains("RabbitMQ"));
         assert!(refusal("rediss://host/0").contains("TLS"));
         assert!(refusal("sentinel://host:26379").contains("Sentinel"));
-        assert!(refusal("rpc://").contains("`result_backend`"));
         assert!(refusal("redis://a:1/0,b:2/0").contains("Redis Cluster"));
         assert!(refusal("host:6379").contains("redis://USER"));
         assert!(refusal("redis://host/0?visibility_timeout=60").contains("`visibility_timeout`"));

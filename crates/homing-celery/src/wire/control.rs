@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Envelope, Refused};
+use super::{Envelope, Letter, Refused};
+
+/// The exchange of commands.
+pub(crate) const PIDBOX: &str = "celery.pidbox";
+/// The exchange of their answers.
+pub(crate) const REPLIES: &str = "reply.celery.pidbox";
 
 /// A command to workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,14 +51,19 @@ impl Command {
     /// It is none.
     pub fn read(text: &[u8]) -> Result<(Self, u64), Refused> {
         let envelope = Envelope::read(text)?;
-        let clock = envelope.headers.get("clock").and_then(Value::as_u64).unwrap_or(0);
-        let command = serde_json::from_slice(&envelope.bytes()?)
+        Self::of(&envelope.headers, &envelope.bytes()?)
+    }
+
+    /// A command as it comes without an envelope, its type looked at already.
+    pub(crate) fn of(headers: &Value, body: &[u8]) -> Result<(Self, u64), Refused> {
+        let clock = headers.get("clock").and_then(Value::as_u64).unwrap_or(0);
+        let command = serde_json::from_slice(body)
             .map_err(|error| Refused::field("a command", error.to_string()))?;
         Ok((command, clock))
     }
 
     /// A command that asks all workers to revoke a task; nobody answers.
-    pub(crate) fn revoke(id: &str, terminate: bool, clock: u64) -> String {
+    pub(crate) fn revoke(id: &str, terminate: bool, clock: u64) -> Letter {
         let arguments = json!({"task_id": id, "terminate": terminate, "signal": "SIGTERM"});
         let body = json!({
             "method": "revoke",
@@ -63,7 +73,8 @@ impl Command {
             "matcher": null,
         });
         let headers = json!({"clock": clock, "expires": 0});
-        Envelope::around(&body, headers, ("celery.pidbox", ""), &format!("revoke {id}")).text()
+        let tag = format!("revoke {id}");
+        Letter { exchange: PIDBOX.to_owned(), routing_key: String::new(), headers, body, tag }
     }
 
     /// Whether a worker of this name is meant.
@@ -93,11 +104,12 @@ impl Command {
     }
 
     /// An answer on its way to the asker's queue.
-    pub(crate) fn reply(&self, name: &str, answer: Value, (queue, clock): (&str, u64)) -> String {
+    pub(crate) fn reply(&self, name: &str, answer: Value, (to, clock): (&str, u64)) -> Letter {
         let body = Value::Object([(name.to_owned(), answer)].into_iter().collect());
         let headers = json!({"ticket": self.ticket, "clock": clock});
-        let exchange = self.reply_to.as_ref().map_or("", |to| to.exchange.as_str());
-        Envelope::around(&body, headers, (exchange, queue), &format!("{name}:{clock}")).text()
+        let tag = format!("{name}:{clock}");
+        let exchange = self.reply_to.as_ref().map_or(REPLIES, |to| &to.exchange).to_owned();
+        Letter { exchange, routing_key: to.to_owned(), headers, body, tag }
     }
 }
 

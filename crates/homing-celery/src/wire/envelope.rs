@@ -120,19 +120,7 @@ impl Envelope {
     /// # Errors
     /// Another type than JSON, another encoding, a compressed body, text that is not in base64.
     pub fn bytes(&self) -> Result<Vec<u8>, Refused> {
-        let content_type = self.content_type.as_deref().unwrap_or("application/json");
-        if content_type != "application/json" {
-            return Err(Refused::ContentType { content_type: shown(content_type) });
-        }
-        if let Some(encoding) = self.content_encoding.as_deref()
-            && !["utf-8", "us-ascii"].contains(&encoding.to_ascii_lowercase().as_str())
-        {
-            return Err(Refused::Encoding { encoding: shown(encoding) });
-        }
-        if let Some(method) = self.headers.get("compression").filter(|method| !method.is_null()) {
-            let method = shown(method.as_str().unwrap_or("?"));
-            return Err(Refused::Compressed { method });
-        }
+        take(self.content_type.as_deref(), self.content_encoding.as_deref(), &self.headers)?;
         match self.properties.body_encoding.as_deref() {
             None => Ok(self.body.clone().into_bytes()),
             Some("base64") => STANDARD
@@ -159,7 +147,29 @@ impl Envelope {
     }
 }
 
+/// Whether a body of this type, in this encoding and with these headers is one that is read.
+pub(crate) fn take(
+    content_type: Option<&str>,
+    encoding: Option<&str>,
+    headers: &Value,
+) -> Result<(), Refused> {
+    let content_type = content_type.unwrap_or("application/json");
+    if content_type != "application/json" {
+        return Err(Refused::ContentType { content_type: shown(content_type) });
+    }
+    if let Some(encoding) = encoding
+        && !["utf-8", "us-ascii"].contains(&encoding.to_ascii_lowercase().as_str())
+    {
+        return Err(Refused::Encoding { encoding: shown(encoding) });
+    }
+    if let Some(method) = headers.get("compression").filter(|method| !method.is_null()) {
+        let method = shown(method.as_str().unwrap_or("?"));
+        return Err(Refused::Compressed { method });
+    }
+    Ok(())
+}
+
 /// A foreign word as it may stand in a sentence.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }

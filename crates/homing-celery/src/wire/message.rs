@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::envelope::shown;
 use super::signature::many;
-use super::{Refused, Signature, read_iso};
+use super::{Refused, Signature, beyond, read_iso};
 
 /// A call of a task, as a Celery client sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,8 +23,11 @@ pub struct Message {
     pub kwargs: Map<String, Value>,
     /// What follows.
     pub embed: Embed,
-    /// Celery's priority, 0 to 9. On Redis 0 goes first.
+    /// Celery's priority. On Redis it is 0 to 9, and 0 goes first; on RabbitMQ the highest does.
     pub priority: u8,
+    /// The queue in which the sender waits for results, with the backend `rpc://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
 }
 
 /// The headers of a message. Those that are absent are as if `null`.
@@ -118,7 +122,7 @@ impl Message {
     ///
     /// # Errors
     /// What is not of protocol 2, or has a field of the wrong type.
-    pub fn read(headers: Value, body: &[u8], priority: u8) -> Result<Self, Refused> {
+    pub fn read(headers: Value, text: &[u8], priority: u8) -> Result<Self, Refused> {
         let Value::Object(mut given) = headers else {
             return Err(Refused::field("the headers", "they are no object"));
         };
@@ -130,10 +134,17 @@ impl Message {
         let headers: Headers = serde_json::from_value(Value::Object(given))
             .map_err(|error| Refused::field("a header", error.to_string()))?;
         headers.check()?;
-        let body: Value = serde_json::from_slice(body).map_err(|error| {
+        let body: Value = serde_json::from_slice(text).map_err(|error| {
             let hint = "send numbers that JSON has, and nothing nested deeper than 100 levels";
             Refused::field("the body", format!("it is no JSON ({error}): {hint}"))
         })?;
+        if let Some(number) = beyond(text) {
+            let reason = format!(
+                "it holds the integer {}, which has more than 64 bits: send it as text",
+                shown(&number)
+            );
+            return Err(Refused::field("the body", reason));
+        }
         let parts = match body {
             Value::Array(parts) => <[Value; 3]>::try_from(parts).ok(),
             _ => None,
@@ -147,7 +158,7 @@ impl Message {
         let Value::Object(kwargs) = kwargs else {
             return Err(Refused::field("kwargs", "they are no object"));
         };
-        Ok(Self { headers, args, kwargs, embed: Embed::read(embed)?, priority })
+        Ok(Self { headers, args, kwargs, embed: Embed::read(embed)?, priority, reply_to: None })
     }
 
     /// The body as it is sent.
@@ -174,7 +185,7 @@ const ID: usize = 155;
 const NAME: usize = homing::limits::NAME;
 
 impl Headers {
-    fn check(&self) -> Result<(), Refused> {
+    pub(crate) fn check(&self) -> Result<(), Refused> {
         let plain = |text: &str| !text.chars().any(char::is_control);
         if self.id.is_empty() || self.id.len() > ID || !plain(&self.id) {
             let reason = format!("it must be 1 to {ID} bytes without control characters");

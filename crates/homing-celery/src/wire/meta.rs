@@ -172,13 +172,19 @@ impl Meta {
     /// A result as a backend holds it.
     ///
     /// # Errors
-    /// What is compressed, and what is no JSON: with the setting to change.
+    /// What is compressed, no JSON, or holds an integer of more than 64 bits: with the setting to change.
     pub fn read(text: &[u8]) -> Result<Self, String> {
         if text.starts_with(b"\0celery-compressed\0") {
             return Err(
                 "it is compressed: remove `result_compression` from the Celery application"
                     .to_owned(),
             );
+        }
+        if let Some(number) = super::beyond(text) {
+            let begin: String = number.chars().take(80).collect();
+            return Err(format!(
+                "it holds the integer {begin}, which has more than 64 bits: return it as text"
+            ));
         }
         serde_json::from_slice(text).map_err(|error| {
             format!("it is no JSON ({error}): set `result_serializer = \"json\"` in the Celery application")

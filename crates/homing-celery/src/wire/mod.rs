@@ -7,6 +7,8 @@
 mod control;
 mod envelope;
 mod event;
+mod integers;
+mod letter;
 mod message;
 mod meta;
 mod refused;
@@ -14,8 +16,13 @@ mod signature;
 mod time;
 
 pub use control::{Command, ReplyTo};
+pub(crate) use control::{PIDBOX, REPLIES};
+pub(crate) use envelope::take;
 pub use envelope::{Delivery, Envelope, Properties};
+pub(crate) use event::EVENTS;
 pub use event::Event;
+pub(crate) use integers::beyond;
+pub(crate) use letter::Letter;
 pub use message::{Embed, Headers, Message};
 pub(crate) use meta::repr;
 pub use meta::{Meta, Raised, Status};

@@ -139,7 +139,8 @@ fn commands_are_read() {
 
 #[test]
 fn our_revoke_is_a_command_and_our_answer_an_envelope() {
-    let (command, clock) = Command::read(Command::revoke("id", true, 7).as_bytes()).unwrap();
+    let (command, clock) =
+        Command::read(Command::revoke("id", true, 7).envelope().as_bytes()).unwrap();
     assert_eq!((command.ids(), clock), (vec!["id".to_owned()], 7));
     let asked = captured("command").into_iter().find_map(|(_, captured)| {
         let (command, _) = Command::read(captured.text.as_bytes()).unwrap();
@@ -147,7 +148,7 @@ fn our_revoke_is_a_command_and_our_answer_an_envelope() {
     });
     let asked = asked.unwrap();
     let answer = asked.reply("homing@test", json!({"ok": "pong"}), ("oid", 8));
-    let answer = Envelope::read(answer.as_bytes()).unwrap();
+    let answer = Envelope::read(answer.envelope().as_bytes()).unwrap();
     assert_eq!(answer.headers, json!({"ticket": asked.ticket, "clock": 8}));
     let body: Value = serde_json::from_slice(&answer.bytes().unwrap()).unwrap();
     assert_eq!(body, json!({"homing@test": {"ok": "pong"}}));
@@ -169,9 +170,17 @@ fn events_have_the_fields_of_celerys_own() {
         }
     }
     let event = Event::new("task-started", json!({"uuid": "id"}));
-    let (routing, text) = event.published("homing@test", (3, 1.5));
-    assert_eq!(routing, "task.started");
-    let envelope = Envelope::read(text.as_bytes()).unwrap();
+    let letter = Event::letter(vec![event.clone()], "homing@test", || (3, 1.5)).unwrap();
+    assert_eq!(
+        (letter.exchange.as_str(), letter.routing_key.as_str()),
+        ("celeryev", "task.started")
+    );
+    let several = Event::letter(vec![event.clone(), event], "homing@test", || (3, 1.5)).unwrap();
+    assert_eq!(
+        (several.routing_key.as_str(), several.body.as_array().unwrap().len()),
+        ("task.multi", 2)
+    );
+    let envelope = Envelope::read(letter.envelope().as_bytes()).unwrap();
     let body: Value = serde_json::from_slice(&envelope.bytes().unwrap()).unwrap();
     assert!(!own.is_empty() && own.iter().all(|field| body.get(field).is_some()), "{body}");
 }

@@ -41,6 +41,7 @@ async fn empty(redis: &Redis) {
     .await;
 }
 
+#[allow(clippy::too_many_lines, reason = "one table")]
 #[tokio::test]
 async fn hostile_messages_are_told_of_and_harm_nothing() {
     let redis = Redis::start();
@@ -75,6 +76,14 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
             "homing",
             changed("homing", &|e| e.headers["task"] = json!("homing.celery.entry")),
             "homing.celery.entry",
+        ),
+        (
+            "wide",
+            changed("wide", &|e| {
+                e.body = "[[18446744073709551616,1],{},null]".to_owned();
+                e.properties.body_encoding = None;
+            }),
+            "18446744073709551616",
         ),
         (
             "deep",
@@ -310,8 +319,12 @@ async fn what_a_bridge_cannot_start_with_is_refused() {
     let redis = Redis::start();
     let homing = Homing::open("memory:").await.unwrap();
     let refused = |error: homing_celery::StartError| error.to_string();
-    let amqp = homing.celery("amqp://guest@localhost//").start().await.map(drop).map_err(refused);
-    assert!(amqp.unwrap_err().contains("the broker is refused"));
+    let rabbit = "amqp://guest:secret@127.0.0.1:1//";
+    let bare = homing.celery(rabbit).results("rpc://").start().await.map(drop).map_err(refused);
+    let told = bare.unwrap_err();
+    assert!(told.contains("127.0.0.1:1/ cannot be reached") && !told.contains("secret"), "{told}");
+    let tls = homing.celery("amqps://guest@localhost//").start().await.map(drop).map_err(refused);
+    assert!(tls.unwrap_err().contains("the broker is refused"));
     let rpc =
         homing.celery(&redis.url()).results("rpc://").start().await.map(drop).map_err(refused);
     assert!(rpc.unwrap_err().contains("`result_backend`"));

@@ -5,11 +5,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod rabbit;
 mod tasks;
 mod world;
 
+mod amqp;
 mod checks;
 mod crash;
+mod flower;
 mod inwards;
 mod matrix;
 mod outwards;

@@ -170,6 +170,10 @@ async fn results_that_cannot_be_taken_fail_with_what_to_do() {
         (deep.as_str(), "nested"),
         (large.as_str(), "return the key or the path"),
         ("\0celery-compressed\0application/x-gzip\0zz", "`result_compression`"),
+        (
+            success(&json!(0)).replace(":0,", ":-9223372036854775809,").leak(),
+            "-9223372036854775809",
+        ),
         ("not JSON", "`result_serializer = \"json\"`"),
     ] {
         let job = homing.submit(one(1)).await.unwrap();

@@ -49,11 +49,16 @@ pub(crate) async fn count(key: String) -> homing::Result<i64> {
 }
 
 /// A worker with all of them, and a bridge that looks so often.
-pub(crate) async fn start(store: &str, redis: &str, look: Duration) -> (Homing, Worker, Bridge) {
+pub(crate) async fn start(
+    store: &str,
+    (broker, results): (&str, &str),
+    look: Duration,
+) -> (Homing, Worker, Bridge) {
     let homing = Homing::open(store).await.unwrap();
     let worker = homing.worker().register(add).register(sum).register(fail).register(park);
     let worker = worker.register(spin).register(parent).register(count).start().await.unwrap();
-    let bridge = homing.celery(redis).queue("homing").hostname("homing@test").track_started(true);
+    let bridge = homing.celery(broker).results(results).queue("homing");
+    let bridge = bridge.hostname("homing@test").track_started(true);
     let bridge = bridge.wait_for_kind(Duration::from_secs(1)).look_every(look);
     let bridge = bridge.start().await.unwrap();
     (homing, worker, bridge)

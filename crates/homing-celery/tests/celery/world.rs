@@ -43,13 +43,35 @@ pub(crate) struct Redis {
     directory: tempfile::TempDir,
     port: u16,
     process: Option<Process>,
+    /// The application's broker and result backend, where they are others than this server.
+    broker: Option<String>,
+    results: Option<String>,
+    /// Whether the application has quorum queues.
+    pub(crate) quorum: bool,
 }
 
 impl Redis {
+    /// For an application whose broker is RabbitMQ: it keeps results, unless they are sent, and counts.
+    pub(crate) fn beside(broker: &str, rpc: bool) -> Self {
+        let results = rpc.then(|| "rpc://".to_owned());
+        Self { broker: Some(broker.to_owned()), results, ..Self::start() }
+    }
+
+    /// The application's broker.
+    pub(crate) fn broker(&self) -> String {
+        self.broker.clone().unwrap_or_else(|| self.url())
+    }
+
+    /// The application's result backend.
+    pub(crate) fn results(&self) -> String {
+        self.results.clone().unwrap_or_else(|| self.url())
+    }
+
     pub(crate) fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("homing-celery-").tempdir().unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let mut redis = Self { directory, port, process: None };
+        let mut redis =
+            Self { directory, port, process: None, broker: None, results: None, quorum: false };
         redis.run();
         redis
     }
@@ -104,8 +126,18 @@ pub(crate) fn script(version: &str, redis: &Redis, name: &str) -> Command {
     command
 }
 
+/// A module of Python's, on a server.
+pub(crate) fn module(version: &str, redis: &Redis, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python(version));
+    command.arg("-m").args(arguments);
+    with(&mut command, redis);
+    command
+}
+
 fn with(command: &mut Command, redis: &Redis) {
     command.current_dir(scripts()).env("SHOP_REDIS", redis.url());
+    command.env("SHOP_BROKER", redis.broker()).env("SHOP_RESULTS", redis.results());
+    command.env("SHOP_QUEUE_TYPE", if redis.quorum { "quorum" } else { "classic" });
     // Nothing of Python's in the tree.
     command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
 }
@@ -125,8 +157,11 @@ pub(crate) fn worker(mut command: Command, redis: &Redis) -> Process {
     let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let mut worker = Process(process);
     for _ in 0..1500 {
-        // It hears commands once it is up, and tells nobody but those who ask the server.
-        if redis.cli(&["PUBSUB", "NUMPAT"]).parse::<u32>().is_ok_and(|number| number > 0) {
+        // It hears commands once it is up, and tells nobody but those who ask the server. Where its server is not this
+        // one, it is asked by those who need to know.
+        if redis.broker.is_some()
+            || redis.cli(&["PUBSUB", "NUMPAT"]).parse::<u32>().is_ok_and(|number| number > 0)
+        {
             return worker;
         }
         let gone = worker.0.try_wait().unwrap();
@@ -218,7 +253,7 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
 pub(crate) fn message(id: &str, task: &str, args: impl Into<Vec<serde_json::Value>>) -> Message {
     let headers = Headers { id: id.to_owned(), task: task.to_owned(), ..Headers::default() };
     let (args, kwargs) = (args.into(), serde_json::Map::new());
-    Message { headers, args, kwargs, embed: Embed::default(), priority: 0 }
+    Message { headers, args, kwargs, embed: Embed::default(), priority: 0, reply_to: None }
 }
 
 /// A success, as Celery writes it.

@@ -12,7 +12,7 @@ from celery.result import AsyncResult
 from redis import Redis
 
 from shop import (
-    URL, app, c_add, c_errback, c_sum, h_add, h_fail, h_nothing, h_park, h_parent, h_spin, h_sum,
+    RPC, URL, app, c_add, c_errback, c_sum, h_add, h_fail, h_nothing, h_park, h_parent, h_spin, h_sum,
 )
 
 T = 30
@@ -151,7 +151,12 @@ def time_limit():
 
 def revoke_running():
     result = h_park.delay("never")
-    until(lambda: result.state == "STARTED")
+    if RPC:
+        # A client that has once waited for a result hears of no other state.
+        answers = app.control.inspect(timeout=5, destination=["homing@test"])
+        until(lambda: result.id in [task["id"] for task in answers.active()["homing@test"]])
+    else:
+        until(lambda: result.state == "STARTED")
     result.revoke()
     return raised(result) + [result.state]
 

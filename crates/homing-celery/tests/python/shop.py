@@ -7,8 +7,9 @@ from celery import Celery
 from redis import Redis
 
 URL = os.environ["SHOP_REDIS"]
+RPC = os.environ.get("SHOP_RESULTS") == "rpc://"
 
-app = Celery("shop", broker=URL, backend=URL)
+app = Celery("shop", broker=os.environ.get("SHOP_BROKER", URL), backend=os.environ.get("SHOP_RESULTS", URL))
 app.conf.update(
     task_routes={"h.*": {"queue": "homing"}},
     task_default_queue="celery",
@@ -16,6 +17,8 @@ app.conf.update(
     task_track_started=True,
     result_expires=3600,
 )
+if os.environ.get("SHOP_QUEUE_TYPE") == "quorum":
+    app.conf.update(task_default_queue_type="quorum", task_create_missing_queue_type="quorum")
 
 
 class PageGone(Exception):

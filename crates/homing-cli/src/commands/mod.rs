@@ -1,5 +1,7 @@
 //! The commands, a file for each noun.
 
+#[cfg(feature = "celery")]
+pub(crate) mod celery;
 pub(crate) mod documents;
 pub(crate) mod job;
 pub(crate) mod jobs;

@@ -13,16 +13,24 @@ pub(crate) async fn run(cx: &Context, args: &WhyArgs) -> Result<Exit> {
     for depth in 0..=usize::from(args.depth) {
         let Some(id) = next else { break };
         let why = cx.homing.why(id).await?;
-        show(cx, &why, depth)?;
+        #[cfg(feature = "celery")]
+        let said = match &args.celery {
+            Some(results) => homing_celery::said(results, &why.task).await?,
+            None => None,
+        };
+        #[cfg(not(feature = "celery"))]
+        let said = None;
+        show(cx, &why, (depth, said))?;
         next = why.because.iter().find_map(hangs_on);
     }
     Ok(Exit::Done)
 }
 
-fn show(cx: &Context, why: &Why, depth: usize) -> Result<()> {
+fn show(cx: &Context, why: &Why, (depth, said): (usize, Option<String>)) -> Result<()> {
     let (task, now) = (&why.task, cx.now());
-    let reasons: Vec<Reason> =
+    let mut reasons: Vec<Reason> =
         why.because.iter().map(|because| reason(because, task, now)).collect();
+    reasons.extend(said.map(|text| Reason { word: "celery", text, ..Reason::default() }));
     if cx.json {
         let (id, kind, state) = (task.id, task.kind.as_str(), task.state);
         let attempts = why.attempts.iter().map(json::log_line).collect();

@@ -8,6 +8,8 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[cfg(feature = "celery")]
+mod celery;
 mod errors;
 mod hostile;
 mod reading;

@@ -1,0 +1,13 @@
+//! The way to a RabbitMQ server: its URL, its connection, what is declared there, and messages on their way.
+//!
+//! A connection is mortal, and so is each channel: whoever finds one broken makes a new one. The library's own
+//! recovery is not used. Whatever waits for the server has a time to wait.
+
+mod link;
+mod queues;
+mod url;
+mod values;
+
+pub(crate) use link::Rabbit;
+pub(crate) use url::{Url, is_rabbit};
+pub(crate) use values::{headers, read_message};
