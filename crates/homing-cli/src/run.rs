@@ -100,6 +100,8 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         Command::Jobs(args) => commands::jobs::run(cx, args).await,
         Command::Job(args) => commands::job::run(cx, &args).await,
         Command::Why(args) => commands::why::run(cx, &args).await,
+        Command::Record(args) => commands::record::run(cx, &args).await,
+        Command::Failures(args) => commands::failures::run(cx, args).await,
         Command::Log(args) => commands::log::run(cx, &args).await,
         Command::Submit(args) => commands::submit::run(cx, args).await,
         Command::Cancel(args) => commands::steer::cancel(cx, &args).await,

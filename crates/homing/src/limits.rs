@@ -61,6 +61,9 @@ pub const RETRIED: usize = 100;
 pub const RETRIES: u32 = 3;
 /// Attempts a task may make in all, however often its budget is renewed.
 pub const MAX_ATTEMPTS: u32 = 1000;
+/// Failed tasks that are looked at for [`Homing::failures`](crate::Homing::failures) on Redis, those of the jobs in
+/// which a task failed last. On the other stores all of them are.
+pub const FAILURES: usize = 10_000;
 /// Shortest pause before a retry; it doubles with every failure in a row.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest pause before a retry.

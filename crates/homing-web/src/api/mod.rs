@@ -20,6 +20,7 @@ use crate::site::{Cx, Site};
 
 pub(crate) mod cursor;
 mod events;
+pub(crate) mod failures;
 mod jobs;
 mod ops;
 mod others;
@@ -56,8 +57,11 @@ fn handler(op: Op) -> MethodRouter<Arc<Site>> {
         Op::Log => get(jobs::log),
         Op::LogEvents => get(events::of_log),
         Op::Failures => get(jobs::failures),
+        Op::FailureGroups => get(failures::groups),
+        Op::FailedAlike => get(failures::alike),
         Op::Task => get(tasks::show),
         Op::Why => get(tasks::why),
+        Op::Record => get(tasks::record),
         Op::Sets => get(tasks::sets),
         Op::Window => get(tasks::window),
         Op::Children => get(tasks::children),

@@ -70,11 +70,30 @@ fn told(op: Op) -> Told {
             &[],
             List("failures"),
         ),
+        Op::FailureGroups => read(
+            "Failed tasks over all jobs, those alike together, those that failed last first: 1000 groups at most.",
+            &[
+                ("kind", "string", "Only tasks of this kind."),
+                ("newer", "string", "Only tasks that failed within this time, such as 2h."),
+                LIMIT,
+            ],
+            List("failure-group"),
+        ),
+        Op::FailedAlike => read(
+            "Failed tasks that are alike, the last to fail first.",
+            &[AFTER, LIMIT],
+            List("task"),
+        ),
         Op::Task => read("A task.", &[], Of("task")),
         Op::Why => read(
             "Why a task is where it is, then the same of what it hangs on, 8 levels down at most.",
             &[],
             List("why"),
+        ),
+        Op::Record => read(
+            "What a task remembers: steps, waits, signals, and when each was recorded.",
+            &[("after", "integer", "Only entries behind this number."), LIMIT],
+            List("entry"),
         ),
         Op::Sets => read("The sets of a task's children.", &[], List("set")),
         Op::Window => read(

@@ -10,8 +10,11 @@ pub(crate) enum Op {
     Log,
     LogEvents,
     Failures,
+    FailureGroups,
+    FailedAlike,
     Task,
     Why,
+    Record,
     Sets,
     Window,
     Children,
@@ -29,7 +32,7 @@ pub(crate) enum Op {
 }
 
 /// All of them.
-pub(crate) const ALL: [Op; 22] = [
+pub(crate) const ALL: [Op; 25] = [
     Op::Jobs,
     Op::Submit,
     Op::Job,
@@ -42,11 +45,14 @@ pub(crate) const ALL: [Op; 22] = [
     Op::Remove,
     Op::Task,
     Op::Why,
+    Op::Record,
     Op::Sets,
     Op::Window,
     Op::Children,
     Op::CancelTask,
     Op::Signal,
+    Op::FailureGroups,
+    Op::FailedAlike,
     Op::Queues,
     Op::Pause,
     Op::Unpause,
@@ -64,8 +70,11 @@ impl Op {
             Self::Log => "/jobs/{id}/log",
             Self::LogEvents => "/jobs/{id}/log/events",
             Self::Failures => "/jobs/{id}/failures",
+            Self::FailureGroups => "/failures",
+            Self::FailedAlike => "/failures/{fingerprint}",
             Self::Task => "/tasks/{id}",
             Self::Why => "/tasks/{id}/why",
+            Self::Record => "/tasks/{id}/record",
             Self::Sets => "/tasks/{id}/sets",
             Self::Window => "/tasks/{id}/window",
             Self::Children => "/tasks/{id}/children",
@@ -99,8 +108,11 @@ impl Op {
             | Self::Log
             | Self::LogEvents
             | Self::Failures
+            | Self::FailureGroups
+            | Self::FailedAlike
             | Self::Task
             | Self::Why
+            | Self::Record
             | Self::Sets
             | Self::Window
             | Self::Children

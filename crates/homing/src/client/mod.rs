@@ -25,11 +25,13 @@ use futures_util::future::BoxFuture;
 
 mod amend;
 mod cancel;
+mod failures;
 mod find;
 mod job;
 mod many;
 mod named;
 mod outcomes;
+mod record;
 mod signals;
 mod tree;
 mod why;
@@ -38,10 +40,12 @@ mod within;
 
 pub use amend::Amend;
 pub use cancel::Cancel;
+pub use failures::FailureGroup;
 pub use find::{FindError, IdPrefix};
 pub use job::{JobHandle, Log};
 pub use many::{Submission, SubmitAllError};
 use outcomes::{Fresh, Outcomes};
+pub use record::{EntryKind, EntryView};
 pub use signals::Signalled;
 pub use tree::{Cursor, SetKey, SetView};
 pub use why::{Because, Why};

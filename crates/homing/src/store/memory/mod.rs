@@ -28,6 +28,7 @@ use crate::store::{CancelledBy, Cause, Ended};
 mod cancel;
 mod claim;
 mod exchange;
+mod failures;
 mod finish;
 mod people;
 mod prune;
@@ -129,7 +130,7 @@ struct Data {
     jobs: BTreeMap<JobId, Job>,
     keys: BTreeMap<String, JobId>,
     sets: BTreeMap<(TaskId, Local), SetCounts>,
-    records: BTreeMap<(TaskId, u64), (String, Entry)>,
+    records: BTreeMap<(TaskId, u64), (String, Entry, Time)>,
     signals: BTreeMap<(TaskId, u64), (String, String)>,
     logs: BTreeMap<(JobId, u64), Line>,
     /// Those that tell of failed attempts and standstills.
