@@ -113,8 +113,8 @@ pub use store::Error as StoreError;
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
 pub use store::read::{
-    Breach, ChildCounts, Counts, FailureFilter, JobFilter, JobView, KindView, QueueView, Status,
-    StoreView, TaskView, WorkerView,
+    ActionFilter, ActionView, Breach, ChildCounts, Counts, FailureFilter, JobFilter, JobView,
+    KindView, QueueView, Status, StoreView, TaskView, WorkerView,
 };
 pub use store::retention::Retention;
 pub use store::{Migration, Retried};

@@ -4,6 +4,8 @@
 //! Nothing here is clever; seeded random histories compare every other store with it. It forgets
 //! everything when it is dropped, and serves tests and trials.
 
+use crate::store::NewAction;
+use crate::store::read::ActionView;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +27,7 @@ use crate::core::wait::{SetCounts, Wait};
 use crate::store::events::Swept;
 use crate::store::{CancelledBy, Cause, Ended};
 
+mod actions;
 mod cancel;
 mod claim;
 mod exchange;
@@ -140,6 +143,8 @@ struct Data {
     workers: BTreeMap<WorkerId, Worker>,
     kinds: BTreeMap<String, Vec<String>>,
     paused: BTreeSet<String>,
+    actions: BTreeMap<u64, ActionView>,
+    last_action: u64,
     notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
@@ -264,6 +269,14 @@ impl Store for Memory {
     fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
         let known = self.write(move |data, now| data.amend(task, arguments, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
+    }
+
+    fn begin_action(&self, action: NewAction) -> Verb<'_, u64> {
+        self.write(move |data, now| data.begin_action(action, now))
+    }
+
+    fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
+        self.write(move |data, _| data.end_action(number, result))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

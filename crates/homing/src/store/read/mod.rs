@@ -16,11 +16,13 @@ use crate::core::time::{Time, rfc3339};
 use crate::core::wait::{SetCounts, Wait};
 use crate::store::Entry;
 
+pub mod actions;
 mod counts;
 pub mod failures;
 mod filter;
 pub(crate) mod verbs;
 
+pub use actions::{ActionFilter, ActionView};
 pub use counts::Counts;
 pub(crate) use counts::{Partly, progress};
 use failures::Alike;
@@ -103,6 +105,8 @@ pub trait Read: Send + Sync {
         before: Option<(Time, TaskId)>,
         limit: usize,
     ) -> Verb<'_, Vec<(Time, TaskId)>>;
+    /// What people have done, the newest first.
+    fn actions(&self, filter: ActionFilter) -> Verb<'_, Vec<ActionView>>;
     /// Queues that hold pending tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
     /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.

@@ -101,6 +101,9 @@ macro_rules! each_read_verb {
                 limit: usize
             ) -> Vec<($crate::core::time::Time, $crate::core::id::TaskId)>
                 = failed_alike(wanted, before, limit);
+            actions(
+                filter: $crate::store::read::ActionFilter
+            ) -> Vec<$crate::store::read::ActionView> = actions(&filter);
             queues() -> Vec<$crate::store::read::QueueView> = queues();
             pending_kinds() -> Vec<(String, String)> = pending_kinds();
             workers() -> Vec<$crate::store::read::WorkerView> = workers();

@@ -12,3 +12,13 @@ CREATE INDEX fallen_roots ON tasks (state, created, job) WHERE parent IS NULL AN
 CREATE INDEX kinds_of_roots ON tasks (kind, created, job) WHERE parent IS NULL;
 -- Jobs below whose roots a task has failed.
 CREATE INDEX with_errors ON jobs (created, id) WHERE errors = 1;
+
+-- What people have done, and who. Kept for a while; numbers are never given twice.
+CREATE TABLE actions (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  time INTEGER NOT NULL,
+  who TEXT NOT NULL,
+  verb TEXT NOT NULL,
+  target TEXT NOT NULL,
+  result TEXT                    -- NULL until it is known
+) STRICT;

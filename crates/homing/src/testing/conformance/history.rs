@@ -1,10 +1,13 @@
-//! What people read of the past: records with their times, failures over all jobs.
+//! What people read of the past: records with their times, failures over all jobs, what people have done.
 
 use std::time::Duration;
 
 use super::Lab;
+use crate::store::NewAction;
 use crate::testing::Probe;
-use crate::{EntryView, FailureFilter, Result, State, TaskState, limits, signal, step, task};
+use crate::{
+    ActionFilter, EntryView, FailureFilter, Result, State, TaskState, limits, signal, step, task,
+};
 
 #[task]
 async fn approved() -> Result<u64> {
@@ -112,4 +115,74 @@ pub async fn failures_are_grouped(lab: Lab) {
     let (told, _) = groups(all()).await;
     assert_eq!(told, [("page 417 cannot be parsed".to_owned(), 2)]);
     lab.close([worker]).await;
+}
+
+/// What is done for somebody is kept, before it is done and with what became of it after; what is done for nobody is
+/// not. Old actions go as others come.
+pub async fn actions_are_kept(lab: Lab) {
+    let worker = lab.worker().register(approved).start().await.unwrap();
+    let ada = lab.homing.acting("ada");
+    let job = ada.submit(approved()).await.unwrap();
+    lab.reaches(job.id(), TaskState::Waiting).await;
+    lab.homing.acting("bo").pause("slow").await.unwrap();
+    lab.homing.unpause("slow").await.unwrap();
+    ada.signal(job.id(), "other", &5).await.unwrap();
+    ada.job::<u64>(job.id()).retry().await.unwrap_err();
+    assert!(ada.cancel(job.id()).await.unwrap());
+    assert!(!ada.cancel(job.id()).await.unwrap());
+    ada.remove(job.id()).await.unwrap();
+    let id = job.id().to_string();
+    let list = async |filter: ActionFilter| lab.homing.actions(filter).await.unwrap();
+    let all = ActionFilter::default;
+    let actions = list(all()).await;
+    let told = actions.iter().rev().map(|action| {
+        let target = if action.target == id { "the job" } else { &action.target };
+        format!(
+            "{} {} {target}: {}",
+            action.who,
+            action.verb,
+            action.result.as_deref().unwrap_or("?")
+        )
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "ada submit the job: approved".to_owned(),
+            "bo pause slow: done".to_owned(),
+            "ada signal the job: `other`: kept".to_owned(),
+            format!("ada retry the job: refused: {}", crate::RetryError::Open { id: job.id() }),
+            "ada cancel the job: done".to_owned(),
+            "ada cancel the job: it had ended".to_owned(),
+            "ada remove the job: done".to_owned(),
+        ]
+    );
+    let newest = &actions[0];
+    assert!(actions.windows(2).all(|pair| pair[0].number > pair[1].number), "{actions:#?}");
+    assert_eq!(list(ActionFilter { limit: 1, ..all() }).await, actions[..1]);
+    let before = Some(newest.number);
+    assert_eq!(list(ActionFilter { before, limit: 2, ..all() }).await, actions[1..3]);
+    let bo = list(ActionFilter { who: Some("bo".to_owned()), ..all() }).await;
+    assert_eq!((bo.len(), bo[0].target.as_str()), (1, "slow"));
+    assert_eq!(list(ActionFilter { target: Some(id), ..all() }).await.len(), 6);
+    // One whose end nobody kept.
+    let action = NewAction { who: "eve".to_owned(), verb: "prune", target: "x".to_owned() };
+    let number = lab.store().begin_action(action).await.unwrap();
+    assert_eq!(list(ActionFilter { limit: 1, ..all() }).await[0].result, None);
+    assert!(number > newest.number);
+    lab.close([worker]).await;
+}
+
+/// Actions that are older than they are kept go, some with each new one.
+pub async fn old_actions_are_forgotten(lab: Lab) {
+    for _ in 0..=limits::ACTIONS_FORGOTTEN {
+        lab.homing.acting("ada").pause("slow").await.unwrap();
+    }
+    let count = async || lab.homing.actions(ActionFilter::default()).await.unwrap().len();
+    lab.clock.advance(limits::ACTIONS_KEPT + Duration::from_secs(1));
+    assert_eq!(count().await, limits::ACTIONS_FORGOTTEN + 1);
+    for _ in 0..2 {
+        lab.homing.acting("bo").pause("slow").await.unwrap();
+    }
+    assert_eq!(count().await, 2);
+    lab.close([]).await;
 }

@@ -14,3 +14,13 @@ UPDATE homing.ended AS e SET created = t.created FROM homing.tasks AS t
   WHERE e."set" IS NULL AND e.state >= 4 AND t.job = e.job AND t.local = e.local;
 CREATE INDEX fallen_roots ON homing.ended (state, created DESC, job DESC) WHERE created IS NOT NULL;
 CREATE INDEX kinds_of_roots ON homing.tasks (kind, created DESC, job DESC) WHERE parent IS NULL;
+
+-- What people have done, and who. Kept for a while.
+CREATE TABLE homing.actions (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  time bigint NOT NULL,
+  who text NOT NULL,
+  verb text NOT NULL,
+  target text NOT NULL,
+  result text                    -- NULL until it is known
+);
