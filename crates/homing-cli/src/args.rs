@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// List failed tasks over all jobs, those alike together
     Failures(FailuresArgs),
+    /// List what people have done to jobs and queues, newest first
+    Actions(ActionsArgs),
     /// Print a job's log
     Log(LogArgs),
     /// Watch a job until it ends; its outcome is the exit code
@@ -231,6 +233,23 @@ pub(crate) struct FailuresArgs {
     /// Only tasks that failed within this time, such as 2h
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "fingerprint")]
     pub(crate) newer_than: Option<Duration>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ActionsArgs {
+    /// Only what was done to this: a job, a task or a queue, as the list names it
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) on: Option<String>,
+    /// Only what somebody has done, as the list names them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Only actions with lower numbers: the last of the page before
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) before: Option<u64>,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]

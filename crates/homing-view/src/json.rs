@@ -41,6 +41,8 @@ pub enum Object<'a> {
     },
     /// Failed tasks that are alike.
     FailureGroup(FailureGroup<'a>),
+    /// What somebody has done.
+    Action(Action<'a>),
     /// Why a task is where it is.
     Why(Box<Why<'a>>),
     /// A line of a log.
@@ -178,6 +180,17 @@ pub struct FailureGroup<'a> {
     first: Option<String>,
     last: Option<String>,
     latest: &'a Failure,
+}
+
+/// What somebody has done.
+#[derive(Debug, Serialize)]
+pub struct Action<'a> {
+    number: u64,
+    time: Option<String>,
+    who: &'a str,
+    verb: &'a str,
+    target: &'a str,
+    result: Option<&'a str>,
 }
 
 /// Why a task is where it is.
@@ -367,6 +380,18 @@ pub fn failure_group(view: &homing::FailureGroup) -> Object<'_> {
         first: view.first.rfc3339(),
         last: view.last.rfc3339(),
         latest: &view.latest,
+    })
+}
+
+/// What somebody has done.
+pub fn action(view: &homing::ActionView) -> Object<'_> {
+    Object::Action(Action {
+        number: view.number,
+        time: view.time.rfc3339(),
+        who: &view.who,
+        verb: &view.verb,
+        target: &view.target,
+        result: view.result.as_deref(),
     })
 }
 

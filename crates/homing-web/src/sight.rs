@@ -79,7 +79,8 @@ impl Sight {
                             }
                         }
                         "arguments" | "value" => self.mask(field, &mut Vec::new()),
-                        "message" | "text" | "reason" | "expected" | "got" | "difference" => {
+                        "message" | "text" | "reason" | "expected" | "got" | "difference"
+                        | "result" => {
                             self.say(field, true);
                         }
                         "sources" => {

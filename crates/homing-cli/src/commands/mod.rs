@@ -1,5 +1,6 @@
 //! The commands, a file for each noun.
 
+pub(crate) mod actions;
 pub(crate) mod documents;
 pub(crate) mod failures;
 pub(crate) mod job;

@@ -337,7 +337,7 @@ async fn every_type_of_the_schema_is_printed_by_some_command() {
     let strayed = world.homing.submit(tasks::straying()).await.unwrap().id();
     world.until(async || world.homing.task(strayed).await.unwrap().drift().is_some()).await;
     world.json(&["record", &strayed.to_string()]);
-    for command in ["queues", "workers", "kinds", "failures", "check"] {
+    for command in ["queues", "workers", "kinds", "failures", "actions", "check"] {
         world.json(&[command]);
     }
     db.execute("UPDATE sets SET spawned = spawned + 1 WHERE task = zeroblob(16)", ()).unwrap();
@@ -468,4 +468,34 @@ async fn failures_are_listed_by_error() {
     assert!(one.ends_with("the table is locked\n"), "{one}");
     let wrong = world.run(&["failures", "xyz"]);
     assert!(wrong.code == Some(2) && wrong.err.contains("`xyz`"), "{}", wrong.err);
+}
+
+/// What people have done is listed.
+#[tokio::test]
+async fn actions_are_listed() {
+    let world = World::busy().await;
+    assert_said!(world.run(&["actions"]), @r"
+    --- stderr
+    nobody has done anything
+    --- exit 0
+    ");
+    world.run(&["pause", "slow"]);
+    let job = world.run(&["submit", "approval"]).out.trim().to_owned();
+    world.run(&["cancel", &job]);
+    world.run(&["cancel", &job]);
+    let actions = world.json(&["actions"]);
+    let told: Vec<_> = actions.iter().map(|action| (&action["verb"], &action["result"])).collect();
+    let text = |verb: &str, result: &str| (verb.into(), result.into());
+    let wanted: [(serde_json::Value, serde_json::Value); 4] = [
+        text("cancel", "it had ended"),
+        text("cancel", "done"),
+        text("submit", "approval"),
+        text("pause", "done"),
+    ];
+    assert_eq!(told, wanted.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
+    assert_eq!(world.json(&["actions", "--on", &job, "--limit", "2"]), actions[..2]);
+    let before = actions[1]["number"].to_string();
+    assert_eq!(world.json(&["actions", "--before", &before]), actions[2..]);
+    let list = world.run(&["actions", "--on", "slow"]).out;
+    assert!(list.lines().count() == 2 && list.contains("pause  slow  done"), "{list}");
 }

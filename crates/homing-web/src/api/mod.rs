@@ -68,6 +68,7 @@ fn handler(op: Op) -> MethodRouter<Arc<Site>> {
         Op::Queues => get(others::queues),
         Op::Workers => get(others::workers),
         Op::Kinds => get(others::kinds),
+        Op::Actions => get(others::actions),
         Op::Submit => post(steer::submit),
         Op::Retry => post(steer::retry),
         Op::Remove => post(steer::remove),

@@ -109,6 +109,20 @@ fn told(op: Op) -> Told {
         Op::Queues => read("Queues that hold pending tasks or are paused.", &[], List("queue")),
         Op::Workers => read("Workers that have not left.", &[], List("worker")),
         Op::Kinds => read("Kinds that workers have registered.", &[], List("kind")),
+        Op::Actions => read(
+            "What people have done to jobs and queues, newest first.",
+            &[
+                ("who", "string", "Only what somebody has done."),
+                (
+                    "target",
+                    "string",
+                    "Only what was done to this: the id of a job or task, or a queue.",
+                ),
+                ("after", "integer", "Where to go on: the `next` of the page before."),
+                LIMIT,
+            ],
+            List("action"),
+        ),
         Op::Submit => Told {
             body: Some(order()),
             ..read(

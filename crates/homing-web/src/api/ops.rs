@@ -21,6 +21,7 @@ pub(crate) enum Op {
     Queues,
     Workers,
     Kinds,
+    Actions,
     Submit,
     Retry,
     Remove,
@@ -32,7 +33,7 @@ pub(crate) enum Op {
 }
 
 /// All of them.
-pub(crate) const ALL: [Op; 25] = [
+pub(crate) const ALL: [Op; 26] = [
     Op::Jobs,
     Op::Submit,
     Op::Job,
@@ -58,6 +59,7 @@ pub(crate) const ALL: [Op; 25] = [
     Op::Unpause,
     Op::Workers,
     Op::Kinds,
+    Op::Actions,
 ];
 
 impl Op {
@@ -81,6 +83,7 @@ impl Op {
             Self::Queues => "/queues",
             Self::Workers => "/workers",
             Self::Kinds => "/kinds",
+            Self::Actions => "/actions",
             Self::Retry => "/jobs/{id}/retry",
             Self::Remove => "/jobs/{id}/remove",
             Self::CancelJob => "/jobs/{id}/cancel",
@@ -118,7 +121,8 @@ impl Op {
             | Self::Children
             | Self::Queues
             | Self::Workers
-            | Self::Kinds => false,
+            | Self::Kinds
+            | Self::Actions => false,
         }
     }
 }

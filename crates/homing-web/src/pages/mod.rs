@@ -17,6 +17,7 @@ use crate::site::{Cx, Site, home};
 
 pub(crate) mod about;
 pub(crate) mod act;
+pub(crate) mod actions;
 pub(crate) mod failures;
 pub(crate) mod groups;
 pub(crate) mod job;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/workers/{id}", get(workers::show))
         .route("/kinds", get(workers::kinds))
         .route("/kinds/{name}", get(workers::kind))
+        .route("/actions", get(actions::list))
         .route("/about", get(about::show))
 }
 
@@ -86,6 +88,7 @@ impl<'c> Page<'c> {
             ("/queues", "Queues"),
             ("/workers", "Workers"),
             ("/kinds", "Kinds"),
+            ("/actions", "Actions"),
             ("/about", "About"),
         ];
         let page = html! {

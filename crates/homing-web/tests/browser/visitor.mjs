@@ -93,6 +93,7 @@ export function pages({ jobs }) {
     workers: "/workers",
     kinds: "/kinds",
     kind: "/kinds/nightly",
+    actions: "/actions",
     about: "/about",
     retry: `/jobs/${jobs.failed}/retry`,
     cancel: `/jobs/${jobs.nightly}/cancel`,

@@ -148,7 +148,9 @@ async fn jobs(homing: &Homing, wide: u64) -> Value {
     waits(parent).await;
     waits(growing).await;
     homing.submit_named("nobody_knows", &json!({})).force().queue("slow").await.expect("submitted");
-    homing.pause("paused").await.expect("it is paused");
+    let ada = homing.acting("ada (web)");
+    ada.pause("paused").await.expect("it is paused");
+    ada.job::<()>(growing).retry().await.expect_err("it is open");
     let failures = homing.failures(homing::FailureFilter::default()).await.expect("they are read");
     let print = failures.first().expect("some task has failed").fingerprint;
     json!({

@@ -54,7 +54,7 @@ async fn answers_are_as_described() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 30);
+    assert_eq!(asked, 32);
     let said = site.seen(VIEWER, "/api/v1/openapi.json").await;
     assert_eq!(said.json(), *DOCUMENT);
 }
@@ -270,6 +270,38 @@ async fn programs_steer() {
     );
 }
 
+/// What is done over the API, and by forms, is kept and listed, with who did it and what became of it.
+#[tokio::test]
+async fn actions_are_listed() {
+    let world = World::new().await;
+    let (site, job) = (world.site(), world.gate().await);
+    let post =
+        |path: &str, body: Value| site.post(&format!("/api/v1{path}")).bearer(ADMIN).json(&body);
+    post("/queues/slow/pause", json!({})).send().await;
+    post(&format!("/tasks/{job}/signal/open"), json!(7)).send().await;
+    post(&format!("/jobs/{job}/retry?preview=true"), json!({})).send().await;
+    post(&format!("/jobs/{job}/cancel"), json!({})).send().await;
+    let list = site.seen(VIEWER, "/api/v1/actions").await.json();
+    check("/actions", "get", "200", &list);
+    let told = list["items"].as_array().unwrap().iter().map(|action| {
+        let text = |field: &str| action[field].as_str().unwrap_or("?").to_owned();
+        format!("{} {}: {}", text("who"), text("verb"), text("result"))
+    });
+    let told: Vec<String> = told.collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[0], "ada (web) cancel: done");
+    assert!(told[1].starts_with("ada (web) signal: refused: "), "{told:?}");
+    assert_eq!(told[2], "ada (web) pause: done");
+    let page = site.seen(VIEWER, "/api/v1/actions?limit=2").await.json();
+    let next = page["next"].as_str().unwrap();
+    let page = site.seen(VIEWER, &format!("/api/v1/actions?limit=2&after={next}")).await.json();
+    assert_eq!((&page["items"][0]["target"], &page["next"]), (&json!("slow"), &Value::Null));
+    let only = site.seen(VIEWER, &format!("/api/v1/actions?target={job}&who=nobody")).await.json();
+    assert_eq!(only["items"], json!([]));
+    let page = site.seen(VIEWER, "/actions").await.body;
+    assert!(page.contains(&format!("/jobs/{job}")) && page.contains("ada (web)"), "{page}");
+}
+
 #[tokio::test]
 async fn metrics_have_what_can_be_read() {
     let world = World::new().await;
@@ -289,6 +321,18 @@ async fn metrics_have_what_can_be_read() {
         }
     }
     assert_eq!(names, 12);
+    let dashboard: Value =
+        serde_json::from_str(include_str!("../../../../docs/grafana/homing.json")).unwrap();
+    let mut asked = std::collections::BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let expression = panel["targets"][0]["expr"].as_str().unwrap();
+        let words = expression.split(|part: char| !part.is_ascii_alphanumeric() && part != '_');
+        asked.extend(words.filter(|word| word.starts_with("homing_")));
+    }
+    assert_eq!(asked.len(), 12, "each metric is drawn: {asked:?}");
+    for name in asked {
+        assert!(said.body.contains(&format!("# TYPE {name} ")), "the dashboard asks for {name}");
+    }
     assert!(said.body.contains("homing_queue_paused{queue=\"sl\\\"ow\"} 1"), "{}", said.body);
     assert!(said.body.contains("name=\"night shift\"} 1"));
 }
