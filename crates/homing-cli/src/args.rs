@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use clap::{Parser, Subcommand, ValueEnum};
 use homing::log::Level;
-use homing::{IdPrefix, JobId, Status};
+use homing::{Fingerprint, IdPrefix, JobId, Status};
 
 use crate::words::parse_duration;
 
@@ -69,6 +69,12 @@ pub(crate) enum Command {
     Job(JobArgs),
     /// Say why a job or task is where it is, and what it waits for
     Why(WhyArgs),
+    /// Show what a task remembers: its steps, waits and signals, and when each was recorded
+    Record(RecordArgs),
+    /// List failed tasks over all jobs, those alike together
+    Failures(FailuresArgs),
+    /// List what people have done to jobs and queues, newest first
+    Actions(ActionsArgs),
     /// Print a job's log
     Log(LogArgs),
     /// Watch a job until it ends; its outcome is the exit code
@@ -209,6 +215,52 @@ pub(crate) struct WhyArgs {
     #[cfg(feature = "celery")]
     #[arg(long, value_name = "URL", env = "HOMING_CELERY_RESULTS", hide_env_values = true)]
     pub(crate) celery: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordArgs {
+    /// The job, for its root, or task
+    pub(crate) id: IdPrefix,
+    /// Only entries with higher numbers
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// How many at most [default: all]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FailuresArgs {
+    /// Tasks that failed alike: the fingerprint that the list gives them
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// Only tasks of this kind
+    #[arg(long, conflicts_with = "fingerprint")]
+    pub(crate) kind: Option<String>,
+    /// Only tasks that failed within this time, such as 2h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "fingerprint")]
+    pub(crate) newer_than: Option<Duration>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ActionsArgs {
+    /// Only what was done to this: a job, a task or a queue, as the list names it
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) on: Option<String>,
+    /// Only what somebody has done, as the list names them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Only actions with lower numbers: the last of the page before
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) before: Option<u64>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
 use crate::output::{Output, say};
-use crate::{App, Context, Error, Exit, Result, commands, style, top, watch};
+use crate::{App, Context, Error, Exit, Result, commands, style, top, watch, words};
 
 /// Runs an app with the arguments of this process, and returns its exit code: see [`Exit`].
 ///
@@ -86,7 +86,7 @@ async fn dispatch(app: &mut App, args: Args) -> Result<Exit> {
         Command::Store(args) => commands::store::run(&url()?, json, &out, args.command).await?,
         other => {
             let url = url()?;
-            let homing = commands::store::open(&url).await?;
+            let homing = commands::store::open(&url).await?.acting(&words::oneself());
             let cx = Context { homing, url, json, out };
             let exit = on_store(&cx, other).await?;
             cx.out.flush()?;
@@ -102,6 +102,9 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         Command::Jobs(args) => commands::jobs::run(cx, args).await,
         Command::Job(args) => commands::job::run(cx, &args).await,
         Command::Why(args) => commands::why::run(cx, &args).await,
+        Command::Record(args) => commands::record::run(cx, &args).await,
+        Command::Failures(args) => commands::failures::run(cx, args).await,
+        Command::Actions(args) => commands::actions::run(cx, args).await,
         Command::Log(args) => commands::log::run(cx, &args).await,
         Command::Submit(args) => commands::submit::run(cx, args).await,
         Command::Cancel(args) => commands::steer::cancel(cx, &args).await,

@@ -7,8 +7,9 @@ use std::io::{self, Write};
 
 use homing::log::Line;
 use homing::{
-    Breach, ChildCounts, Counts, Failure, JobId, JobView, KindView, QueueView, RetryError, Status,
-    StoreView, TaskId, TaskState, TaskView, Time, WorkerId, WorkerView,
+    Breach, ChildCounts, Counts, Drift, EntryKind, EntryView, Failure, Fingerprint, JobId, JobView,
+    KindView, QueueView, RetryError, Status, StoreView, TaskId, TaskState, TaskView, Time,
+    WorkerId, WorkerView,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -38,10 +39,16 @@ pub enum Object<'a> {
         /// The last job of this page.
         after: JobId,
     },
+    /// Failed tasks that are alike.
+    FailureGroup(FailureGroup<'a>),
+    /// What somebody has done.
+    Action(Action<'a>),
     /// Why a task is where it is.
     Why(Box<Why<'a>>),
     /// A line of a log.
     Line(LogLine<'a>),
+    /// An entry of a task's record.
+    Entry(Entry<'a>),
     /// A queue.
     Queue(Queue<'a>),
     /// A worker.
@@ -148,8 +155,42 @@ pub struct Task<'a> {
     progress: Option<Progress>,
     children: Children,
     reason: Option<&'a str>,
+    drift: Option<Drift>,
     value: Option<Value>,
     failure: Option<&'a Failure>,
+}
+
+/// An entry of a task's record.
+#[derive(Debug, Serialize)]
+pub struct Entry<'a> {
+    task: TaskId,
+    number: u64,
+    place: &'a str,
+    what: EntryKind,
+    signal: Option<&'a str>,
+    value: Option<Value>,
+    time: Option<String>,
+}
+
+/// Failed tasks that are alike.
+#[derive(Debug, Serialize)]
+pub struct FailureGroup<'a> {
+    fingerprint: Fingerprint,
+    count: u64,
+    first: Option<String>,
+    last: Option<String>,
+    latest: &'a Failure,
+}
+
+/// What somebody has done.
+#[derive(Debug, Serialize)]
+pub struct Action<'a> {
+    number: u64,
+    time: Option<String>,
+    who: &'a str,
+    verb: &'a str,
+    target: &'a str,
+    result: Option<&'a str>,
 }
 
 /// Why a task is where it is.
@@ -312,9 +353,46 @@ pub fn task(view: &TaskView, depth: usize) -> Object<'_> {
         progress: view.progress.map(|(done, total)| Progress { done, total }),
         children: Children { counts: view.children, open: view.children.open() },
         reason: view.reason.as_deref(),
+        drift: view.drift(),
         value: view.value.as_deref().map(value),
         failure: view.failure.as_ref(),
     }))
+}
+
+/// An entry of a task's record.
+pub fn entry(task: TaskId, view: &EntryView) -> Object<'_> {
+    Object::Entry(Entry {
+        task,
+        number: view.number,
+        place: &view.place,
+        what: view.what,
+        signal: view.signal.as_deref(),
+        value: view.value.as_deref().map(value),
+        time: view.time.and_then(Time::rfc3339),
+    })
+}
+
+/// Failed tasks that are alike.
+pub fn failure_group(view: &homing::FailureGroup) -> Object<'_> {
+    Object::FailureGroup(FailureGroup {
+        fingerprint: view.fingerprint,
+        count: view.count,
+        first: view.first.rfc3339(),
+        last: view.last.rfc3339(),
+        latest: &view.latest,
+    })
+}
+
+/// What somebody has done.
+pub fn action(view: &homing::ActionView) -> Object<'_> {
+    Object::Action(Action {
+        number: view.number,
+        time: view.time.rfc3339(),
+        who: &view.who,
+        verb: &view.verb,
+        target: &view.target,
+        result: view.result.as_deref(),
+    })
 }
 
 /// What a retry reopened, or would.

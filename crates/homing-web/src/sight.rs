@@ -79,7 +79,10 @@ impl Sight {
                             }
                         }
                         "arguments" | "value" => self.mask(field, &mut Vec::new()),
-                        "message" | "text" | "reason" => self.say(field, true),
+                        "message" | "text" | "reason" | "expected" | "got" | "difference"
+                        | "result" => {
+                            self.say(field, true);
+                        }
                         "sources" => {
                             if let Value::Array(sources) = field {
                                 for source in sources {

@@ -118,17 +118,20 @@ pub(crate) struct Cx {
     pub(crate) site: Arc<Site>,
     pub(crate) visitor: Visitor,
     pub(crate) sight: Sight,
+    /// The store, for the visitor.
+    homing: Homing,
 }
 
 impl Cx {
     pub(crate) fn new(site: &Arc<Site>, visitor: Visitor) -> Self {
         let payloads = visitor.payloads && !site.options.hide_payloads;
         let sight = Sight { payloads, redact: Arc::clone(&site.redact) };
-        Self { site: Arc::clone(site), visitor, sight }
+        let homing = site.homing.acting(&format!("{} (web)", visitor.user));
+        Self { site: Arc::clone(site), visitor, sight, homing }
     }
 
     pub(crate) fn homing(&self) -> &Homing {
-        &self.site.homing
+        &self.homing
     }
 
     /// A path of the site's as links give it.

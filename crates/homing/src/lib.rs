@@ -66,6 +66,8 @@ pub mod task;
 pub mod testing;
 mod worker;
 
+pub use crate::core::drift::Drift;
+pub use crate::core::fingerprint::Fingerprint;
 pub use crate::core::log;
 #[doc(hidden)]
 pub use crate::core::wait;
@@ -96,8 +98,8 @@ pub use body::verbs::{
 };
 pub use body::waiting::Waiting;
 pub use client::{
-    Amend, Because, Cancel, Cursor, FindError, Homing, IdPrefix, JobHandle, Log, SetKey, SetView,
-    Signalled, Submission, Submit, SubmitAllError, Why,
+    Amend, Because, Cancel, Cursor, EntryKind, EntryView, FailureGroup, FindError, Homing,
+    IdPrefix, JobHandle, Log, SetKey, SetView, Signalled, Submission, Submit, SubmitAllError, Why,
 };
 #[cfg(feature = "testing")]
 pub use clock::SimulatedClock;
@@ -111,8 +113,8 @@ pub use store::Error as StoreError;
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
 pub use store::read::{
-    Breach, ChildCounts, Counts, JobFilter, JobView, KindView, QueueView, Status, StoreView,
-    TaskView, WorkerView,
+    ActionFilter, ActionView, Breach, ChildCounts, Counts, FailureFilter, JobFilter, JobView,
+    KindView, QueueView, Status, StoreView, TaskView, WorkerView,
 };
 pub use store::retention::Retention;
 pub use store::{Migration, Retried};

@@ -185,8 +185,7 @@ impl Place {
 }
 
 /// On Redis: the value is kept, and one that does not decode takes its place.
-const BREAK: &str =
-    "redis.call('HSET', key, 'zz', value) redis.call('HSET', key, field, string.sub(value, 1, -2))";
+const BREAK: &str = "redis.call('HSET', key, 'zz', value) redis.call('HSET', key, field, string.sub(value, 1, -12))";
 /// It is put back.
 const MEND: &str = "redis.call('HSET', key, field, redis.call('HGET', key, 'zz')) \
     redis.call('HDEL', key, 'zz')";

@@ -1,12 +1,15 @@
 //! The commands, a file for each noun.
 
+pub(crate) mod actions;
 #[cfg(feature = "celery")]
 pub(crate) mod celery;
 pub(crate) mod documents;
+pub(crate) mod failures;
 pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod queues;
+pub(crate) mod record;
 #[cfg(feature = "web")]
 pub(crate) mod serve;
 pub(crate) mod steer;

@@ -263,23 +263,25 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
         "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
          ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled;
          DROP INDEX direct; ALTER TABLE tasks DROP COLUMN at_once;
+         DROP TABLE actions; DROP INDEX failures; DROP INDEX fallen_roots; DROP INDEX kinds_of_roots; DROP INDEX with_errors;
+         ALTER TABLE records DROP COLUMN time; ALTER TABLE tasks DROP COLUMN fingerprint;
          ALTER TABLE sets DROP COLUMN added; ALTER TABLE sets DROP COLUMN last_added; PRAGMA user_version = 1",
     )
     .unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 1, this program needs 7 (it was opened as it is): run `homing store migrate` with a role that may create tables
+    error: the store's schema has version 1, this program needs 8 (it was opened as it is): run `homing store migrate` with a role that may create tables
     hint: workers of an older version cannot use it then
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 1, this program works with 7: run `store migrate`
+      schema  version 1, this program works with 8: run `store migrate`
       size  [size]
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    migrated [store] from schema version 1 to 7
+    migrated [store] from schema version 1 to 8
     --- exit 0
     ");
     assert_said!(world.run(&["jobs"]), @r"

@@ -49,6 +49,9 @@ async fn help_names_every_command_and_exit_code() {
       jobs  List jobs, newest first
       job  Show a job or a task, and the tree below it
       why  Say why a job or task is where it is, and what it waits for
+      record  Show what a task remembers: its steps, waits and signals, and when each was recorded
+      failures  List failed tasks over all jobs, those alike together
+      actions  List what people have done to jobs and queues, newest first
       log  Print a job's log
       watch  Watch a job until it ends; its outcome is the exit code
       top  Watch workers, queues and jobs on the full screen

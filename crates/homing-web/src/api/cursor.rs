@@ -1,6 +1,6 @@
 //! Where a list goes on: texts that are given back as they came.
 
-use homing::{JobId, JobView, SetKey, Time};
+use homing::{JobId, JobView, SetKey, TaskId, TaskView, Time};
 
 use crate::problem::{Refusal, Result};
 
@@ -32,6 +32,20 @@ pub(crate) fn read_child(text: &str) -> Result<(SetKey, u64)> {
     read().ok_or_else(|| wrong(text))
 }
 
+/// Behind a task that has ended.
+pub(crate) fn task(view: &TaskView) -> Option<String> {
+    Some(format!("{}.{}", view.ended?.0, view.id))
+}
+
+/// Reads [`task`].
+pub(crate) fn read_task(text: &str) -> Result<(Time, TaskId)> {
+    let read = || {
+        let (time, id) = text.split_once('.')?;
+        Some((Time(time.parse().ok()?), id.parse().ok()?))
+    };
+    read().ok_or_else(|| wrong(text))
+}
+
 fn wrong(text: &str) -> Refusal {
     Refusal::usage(format!("`after` is `{text}`, which is no cursor"))
         .hint("give the `next` of the page before, or leave it out")
@@ -47,8 +61,14 @@ mod tests {
         assert_eq!(read_job(&format!("7.{id}")).unwrap(), (Time(7), id));
         let set: SetKey = format!("{}{}", "ab".repeat(12), "0".repeat(8)).parse().unwrap();
         assert_eq!(read_child(&child(set, 9)).unwrap(), (set, 9));
+        let set_task = format!("7.{id}.{}", "0a".repeat(16));
+        assert_eq!(read_task(&set_task).unwrap().0, Time(7));
+        assert_eq!(read_task(&format!("7.{id}")).unwrap(), (Time(7), id.root()));
         for wrong in ["", "7", "7.x", "x.7", "..", "-"] {
-            assert!(read_job(wrong).is_err() && read_child(wrong).is_err(), "{wrong}");
+            assert!(
+                read_job(wrong).is_err() && read_child(wrong).is_err() && read_task(wrong).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::site::{Cx, Site};
 
 pub(crate) mod cursor;
 mod events;
+pub(crate) mod failures;
 mod jobs;
 mod ops;
 mod others;
@@ -56,14 +57,18 @@ fn handler(op: Op) -> MethodRouter<Arc<Site>> {
         Op::Log => get(jobs::log),
         Op::LogEvents => get(events::of_log),
         Op::Failures => get(jobs::failures),
+        Op::FailureGroups => get(failures::groups),
+        Op::FailedAlike => get(failures::alike),
         Op::Task => get(tasks::show),
         Op::Why => get(tasks::why),
+        Op::Record => get(tasks::record),
         Op::Sets => get(tasks::sets),
         Op::Window => get(tasks::window),
         Op::Children => get(tasks::children),
         Op::Queues => get(others::queues),
         Op::Workers => get(others::workers),
         Op::Kinds => get(others::kinds),
+        Op::Actions => get(others::actions),
         Op::Submit => post(steer::submit),
         Op::Retry => post(steer::retry),
         Op::Remove => post(steer::remove),

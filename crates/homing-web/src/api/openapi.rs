@@ -70,11 +70,30 @@ fn told(op: Op) -> Told {
             &[],
             List("failures"),
         ),
+        Op::FailureGroups => read(
+            "Failed tasks over all jobs, those alike together, those that failed last first: 1000 groups at most.",
+            &[
+                ("kind", "string", "Only tasks of this kind."),
+                ("newer", "string", "Only tasks that failed within this time, such as 2h."),
+                LIMIT,
+            ],
+            List("failure-group"),
+        ),
+        Op::FailedAlike => read(
+            "Failed tasks that are alike, the last to fail first.",
+            &[AFTER, LIMIT],
+            List("task"),
+        ),
         Op::Task => read("A task.", &[], Of("task")),
         Op::Why => read(
             "Why a task is where it is, then the same of what it hangs on, 8 levels down at most.",
             &[],
             List("why"),
+        ),
+        Op::Record => read(
+            "What a task remembers: steps, waits, signals, and when each was recorded.",
+            &[("after", "integer", "Only entries behind this number."), LIMIT],
+            List("entry"),
         ),
         Op::Sets => read("The sets of a task's children.", &[], List("set")),
         Op::Window => read(
@@ -90,6 +109,20 @@ fn told(op: Op) -> Told {
         Op::Queues => read("Queues that hold pending tasks or are paused.", &[], List("queue")),
         Op::Workers => read("Workers that have not left.", &[], List("worker")),
         Op::Kinds => read("Kinds that workers have registered.", &[], List("kind")),
+        Op::Actions => read(
+            "What people have done to jobs and queues, newest first.",
+            &[
+                ("who", "string", "Only what somebody has done."),
+                (
+                    "target",
+                    "string",
+                    "Only what was done to this: the id of a job or task, or a queue.",
+                ),
+                ("after", "integer", "Where to go on: the `next` of the page before."),
+                LIMIT,
+            ],
+            List("action"),
+        ),
         Op::Submit => Told {
             body: Some(order()),
             ..read(

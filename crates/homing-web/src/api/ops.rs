@@ -10,14 +10,18 @@ pub(crate) enum Op {
     Log,
     LogEvents,
     Failures,
+    FailureGroups,
+    FailedAlike,
     Task,
     Why,
+    Record,
     Sets,
     Window,
     Children,
     Queues,
     Workers,
     Kinds,
+    Actions,
     Submit,
     Retry,
     Remove,
@@ -29,7 +33,7 @@ pub(crate) enum Op {
 }
 
 /// All of them.
-pub(crate) const ALL: [Op; 22] = [
+pub(crate) const ALL: [Op; 26] = [
     Op::Jobs,
     Op::Submit,
     Op::Job,
@@ -42,16 +46,20 @@ pub(crate) const ALL: [Op; 22] = [
     Op::Remove,
     Op::Task,
     Op::Why,
+    Op::Record,
     Op::Sets,
     Op::Window,
     Op::Children,
     Op::CancelTask,
     Op::Signal,
+    Op::FailureGroups,
+    Op::FailedAlike,
     Op::Queues,
     Op::Pause,
     Op::Unpause,
     Op::Workers,
     Op::Kinds,
+    Op::Actions,
 ];
 
 impl Op {
@@ -64,14 +72,18 @@ impl Op {
             Self::Log => "/jobs/{id}/log",
             Self::LogEvents => "/jobs/{id}/log/events",
             Self::Failures => "/jobs/{id}/failures",
+            Self::FailureGroups => "/failures",
+            Self::FailedAlike => "/failures/{fingerprint}",
             Self::Task => "/tasks/{id}",
             Self::Why => "/tasks/{id}/why",
+            Self::Record => "/tasks/{id}/record",
             Self::Sets => "/tasks/{id}/sets",
             Self::Window => "/tasks/{id}/window",
             Self::Children => "/tasks/{id}/children",
             Self::Queues => "/queues",
             Self::Workers => "/workers",
             Self::Kinds => "/kinds",
+            Self::Actions => "/actions",
             Self::Retry => "/jobs/{id}/retry",
             Self::Remove => "/jobs/{id}/remove",
             Self::CancelJob => "/jobs/{id}/cancel",
@@ -99,14 +111,18 @@ impl Op {
             | Self::Log
             | Self::LogEvents
             | Self::Failures
+            | Self::FailureGroups
+            | Self::FailedAlike
             | Self::Task
             | Self::Why
+            | Self::Record
             | Self::Sets
             | Self::Window
             | Self::Children
             | Self::Queues
             | Self::Workers
-            | Self::Kinds => false,
+            | Self::Kinds
+            | Self::Actions => false,
         }
     }
 }

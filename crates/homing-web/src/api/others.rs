@@ -1,9 +1,11 @@
-//! Queues, workers and kinds.
+//! Queues, workers, kinds, and what people have done.
 
 use axum::response::Response;
+use homing::ActionFilter;
 use homing_view::json;
+use serde::Deserialize;
 
-use super::{Params, page};
+use super::{Params, limit, page};
 use crate::pages::workers::known;
 use crate::problem::Result;
 use crate::site::Cx;
@@ -27,4 +29,24 @@ pub(super) async fn kinds(cx: Cx, Params(()): Params<()>) -> Result<Response> {
     let kinds = known(&cx).await?;
     let objects = kinds.iter().map(|kind| cx.seen(&json::kind(kind)));
     Ok(page(&objects.collect::<Result<Vec<_>>>()?, None))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Done {
+    who: Option<String>,
+    target: Option<String>,
+    after: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// What people have done.
+pub(super) async fn actions(cx: Cx, Params(asked): Params<Done>) -> Result<Response> {
+    let rows = limit(asked.limit)?;
+    let Done { who, target, after: before, .. } = asked;
+    let actions = cx.homing().actions(ActionFilter { who, target, before, limit: rows }).await?;
+    let next = actions.last().filter(|_| actions.len() == rows);
+    let next = next.map(|last| last.number.to_string());
+    let objects = actions.iter().map(|action| cx.seen(&json::action(action)));
+    Ok(page(&objects.collect::<Result<Vec<_>>>()?, next.as_deref()))
 }

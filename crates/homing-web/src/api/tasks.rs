@@ -43,6 +43,32 @@ pub(super) async fn why(
     Ok(page(&items, None))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remembered {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+/// A page of a task's record.
+pub(super) async fn record(
+    cx: Cx,
+    Path(id): Path<String>,
+    Params(asked): Params<Remembered>,
+) -> Result<Response> {
+    let id = cx.find(&id).await?;
+    cx.homing().task(id).await?; // a task that nobody knows has no empty record
+    let entries = cx.homing().record(id, asked.after, limit(asked.limit)?).await?;
+    // A page may end early where entries are large, so its length does not tell.
+    let next = match entries.last().map(|last| last.number) {
+        Some(last) if !cx.homing().record(id, last, 1).await?.is_empty() => Some(last.to_string()),
+        _ => None,
+    };
+    let items = entries.iter().map(|entry| cx.seen(&json::entry(id, entry)));
+    Ok(page(&items.collect::<Result<Vec<_>>>()?, next.as_deref()))
+}
+
 /// The sets of a task's children, as they were a quarter of a second ago at most.
 pub(super) async fn sets(
     cx: Cx,

@@ -17,7 +17,9 @@ use crate::site::{Cx, Site, home};
 
 pub(crate) mod about;
 pub(crate) mod act;
+pub(crate) mod actions;
 pub(crate) mod failures;
+pub(crate) mod groups;
 pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod log;
@@ -25,6 +27,7 @@ pub(crate) mod login;
 pub(crate) mod overview;
 mod parts;
 pub(crate) mod queues;
+pub(crate) mod record;
 pub(crate) mod submit;
 pub(crate) mod task;
 mod tree;
@@ -39,11 +42,15 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/jobs/{id}/log", get(log::show))
         .route("/jobs/{id}/failures", get(failures::show))
         .route("/tasks/{id}", get(task::show))
+        .route("/tasks/{id}/record", get(record::show))
+        .route("/failures", get(groups::list))
+        .route("/failures/{fingerprint}", get(groups::show))
         .route("/queues", get(queues::list))
         .route("/workers", get(workers::list))
         .route("/workers/{id}", get(workers::show))
         .route("/kinds", get(workers::kinds))
         .route("/kinds/{name}", get(workers::kind))
+        .route("/actions", get(actions::list))
         .route("/about", get(about::show))
 }
 
@@ -77,9 +84,11 @@ impl<'c> Page<'c> {
         let entries = [
             ("/", "Overview"),
             ("/jobs", "Jobs"),
+            ("/failures", "Failures"),
             ("/queues", "Queues"),
             ("/workers", "Workers"),
             ("/kinds", "Kinds"),
+            ("/actions", "Actions"),
             ("/about", "About"),
         ];
         let page = html! {

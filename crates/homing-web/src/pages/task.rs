@@ -42,6 +42,7 @@ pub(crate) async fn show(
         p .lead { (state(task.state)) ", attempt " (task.attempt) ", took " (words::duration(took(&task, cx.site.now()))) }
         (why_strip(&cx, &reasons))
         @if let Some(failure) = &task.failure { (self::failure(&cx, failure)) }
+        @if let Some(drift) = task.drift() { (super::record::drift(&cx, &drift)) }
         (payload(&cx, &task, "Arguments", Some(&task.arguments)))
         (payload(&cx, &task, "Value", task.value.as_deref()))
         (facts(&cx, &task))
@@ -60,6 +61,7 @@ fn actions(cx: &Cx, task: &TaskView) -> Markup {
     let path = |verb: &str| format!("/tasks/{}/{verb}", task.id);
     html! {
         div .actions {
+            a .button href=(cx.link(path("record"))) { "Record" }
             a .button href=(cx.link(format_args!("/jobs/{}/log?task={}", task.id.job, task.id))) { "Log" }
             @if !task.state.is_ended() {
                 (action(cx, Role::Operator, &path("signal"), "Signal…"))

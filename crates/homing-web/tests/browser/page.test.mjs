@@ -53,7 +53,7 @@ test("hostile texts do nothing", async () => {
   const me = await visitor(chrome, site);
   for (const path of [
     "/", "/jobs", `/jobs/${site.jobs.hostile}`, `/tasks/${site.jobs.hostile}`, `/jobs/${site.jobs.hostile}/log`,
-    `/jobs/${site.jobs.hostile}/failures`, "/jobs?q=%3Cimg%20src=x%20onerror=window.hacked=1%3E",
+    `/jobs/${site.jobs.hostile}/failures`, "/failures", `/tasks/${site.jobs.hostile}/record`, "/jobs?q=%3Cimg%20src=x%20onerror=window.hacked=1%3E",
   ]) {
     await me.open(path);
     if (await me.page.locator("h-tree").count()) await me.page.locator("h-tree .row .trouble").first().waitFor();

@@ -95,6 +95,17 @@ async fn broken(text: String) -> homing::Result<()> {
     Err(homing::Error::msg(text))
 }
 
+/// Does otherwise when it is tried again, and stands still.
+#[task(kind = "export", retries = 1, backoff = "1ms")]
+async fn export(feed: String) -> homing::Result<()> {
+    let attempt = u64::from(homing::info()?.attempt);
+    homing::step("fetch", async || Ok(json!({ "feed": feed, "bytes": 48_213 }))).await?;
+    homing::step("parse", async || Ok(vec!["airport".to_owned(); 40])).await?;
+    homing::spawn(write_page(attempt)).await?;
+    homing::step("publish", async || Ok(())).await?;
+    Err(homing::Error::msg("the server of the reports is away"))
+}
+
 async fn ended(homing: &Homing, kind: &str, arguments: Value, title: &str) -> JobId {
     let submit = homing.submit_named(kind, &arguments);
     let job = submit.title(title).await.expect("it is submitted");
@@ -127,12 +138,25 @@ async fn jobs(homing: &Homing, wide: u64) -> Value {
             tokio::task::yield_now().await;
         }
     };
+    let stray = homing
+        .submit_named("export", &json!({ "feed": "airports.csv" }))
+        .title("export of airports");
+    let stray = stray.await.expect("it is submitted").id();
+    while homing.task(stray).await.expect("it is known").drift().is_none() {
+        tokio::task::yield_now().await;
+    }
     waits(parent).await;
     waits(growing).await;
     homing.submit_named("nobody_knows", &json!({})).force().queue("slow").await.expect("submitted");
-    homing.pause("paused").await.expect("it is paused");
+    let ada = homing.acting("ada (web)");
+    ada.pause("paused").await.expect("it is paused");
+    ada.job::<()>(growing).retry().await.expect_err("it is open");
+    let failures = homing.failures(homing::FailureFilter::default()).await.expect("they are read");
+    let print = failures.first().expect("some task has failed").fingerprint;
     json!({
+        "print": print,
         "hostile": hostile.id(), "failed": failed, "wide": wide, "nightly": parent, "growing": growing,
+        "stray": stray,
     })
 }
 
@@ -146,7 +170,7 @@ async fn main() {
     let worker = homing.worker().name("night shift").concurrency(8);
     let worker = worker.register(write_page).register(import).register(nightly);
     let worker = worker.register(approval).register(growing).register(login);
-    let worker = worker.register(hostile).register(broken);
+    let worker = worker.register(hostile).register(broken).register(export);
     let worker = worker.start().await.expect("the worker starts");
     let jobs = jobs(&homing, wide).await;
     let options = Options::new().token("ada", Grant::admin(), ADMIN).expect("a token");

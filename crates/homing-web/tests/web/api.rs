@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::world::{ADMIN, VIEWER, World};
+use crate::world::{ADMIN, SECRET, VIEWER, World};
 
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../openapi.json")).unwrap());
@@ -30,13 +30,16 @@ async fn answers_are_as_described() {
     let (tree, failed) = (world.tree().await, world.failed().await);
     world.homing.pause("slow").await.unwrap();
     let set = world.homing.sets(tree, None, 1).await.unwrap().remove(0).key.to_string();
+    let print = world.homing.failures(homing::FailureFilter::default()).await.unwrap();
+    let print = print[0].fingerprint.to_string();
     let mut asked = 0;
     for (path, methods) in DOCUMENT["paths"].as_object().unwrap() {
         if methods.get("get").is_none() || path.ends_with("/events") {
             continue;
         }
         for job in [tree, failed] {
-            let mut address = format!("/api/v1{}", path.replace("{id}", &job.to_string()));
+            let filled = path.replace("{id}", &job.to_string());
+            let mut address = format!("/api/v1{}", filled.replace("{fingerprint}", &print));
             if path.ends_with("/window") {
                 address = format!("{address}?set={set}&from=2&limit=5");
             }
@@ -51,7 +54,7 @@ async fn answers_are_as_described() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 24);
+    assert_eq!(asked, 32);
     let said = site.seen(VIEWER, "/api/v1/openapi.json").await;
     assert_eq!(said.json(), *DOCUMENT);
 }
@@ -92,6 +95,80 @@ async fn lists_are_read_page_by_page() {
     }
 }
 
+/// A record is read page by page, with times; a drift is data; secrets in either are masked.
+#[tokio::test]
+async fn records_are_read() {
+    let world = World::new().await;
+    let (site, stray) = (world.site(), world.stray().await);
+    let address = format!("/api/v1/tasks/{stray}/record");
+    let page = site.seen(VIEWER, &format!("{address}?limit=2")).await.json();
+    check("/tasks/{id}/record", "get", "200", &page);
+    let places = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|entry| entry["place"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(places(&page), ["step:connect#1", "step:look#1"]);
+    assert_eq!(page["items"][0]["value"], json!({ "page": 7, "api_key": "‹masked›" }));
+    assert!(page["items"][0]["time"].is_string());
+    let next = page["next"].as_str().unwrap();
+    let page = site.seen(VIEWER, &format!("{address}?after={next}&limit=2")).await.json();
+    assert_eq!((places(&page), &page["next"]), (vec!["step:committed#1".to_owned()], &Value::Null));
+    let task = site.seen(VIEWER, &format!("/api/v1/tasks/{stray}")).await;
+    check("/tasks/{id}", "get", "200", &task.json());
+    let drift = &task.json()["drift"];
+    assert_eq!(drift["place"], "spawn:careless[0]");
+    assert_eq!(drift["got"], r#"careless({"page":2,"password":"‹masked›"})"#);
+    let unknown = "/api/v1/tasks/0123abcd-0000-7000-8000-000000000000/record";
+    assert_eq!(site.seen(VIEWER, unknown).await.status, StatusCode::NOT_FOUND);
+    for path in [format!("/tasks/{stray}/record"), format!("/tasks/{stray}")] {
+        let page = site.seen(VIEWER, &path).await.body;
+        let differs = r#"<td data-name="Field"><code>page</code></td><td data-name="Expected"><code>1</code></td><td data-name="Got"><code>2</code></td>"#;
+        assert!(page.contains(differs), "{page}");
+        assert!(!page.contains(SECRET) && !page.contains("<script>alert"), "{page}");
+    }
+    let page = site.seen(VIEWER, &format!("/tasks/{stray}/record?after=2")).await.body;
+    assert!(page.contains("step:committed#1") && !page.contains("step:look#1"), "{page}");
+    let blind = homing_web::Grant::viewer().without_payloads();
+    let options = homing_web::Options::new().token("bo", blind, "blind-token-0123456789abcdef");
+    let site = world.site_of(options.unwrap());
+    let page =
+        site.seen("blind-token-0123456789abcdef", &format!("/tasks/{stray}/record")).await.body;
+    assert!(page.contains("‹masked›") && !page.contains("page"), "{page}");
+}
+
+/// Failures are grouped over all jobs; a group leads to its tasks; secrets in either are masked.
+#[tokio::test]
+async fn failures_are_found_by_error() {
+    let world = World::new().await;
+    let site = world.site();
+    for why in ["page 3 is odd", "page 417 is odd", "the table is locked"] {
+        world.ended("broken", json!({ "why": why })).await;
+    }
+    world.ended("careless", json!({ "password": SECRET, "page": 0 })).await;
+    let list = site.seen(VIEWER, "/api/v1/failures").await.json();
+    check("/failures", "get", "200", &list);
+    let counts = list["items"].as_array().unwrap().iter().map(|group| &group["count"]);
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 1, 2]);
+    assert!(!list.to_string().contains(SECRET), "{list}");
+    let few = site.seen(VIEWER, "/api/v1/failures?kind=broken&newer=1h&limit=1").await.json();
+    assert_eq!(few["items"], json!([list["items"][1]]));
+    let odd = list["items"][2]["fingerprint"].as_str().unwrap();
+    let page = site.seen(VIEWER, &format!("/api/v1/failures/{odd}?limit=1")).await.json();
+    check("/failures/{fingerprint}", "get", "200", &page);
+    assert_eq!(page["items"][0]["failure"]["message"], "page 417 is odd");
+    let next = page["next"].as_str().unwrap();
+    let page =
+        site.seen(VIEWER, &format!("/api/v1/failures/{odd}?limit=1&after={next}")).await.json();
+    assert_eq!(page["items"][0]["failure"]["message"], "page 3 is odd");
+    assert_eq!(page["next"], Value::Null);
+    world.hostile().await;
+    let page = site.seen(VIEWER, "/failures").await.body;
+    assert!(page.contains(&format!("/failures/{odd}")) && page.contains("the table is locked"));
+    assert!(!page.contains(SECRET) && !page.contains("<script>alert"), "{page}");
+    let page = site.seen(VIEWER, &format!("/failures/{odd}")).await.body;
+    assert!(page.contains("page 417 is odd") && page.contains("page 3 is odd"), "{page}");
+}
+
 #[tokio::test]
 async fn mistakes_have_a_problem_and_a_hint() {
     let world = World::new().await;
@@ -112,6 +189,9 @@ async fn mistakes_have_a_problem_and_a_hint() {
         ("/jobs?limit=many".to_owned(), 400, "usage"),
         ("/jobs?after=x".to_owned(), 400, "usage"),
         (format!("/jobs/{job}/log?level=loud"), 400, "usage"),
+        ("/failures/xyz".to_owned(), 400, "usage"),
+        ("/failures?newer=soon".to_owned(), 400, "usage"),
+        (format!("/failures/{}?after=x", "0".repeat(32)), 400, "usage"),
         (format!("/tasks/{job}/window"), 400, "usage"),
         (format!("/tasks/{job}/window?set=x"), 400, "usage"),
     ] {
@@ -190,6 +270,38 @@ async fn programs_steer() {
     );
 }
 
+/// What is done over the API, and by forms, is kept and listed, with who did it and what became of it.
+#[tokio::test]
+async fn actions_are_listed() {
+    let world = World::new().await;
+    let (site, job) = (world.site(), world.gate().await);
+    let post =
+        |path: &str, body: Value| site.post(&format!("/api/v1{path}")).bearer(ADMIN).json(&body);
+    post("/queues/slow/pause", json!({})).send().await;
+    post(&format!("/tasks/{job}/signal/open"), json!(7)).send().await;
+    post(&format!("/jobs/{job}/retry?preview=true"), json!({})).send().await;
+    post(&format!("/jobs/{job}/cancel"), json!({})).send().await;
+    let list = site.seen(VIEWER, "/api/v1/actions").await.json();
+    check("/actions", "get", "200", &list);
+    let told = list["items"].as_array().unwrap().iter().map(|action| {
+        let text = |field: &str| action[field].as_str().unwrap_or("?").to_owned();
+        format!("{} {}: {}", text("who"), text("verb"), text("result"))
+    });
+    let told: Vec<String> = told.collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[0], "ada (web) cancel: done");
+    assert!(told[1].starts_with("ada (web) signal: refused: "), "{told:?}");
+    assert_eq!(told[2], "ada (web) pause: done");
+    let page = site.seen(VIEWER, "/api/v1/actions?limit=2").await.json();
+    let next = page["next"].as_str().unwrap();
+    let page = site.seen(VIEWER, &format!("/api/v1/actions?limit=2&after={next}")).await.json();
+    assert_eq!((&page["items"][0]["target"], &page["next"]), (&json!("slow"), &Value::Null));
+    let only = site.seen(VIEWER, &format!("/api/v1/actions?target={job}&who=nobody")).await.json();
+    assert_eq!(only["items"], json!([]));
+    let page = site.seen(VIEWER, "/actions").await.body;
+    assert!(page.contains(&format!("/jobs/{job}")) && page.contains("ada (web)"), "{page}");
+}
+
 #[tokio::test]
 async fn metrics_have_what_can_be_read() {
     let world = World::new().await;
@@ -209,6 +321,18 @@ async fn metrics_have_what_can_be_read() {
         }
     }
     assert_eq!(names, 12);
+    let dashboard: Value =
+        serde_json::from_str(include_str!("../../../../docs/grafana/homing.json")).unwrap();
+    let mut asked = std::collections::BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let expression = panel["targets"][0]["expr"].as_str().unwrap();
+        let words = expression.split(|part: char| !part.is_ascii_alphanumeric() && part != '_');
+        asked.extend(words.filter(|word| word.starts_with("homing_")));
+    }
+    assert_eq!(asked.len(), 12, "each metric is drawn: {asked:?}");
+    for name in asked {
+        assert!(said.body.contains(&format!("# TYPE {name} ")), "the dashboard asks for {name}");
+    }
     assert!(said.body.contains("homing_queue_paused{queue=\"sl\\\"ow\"} 1"), "{}", said.body);
     assert!(said.body.contains("name=\"night shift\"} 1"));
 }

@@ -59,6 +59,18 @@ async fn broken(why: String) -> homing::Result<()> {
     Err(homing::Error::msg(why))
 }
 
+/// Remembers a secret and a page, and does otherwise after its first failure.
+#[task(kind = "stray", retries = 1, backoff = "1ms")]
+async fn stray(password: String) -> homing::Result<()> {
+    let attempt = u64::from(homing::info()?.attempt);
+    let session = serde_json::json!({ "page": 7, "api_key": password });
+    homing::step("connect", async || Ok(session.clone())).await?;
+    homing::step("look", async || Ok(HOSTILE.to_owned())).await?;
+    homing::spawn(careless(password, attempt)).await?;
+    homing::step("committed", async || Ok(())).await?;
+    Err(homing::Error::msg("astray"))
+}
+
 /// A store, and a worker on it.
 pub(crate) struct World {
     pub(crate) homing: Homing,
@@ -69,7 +81,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let homing = Homing::open("memory:").await.unwrap();
         let worker = homing.worker().register(leaf).register(tree).register(careless);
-        let worker = worker.register(gate).register(broken).name("night shift");
+        let worker = worker.register(gate).register(broken).register(stray).name("night shift");
         let worker = worker.start().await.unwrap();
         Self { homing, _worker: worker }
     }
@@ -99,6 +111,16 @@ impl World {
         let arguments = serde_json::json!({ "name": "north" });
         let job = self.homing.submit_named("gate", &arguments).title("the gate").await.unwrap();
         self.reaches(job.id(), TaskState::Waiting).await;
+        job.id()
+    }
+
+    /// A job that has drifted from its record, behind two steps.
+    pub(crate) async fn stray(&self) -> JobId {
+        let arguments = serde_json::json!({ "password": SECRET });
+        let job = self.homing.submit_named("stray", &arguments).await.unwrap();
+        while self.homing.task(job.id()).await.unwrap().drift().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
         job.id()
     }
 

@@ -81,12 +81,17 @@ impl Amend<'_> {
             let kind = kind.ok_or_else(|| unknown_kind(&view.kind, &known))?;
             check_arguments(&arguments, kind).map_err(SubmitError::from)?;
         }
-        match homing.store.amend(id, arguments).await? {
-            Amended::Done => events::amended(id),
-            Amended::Ended => return Err(AmendError::Ended { id }),
-            Amended::NotStalled => return Err(AmendError::NotStalled { id }),
-        }
-        Ok(())
+        let act = async {
+            match homing.store.amend(id, arguments).await? {
+                Amended::Done => {
+                    events::amended(id);
+                    Ok(())
+                }
+                Amended::Ended => Err(AmendError::Ended { id }),
+                Amended::NotStalled => Err(AmendError::NotStalled { id }),
+            }
+        };
+        homing.noted(("amend", id), act, super::actions::done).await
     }
 }
 

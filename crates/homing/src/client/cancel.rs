@@ -80,7 +80,9 @@ impl<'h> IntoFuture for Cancel<'h> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (homing, task, text) = (self.homing, self.task, self.text());
-            let first = homing.store.cancel(task, text.clone()).await?;
+            let told = |first: &bool| if *first { "done" } else { "it had ended" }.to_owned();
+            let act = homing.store.cancel(task, text.clone());
+            let first = homing.noted(("cancel", task), act, told).await?;
             if first {
                 events::cancelled(task, text.as_deref());
             }

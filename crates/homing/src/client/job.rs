@@ -95,6 +95,14 @@ impl<T> JobHandle<T> {
     }
 
     async fn retried(&self, preview: bool) -> Result<Retried, RetryError> {
+        if preview {
+            return self.looked(true).await;
+        }
+        let told = |retried: &Retried| format!("reopened {} tasks", retried.reopened);
+        self.homing.noted(("retry", self.id), self.looked(false), told).await
+    }
+
+    async fn looked(&self, preview: bool) -> Result<Retried, RetryError> {
         let id = self.id;
         match self.homing.store.retry(id, preview).await? {
             Retry::Done(retried) => Ok(retried),

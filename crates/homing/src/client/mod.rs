@@ -23,25 +23,31 @@ use crate::task::job::{JobDraft, job_options};
 use crate::worker::WorkerBuilder;
 use futures_util::future::BoxFuture;
 
+mod actions;
 mod amend;
 mod cancel;
+mod failures;
 mod find;
 mod job;
 mod many;
 mod named;
 mod outcomes;
+mod record;
 mod signals;
 mod tree;
 mod why;
 #[cfg(feature = "postgres")]
 mod within;
 
+use actions::done;
 pub use amend::Amend;
 pub use cancel::Cancel;
+pub use failures::FailureGroup;
 pub use find::{FindError, IdPrefix};
 pub use job::{JobHandle, Log};
 pub use many::{Submission, SubmitAllError};
 use outcomes::{Fresh, Outcomes};
+pub use record::{EntryKind, EntryView};
 pub use signals::Signalled;
 pub use tree::{Cursor, SetKey, SetView};
 pub use why::{Because, Why};
@@ -51,6 +57,8 @@ pub use why::{Because, Why};
 pub struct Homing {
     store: Arc<dyn Store>,
     outcomes: Arc<Outcomes>,
+    /// For whom things are done.
+    actor: Option<Arc<str>>,
 }
 
 impl Homing {
@@ -108,7 +116,7 @@ impl Homing {
 
     #[doc(hidden)]
     pub fn over(store: Arc<dyn Store>) -> Self {
-        Self { outcomes: Arc::new(Outcomes::new(&store)), store }
+        Self { outcomes: Arc::new(Outcomes::new(&store)), store, actor: None }
     }
 
     #[doc(hidden)]
@@ -178,13 +186,15 @@ impl Homing {
     /// Stops claims from a queue; what runs runs on.
     pub async fn pause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
-        Ok(self.store.pause(queue.to_owned(), true).await?)
+        let act = self.store.pause(queue.to_owned(), true);
+        Ok(self.noted(("pause", queue), act, done).await?)
     }
 
     /// Resumes claims from a queue.
     pub async fn unpause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
-        Ok(self.store.pause(queue.to_owned(), false).await?)
+        let act = self.store.pause(queue.to_owned(), false);
+        Ok(self.noted(("unpause", queue), act, done).await?)
     }
 
     /// Does some of the upkeep that is due: no worker may live to do it. How many crashes are too many is
@@ -201,7 +211,9 @@ impl Homing {
     /// Removes jobs that ended longer ago than `age`, in bounded transactions; never an open job.
     /// Returns how many. A removed job's id and key are free again.
     pub async fn prune(&self, age: Duration) -> Result<u64, store::Error> {
-        retention::prune(&*self.store, self.store.clock().now().before(age)).await
+        let act = retention::prune(&*self.store, self.store.clock().now().before(age));
+        let target = format!("older than {} s", age.as_secs());
+        self.noted(("prune", target), act, |jobs| format!("removed {jobs} jobs")).await
     }
 
     /// Removes the ended jobs whose time is over, once. Returns how many. [`WorkerBuilder::retention`] makes a
@@ -224,11 +236,14 @@ impl Homing {
     /// A large job goes in several bounded transactions, its root last. Should this process die meanwhile, the
     /// rest is there to be removed again, by this or by [`prune`](Self::prune), and cannot be retried.
     pub async fn remove(&self, job: JobId) -> Result<(), RemoveError> {
-        match retention::remove(&*self.store, job).await? {
-            Some(true) => Ok(()),
-            Some(false) => Err(RemoveError::Open { id: job }),
-            None => Err(store::Error::Unknown { id: job.root() }.into()),
-        }
+        let act = async {
+            match retention::remove(&*self.store, job).await? {
+                Some(true) => Ok(()),
+                Some(false) => Err(RemoveError::Open { id: job }),
+                None => Err(store::Error::Unknown { id: job.root() }.into()),
+            }
+        };
+        self.noted(("remove", job), act, done).await
     }
 
     /// Looks for broken invariants. Always empty, or a defect of homing.
@@ -282,11 +297,14 @@ impl<K: Kind> Submit<K> {
     async fn run(self) -> Result<JobHandle<K::Output>, SubmitError> {
         refuse_inside(self.verb)?;
         let (homing, job) = self.fix().await?;
-        let id = job.id;
+        let (id, kind) = (job.id, job.task.kind.clone());
         let mut fresh = homing.outcomes.expect([id].into_iter());
-        let submitted = homing.store.submit(vec![job]).await?;
-        let submitted = submitted.into_iter().next().unwrap_or(Submitted::New(id));
-        accepted(&homing, submitted, fresh.pop())
+        let act = async {
+            let submitted = homing.store.submit(vec![job]).await?;
+            let submitted = submitted.into_iter().next().unwrap_or(Submitted::New(id));
+            accepted(&homing, submitted, fresh.pop())
+        };
+        homing.noted(("submit", id), act, |_| kind).await
     }
 
     /// The job as it is to be stored, once it is known to be one.

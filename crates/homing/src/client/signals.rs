@@ -50,19 +50,27 @@ impl Homing {
         let field = "the signal's value";
         let text = crate::core::encode::value(field, value)?;
         let id = task.into();
-        match self.store.signal(id, signal.to_owned(), text).await {
-            // In a body: the child may be on its way.
-            Err(store::Error::Unknown { .. }) if crate::body::context::is_of_own_job(id) => {
-                Err(Misuse::NotYet { id }.into())
+        let act = async {
+            match self.store.signal(id, signal.to_owned(), text).await {
+                // In a body: the child may be on its way.
+                Err(store::Error::Unknown { .. }) if crate::body::context::is_of_own_job(id) => {
+                    Err(Misuse::NotYet { id }.into())
+                }
+                Ok(Sent::Awaited) => Ok(Signalled::Awaited),
+                Ok(Sent::Kept { waits_for }) => Ok(Signalled::Kept { waits_for }),
+                Ok(Sent::Ended) => Ok(Signalled::Ended),
+                Ok(Sent::Misfit(reason)) => {
+                    let field = format!("the value of the signal `{signal}`");
+                    Err(Invalid::Mismatch { field, reason }.into())
+                }
+                Err(error) => Err(error.into()),
             }
-            Ok(Sent::Awaited) => Ok(Signalled::Awaited),
-            Ok(Sent::Kept { waits_for }) => Ok(Signalled::Kept { waits_for }),
-            Ok(Sent::Ended) => Ok(Signalled::Ended),
-            Ok(Sent::Misfit(reason)) => {
-                let field = format!("the value of the signal `{signal}`");
-                Err(Invalid::Mismatch { field, reason }.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        };
+        let told = |sent: &Signalled| match sent {
+            Signalled::Awaited => format!("`{signal}`: it waited for it"),
+            Signalled::Kept { .. } => format!("`{signal}`: kept"),
+            Signalled::Ended => format!("`{signal}`: it had ended"),
+        };
+        self.noted(("signal", id), act, told).await
     }
 }

@@ -163,6 +163,12 @@ impl<'de> Deserialize<'de> for TaskId {
     }
 }
 
+impl TaskId {
+    /// The greatest there may be.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) const LAST: Self = Self { job: JobId(Uuid::max()), local: Local([255; 16]) };
+}
+
 impl From<JobId> for TaskId {
     fn from(job: JobId) -> Self {
         job.root()

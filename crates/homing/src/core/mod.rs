@@ -1,8 +1,10 @@
 //! What things are, at rest, and which moves they may make. Pure: no clock, no I/O, no async.
 
 pub(crate) mod call;
+pub(crate) mod drift;
 pub(crate) mod encode;
 pub(crate) mod failure;
+pub(crate) mod fingerprint;
 pub(crate) mod foreign;
 pub(crate) mod id;
 pub(crate) mod invalid;

@@ -53,6 +53,7 @@ by_name! {
         seq,
         place,
         entry,
+        time,
     }
 }
 

@@ -51,6 +51,7 @@ pub use exchange::{
     Unit,
 };
 pub use hints::{Ended, Hints};
+pub use read::actions::NewAction;
 pub use read::{Read, Records};
 pub use retry::{Cause, Retried, Retry};
 pub use signal::Sent;
@@ -144,6 +145,13 @@ pub trait Store: Records + Read + fmt::Debug + Send + Sync + 'static {
     /// Puts other arguments in the place of those of a task that stands still, and makes it due. What calls are
     /// compared with stays as it was.
     fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended>;
+
+    /// Keeps that somebody is about to do something, and forgets some of what is older than it is kept. Returns its
+    /// number.
+    fn begin_action(&self, action: NewAction) -> Verb<'_, u64>;
+
+    /// Keeps what became of it.
+    fn end_action(&self, number: u64, result: String) -> Verb<'_, ()>;
 
     /// Stops or resumes claims from a queue.
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()>;

@@ -50,6 +50,8 @@ macro_rules! over {
                     arguments: String
                 ) -> $crate::store::Amended;
                 retry(job: $crate::core::id::JobId, preview: bool) -> $crate::store::Retry;
+                begin_action(action: $crate::store::NewAction) -> u64;
+                end_action(number: u64, result: String) -> ();
                 pause(queue: String, paused: bool) -> ();
                 sweep(max_crashes: u32) -> bool;
                 prune(before: $crate::core::time::Time) -> $crate::store::Pruned;

@@ -113,7 +113,7 @@ impl Data {
         match event {
             Event::Begin => {}
             Event::Record { seq, place, entry } => {
-                self.records.entry((task, seq)).or_insert((place, entry));
+                self.records.entry((task, seq)).or_insert((place, entry, now));
             }
             Event::Spawn(child) => self.spawn(task, *child, now),
             Event::Add(addition) => self.add_sibling(task, *addition, now),
@@ -201,7 +201,7 @@ impl Data {
     fn add_sibling(&mut self, task: TaskId, addition: Addition, now: Time) {
         let Addition { seq, place, entry, parent, set, local, task: new } = addition;
         let Slot::Vacant(vacant) = self.records.entry((task, seq)) else { return };
-        vacant.insert((place, entry));
+        vacant.insert((place, entry, now));
         let (parent, id) =
             (TaskId { job: task.job, local: parent }, TaskId { job: task.job, local });
         let counts = self.sets.entry((parent, set)).or_default();
@@ -217,7 +217,7 @@ impl Data {
     fn signal_once(&mut self, task: TaskId, signal: Signalled, now: Time) {
         let Signalled { seq, place, entry, to, name, value } = signal;
         let Slot::Vacant(vacant) = self.records.entry((task, seq)) else { return };
-        vacant.insert((place, entry));
+        vacant.insert((place, entry, now));
         self.signal(TaskId { job: task.job, local: to }, name, value, now);
     }
 
@@ -295,7 +295,7 @@ impl Data {
     pub(super) fn answer(&mut self, task: TaskId, waits: &[Wait], now: Time) -> Vec<Answer> {
         let mut answers = Vec::new();
         for wait in waits {
-            if let Some((place, Entry::Answer(answer))) = self.records.get(&(task, wait.seq))
+            if let Some((place, Entry::Answer(answer), _)) = self.records.get(&(task, wait.seq))
                 && *place == wait.place
             {
                 answers.push(answer.clone());
@@ -304,7 +304,7 @@ impl Data {
             let mut facts = super::finish::WaitFacts { data: self, task, now };
             let Ok(new) = crate::core::wait::answers(std::slice::from_ref(wait), &mut facts);
             for answer in &new {
-                let entry = (answer.place.clone(), Entry::Answer(answer.clone()));
+                let entry = (answer.place.clone(), Entry::Answer(answer.clone()), now);
                 self.records.insert((task, answer.seq), entry);
             }
             answers.extend(new);

@@ -4,6 +4,8 @@
 //! Nothing here is clever; seeded random histories compare every other store with it. It forgets
 //! everything when it is dropped, and serves tests and trials.
 
+use crate::store::NewAction;
+use crate::store::read::ActionView;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,9 +27,11 @@ use crate::core::wait::{SetCounts, Wait};
 use crate::store::events::Swept;
 use crate::store::{CancelledBy, Cause, Ended};
 
+mod actions;
 mod cancel;
 mod claim;
 mod exchange;
+mod failures;
 mod finish;
 mod people;
 mod prune;
@@ -129,7 +133,7 @@ struct Data {
     jobs: BTreeMap<JobId, Job>,
     keys: BTreeMap<String, JobId>,
     sets: BTreeMap<(TaskId, Local), SetCounts>,
-    records: BTreeMap<(TaskId, u64), (String, Entry)>,
+    records: BTreeMap<(TaskId, u64), (String, Entry, Time)>,
     signals: BTreeMap<(TaskId, u64), (String, String)>,
     logs: BTreeMap<(JobId, u64), Line>,
     /// Those that tell of failed attempts and standstills.
@@ -139,6 +143,8 @@ struct Data {
     workers: BTreeMap<WorkerId, Worker>,
     kinds: BTreeMap<String, Vec<String>>,
     paused: BTreeSet<String>,
+    actions: BTreeMap<u64, ActionView>,
+    last_action: u64,
     notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
     counter: u64,
@@ -263,6 +269,14 @@ impl Store for Memory {
     fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
         let known = self.write(move |data, now| data.amend(task, arguments, now));
         Box::pin(async move { known.await?.ok_or(Error::Unknown { id: task }) })
+    }
+
+    fn begin_action(&self, action: NewAction) -> Verb<'_, u64> {
+        self.write(move |data, now| data.begin_action(action, now))
+    }
+
+    fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
+        self.write(move |data, _| data.end_action(number, result))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

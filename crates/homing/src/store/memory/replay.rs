@@ -2,8 +2,9 @@
 
 use super::{Data, Task};
 use crate::core::id::{Local, TaskId};
+use crate::core::time::Time;
 use crate::core::wait::SetCounts;
-use crate::store::read::PageBytes;
+use crate::store::read::{PageBytes, Recorded};
 use crate::store::{Child, Entry, SetRow};
 
 impl Data {
@@ -13,11 +14,20 @@ impl Data {
         after: u64,
         limit: usize,
     ) -> Vec<(u64, String, Entry)> {
+        self.history(task, after, limit).into_iter().map(Recorded::timeless).collect()
+    }
+
+    pub(super) fn history(&self, task: TaskId, after: u64, limit: usize) -> Vec<Recorded> {
         let mut bytes = PageBytes::default();
         let entries = self.records.range((task, after + 1)..=(task, u64::MAX)).take(limit);
         let size = |entry: &Entry| crate::core::encode::json(entry).len();
-        let entries = entries.take_while(|(_, (_, entry))| bytes.take(size(entry)));
-        entries.map(|((_, seq), (place, entry))| (*seq, place.clone(), entry.clone())).collect()
+        let entries = entries.take_while(|(_, (_, entry, _))| bytes.take(size(entry)));
+        let recorded =
+            |((_, seq), (place, entry, time)): (&(TaskId, u64), &(String, Entry, Time))| {
+                let (place, entry) = (place.clone(), entry.clone());
+                Recorded { seq: *seq, place, entry, time: Some(*time) }
+            };
+        entries.map(recorded).collect()
     }
 
     pub(super) fn children(&self, task: TaskId, set: Local, from: u32, limit: usize) -> Vec<Child> {

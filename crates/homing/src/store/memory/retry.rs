@@ -101,12 +101,12 @@ impl Data {
                 || matches!(entry, Entry::Returned { .. })
         };
         let own = self.records.range((task, 0)..=(task, u64::MAX));
-        let gone = own.filter(|((_, seq), (place, entry))| goes(*seq, place, entry));
+        let gone = own.filter(|((_, seq), (place, entry, _))| goes(*seq, place, entry));
         let gone: Vec<(TaskId, u64)> = gone.map(|(key, _)| *key).collect();
         done.taken_back += gone.len() as u64;
         let mut again = Vec::new();
         for key in gone {
-            if let Some((_, Entry::Answer(answer))) = self.records.remove(&key)
+            if let Some((_, Entry::Answer(answer), _)) = self.records.remove(&key)
                 && cause.sends_again(&answer.place)
                 && let (Some(name), Some(value)) = (answer.signal, answer.value)
             {

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
+use crate::core::fingerprint::Fingerprint;
 use crate::core::id::Local;
+use crate::core::state::State;
 use crate::core::time::Time;
 use crate::store::CancelledBy;
 use crate::store::postgres::link::pipeline::{Statement, arrays, values};
@@ -16,13 +18,15 @@ pub(super) struct Ended {
     pub(super) end: Option<u64>,
     pub(super) by: Option<CancelledBy>,
     pub(super) cause: Option<String>,
+    pub(super) fingerprint: Option<Fingerprint>,
     pub(super) outcome: String,
 }
 
 impl Ended {
     /// Whether there is nothing to say of it that few tasks have.
     fn is_plain(&self) -> bool {
-        let Self { task, by, cause, .. } = self;
+        let Self { task, by, cause, fingerprint, .. } = self;
+        let fallen_root = task.set.is_none() && task.state != State::Succeeded;
         let counts = [task.failures, task.crashes, task.lines, task.stalls];
         let instants = [task.expires, task.deadline];
         counts == [0; 4]
@@ -32,6 +36,8 @@ impl Ended {
             && task.reason.is_none()
             && by.is_none()
             && cause.is_none()
+            && fingerprint.is_none()
+            && !fallen_root
     }
 }
 
@@ -88,11 +94,15 @@ pub(super) fn end(ended: &[Ended], now: Time) -> Statement<'_> {
         progress_total: bigint = e.task.progress.map(|(_, total)| total as i64),
         reason: text = e.task.reason.as_deref(),
         cause: text = e.cause.as_deref(),
+        fingerprint: uuid = e.fingerprint,
     );
     let full = rows.and(more).statement(&FULL, |e| {
         let (names, values, rows, now) = (e.names(), e.of("e"), e.rows("e"), e.next());
         format!(
-            "INSERT INTO homing.ended ({names}, ended) SELECT {values}, ${now}::bigint FROM {rows}"
+            "INSERT INTO homing.ended ({names}, ended, created) SELECT {values}, ${now}::bigint,
+               CASE WHEN e.\"set\" IS NULL AND e.state >= 4 THEN (SELECT t.created
+                 FROM homing.tasks AS t WHERE t.job = e.job AND t.local = e.local) END
+             FROM {rows}"
         )
     });
     full.with(values![now])

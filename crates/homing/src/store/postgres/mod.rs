@@ -4,6 +4,7 @@
 //! no busy body and on nobody's runtime. Every verb is a function of one or a few transactions, in a file
 //! named as in the memory store. Values are always parameters; no statement is made of data.
 
+use crate::store::NewAction;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use crate::point::{self, Moment};
 use crate::store::error::OpenError;
 use crate::store::events::Swept;
 
+mod actions;
 mod audit;
 mod cancel;
 mod claim;
@@ -327,6 +329,18 @@ impl Store for Postgres {
     fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
         self.verb(move |s| async move {
             known(task, s.verb("amend", async |s| s.amend(task, &arguments).await).await?)
+        })
+    }
+
+    fn begin_action(&self, action: NewAction) -> Verb<'_, u64> {
+        self.verb(move |s| async move {
+            s.verb("begin_action", async |s| s.begin_action(&action).await).await
+        })
+    }
+
+    fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
+        self.verb(move |s| async move {
+            s.verb("end_action", async |s| s.end_action(number, &result).await).await
         })
     }
 

@@ -11,6 +11,7 @@ use crate::store::postgres::link::fault::{Fault, Result};
 use crate::store::postgres::link::pipeline::values;
 use crate::store::postgres::transaction::bundle::{bundled_state, in_bundle};
 use crate::store::postgres::transaction::columns::{Hash, above, count, limit, maybe, set_counts};
+use crate::store::read::Recorded;
 use crate::store::{Child, Entry, SetRow};
 
 /// A page ends with the row that fills it. The sizes of values are known without reading them.
@@ -20,7 +21,7 @@ const RECORD: &str = concat!(
     " FROM (
     SELECT r.*, sum(octet_length(entry)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)
       - octet_length(entry) AS before
-    FROM (SELECT seq, place, entry FROM homing.records
+    FROM (SELECT seq, place, entry, time FROM homing.records
       WHERE job = $1 AND task = $2 AND seq > $3 ORDER BY seq LIMIT $4) AS r) AS r
   WHERE before < $5 ORDER BY seq"
 );
@@ -130,6 +131,15 @@ impl Shared {
         after: u64,
         rows: usize,
     ) -> Result<Vec<(u64, String, Entry)>> {
+        Ok(self.history(task, after, rows).await?.into_iter().map(Recorded::timeless).collect())
+    }
+
+    pub(super) async fn history(
+        &self,
+        task: TaskId,
+        after: u64,
+        rows: usize,
+    ) -> Result<Vec<Recorded>> {
         let values = values![task.job, task.local, above(after), limit(rows), limit(PAGE_BYTES)];
         let mut entries = Vec::new();
         for row in self.read(RECORD, values).await? {
@@ -139,7 +149,8 @@ impl Shared {
                     "entry {seq} of the record of task {task} does not decode: {error}"
                 ))
             })?;
-            entries.push((seq, row.try_get(entry::place)?, entry));
+            let (place, time) = (row.try_get(entry::place)?, row.try_get(entry::time)?);
+            entries.push(Recorded { seq, place, entry, time });
         }
         Ok(entries)
     }

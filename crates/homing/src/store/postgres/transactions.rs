@@ -53,8 +53,11 @@ const BEGIN: &str = concat!(
     " WHERE job = $2 AND local = $3 AND started IS NULL"
 );
 
-const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
-    VALUES ($1, $2, $3, $4, $5)";
+const RECORD: &str = concat!(
+    "INSERT INTO homing.records (job, task, seq, place, entry, time) VALUES ($2, $3, $4, $5, $6, ",
+    super::now!(),
+    ")"
+);
 
 /// Waits for a commit of which nobody knows whether it arrived: that transaction holds the row until it is over.
 const ANY_LOCK: &str = "SELECT FROM homing.open WHERE job = $1 AND local = $2 FOR UPDATE";
@@ -128,7 +131,8 @@ impl Transactions {
         for event in events {
             if let Event::Record { seq, place, entry } = event {
                 let (seq, entry) = (*seq as i64, crate::core::encode::json(entry));
-                tx.execute(&record, &[&task.job, &task.local, &seq, place, &entry]).await?;
+                let now = None::<i64>;
+                tx.execute(&record, &[&now, &task.job, &task.local, &seq, place, &entry]).await?;
             }
         }
         Ok(true)

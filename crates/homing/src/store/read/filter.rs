@@ -6,8 +6,10 @@ use crate::core::id::JobId;
 use crate::core::state::State;
 use crate::core::time::Time;
 
-/// Which jobs to list. The list is read from the newest on until the page is full, and no index knows of
-/// status, kind, title, tag or queue: a filter that few jobs match reads past the others. `since` bounds that.
+/// Which jobs to list. The list is read from the newest on until the page is full. SQLite and PostgreSQL have indexes of the
+/// roots that failed or were cancelled and of the kinds of roots, and read past no others; Redis looks at the jobs in
+/// which a task failed alone while there are at most [`limits::FAILURES`](crate::limits::FAILURES). No index knows of
+/// other statuses, or of title, tag or queue: such a filter that few jobs match reads past the others. `since` bounds that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// Only this status. Open jobs have one of two, [`Status::InProgress`] and [`Status::Stalled`].

@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Child, SetRow, Verb};
+use crate::core::drift::Drift;
 use crate::core::failure::{Failure, Reason};
+use crate::core::fingerprint::Fingerprint;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::log::Line;
 use crate::core::parameter::Parameter;
@@ -14,12 +16,17 @@ use crate::core::time::{Time, rfc3339};
 use crate::core::wait::{SetCounts, Wait};
 use crate::store::Entry;
 
+pub mod actions;
 mod counts;
+pub mod failures;
 mod filter;
 pub(crate) mod verbs;
 
+pub use actions::{ActionFilter, ActionView};
 pub use counts::Counts;
 pub(crate) use counts::{Partly, progress};
+use failures::Alike;
+pub use failures::FailureFilter;
 pub use filter::JobFilter;
 
 /// The ids of jobs next to one: lower, higher.
@@ -83,9 +90,23 @@ pub trait Read: Send + Sync {
     fn last_line(&self, job: JobId) -> Verb<'_, u64>;
     /// The last `limit` lines of a task that tell why its attempts failed or crashed, why it was ended or why it stands still, in order.
     fn failed_attempts(&self, task: TaskId, limit: usize) -> Verb<'_, Vec<Line>>;
+    /// As [`Records::record`], with the instants at which the entries were committed.
+    fn history(&self, task: TaskId, after: u64, limit: usize) -> Verb<'_, Vec<Recorded>>;
     /// Children of a task in a state, over all its sets, at most `limit`. Which come first is the
     /// store's choice: the one that costs least.
     fn children_in(&self, task: TaskId, state: State, limit: usize) -> Verb<'_, Vec<TaskId>>;
+    /// Failed tasks over all jobs, those alike together, those that failed last first. A failure that was passed on
+    /// counts where it began.
+    fn failures(&self, filter: FailureFilter) -> Verb<'_, Vec<Alike>>;
+    /// Failed tasks that are alike and failed before one of them, the last first, at most `limit`.
+    fn failed_alike(
+        &self,
+        wanted: Fingerprint,
+        before: Option<(Time, TaskId)>,
+        limit: usize,
+    ) -> Verb<'_, Vec<(Time, TaskId)>>;
+    /// What people have done, the newest first.
+    fn actions(&self, filter: ActionFilter) -> Verb<'_, Vec<ActionView>>;
     /// Queues that hold pending tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
     /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.
@@ -97,6 +118,26 @@ pub trait Read: Send + Sync {
     fn kinds(&self) -> Verb<'_, Vec<KindView>>;
     /// Every breach of an invariant that a scan of open tasks finds. Always empty, or a defect.
     fn audit(&self) -> Verb<'_, Vec<Breach>>;
+}
+
+/// An entry of a task's record, and when it was committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// Its place in the body.
+    pub place: String,
+    /// What is remembered.
+    pub entry: Entry,
+    /// When it was committed, by the store's clock; `None` if a version wrote it that kept no times.
+    pub time: Option<Time>,
+}
+
+impl Recorded {
+    /// What a replay needs of it.
+    pub(crate) fn timeless(self) -> (u64, String, Entry) {
+        (self.seq, self.place, self.entry)
+    }
 }
 
 /// Whether a page has as many rows or bytes as a page may have, so that there may be more.
@@ -217,6 +258,14 @@ pub struct TaskView {
     pub tags: Vec<String>,
     /// Its children, counted.
     pub children: ChildCounts,
+}
+
+impl TaskView {
+    /// How its body differs from its record, while it stands still for that: [`reason`](Self::reason) as data.
+    pub fn drift(&self) -> Option<Drift> {
+        let reason = self.reason.as_deref().filter(|_| self.stalls > 0)?;
+        Drift::of(reason)
+    }
 }
 
 /// How many children a task has, and how they ended. Kept by the store, not counted on reading.

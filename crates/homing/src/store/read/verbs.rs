@@ -82,11 +82,28 @@ macro_rules! each_read_verb {
                 task: $crate::core::id::TaskId,
                 limit: usize
             ) -> Vec<$crate::core::log::Line> = failed_attempts(task, limit);
+            history(
+                task: $crate::core::id::TaskId,
+                after: u64,
+                limit: usize
+            ) -> Vec<$crate::store::read::Recorded> = history(task, after, limit);
             children_in(
                 task: $crate::core::id::TaskId,
                 state: $crate::core::state::State,
                 limit: usize
             ) -> Vec<$crate::core::id::TaskId> = children_in(task, state, limit);
+            failures(
+                filter: $crate::store::read::FailureFilter
+            ) -> Vec<$crate::store::read::failures::Alike> = failures(&filter);
+            failed_alike(
+                wanted: $crate::core::fingerprint::Fingerprint,
+                before: Option<($crate::core::time::Time, $crate::core::id::TaskId)>,
+                limit: usize
+            ) -> Vec<($crate::core::time::Time, $crate::core::id::TaskId)>
+                = failed_alike(wanted, before, limit);
+            actions(
+                filter: $crate::store::read::ActionFilter
+            ) -> Vec<$crate::store::read::ActionView> = actions(&filter);
             queues() -> Vec<$crate::store::read::QueueView> = queues();
             pending_kinds() -> Vec<(String, String)> = pending_kinds();
             workers() -> Vec<$crate::store::read::WorkerView> = workers();

@@ -4,6 +4,7 @@
 //! over one lane, which reads and decides everything before it writes anything. So what the other stores do in one
 //! transaction, one script does. This side packs what is asked, unpacks what is answered, and reads.
 
+use crate::store::NewAction;
 use std::sync::Arc;
 
 use rmpv::ValueRef;
@@ -27,6 +28,7 @@ use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::time::Time;
 use crate::store::error::OpenError;
 
+mod actions;
 mod audit;
 mod cancel;
 mod exchange;
@@ -154,6 +156,14 @@ impl Store for Redis {
 
     fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
         self.verb(move |link| async move { retry::amend(&link, task, &arguments).await })
+    }
+
+    fn begin_action(&self, action: NewAction) -> Verb<'_, u64> {
+        self.verb(move |link| async move { actions::begin(&link, action).await })
+    }
+
+    fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
+        self.verb(move |link| async move { actions::end(&link, number, result).await })
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

@@ -212,7 +212,7 @@ fn bytes<'v>(value: &'v ValueRef<'_>) -> Result<&'v [u8]> {
     }
 }
 
-fn number(value: &ValueRef<'_>) -> Result<i64> {
+pub(super) fn number(value: &ValueRef<'_>) -> Result<i64> {
     match value {
         ValueRef::Integer(number) => number.as_i64(),
         // What Lua counts beyond 2⁵³, in as few bytes as hold it; the conversions keep within bounds.

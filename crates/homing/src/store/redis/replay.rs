@@ -9,7 +9,7 @@ use super::waits;
 use crate::core::id::{JobId, Local, TaskId};
 use crate::core::wait::SetCounts;
 use crate::limits;
-use crate::store::read::{PageBytes, Settled, TaskView};
+use crate::store::read::{PageBytes, Recorded, Settled, TaskView};
 use crate::store::{Child, Entry, SetRow};
 
 /// A store, read.
@@ -28,6 +28,15 @@ impl View<'_> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, String, Entry)>> {
+        Ok(self.history(task, after, limit).await?.into_iter().map(Recorded::timeless).collect())
+    }
+
+    pub(super) async fn history(
+        &self,
+        task: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>> {
         let name = |seq: u64| field_of(b'r', task.local, &[&seq.to_be_bytes()]);
         let (mut page, mut bytes, mut from) = (Vec::new(), PageBytes::default(), after + 1);
         // The row, which says how many there are, and what most tasks have at most.
@@ -47,7 +56,7 @@ impl View<'_> {
                 if page.len() == limit || !bytes.take(crate::core::encode::json(&entry).len()) {
                     return Ok(page);
                 }
-                page.push((seq, place, entry));
+                page.push(Recorded { seq, place, entry, time: waits::recorded_at(&blob) });
             }
             from = to + 1;
             let names: Vec<_> = (from..=last.min(to + WINDOW)).map(name).collect();

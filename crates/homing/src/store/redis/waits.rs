@@ -4,6 +4,7 @@ use super::link::fault::Result;
 use super::outcome;
 use super::pack::{self, List, Pack};
 use super::told::state;
+use crate::core::time::Time;
 use crate::core::wait::{Answer, Condition, Standing, Wait};
 use crate::store::Entry;
 
@@ -82,6 +83,13 @@ pub(super) fn entry_from(blob: &[u8], seq: u64) -> Result<(String, Entry)> {
     }
     let answer = answer(place.clone(), seq, &mut list)?;
     Ok((place, Entry::Answer(answer)))
+}
+
+/// When an entry was committed: what stands behind it, unless a version wrote it that kept no times.
+pub(super) fn recorded_at(blob: &[u8]) -> Option<Time> {
+    let mut behind = blob;
+    rmpv::decode::read_value_ref(&mut behind).ok()?;
+    pack::number(&rmpv::decode::read_value_ref(&mut behind).ok()?).ok().map(Time)
 }
 
 fn answer(place: String, seq: u64, list: &mut List<'_, '_>) -> Result<Answer> {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::core::failure::{Failure, Reason};
+use crate::core::fingerprint::Fingerprint;
 use crate::core::id::{Local, TaskId};
 use crate::core::link::job_after_failure;
 use crate::core::state::{State, cancelled_text};
@@ -20,6 +21,20 @@ pub(crate) struct Ending<'e> {
     pub(crate) by: Option<CancelledBy>,
     /// Why it failed, as JSON: what a retry takes back.
     pub(crate) cause: Option<String>,
+}
+
+impl Ending<'_> {
+    /// What the failure of a task that fails by itself has in common with others.
+    pub(crate) fn fingerprint(&self, id: TaskId) -> Option<Fingerprint> {
+        match self.state {
+            State::Failed => Fingerprint::of_stored(id, &self.outcome),
+            State::Succeeded
+            | State::Cancelled
+            | State::Pending
+            | State::Running
+            | State::Waiting => None,
+        }
+    }
 }
 
 /// The count that a child is in which ended like this.

@@ -3,6 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex};
 
+use crate::core::fingerprint::Fingerprint;
 use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
@@ -31,6 +32,18 @@ impl ToSql for Local {
 }
 
 impl FromSql for Local {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 16]>::column_result(value).map(Self)
+    }
+}
+
+impl ToSql for Fingerprint {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(blob(&self.0))
+    }
+}
+
+impl FromSql for Fingerprint {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         <[u8; 16]>::column_result(value).map(Self)
     }

@@ -212,10 +212,11 @@ impl Rows for Tx<'_> {
     fn record_answer(&mut self, id: TaskId, answer: &Answer) -> Result<()> {
         let entry = crate::core::encode::json(&Entry::Answer(answer.clone()));
         let mut write = self.sql(
-            "INSERT OR REPLACE INTO records (job, task, seq, place, entry)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO records (job, task, seq, place, entry, time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        write.execute(params![id.job, id.local, answer.seq as i64, answer.place, entry])?;
+        let (seq, now) = (answer.seq as i64, self.now);
+        write.execute(params![id.job, id.local, seq, answer.place, entry, now])?;
         Ok(())
     }
 
@@ -239,10 +240,12 @@ impl Rows for Tx<'_> {
 impl<'e> Ledger<'e> for Tx<'_> {
     fn record(&mut self, id: TaskId, seq: u64, place: &'e str, entry: &'e Entry) -> Result<bool> {
         let mut write = self.sql(
-            "INSERT OR IGNORE INTO records (job, task, seq, place, entry) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR IGNORE INTO records (job, task, seq, place, entry, time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
         let entry = crate::core::encode::json(entry);
-        Ok(write.execute(params![id.job, id.local, seq as i64, place, entry])? == 1)
+        let values = params![id.job, id.local, seq as i64, place, entry, self.now];
+        Ok(write.execute(values)? == 1)
     }
 
     fn other_call(&mut self, parent: TaskId, child: &NewChild) -> Result<Option<(String, String)>> {
@@ -387,6 +390,7 @@ impl<'e> Ledger<'e> for Tx<'_> {
     fn end(&mut self, id: TaskId, end: Option<u64>, ending: Ending<'e>) -> Result<()> {
         let (now, db) = (self.now, self.db);
         let Some(own) = self.in_hand(id) else { return Ok(()) };
+        let fingerprint = ending.fingerprint(id);
         own.task.state = ending.state;
         let row = &own.task;
         update!(|sql| db.prepare_cached(sql)?, "UPDATE tasks SET ", {
@@ -394,6 +398,7 @@ impl<'e> Ledger<'e> for Tx<'_> {
             outcome = ending.outcome,
             cancelled_by = ending.by,
             cause = ending.cause,
+            fingerprint = fingerprint,
             ended = now,
             end = end.map(|end| end as i64),
             failures = row.failures,

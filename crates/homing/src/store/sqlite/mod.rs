@@ -5,6 +5,7 @@
 //! lock, not the lease, says whether a worker lives. Values are always parameters; no statement is made
 //! of data.
 
+use crate::store::NewAction;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::time::Time;
 use crate::store::error::OpenError;
 
+mod actions;
 mod audit;
 mod cancel;
 mod children;
@@ -264,6 +266,14 @@ impl Store for Sqlite {
 
     fn amend(&self, task: TaskId, arguments: String) -> Verb<'_, Amended> {
         self.write_known("amend", task, move |tx| tx.amend(task, &arguments))
+    }
+
+    fn begin_action(&self, action: NewAction) -> Verb<'_, u64> {
+        self.write("begin_action", move |tx| tx.begin_action(&action))
+    }
+
+    fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
+        self.write("end_action", move |tx| tx.end_action(number, &result))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

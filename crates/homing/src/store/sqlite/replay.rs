@@ -8,7 +8,7 @@ use super::fault::{Fault, Result};
 use super::tx::{Tx, set_counts};
 use crate::core::id::{Local, TaskId};
 use crate::store::columns::{entry, set};
-use crate::store::read::PageBytes;
+use crate::store::read::{PageBytes, Recorded};
 use crate::store::{Child, Entry, SetRow};
 
 const RECORD: &str = concat!(
@@ -65,6 +65,10 @@ impl Tx<'_> {
         after: u64,
         rows: usize,
     ) -> Result<Vec<(u64, String, Entry)>> {
+        Ok(self.history(task, after, rows)?.into_iter().map(Recorded::timeless).collect())
+    }
+
+    pub(super) fn history(&self, task: TaskId, after: u64, rows: usize) -> Result<Vec<Recorded>> {
         let mut read = self.sql(RECORD)?;
         let mut found = read.query(params![task.job, task.local, above(after), limit(rows)])?;
         let (mut entries, mut bytes) = (Vec::new(), PageBytes::default());
@@ -77,7 +81,8 @@ impl Tx<'_> {
             let entry = serde_json::from_slice(stored);
             let whose = || format!("entry {seq} of the record of task {task}");
             let entry = entry.map_err(|error| Fault::from(error).of(whose))?;
-            entries.push((seq, text(row, entry::place)?, entry));
+            let (place, time) = (text(row, entry::place)?, row.get(entry::time)?);
+            entries.push(Recorded { seq, place, entry, time });
         }
         Ok(entries)
     }

@@ -180,7 +180,7 @@ impl Tx<'_> {
         let Some(cause) = cause else { return Ok(None) };
         self.sql(
             "UPDATE tasks SET state = 0, due = ?3, attempt = attempt + 1, failures = 0, crashes = 0, at_once = 0,
-               stalls = 0, outcome = NULL, cancelled_by = NULL, ended = NULL, \"end\" = NULL,
+               stalls = 0, outcome = NULL, fingerprint = NULL, cancelled_by = NULL, ended = NULL, \"end\" = NULL,
                expires = NULL, deadline = NULL, timer = NULL, parked_worker = NULL,
                parked_claim = NULL, cause = NULL WHERE job = ?1 AND local = ?2",
         )?

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::clock::ManualClock;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::time::Time;
-use crate::store::read::{JobFilter, Status};
+use crate::store::read::{FailureFilter, JobFilter, Status};
 use crate::store::{Claim, Exchange, Heartbeat, NewJob, NewTask, Policy, Store, Verb};
 use crate::testing::random::Random;
 
@@ -425,6 +425,23 @@ impl History {
             self.both("last line", |store| store.last_line(*job)).await?;
             self.compare_tasks(job.root()).await?;
         }
+        self.compare_failures().await
+    }
+
+    async fn compare_failures(&self) -> Step {
+        let all = FailureFilter::default();
+        let (kind, since) =
+            (Some("write".to_owned()), Some(self.now().before(Duration::from_mins(1))));
+        self.both("failures", |store| {
+            store.failures(FailureFilter { kind: kind.clone(), since, limit: 2 })
+        })
+        .await?;
+        let groups = self.both("failures", |store| store.failures(all.clone())).await?;
+        for group in groups.into_iter().take(2) {
+            let (print, before) = (group.fingerprint, Some((group.last, group.latest)));
+            self.both("alike", |store| store.failed_alike(print, None, 100)).await?;
+            self.both("alike", |store| store.failed_alike(print, before, 2)).await?;
+        }
         Ok(())
     }
 
@@ -449,6 +466,7 @@ impl History {
             self.both("task", |store| store.task(task)).await?;
             self.both("parking", |store| store.parking(task)).await?;
             self.both("record", |store| store.record(task, 0, 1000)).await?;
+            self.both("history", |store| store.history(task, 0, 1000)).await?;
             self.both("child", |store| store.child(task, task.local)).await?;
             for state in crate::TaskState::ALL {
                 self.both("children_in", |store| sorted(store.children_in(task, state, 1000)))

@@ -85,9 +85,14 @@ macro_rules! jobs {
 
 const JOB: &str = jobs!("t.job = $2");
 
-/// A page of a list. What a filter asks of the status is asked of the root's state and the job's losses.
-const JOBS: &str = jobs!(
-    "t.created >= $2 AND t.created < $3 AND (t.created, t.job) < ($4, $5)
+/// A page of a list, read in its order along an index. What a filter asks of the status is asked of the root's state
+/// and the job's losses. The first condition leads into the index.
+macro_rules! page {
+    ($leads:literal, $order:literal) => {
+        concat!(
+            jobs!(""),
+            $leads,
+            " AND t.created >= $2 AND t.created < $3 AND (t.created, t.job) < ($4, $5)
     AND ($6::text IS NULL OR t.kind = $6) AND ($7::text IS NULL OR t.queue = $7)
     AND ($8::text IS NULL OR strpos(translate(coalesce(t.title, ''), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ',
       'abcdefghijklmnopqrstuvwxyz'), $8) > 0)
@@ -98,8 +103,35 @@ const JOBS: &str = jobs!(
       OR $12 = EXISTS (SELECT FROM homing.sets AS f WHERE f.job = t.job AND f.failed > 0))
     AND ($14::boolean IS NULL OR $14 = EXISTS (SELECT FROM homing.open AS x
       WHERE x.job = t.job AND x.stalls > 0 AND x.state = 0))
-  ORDER BY t.created DESC, t.job DESC LIMIT $13"
+  ORDER BY ",
+            $order,
+            " LIMIT $13"
+        )
+    };
+}
+
+/// All jobs.
+pub(in crate::store::postgres) const JOBS: &str = page!("true", "t.created DESC, t.job DESC");
+
+/// Those of which the root failed or was cancelled.
+pub(in crate::store::postgres) const FALLEN: &str = page!(
+    "e.created IS NOT NULL AND e.state = $10 AND e.created >= $2 AND e.created < $3
+      AND (e.created, e.job) < ($4, $5)",
+    "e.created DESC, e.job DESC"
 );
+
+/// Those of a kind.
+pub(in crate::store::postgres) const OF_KIND: &str =
+    page!("t.kind = $6", "t.created DESC, t.job DESC");
+
+/// The statement that reads past the fewest jobs.
+fn listed(filter: &JobFilter) -> &'static str {
+    match filter.status {
+        Some(Status::Failed | Status::Cancelled) => FALLEN,
+        _ if filter.kind.is_some() => OF_KIND,
+        _ => JOBS,
+    }
+}
 
 const LOG: &str = concat!(
     "SELECT ",
@@ -146,7 +178,7 @@ impl Shared {
             limit(filter.rows()),
             stalled
         ];
-        self.read(JOBS, values).await?.iter().map(job_view).collect()
+        self.read(listed(filter), values).await?.iter().map(job_view).collect()
     }
 
     pub(in crate::store::postgres) async fn log(

@@ -27,9 +27,16 @@ macro_rules! sums_of {
     };
 }
 
+mod failures;
 mod jobs;
 mod queues;
 mod tasks;
+
+#[cfg(test)]
+pub(super) use {
+    failures::{ALIKE, GROUPS},
+    jobs::{FALLEN, OF_KIND},
+};
 
 use tokio_postgres::Row;
 

@@ -4,6 +4,7 @@ use super::talk::store;
 use super::*;
 use crate::store::postgres::link::pipeline;
 use crate::store::postgres::link::schema::Schema;
+use crate::store::postgres::people;
 use crate::store::postgres::prune;
 use crate::store::postgres::ready;
 use crate::store::postgres::replay;
@@ -22,7 +23,7 @@ const FULL: &str = "
       FROM generate_series(1, 20000) AS n;
     ANALYZE homing.ended; ANALYZE homing.open";
 
-const STATEMENTS: [(&str, &[&str]); 10] = [
+const STATEMENTS: [(&str, &[&str]); 14] = [
     (ready::READY, &["Index Only Scan using ready|Index Scan using ready"]),
     (ready::NEXT, &["using ready", "using timers"]),
     (ready::READY_SCANNED, &["Index Only Scan using ready|Index Scan using ready"]),
@@ -33,6 +34,10 @@ const STATEMENTS: [(&str, &[&str]); 10] = [
     (sweep::DUE_TIMERS, &["using timers"]),
     (replay::ENDS, &["using ends"]),
     (prune::OLD, &["using settled"]),
+    (people::FALLEN, &["using fallen_roots"]),
+    (people::OF_KIND, &["using kinds_of_roots"]),
+    (people::ALIKE, &["Index Only Scan Backward using failures|Index Only Scan using failures"]),
+    (people::GROUPS, &["using failures"]),
 ];
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
+use crate::core::fingerprint::Fingerprint;
 use crate::core::id::{JobId, Local, TaskId, Token, WorkerId};
 use crate::core::state::State;
 use crate::core::time::Time;
@@ -45,6 +46,7 @@ sixteen_bytes!(Local, id => &id.0, Local);
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store::postgres) struct Hash(pub(in crate::store::postgres) [u8; 16]);
 
+sixteen_bytes!(Fingerprint, print => &print.0, Fingerprint);
 sixteen_bytes!(Hash, hash => &hash.0, Hash);
 
 impl ToSql for Time {

@@ -292,12 +292,13 @@ impl<'e> Ledger<'e> for Tx<'e> {
     }
 
     fn end(&mut self, id: TaskId, end: Option<u64>, ending: Ending<'e>) -> Result<()> {
+        let fingerprint = ending.fingerprint(id);
         let Ending { state, outcome, by, cause } = ending;
         let Some(row) = self.change_task(id) else { return Ok(()) };
         row.state = state;
         row.waits.clear();
         let (task, outcome) = (row.clone(), outcome.into_owned());
-        self.ended.push(ended::Ended { task, end, by, cause, outcome });
+        self.ended.push(ended::Ended { task, end, by, cause, fingerprint, outcome });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::core::id::{JobId, Local, TaskId, WorkerId};
 use crate::core::wait::SetCounts;
 use crate::store::postgres::ended;
 use crate::store::postgres::link::fault::Result;
-use crate::store::postgres::link::pipeline::{Session, Statement, arrays, values};
+use crate::store::postgres::link::pipeline::{Session, Statement, Value, arrays, values};
 use crate::store::postgres::link::table::table;
 use crate::store::postgres::log;
 use crate::store::postgres::transaction::bundle::{self, BundleWrites};
@@ -15,13 +15,14 @@ use crate::store::postgres::transaction::tx::{ChangedCounts, Effects, Tx};
 use crate::store::{Entry, NewJob};
 
 /// An entry that is there already was told by an earlier exchange whose reply was lost, or by an earlier run.
-const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
+const RECORD: &str = "INSERT INTO homing.records (job, task, seq, place, entry, time)
+  SELECT *, $6::bigint FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
   ON CONFLICT DO NOTHING";
 
-const ANSWER: &str = "INSERT INTO homing.records (job, task, seq, place, entry)
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
-  ON CONFLICT (job, task, seq) DO UPDATE SET place = excluded.place, entry = excluded.entry";
+const ANSWER: &str = "INSERT INTO homing.records (job, task, seq, place, entry, time)
+  SELECT *, $6::bigint FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])
+  ON CONFLICT (job, task, seq) DO UPDATE
+    SET place = excluded.place, entry = excluded.entry, time = excluded.time";
 
 const SEND: &str = "INSERT INTO homing.signals (job, task, number, name, value)
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[])";
@@ -182,20 +183,20 @@ impl Tx<'_> {
     }
 
     fn write_records<'s>(&'s self, steps: &mut Vec<Statement<'s>>) {
+        let mut write = |sql, mut values: Vec<Value<'s>>| {
+            values.push(Box::new(self.now));
+            steps.push(Statement::new(sql, values));
+        };
         if !self.entries.is_empty() {
-            steps.push(Statement::new(
-                RECORD,
-                arrays!(self.entries, (task, seq, place, entry) =>
-                    task.job, task.local, *seq as i64, *place, crate::core::encode::json(*entry)),
-            ));
+            let entries = arrays!(self.entries, (task, seq, place, entry) =>
+                task.job, task.local, *seq as i64, *place, crate::core::encode::json(*entry));
+            write(RECORD, entries);
         }
         if !self.answers.is_empty() {
-            steps.push(Statement::new(
-                ANSWER,
-                arrays!(self.answers, (task, answer) =>
-                    task.job, task.local, answer.seq as i64, answer.place.as_str(),
-                    crate::core::encode::json(&Entry::Answer(answer.clone()))),
-            ));
+            let answers = arrays!(self.answers, (task, answer) =>
+                task.job, task.local, answer.seq as i64, answer.place.as_str(),
+                crate::core::encode::json(&Entry::Answer(answer.clone())));
+            write(ANSWER, answers);
         }
     }
 

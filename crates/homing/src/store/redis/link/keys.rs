@@ -17,9 +17,10 @@ pub(in crate::store::redis) struct Lane {
 }
 
 /// What every script declares, in the order in which `transaction.lua` names them.
-const COMMON: [&str; 19] = [
+const COMMON: [&str; 20] = [
     "meta", "ready", "classes", "timers", "running", "workers", "leases", "notices", "cascades",
     "jobs", "ids", "settled", "out", "keys", "paused", "kinds", "fence", "over", "retries",
+    "failed",
 ];
 
 impl Lane {

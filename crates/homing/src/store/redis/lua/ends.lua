@@ -189,6 +189,10 @@ local function finish(row, state, outcome, by)
   else
     end_job(row, state, outcome)
   end
+  if state == FAILED then
+    -- The jobs in which a task has failed, by when one last did.
+    zadd(K.failed, job_of(row.id), now)
+  end
   if b.kind == 'homing.link' and state ~= SUCCEEDED then
     follow(row, outcome)
   end

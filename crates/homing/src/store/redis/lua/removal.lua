@@ -10,5 +10,6 @@ local function forget(job)
   zrem(K.jobs, job)
   zrem(K.ids, job)
   zrem(K.settled, job)
+  zrem(K.failed, job)
   unlinked[job] = true
 end

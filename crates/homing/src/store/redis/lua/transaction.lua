@@ -13,6 +13,7 @@ local K = {}
 for index, name in ipairs({
   'meta', 'ready', 'classes', 'timers', 'running', 'workers', 'leases', 'notices', 'cascades',
   'jobs', 'ids', 'settled', 'out', 'keys', 'paused', 'kinds', 'fence', 'over', 'retries',
+  'failed',
 }) do
   K[name] = KEYS[index]
 end

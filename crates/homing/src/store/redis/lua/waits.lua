@@ -141,10 +141,11 @@ local function record_field(id, number)
   return 'r' .. own_of(id) .. u64(number)
 end
 
--- Writes an entry over what is under its number.
+-- Writes an entry over what is under its number, and behind it when that was, as a value of its own: who reads the entry
+-- alone does not see it.
 local function record(row, number, blob)
   touch(row)
-  put(key_of(row.id), record_field(row.id, number), blob)
+  put(key_of(row.id), record_field(row.id, number), blob .. '\207' .. u64(now))
   row.records = math.max(row.records, number)
 end
 

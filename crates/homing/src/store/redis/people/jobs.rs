@@ -11,6 +11,7 @@ use crate::core::id::{JobId, Local, TaskId};
 use crate::core::log::{Level, Line, failed_text};
 use crate::core::state::State;
 use crate::core::time::Time;
+use crate::limits;
 use crate::store::read::{self, Counts, JobFilter, JobView, Neighbours, Partly, Status};
 
 /// Jobs that are read together for a list.
@@ -108,6 +109,11 @@ impl View<'_> {
         let from = [until, filter.after.map(|(created, _)| created)].into_iter().flatten().min();
         let from = from.map_or_else(|| "+inf".to_owned(), |time| time.0.to_string());
         let since = filter.since.map_or_else(|| "-inf".to_owned(), |since| since.0.to_string());
+        if matches!(filter.status, Some(Status::Failed | Status::CompletedWithErrors))
+            && let Some(page) = self.of_failed(filter).await?
+        {
+            return Ok(page);
+        }
         let (mut page, mut passed) = (Vec::new(), 0);
         loop {
             let mut ask = redis::cmd("ZREVRANGEBYSCORE");
@@ -123,6 +129,26 @@ impl View<'_> {
                 return Ok(page);
             }
         }
+    }
+
+    /// A page of those jobs in which a task has failed, if there are so few of them that all are looked at.
+    async fn of_failed(&self, filter: &JobFilter) -> Result<Option<Vec<JobView>>> {
+        let failed = self.0.lane.key("failed");
+        let count: usize = self.0.command(redis::cmd("ZCARD").arg(&failed)).await?;
+        if count > limits::FAILURES {
+            return Ok(None);
+        }
+        let ids: Vec<Vec<u8>> =
+            self.0.command(redis::cmd("ZRANGE").arg(&failed).arg(0).arg(-1)).await?;
+        let ids: Vec<JobId> = ids.iter().map(|id| pack::job(id)).collect::<Result<_>>()?;
+        let mut page = Vec::new();
+        for some in ids.chunks(TOGETHER) {
+            let views = self.job_views(some).await?;
+            page.extend(views.into_iter().filter(|view| filter.admits(view)));
+            page.sort_unstable_by_key(|view: &JobView| std::cmp::Reverse((view.created, view.id)));
+            page.truncate(filter.rows());
+        }
+        Ok(Some(page))
     }
 
     pub(in crate::store::redis) async fn jobs_between(

@@ -2,6 +2,7 @@
 
 use super::link::connect::Link;
 
+mod failures;
 mod jobs;
 mod queues;
 pub(super) mod tasks;

@@ -1,5 +1,6 @@
 //! Queues, workers and kinds.
 
+use crate::store::read::{ActionFilter, ActionView};
 use std::collections::{BTreeMap, BTreeSet};
 
 use rmpv::ValueRef;
@@ -42,6 +43,13 @@ fn classes(value: &ValueRef<'_>) -> Result<Vec<Class>> {
 impl View<'_> {
     async fn hash(&self, name: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         self.0.command(redis::cmd("HGETALL").arg(self.0.lane.key(name))).await
+    }
+
+    pub(in crate::store::redis) async fn actions(
+        &self,
+        filter: &ActionFilter,
+    ) -> Result<Vec<ActionView>> {
+        crate::store::redis::actions::list(self.0, filter).await
     }
 
     pub(in crate::store::redis) async fn queues(&self) -> Result<Vec<QueueView>> {

@@ -11,7 +11,7 @@ use super::View;
 use crate::core::id::{Local, TaskId};
 use crate::core::state::State;
 use crate::store::SetRow;
-use crate::store::read::{self, ChildCounts, TaskView};
+use crate::store::read::{self, ChildCounts, Recorded, TaskView};
 
 /// Sets asked for before it is known how many there are: a round trip costs more.
 const GUESS: u32 = 4;
@@ -125,6 +125,15 @@ async fn view(link: &Link, task: &Task) -> Result<TaskView> {
 }
 
 impl View<'_> {
+    pub(in crate::store::redis) async fn history(
+        &self,
+        task: TaskId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>> {
+        replay::View(self.0).history(task, after, limit).await
+    }
+
     /// Set by set, page by page: the counts of a set say whether it is worth a look.
     pub(in crate::store::redis) async fn children_in(
         &self,

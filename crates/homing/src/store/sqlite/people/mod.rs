@@ -20,12 +20,17 @@ by_name! {
     }
 }
 
+mod failures;
 mod jobs;
 mod queues;
 mod tasks;
 
 #[cfg(test)]
-pub(super) use {jobs::JOBS, tasks::children_sql};
+pub(super) use {
+    failures::{ALIKE, GROUPS},
+    jobs::{FALLEN, JOBS, OF_KIND, WITH_ERRORS},
+    tasks::children_sql,
+};
 
 /// The sums over the sets of a job.
 const OF_JOB: &str = concat!("SELECT ", sums!(), " FROM sets WHERE job = ?1");
