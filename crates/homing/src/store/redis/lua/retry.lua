@@ -321,6 +321,7 @@ return (function()
 
   -- Lets a part of what is held go. Whether that was all.
   local function release_held()
+    count_classes()
     for class in pairs(all(K.classes)) do
       if string.sub(class, 1, 1) == 'x' and string.sub(class, 4, 19) == job then
         for _, member in ipairs(by_prefix(K.ready, class_hash(class), left)) do
@@ -372,7 +373,8 @@ return (function()
   elseif root.state < SUCCEEDED then
     return answer_only({ OPEN })
   end
-  local key = cmsgpack.unpack(get(LANE .. 'j:' .. job, 'j'))[2]
+  local about = get(LANE .. 'j:' .. job, 'j')
+  local key = about and cmsgpack.unpack(about)[2]
   local holder = key and get(K.keys, key)
   if holder then
     local held = root_of(holder)

@@ -52,11 +52,17 @@ end
 
 -- Reads many fields by one command, those that are not known yet. A field that is not there is `false`.
 local function load(key, names)
-  local fields, missing = fields_of(key), {}
-  for _, name in ipairs(names) do
-    if fields[name] == nil then
-      missing[#missing + 1] = name
+  local fields, missing = read[key], names
+  if fields then
+    missing = {}
+    for _, name in ipairs(names) do
+      if fields[name] == nil then
+        missing[#missing + 1] = name
+      end
     end
+  else
+    fields = {}
+    read[key] = fields
   end
   for from = 1, #missing, SLICE do
     local to = math.min(from + SLICE - 1, #missing)
@@ -88,6 +94,20 @@ local function put(key, name, value)
   names[name] = true
 end
 
+-- Values of fields that nobody reads again in this script, as names and values in turn.
+local written = {}
+
+-- To be written once by one script.
+local function write(key, name, value)
+  local list = written[key]
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = name, value
+  else
+    written[key] = { name, value }
+  end
+end
+
 -- All fields of a small hash.
 local function all(key)
   local pairs_read = redis.call('HGETALL', key)
@@ -117,6 +137,19 @@ local function zadd(key, member, score)
   local own = changes_of(key)
   own.add[member], own.del[member] = score, nil
   own.count = own.count + 1
+end
+
+-- Members that no script reads that adds them: scores and members in turn.
+local members = {}
+
+local function append(key, member, score)
+  local list = members[key]
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = score, member
+  else
+    members[key] = { score, member }
+  end
 end
 
 local function zrem(key, member)
@@ -257,57 +290,61 @@ local told = { ready = false, noticed = false, ended = {}, swept = {}, follows =
 
 -- In a function of its own, since one function has 200 local names at most.
 local write_all = (function()
-  local function in_slices(values, width, write)
+  -- One command for a list, or several if it is long. Each value takes so many places.
+  local function in_slices(command, key, values, width)
+    if #values <= SLICE then
+      if #values > 0 then
+        redis.call(command, key, unpack(values))
+      end
+      return
+    end
     local step = SLICE - SLICE % width
     for from = 1, #values, step do
-      write(unpack(values, from, math.min(from + step - 1, #values)))
+      redis.call(command, key, unpack(values, from, math.min(from + step - 1, #values)))
     end
   end
 
   local function write_hashes()
     for key, names in pairs(dirty) do
-      local fields, set, del = read[key], {}, {}
+      local fields, del = read[key], nil
       for name in pairs(names) do
-        if fields[name] then
-          set[#set + 1] = name
-          set[#set + 1] = fields[name]
+        local value = fields[name]
+        if value then
+          write(key, name, value)
         else
+          del = del or {}
           del[#del + 1] = name
         end
       end
-      in_slices(set, 2, function(...)
-        redis.call('HSET', key, ...)
-      end)
-      in_slices(del, 1, function(...)
-        redis.call('HDEL', key, ...)
-      end)
+      if del then
+        in_slices('HDEL', key, del, 1)
+      end
+    end
+    for key, list in pairs(written) do
+      in_slices('HSET', key, list, 2)
     end
   end
 
   local function write_sorted_sets()
     for key, own in pairs(changes) do
-      local add, del = {}, {}
+      local add, del, at = {}, {}, 0
       for member in pairs(own.del) do
         del[#del + 1] = member
       end
       for member, score in pairs(own.add) do
-        add[#add + 1] = score
-        add[#add + 1] = member
+        add[at + 1], add[at + 2], at = score, member, at + 2
       end
-      in_slices(del, 1, function(...)
-        redis.call('ZREM', key, ...)
-      end)
-      in_slices(add, 2, function(...)
-        redis.call('ZADD', key, ...)
-      end)
+      in_slices('ZREM', key, del, 1)
+      in_slices('ZADD', key, add, 2)
+    end
+    for key, list in pairs(members) do
+      in_slices('ZADD', key, list, 2)
     end
   end
 
   local function write_logs()
     for job, log in pairs(logs) do
-      in_slices(log.new, 1, function(...)
-        redis.call('RPUSH', LANE .. 'g:' .. job, ...)
-      end)
+      in_slices('RPUSH', LANE .. 'g:' .. job, log.new, 1)
       for index, line in pairs(log.over) do
         redis.call('LSET', LANE .. 'g:' .. job, index, line)
       end
@@ -319,9 +356,7 @@ local write_all = (function()
           new[#new + 1] = identity
         end
       end
-      in_slices(new, 1, function(...)
-        redis.call('SADD', LANE .. 'k:' .. job, ...)
-      end)
+      in_slices('SADD', LANE .. 'k:' .. job, new, 1)
     end
   end
 
@@ -334,9 +369,7 @@ local write_all = (function()
       for id in pairs(tasks) do
         gone[#gone + 1] = id
       end
-      in_slices(gone, 1, function(...)
-        redis.call('SREM', LANE .. 'w:' .. job, ...)
-      end)
+      in_slices('SREM', LANE .. 'w:' .. job, gone, 1)
     end
     for job, tasks in pairs(watching) do
       for id in pairs(tasks) do

@@ -69,7 +69,7 @@ end
 
 -- The root of a job, where it stands.
 local function root_of(job)
-  return task(job .. string.rep('\0', 16))
+  return task(job .. ROOT)
 end
 
 local function holds(arm, row)
