@@ -63,13 +63,20 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
     end
   end
 
-  -- The members that this script adds, class by class.
+  -- The members that this script adds, class by class. One that was added, taken and added again stands twice among them.
   local function added_by_class()
-    local by_class = {}
-    for member in pairs(changes_of(K.ready).add) do
-      local hash = string.sub(member, 1, 8)
-      by_class[hash] = by_class[hash] or {}
-      table.insert(by_class[hash], member)
+    local own, by_class, seen = changes_of(K.ready), {}, {}
+    for _, member in ipairs(own.order) do
+      if own.add[member] and not seen[member] then
+        seen[member] = own.is_taken
+        local hash = string.sub(member, 1, 8)
+        local list = by_class[hash]
+        if list then
+          list[#list + 1] = member
+        else
+          by_class[hash] = { member }
+        end
+      end
     end
     return by_class
   end
@@ -107,7 +114,7 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
       end
     end
     if #ready > 0 then
-      table.sort(ready, less)
+      sort(ready)
       streams[#streams + 1] = { class = class, buffer = ready, at = 1, is_new = true }
     end
     return later
@@ -250,7 +257,7 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
         ids[#ids + 1] = string.sub(member, 25)
       end
     end
-    table.sort(ids, less)
+    sort(ids)
     for _, id in ipairs(ids) do
       local row = task(id)
       local blob = row and whole_birth(id)

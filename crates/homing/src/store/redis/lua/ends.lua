@@ -132,11 +132,14 @@ local function number_end(row, b, state, by)
   end
   counts.last_end = counts.last_end + 1
   row.end_number = counts.last_end
-  put(key_of(row.id), 'd' .. b.parent .. b.set .. u64(counts.last_end), own_of(row.id))
+  write(key_of(row.id), 'd' .. b.parent .. b.set .. u64(counts.last_end), own_of(row.id))
   if state ~= SUCCEEDED then
     zadd(fallen_key(row.id), fallen_member(row, b), 0)
   end
-  parents_to_check[parent .. b.set] = { parent, b.set }
+  if not counts.to_check then
+    counts.to_check = true
+    parents_to_check[#parents_to_check + 1] = counts
+  end
 end
 
 local function end_job(row, state, outcome)

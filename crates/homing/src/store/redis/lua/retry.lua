@@ -79,7 +79,7 @@ return (function()
       for number = 1, counts_of(id, set).last_end do
         put(key, 'd' .. own .. set .. u64(number), false)
       end
-      sets[id .. set] = nil
+      sets[id][set] = nil
       put(key, 's' .. own .. set, false)
       put(key, 't' .. own .. u32(place), false)
     end
@@ -294,7 +294,7 @@ return (function()
       local item = table.remove(work)
       STEPS[item[1]](item)
     end
-    table.sort(first, less)
+    sort(first)
     while #first > RETRIED do
       table.remove(first)
     end

@@ -45,56 +45,60 @@ end
 
 -- A list of ten: parent, set, number, kind, queue, priority, hash, policy, tags, arguments. Its values are read without a
 -- table for the list, which would cost more than all that is done with them.
-local BIRTH = string.char(144 + 10)
+local birth_from, hash_of, arguments_of, birth_with, birth, whole_birth = (function()
+  local BIRTH = string.char(144 + 10)
 
-local function birth_from(blob)
-  if blob and string.sub(blob, 1, 1) == BIRTH then
-    local fits, _, parent, set, number, kind, queue, priority, _, _, _, arguments =
-      pcall(cmsgpack.unpack_limit, blob, 10, 1)
-    if fits and arguments then
-      return {
-        parent = parent, set = set, number = number, kind = kind, queue = queue,
-        priority = priority, blob = blob,
-      }
+  local function birth_from(blob)
+    if blob and string.sub(blob, 1, 1) == BIRTH then
+      local fits, _, parent, set, number, kind, queue, priority, _, _, _, arguments =
+        pcall(cmsgpack.unpack_limit, blob, 10, 1)
+      if fits and arguments then
+        return {
+          parent = parent, set = set, number = number, kind = kind, queue = queue,
+          priority = priority, blob = blob,
+        }
+      end
     end
+    return { kind = '?', queue = '?', priority = 0, blob = '', is_broken = true }
   end
-  return { kind = '?', queue = '?', priority = 0, blob = '', is_broken = true }
-end
 
-local function hash_of(b)
-  return b.is_broken and '' or cmsgpack.unpack(b.blob)[7]
-end
-
-local function arguments_of(b)
-  return b.is_broken and '' or cmsgpack.unpack(b.blob)[10]
-end
-
--- A birth with another value at one place.
-local function birth_with(blob, place, value)
-  local list = cmsgpack.unpack(blob)
-  list[place] = value
-  return cmsgpack.pack(list)
-end
-
-local function birth(id)
-  local own = births[id]
-  if not own then
-    own = birth_from(blobs[id] or get(key_of(id), 'b' .. own_of(id)))
-    births[id] = own
+  local function hash_of(b)
+    return b.is_broken and '' or cmsgpack.unpack(b.blob)[7]
   end
-  return own
-end
 
--- What is handed out of a birth that is whole; else nil.
-local function whole_birth(id)
-  local own, blob = births[id], blobs[id]
-  if own or not blob then
-    own = birth(id)
-    return not own.is_broken and own.blob or nil
+  local function arguments_of(b)
+    return b.is_broken and '' or cmsgpack.unpack(b.blob)[10]
   end
-  local fits, _, _, _, _, _, _, _, _, _, _, arguments = pcall(cmsgpack.unpack_limit, blob, 10, 1)
-  return fits and arguments and string.sub(blob, 1, 1) == BIRTH and blob or nil
-end
+
+  -- A birth with another value at one place.
+  local function birth_with(blob, place, value)
+    local list = cmsgpack.unpack(blob)
+    list[place] = value
+    return cmsgpack.pack(list)
+  end
+
+  local function birth(id)
+    local own = births[id]
+    if not own then
+      own = birth_from(blobs[id] or get(key_of(id), 'b' .. own_of(id)))
+      births[id] = own
+    end
+    return own
+  end
+
+  -- What is handed out of a birth that is whole; else nil.
+  local function whole_birth(id)
+    local own, blob = births[id], blobs[id]
+    if own or not blob then
+      own = birth(id)
+      return not own.is_broken and own.blob or nil
+    end
+    local fits, _, _, _, _, _, _, _, _, _, _, arguments = pcall(cmsgpack.unpack_limit, blob, 10, 1)
+    return fits and arguments and string.sub(blob, 1, 1) == BIRTH and blob or nil
+  end
+
+  return birth_from, hash_of, arguments_of, birth_with, birth, whole_birth
+end)()
 
 -- Tasks --------------------------------------------------------------------------------------------------
 
@@ -323,23 +327,34 @@ end)()
 
 -- An instant as bytes that sort alike: shifted, so that instants before 1970 do, and kept within what a double
 -- counts exactly. Many tasks are due at one instant.
-local SHIFT = 4503599627370496
-local due_last, due_last_bytes
+local due_bytes, due_from, rank = (function()
+  local SHIFT = 4503599627370496
+  local due_last, due_last_bytes
 
-local function due_bytes(due)
-  if due ~= due_last then
-    due_last, due_last_bytes = due, u64(math.max(0, math.min(due + SHIFT, 2 * SHIFT - 1)))
+  local function due_bytes(due)
+    if due ~= due_last then
+      due_last, due_last_bytes = due, u64(math.max(0, math.min(due + SHIFT, 2 * SHIFT - 1)))
+    end
+    return due_last_bytes
   end
-  return due_last_bytes
-end
 
-local function due_from(bytes)
-  return struct.unpack('>L', bytes) - SHIFT
-end
+  local function due_from(bytes)
+    return struct.unpack('>L', bytes) - SHIFT
+  end
 
-local function rank(priority)
-  return struct.pack('>I2', 32767 - priority)
-end
+  local ranks = {}
+
+  local function rank(priority)
+    local bytes = ranks[priority]
+    if not bytes then
+      bytes = struct.pack('>I2', 32767 - priority)
+      ranks[priority] = bytes
+    end
+    return bytes
+  end
+
+  return due_bytes, due_from, rank
+end)()
 
 -- Rows of which something is to be written.
 local packed = {}
@@ -357,9 +372,20 @@ local filing, filing_of_ready, job_row, count_classes, refile = (function()
     return { PENDING, ready, class, timer(row), false, row.rare and row.stalls > 0, 0, false, false }
   end
 
+  -- One claim hands out many tasks.
+  local holder, holder_claim, holder_prefix
+
+  local function running_member(row)
+    if row.worker ~= holder or row.claim ~= holder_claim then
+      holder, holder_claim = row.worker, row.claim
+      holder_prefix = holder .. u64(holder_claim)
+    end
+    return holder_prefix .. row.id
+  end
+
   -- Only a pending one's place depends on what it was born with.
   local function filing(row, is_packed)
-    local state, running = row.state, row.worker and row.worker .. u64(row.claim) .. row.id
+    local state, running = row.state, row.worker and running_member(row)
     if state == PENDING then
       local b = birth(row.id)
       local class = class_of(row, b)
@@ -530,7 +556,12 @@ end
 
 -- The counts of a set; zero if it has never had a child.
 local function counts_of(id, set)
-  local row = sets[id .. set]
+  local of_task = sets[id]
+  if not of_task then
+    of_task = {}
+    sets[id] = of_task
+  end
+  local row = of_task[set]
   if not row then
     local blob = get(key_of(id), 's' .. own_of(id) .. set)
     local s = blob and cmsgpack.unpack(blob) or { 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -539,7 +570,7 @@ local function counts_of(id, set)
       last_end = s[6], added = s[7], last_added = s[8], numbers = s[9], id = id, set = set,
       is_known = blob and true,
     }
-    sets[id .. set] = row
+    of_task[set] = row
   end
   return row
 end
@@ -574,7 +605,7 @@ local function sets_of(id)
       found[#found + 1] = set
     end
   end
-  table.sort(found, less)
+  sort(found)
   return found
 end
 
@@ -599,7 +630,8 @@ end
 
 -- Keeps the key of a child that does not follow from its number.
 local function keep_child(id, set, number, own)
-  if own ~= numbered_key(set, number) then
+  local follows = string.sub(own, 1, 12) == string.sub(set, 1, 12) and string.sub(own, 13) == u32(number)
+  if not follows then
     local field = child_field(id, set, number)
     put(key_of(id), field, (get(key_of(id), field) or '') .. own)
   end
@@ -673,12 +705,14 @@ local function write_rows()
       write(key_of(id), 'o' .. own_of(id), row_blob(row))
     end
   end
-  for _, counts in pairs(sets) do
-    if counts.dirty then
-      put(key_of(counts.id), 's' .. own_of(counts.id) .. counts.set, cmsgpack.pack({
-        counts.spawned, counts.succeeded, counts.failed, counts.cancelled, counts.aborted,
-        counts.last_end, counts.added, counts.last_added, counts.numbers,
-      }))
+  for _, of_task in pairs(sets) do
+    for _, counts in pairs(of_task) do
+      if counts.dirty then
+        put(key_of(counts.id), 's' .. own_of(counts.id) .. counts.set, cmsgpack.pack({
+          counts.spawned, counts.succeeded, counts.failed, counts.cancelled, counts.aborted,
+          counts.last_end, counts.added, counts.last_added, counts.numbers,
+        }))
+      end
     end
   end
   for job, n in pairs(jobs) do

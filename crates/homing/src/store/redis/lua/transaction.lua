@@ -37,6 +37,66 @@ local function less(a, b)
   return #a < #b
 end
 
+-- Sorts strings by their bytes. Strings of one length are compared six bytes at a time, as numbers, and only where they
+-- differ: what a body spawns at once differs in its number alone, and comparing byte by byte took a third of a second for
+-- 4,096 of them.
+local sort = (function()
+  local formats = {}
+
+  local function format_of(length)
+    local format = formats[length]
+    if not format then
+      local rest = length % 6
+      format = '>' .. string.rep('I6', (length - rest) / 6) .. (rest > 0 and string.format('I%d', rest) or '')
+      formats[length] = format
+    end
+    return format
+  end
+
+  -- Columns in which not all are alike.
+  local function differing(list, numbers, columns)
+    local found = {}
+    for column = 1, columns do
+      local first = numbers[list[1]][column]
+      for at = 2, #list do
+        if numbers[list[at]][column] ~= first then
+          found[#found + 1] = column
+          break
+        end
+      end
+    end
+    return found
+  end
+
+  return function(list)
+    local length = #(list[1] or '')
+    local format, numbers = format_of(length), {}
+    for _, text in ipairs(list) do
+      if #text ~= length then
+        table.sort(list, less)
+        return
+      end
+      numbers[text] = { struct.unpack(format, text) }
+    end
+    local columns = differing(list, numbers, math.ceil(length / 6))
+    local function is_before(a, b)
+      local x, y = numbers[a], numbers[b]
+      for _, column in ipairs(columns) do
+        if x[column] ~= y[column] then
+          return x[column] < y[column]
+        end
+      end
+      return false
+    end
+    for at = 2, #list do
+      if is_before(list[at], list[at - 1]) then
+        table.sort(list, is_before)
+        return
+      end
+    end
+  end
+end)()
+
 -- Hashes -------------------------------------------------------------------------------------------------
 
 local read, dirty = {}, {}
@@ -127,7 +187,7 @@ local changes = {}
 local function changes_of(key)
   local own = changes[key]
   if not own then
-    own = { add = {}, del = {}, count = 0 }
+    own = { add = {}, del = {}, count = 0, order = {} }
     changes[key] = own
   end
   return own
@@ -135,6 +195,9 @@ end
 
 local function zadd(key, member, score)
   local own = changes_of(key)
+  if own.add[member] == nil then
+    own.order[#own.order + 1] = member
+  end
   own.add[member], own.del[member] = score, nil
   own.count = own.count + 1
 end
@@ -154,6 +217,7 @@ end
 
 local function zrem(key, member)
   local own = changes_of(key)
+  own.is_taken = own.is_taken or own.add[member] ~= nil
   own.add[member], own.del[member] = nil, true
   own.count = own.count + 1
 end
@@ -207,7 +271,7 @@ local function by_prefix(key, prefix, limit)
       found[#found + 1] = member
     end
   end
-  table.sort(found, less)
+  sort(found)
   while #found > limit do
     table.remove(found)
   end

@@ -7,8 +7,7 @@ local apply, load_units, signal = (function()
   local LOST, DRIFT, TOO_MANY = 0, 1, 2
 
   local function spawn(row, event)
-    local own, set, number = event[2], event[3], event[4]
-    local id = job_of(row.id) .. own
+    local own, set, number, id = event[2], event[3], event[4], event.id
     if task(id) then
       return
     end
@@ -190,6 +189,7 @@ local apply, load_units, signal = (function()
     for at, event in ipairs(events) do
       if event[1] == SPAWN then
         local id = job_of(row.id) .. event[2]
+        event.id = id
         if task(id) then
           local known, new = birth(id), birth_from(event[5])
           if known.kind ~= new.kind or hash_of(known) ~= hash_of(new) then
@@ -246,12 +246,16 @@ local apply, load_units, signal = (function()
       if own ~= ROOT then
         want(id, 'n')
       end
+      local set
       for _, event in ipairs(events_of(units, at)) do
         if event[1] == RECORD then
           want(id, record_field(id, event[2]))
         elseif event[1] == SPAWN then
           want(id, 'o' .. event[2])
-          want(id, 's' .. own .. event[3])
+          if event[3] ~= set then
+            set = event[3]
+            want(id, 's' .. own .. set)
+          end
         end
       end
     end

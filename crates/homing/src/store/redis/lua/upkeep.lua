@@ -25,7 +25,7 @@ local HELD, forget_worker, held_by, cascade, sweep = (function()
     for _, member in ipairs(by_prefix(K.running, worker, limit)) do
       found[#found + 1] = string.sub(member, 25)
     end
-    table.sort(found, less)
+    sort(found)
     return found
   end
 
@@ -70,7 +70,7 @@ local HELD, forget_worker, held_by, cascade, sweep = (function()
         dead[#dead + 1] = each[1]
       end
     end
-    table.sort(dead, less)
+    sort(dead)
     local left = HELD
     for _, worker in ipairs(dead) do
       local held = held_by(worker, left + 1)
@@ -95,7 +95,7 @@ local HELD, forget_worker, held_by, cascade, sweep = (function()
       fired[#fired + 1] = each[1]
     end
     local more = #fired == FIRED
-    table.sort(fired, less)
+    sort(fired)
     for _, id in ipairs(fired) do
       local row = task(id)
       local due = row and timer(row)
