@@ -17,6 +17,7 @@ mod large;
 mod load;
 #[path = "../shared/port.rs"]
 mod port;
+mod scripts;
 #[path = "../shared/redis.rs"]
 mod server;
 mod wire;
