@@ -18,6 +18,7 @@ mod load;
 #[path = "../shared/port.rs"]
 mod port;
 mod scripts;
+mod sentinel;
 #[path = "../shared/redis.rs"]
 mod server;
 mod wire;

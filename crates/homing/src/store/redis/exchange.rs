@@ -371,3 +371,48 @@ pub(super) fn of(bytes: impl AsRef<[u8]>) -> Pack {
     pack.bytes(bytes);
     pack
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::{JobId, WorkerId};
+
+    /// A large exchange goes in parts of whole units, all of them and in their order; a unit that is too large by itself
+    /// goes alone.
+    #[test]
+    fn a_large_exchange_is_cut_between_units() {
+        let token = Token { worker: WorkerId::from_bytes([1; 16]), claim: 1 };
+        let line = |n: usize| Event::Progress { done: n as u64, total: 10_000 };
+        let units: Vec<_> = [300, 300, 300, 300, 4096, 1, 1]
+            .iter()
+            .enumerate()
+            .map(|(n, events)| {
+                let task = JobId::from_bytes([n as u8; 16]).root();
+                Arc::new(Unit {
+                    task,
+                    token,
+                    renew: false,
+                    events: (0..*events).map(line).collect(),
+                })
+            })
+            .collect();
+        let (mut rest, mut parts, mut whole) = (units.as_slice(), Vec::new(), Vec::new());
+        while !rest.is_empty() {
+            let (part, count) = part_of(rest);
+            let mut values = part.written();
+            for unit in &rest[..count] {
+                let first = [rmpv::decode::read_value_ref(&mut values).unwrap()];
+                assert_eq!(List::of_all(&first).task().unwrap(), unit.task);
+                for _ in 1..UNIT {
+                    rmpv::decode::read_value_ref(&mut values).unwrap();
+                }
+            }
+            assert!(values.is_empty(), "a part is whole units");
+            parts.push(count);
+            whole.extend_from_slice(&rest[..count]);
+            rest = &rest[count..];
+        }
+        assert_eq!(parts, [4, 1, 2]);
+        assert_eq!(whole.len(), units.len());
+    }
+}
