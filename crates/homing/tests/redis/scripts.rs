@@ -87,7 +87,7 @@ fn tokens(script: &str) -> Vec<(usize, Token)> {
     let mut rest = script;
     while let Some(first) = rest.chars().next() {
         let length = |is_part: fn(char) -> bool| rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let (token, taken) = if first == '\n' {
+        let (token, width) = if first == '\n' {
             line += 1;
             (None, 1)
         } else if first.is_whitespace() {
@@ -109,7 +109,7 @@ fn tokens(script: &str) -> Vec<(usize, Token)> {
             (Some(Token::Sign(sign.to_owned())), sign.len())
         };
         found.extend(token.map(|token| (line, token)));
-        rest = &rest[taken..];
+        rest = &rest[width..];
     }
     found
 }
@@ -222,7 +222,7 @@ impl Check {
     }
 
     fn closing(&self, from: usize) -> usize {
-        (from..).find(|at| self.is(*at, ")")).unwrap()
+        (from..self.tokens.len()).find(|at| self.is(*at, ")")).unwrap()
     }
 
     /// Reads stand anywhere, writes only where all is written: in the function that writes all, and behind its call.
@@ -246,7 +246,8 @@ impl Check {
             let may_write = writer.contains(&at) || rest.contains(&at);
             if self.is(at + 2, "sha1hex") {
                 continue;
-            } else if !self.is(at + 2, "call") {
+            }
+            if !self.is(at + 2, "call") {
                 self.complain(at, "the server is asked by `redis.call` alone");
                 continue;
             }

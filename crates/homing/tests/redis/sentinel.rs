@@ -168,8 +168,8 @@ async fn a_replica_that_stood_still_takes_over() {
     watched.promoted().await;
     eventually("it goes on", async || homing.submit(note("new".into())).await.is_ok()).await;
     eventually("the loss is said", async || said.count() > 0).await;
-    let last = lost.last().unwrap();
-    let error = homing.task(last.id()).await.unwrap_err();
+    let newest = lost.last().unwrap();
+    let error = homing.task(newest.id()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unknown { .. }), "{error}");
     let worker = homing.worker().register(note).start().await.unwrap();
     assert_eq!(kept.outcome().await.unwrap(), 4);
