@@ -154,8 +154,8 @@ impl Place {
 
     fn break_outcome(&self, task: TaskId) {
         let sql = "UPDATE {ended} SET outcome = '{' WHERE job = {job} AND local = {task}";
-        let lua = "local row = cmsgpack.unpack(value) row[30] = 'j{' \
-            redis.call('HSET', key, field, cmsgpack.pack(row))";
+        let lua = "local row = { cmsgpack.unpack(value) } row[11] = 'j{' \
+            redis.call('HSET', key, field, cmsgpack.pack(unpack(row)))";
         self.change(task, sql, ("o", None), lua);
     }
 

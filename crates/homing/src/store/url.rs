@@ -109,6 +109,7 @@ const SHOWN: &[&str] = &[
     "prefix",
     "durability",
     "unchecked",
+    "sentinel_user",
 ];
 
 /// A text that may hold credentials, without them.
@@ -122,14 +123,15 @@ fn shown(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once(':') else {
         return if doubtful(text) { HIDDEN } else { text }.to_owned();
     };
-    if !scheme.bytes().all(|byte| byte.is_ascii_lowercase()) {
+    if !scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
         return HIDDEN.to_owned();
     }
     let (path, query) =
         rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     let address = match path.strip_prefix("//") {
         Some(_) if scheme == "sqlite" && !path.contains('@') => Some(path.to_owned()),
-        Some(address) => address_shown(address).map(|address| format!("//{address}")),
+        Some(address) => address_shown(address, scheme.ends_with("-sentinel"))
+            .map(|address| format!("//{address}")),
         None if scheme == "sqlite" => (!path.contains("://")).then(|| path.to_owned()),
         None => (!doubtful(path) && !path.contains(':')).then(|| path.to_owned()),
     };
@@ -148,17 +150,18 @@ fn shown(text: &str) -> String {
 fn option_shown(pair: &str) -> String {
     match pair.split_once('=') {
         Some((option, _)) if SHOWN.contains(&option) => pair.to_owned(),
-        Some((option @ "password", _)) => format!("{option}=…"),
+        Some((option @ ("password" | "sentinel_password"), _)) => format!("{option}=…"),
         _ => "…".to_owned(),
     }
 }
 
 /// Hosts, ports and database of an address, without who asks; `None` if it is not clear where they are.
-fn address_shown(address: &str) -> Option<String> {
+fn address_shown(address: &str, by_sentinels: bool) -> Option<String> {
     let (user, rest) = match address.split_once('@') {
         Some((user, rest)) => (Some(user), rest),
         None => (None, address),
     };
+    // Behind sentinels stand the primary's name and the database.
     let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
     let is_word = |text: &str, more: &[char]| {
         text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c) || more.contains(&c))
@@ -168,7 +171,7 @@ fn address_shown(address: &str) -> Option<String> {
     let is_clear = !is_escaped
         && user.is_none_or(|user| !user.contains(['/', '?', '#']))
         && hosts.split(',').all(is_host)
-        && is_word(database, &['%']);
+        && is_word(database, if by_sentinels { &['%', '/'] } else { &['%'] });
     let user = if user.is_some() { "…@" } else { "" };
     is_clear.then(|| format!("{user}{rest}"))
 }
@@ -236,7 +239,9 @@ pub(crate) async fn open(
             Ok(Arc::new(super::postgres::Postgres::open(&url, clock, migrate).await?))
         }
         #[cfg(feature = "redis")]
-        "redis" | "rediss" => Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?)),
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
+            Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?))
+        }
         _ => Err(no_store(&url)),
     }
 }
@@ -250,7 +255,9 @@ pub(crate) async fn migrate(text: &str) -> Result<Migration, OpenError> {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::migrate(&url).await,
         #[cfg(feature = "redis")]
-        "redis" | "rediss" => super::redis::migrate(&url).await,
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
+            super::redis::migrate(&url).await
+        }
         _ => {
             open(text, Clock::System, true).await?;
             Ok(Migration { from: 0, to: 0 })
@@ -277,15 +284,18 @@ pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::inspect(&url).await,
         #[cfg(feature = "redis")]
-        "redis" | "rediss" => super::redis::inspect(&url).await,
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
+            super::redis::inspect(&url).await
+        }
         _ => Err(no_store(&url)),
     }
 }
 
 fn no_store(url: &Url<'_>) -> OpenError {
     let reason = match url.scheme {
-        "redis-sentinel" | "redis-cluster" => {
-            "Sentinel and Redis Cluster are not supported: name one server, `redis://HOST/DATABASE`"
+        "redis-cluster" | "rediss-cluster" => {
+            "Redis Cluster is not supported: name one server, `redis://HOST/DATABASE`, or the sentinels \
+             of one, `redis-sentinel://HOST,HOST/NAME/DATABASE`"
         }
         _ => return OpenError::UnknownStore { url: url.shown() },
     };

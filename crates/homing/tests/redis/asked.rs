@@ -102,10 +102,10 @@ async fn the_loss_of_acknowledged_commits_is_noticed() {
 
 /// How often a loss was told of, of a server at an address.
 #[derive(Debug, Clone, Default)]
-struct Said(Arc<Mutex<(usize, String)>>);
+pub(crate) struct Said(pub(crate) Arc<Mutex<(usize, String)>>);
 
 impl Said {
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap().0
     }
 }

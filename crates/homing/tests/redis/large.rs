@@ -66,3 +66,30 @@ async fn a_retry_is_done_in_parts() {
     assert!(matches!(job.view().await.unwrap().status, Status::Completed));
     sound(&homing).await;
 }
+
+/// A cancellation of more children than one script ends, and more than one looks at: each script goes on at the place that
+/// the one before has kept, and the place is gone in the end. Without it the children beyond the first 5,000 would never
+/// be reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_goes_down_in_parts() {
+    const LEAVES: u64 = 6000;
+    let server = Server::start(&[]);
+    let homing = Homing::open(&server.url("?durability=none")).await.unwrap();
+    // Nobody runs leaves.
+    let worker = homing.worker().register(fan).start().await.unwrap();
+    let job = homing.submit(fan(LEAVES)).await.unwrap();
+    eventually("all leaves are there", async || job.view().await.unwrap().counts.pending == LEAVES)
+        .await;
+    worker.shutdown(Duration::from_secs(10)).await;
+    let meta = server.cli(&["KEYS", "{homing:*:meta"]);
+    let meta = meta.split('"').nth(1).unwrap().to_owned();
+    let run = scripts(&server);
+    assert!(job.cancel().await.unwrap());
+    eventually("all leaves have ended", async || {
+        job.view().await.unwrap().counts.cancelled == LEAVES + 1
+    })
+    .await;
+    assert!(scripts(&server) - run > LEAVES / 500, "it was a script or few");
+    assert_eq!(server.cli(&["HEXISTS", &meta, "u"]), "(integer) 0", "its place is gone");
+    sound(&homing).await;
+}

@@ -17,6 +17,8 @@ mod large;
 mod load;
 #[path = "../shared/port.rs"]
 mod port;
+mod scripts;
+mod sentinel;
 #[path = "../shared/redis.rs"]
 mod server;
 mod wire;

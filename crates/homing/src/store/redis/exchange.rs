@@ -64,7 +64,7 @@ async fn run(
 ) -> Result<()> {
     let mut request = Pack::list(5);
     request.bytes(exchange.worker.as_bytes()).number(exchange.number);
-    request.number(exchange.acknowledged).array(units.len()).part(part.written());
+    request.number(exchange.acknowledged).array(UNIT * units.len()).part(part.written());
     match wanted {
         Some(wanted) => claim(&mut request, wanted),
         None => drop(request.flag(false)),
@@ -97,7 +97,8 @@ async fn end_what_ends(link: &Link, exchange: &Exchange) -> Result<()> {
         rest = later;
         let mut request = Pack::list(5);
         request.bytes(exchange.worker.as_bytes()).number(exchange.number);
-        request.number(exchange.acknowledged).array(units.len()).part(part.written()).flag(false);
+        request.number(exchange.acknowledged).array(UNIT * units.len());
+        request.part(part.written()).flag(false);
         link.run(&EXCHANGE_WHEN_FULL, &request.done(), |_| Ok(())).await?;
     }
     Ok(())
@@ -108,7 +109,7 @@ async fn stand_still(link: &Link, exchange: &Exchange, units: &[Arc<Unit>]) -> R
     let (part, count) = part_of(units);
     let mut request = Pack::list(5);
     request.bytes(exchange.worker.as_bytes()).number(exchange.number);
-    request.number(exchange.acknowledged).array(count).part(part.written()).flag(false);
+    request.number(exchange.acknowledged).array(UNIT * count).part(part.written()).flag(false);
     link.run(&EXCHANGE, &request.done(), |_| Ok(())).await.map(drop)
 }
 
@@ -120,10 +121,19 @@ fn claim(pack: &mut Pack, claim: &Claim) {
     pack.flag(*suspect).number(*max_crashes).flag(*search);
 }
 
+/// Values that a unit is in a list of units.
+const UNIT: usize = 6;
+
+/// A unit as `unit.lua` reads it. One list of all values costs the script less than lists in a list; so a unit that only
+/// ends its task well, as most do, has the outcome in the place of its events.
 fn pack_unit(pack: &mut Pack, unit: &Unit) {
     let Unit { task, token, renew, events } = unit;
-    pack.array(6).task(*task).bytes(token.worker.as_bytes()).number(token.claim);
+    pack.task(*task).bytes(token.worker.as_bytes()).number(token.claim);
     pack.flag(*renew).flag(unit.tells_of_a_beginning());
+    if let [Event::End(End::Succeeded(value))] = &**events {
+        pack.bytes(outcome::of_worker(value));
+        return;
+    }
     pack.array(events.len());
     for event in events {
         pack_event(pack, *task, event);
@@ -131,7 +141,7 @@ fn pack_unit(pack: &mut Pack, unit: &Unit) {
 }
 
 fn instants(pack: &mut Pack, task: &NewTask) {
-    pack.array(3).maybe_time(task.due).maybe_time(task.expires).maybe_time(task.deadline);
+    pack.maybe_time(task.due).maybe_time(task.expires).maybe_time(task.deadline);
 }
 
 /// An event: what it is, and what it says. `unit.lua` reads it.
@@ -144,7 +154,7 @@ fn pack_event(pack: &mut Pack, task: TaskId, event: &Event) {
         Event::Spawn(child) => spawn(pack, task, child),
         Event::Add(addition) => add(pack, addition),
         Event::Detach(job) => {
-            submit::job(pack.array(2).number(5), job);
+            submit::job(pack.array(1 + submit::JOB).number(5), job);
             pack
         }
         Event::Signal(signal) => {
@@ -189,7 +199,7 @@ fn pack_event(pack: &mut Pack, task: TaskId, event: &Event) {
 
 fn spawn<'p>(pack: &'p mut Pack, task: TaskId, child: &NewChild) -> &'p mut Pack {
     let NewChild { local, set, number, task: new } = child;
-    pack.array(6).number(3).bytes(local.0).bytes(set.0).number(*number);
+    pack.array(8).number(3).bytes(local.0).bytes(set.0).number(*number);
     pack.bytes(submit::birth(new, Some((task.local, *set, *number))));
     instants(pack, new);
     pack
@@ -197,11 +207,11 @@ fn spawn<'p>(pack: &'p mut Pack, task: TaskId, child: &NewChild) -> &'p mut Pack
 
 fn add<'p>(pack: &'p mut Pack, addition: &Addition) -> &'p mut Pack {
     let Addition { seq, place, entry, parent, set, local, task } = addition;
-    pack.array(9).number(4).number(*seq).bytes(waits::entry(place, entry));
+    pack.array(11).number(4).number(*seq).bytes(waits::entry(place, entry));
     pack.bytes(parent.0).bytes(set.0).bytes(local.0);
-    pack.bytes(submit::birth(task, Some((*parent, *set, 0))));
+    pack.bytes(submit::birth(task, Some((*parent, *set, 0)))).number(addition.origin());
     instants(pack, task);
-    pack.number(addition.origin())
+    pack
 }
 
 /// What a retry takes back, as `retry.lua` reads it.
@@ -266,14 +276,18 @@ fn reply(
     }
     let mut claimed = list.list()?;
     while claimed.left() > 0 {
-        let mut one = claimed.list()?;
-        let (task, claim) = (one.task()?, one.count()?);
+        let (task, claim) = (claimed.task()?, claimed.count()?);
         let token = Token { worker: exchange.worker, claim };
-        let mut again = one.clone();
-        match claimed_from(task, token, &mut one) {
+        let handed = HandedOut {
+            birth: claimed.bytes()?,
+            row: claimed.bytes()?,
+            begun: claimed.flag()?,
+            answers: claimed.value()?,
+        };
+        match claimed_from(task, token, &handed) {
             Ok(claimed) => reply.claimed.push(claimed),
             Err(fault) => {
-                let stalls = stalls(&mut again).unwrap_or(0);
+                let stalls = Row::from(handed.row).map_or(0, |row| row.stalls);
                 unreadable.push(Arc::new(standing(task, token, stalls, (fault, now))?));
             }
         }
@@ -290,11 +304,6 @@ fn standing(task: TaskId, token: Token, stalls: u32, (fault, now): (Fault, Time)
     events::stands_still(task, None, &reason, pause);
     let events = vec![Event::Stall { reason, due: now.after(pause) }];
     Ok(Unit { task, token, renew: false, events })
-}
-
-fn stalls(claimed: &mut List<'_, '_>) -> Result<u32> {
-    claimed.bytes()?;
-    Ok(Row::from(claimed.bytes()?)?.stalls)
 }
 
 fn refusal(unit: &Arc<Unit>, list: &mut List<'_, '_>) -> Result<Refusal> {
@@ -315,11 +324,23 @@ fn refusal(unit: &Arc<Unit>, list: &mut List<'_, '_>) -> Result<Refusal> {
     })
 }
 
-fn claimed_from(task: TaskId, token: Token, list: &mut List<'_, '_>) -> Result<Claimed> {
-    let (birth, row) = (Birth::from(list.bytes()?)?, Row::from(list.bytes()?)?);
+/// What a script hands out of a task.
+struct HandedOut<'v, 'b> {
+    birth: &'v [u8],
+    row: &'v [u8],
+    begun: bool,
+    /// `false`, if there are none.
+    answers: &'v ValueRef<'b>,
+}
+
+fn claimed_from(task: TaskId, token: Token, handed: &HandedOut<'_, '_>) -> Result<Claimed> {
+    let (birth, row) = (Birth::from(handed.birth)?, Row::from(handed.row)?);
     let policy = birth.policy()?;
-    let (begun, answers) = (list.flag()?, waits::answers(&mut list.list()?)?);
-    let expires = row.expires.filter(|_| !begun);
+    let answers = match handed.answers {
+        ValueRef::Boolean(false) => Vec::new(),
+        answers => waits::answers(&mut List::of(answers)?)?,
+    };
+    let expires = row.expires.filter(|_| !handed.begun);
     Ok(Claimed {
         task,
         parent: birth.parent,
@@ -349,4 +370,49 @@ pub(super) fn of(bytes: impl AsRef<[u8]>) -> Pack {
     let mut pack = pack::Pack::list(1);
     pack.bytes(bytes);
     pack
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::{JobId, WorkerId};
+
+    /// A large exchange goes in parts of whole units, all of them and in their order; a unit that is too large by itself
+    /// goes alone.
+    #[test]
+    fn a_large_exchange_is_cut_between_units() {
+        let token = Token { worker: WorkerId::from_bytes([1; 16]), claim: 1 };
+        let line = |n: usize| Event::Progress { done: n as u64, total: 10_000 };
+        let units: Vec<_> = [300, 300, 300, 300, 4096, 1, 1]
+            .iter()
+            .enumerate()
+            .map(|(n, events)| {
+                let task = JobId::from_bytes([n as u8; 16]).root();
+                Arc::new(Unit {
+                    task,
+                    token,
+                    renew: false,
+                    events: (0..*events).map(line).collect(),
+                })
+            })
+            .collect();
+        let (mut rest, mut parts, mut whole) = (units.as_slice(), Vec::new(), Vec::new());
+        while !rest.is_empty() {
+            let (part, count) = part_of(rest);
+            let mut values = part.written();
+            for unit in &rest[..count] {
+                let first = [rmpv::decode::read_value_ref(&mut values).unwrap()];
+                assert_eq!(List::of_all(&first).task().unwrap(), unit.task);
+                for _ in 1..UNIT {
+                    rmpv::decode::read_value_ref(&mut values).unwrap();
+                }
+            }
+            assert!(values.is_empty(), "a part is whole units");
+            parts.push(count);
+            whole.extend_from_slice(&rest[..count]);
+            rest = &rest[count..];
+        }
+        assert_eq!(parts, [4, 1, 2]);
+        assert_eq!(whole.len(), units.len());
+    }
 }

@@ -73,6 +73,7 @@ impl Redis {
         opened.await?;
         let link = Arc::downgrade(&store.server.link);
         store.server.engine.spawn(listen::listen(link.clone()));
+        store.server.engine.spawn(listen::listen_to_sentinels(link.clone()));
         store.server.engine.spawn(open::watch(link));
         Ok(store)
     }

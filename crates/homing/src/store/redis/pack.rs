@@ -111,6 +111,16 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<ValueRef<'_>> {
     rmpv::decode::read_value_ref(&mut bytes).map_err(|error| Fault::unreadable(&error))
 }
 
+/// Reads values that stand one behind the other.
+pub(super) fn parse_all(mut bytes: &[u8]) -> Result<Vec<ValueRef<'_>>> {
+    let mut values = Vec::with_capacity(12);
+    while !bytes.is_empty() {
+        let value = rmpv::decode::read_value_ref(&mut bytes);
+        values.push(value.map_err(|error| Fault::unreadable(&error))?);
+    }
+    Ok(values)
+}
+
 /// A list that is being read, in order.
 #[derive(Debug, Clone)]
 pub(super) struct List<'v, 'b>(std::slice::Iter<'v, ValueRef<'b>>);
@@ -123,6 +133,11 @@ impl<'v, 'b> List<'v, 'b> {
             ValueRef::Map(pairs) if pairs.is_empty() => Ok(Self([].iter())),
             other => Err(Fault::unreadable(&format!("a list was expected, not {other}"))),
         }
+    }
+
+    /// Values as `parse_all` has read them.
+    pub(super) fn of_all(values: &'v [ValueRef<'b>]) -> Self {
+        Self(values.iter())
     }
 
     pub(super) fn value(&mut self) -> Result<&'v ValueRef<'b>> {

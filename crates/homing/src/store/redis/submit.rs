@@ -31,15 +31,26 @@ pub(super) fn birth(task: &NewTask, born: Option<(Local, Local, u32)>) -> Vec<u8
     pack.done()
 }
 
-/// A job as `submit` and `Detach` take it.
+/// Values that a job is in a list of jobs.
+pub(super) const JOB: usize = 7;
+
+/// A job as `submit` and `Detach` take it. One list of all values costs the script less than lists in a list.
 pub(super) fn job(pack: &mut Pack, job: &NewJob) {
-    let mut about = Pack::list(3);
-    about.maybe(job.title.as_ref()).maybe(job.key.as_ref());
-    about.maybe(job.origin.map(pack::bytes_of));
     let NewTask { due, expires, deadline, .. } = job.task;
-    pack.array(7).bytes(job.id.as_bytes()).bytes(birth(&job.task, None));
+    pack.bytes(job.id.as_bytes()).bytes(birth(&job.task, None));
     pack.maybe_time(due).maybe_time(expires).maybe_time(deadline);
-    pack.bytes(about.done()).maybe(job.key.as_ref());
+    pack.maybe(about(job)).maybe(job.key.as_ref());
+}
+
+/// What people read of a job, if there is any of it.
+fn about(job: &NewJob) -> Option<Vec<u8>> {
+    let NewJob { title, key, origin, .. } = job;
+    if title.is_none() && key.is_none() && origin.is_none() {
+        return None;
+    }
+    let mut about = Pack::list(3);
+    about.maybe(title.as_ref()).maybe(key.as_ref()).maybe(origin.map(pack::bytes_of));
+    Some(about.done())
 }
 
 pub(super) async fn submit(link: &Link, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
@@ -66,17 +77,16 @@ async fn submit_some(
     made_good: &[Vec<u8>],
 ) -> Result<Vec<Submitted>> {
     let mut request = Pack::list(2);
-    request.array(jobs.len());
+    request.array(JOB * jobs.len());
     for new in jobs {
         job(&mut request, new);
     }
     request.texts(made_good.iter());
     let read = |value: &rmpv::ValueRef<'_>| {
         let mut list = List::of(value)?;
-        let mut answers = Vec::with_capacity(list.left());
+        let mut answers = Vec::with_capacity(list.left() / 2);
         while list.left() > 0 {
-            let mut one = list.list()?;
-            answers.push(match (one.number()?, one.job()?) {
+            answers.push(match (list.number()?, list.job()?) {
                 (0, job) => Submitted::New(job),
                 (1, job) => Submitted::Existing(job),
                 (_, job) => Submitted::Conflict(job),

@@ -5,7 +5,7 @@ use super::link::fault::{Fault, Result};
 use super::link::keys::field;
 use super::outcome;
 use super::pack::{self, List};
-use crate::core::id::{Local, TaskId, Token, WorkerId};
+use crate::core::id::{Local, TaskId, Token};
 use crate::core::new_task::Policy;
 use crate::core::state::{CancelledBy, State};
 use crate::core::time::Time;
@@ -78,6 +78,8 @@ pub(super) struct Row {
     pub(super) parked: Option<Token>,
     reason: Option<String>,
     pub(super) progress: Option<(u64, u64)>,
+    /// Its share of its job's progress, in millionths.
+    pub(super) share: u64,
     pub(super) started: Option<Time>,
     /// The highest number in its record.
     pub(super) records: u64,
@@ -97,48 +99,76 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Reads what `row_blob` of `rows.lua` has written: what every row has, and a list of places and values of what few
+    /// have.
     pub(super) fn from(blob: &[u8]) -> Result<Self> {
-        let value = pack::parse(blob)?;
-        let list = &mut List::of(&value)?;
-        let state = super::told::state(list.number()?)?;
-        let (due, attempt, failures) = (list.time()?, list.count()?, list.count()?);
-        let (crashes, stalls, _at_once) = (list.count()?, list.count()?, list.flag()?);
-        let (token, parked) = (token(list)?, token(list)?);
-        let (_holder, _held_until) = (list.maybe_worker()?, list.number()?);
-        let (reason, progress) = (list.maybe_text()?, list.maybe_bytes()?.map(progress));
-        let (_share, _lines, _dropped) = (list.number()?, list.number()?, list.number()?);
-        let (_drop_line, started, records) =
-            (list.maybe_number()?, list.maybe_time()?, list.count()?);
-        let (_children, own_children, sets) = (list.number()?, list.count()?, list.count()?);
-        let (first_signal, last_signal) = (list.count()?, list.count()?);
-        let (end, by) = (list.maybe_number()?, list.maybe_number()?);
-        Ok(Self {
+        let values = pack::parse_all(blob)?;
+        let list = &mut List::of_all(&values);
+        let (state, due, created) =
+            (super::told::state(list.number()?)?, list.time()?, list.time()?);
+        let (depth, claim) = (list.count()?, list.count()?);
+        let worker = list.maybe_worker()?;
+        let mut row = Self {
             state,
             due,
-            attempt,
-            failures,
-            crashes,
-            stalls,
-            token,
-            parked,
-            reason,
-            progress,
-            started,
-            records,
-            own_children,
-            sets,
-            first_signal,
-            last_signal,
-            end: end.map(i64::cast_unsigned),
-            by: by.and_then(CancelledBy::from_code),
+            attempt: 1,
+            failures: 0,
+            crashes: 0,
+            stalls: 0,
+            token: worker.map(|worker| Token { worker, claim }),
+            parked: None,
+            reason: None,
+            progress: None,
+            share: 0,
+            started: list.maybe_time()?,
+            records: list.count()?,
+            own_children: 0,
+            sets: 0,
+            first_signal: 0,
+            last_signal: 0,
+            end: list.maybe_number()?.map(i64::cast_unsigned),
+            by: None,
             ended: list.maybe_time()?,
             outcome: list.maybe_bytes()?.map(<[u8]>::to_vec),
-            expires: list.maybe_time()?,
-            deadline: list.maybe_time()?,
-            wake: list.maybe_time()?,
-            created: list.time()?,
-            depth: list.count()?,
-        })
+            expires: None,
+            deadline: None,
+            wake: None,
+            created,
+            depth,
+        };
+        if list.left() > 0 {
+            row.read_rare(&mut list.list()?)?;
+        }
+        Ok(row)
+    }
+
+    /// By the places of `RARE` in `rows.lua`. What only the scripts go by is passed over.
+    fn read_rare(&mut self, list: &mut List<'_, '_>) -> Result<()> {
+        let (mut parked_by, mut parked_claim) = (None, 0);
+        while list.left() > 0 {
+            match list.number()? {
+                1 => self.attempt = list.count()?,
+                2 => self.failures = list.count()?,
+                3 => self.crashes = list.count()?,
+                4 => self.stalls = list.count()?,
+                6 => parked_by = list.maybe_worker()?,
+                7 => parked_claim = list.count()?,
+                10 => self.reason = list.maybe_text()?,
+                11 => self.progress = list.maybe_bytes()?.map(progress),
+                12 => self.share = list.count()?,
+                17 => self.own_children = list.count()?,
+                18 => self.sets = list.count()?,
+                19 => self.first_signal = list.count()?,
+                20 => self.last_signal = list.count()?,
+                21 => self.by = list.maybe_number()?.and_then(CancelledBy::from_code),
+                22 => self.expires = list.maybe_time()?,
+                23 => self.deadline = list.maybe_time()?,
+                24 => self.wake = list.maybe_time()?,
+                _ => drop(list.value()?),
+            }
+        }
+        self.parked = parked_by.map(|worker| Token { worker, claim: parked_claim });
+        Ok(())
     }
 
     /// Until when it must have begun.
@@ -171,11 +201,6 @@ impl Row {
             None => reason.clone(),
         })
     }
-}
-
-fn token(list: &mut List<'_, '_>) -> Result<Option<Token>> {
-    let (worker, claim): (Option<WorkerId>, u64) = (list.maybe_worker()?, list.count()?);
-    Ok(worker.map(|worker| Token { worker, claim }))
 }
 
 /// Done and total, eight bytes each.

@@ -18,9 +18,9 @@ use crate::store::{Ended, Hints};
 pub(super) fn say(hints: &Hints, list: &mut List<'_, '_>, by_another: bool) -> Result<()> {
     let (ready, noticed) = (list.flag()?, list.flag()?);
     let mut jobs = list.list()?;
-    let mut ended = Vec::with_capacity(jobs.left());
+    let mut ended = Vec::with_capacity(jobs.left() / 3);
     while jobs.left() > 0 {
-        ended.push(ended_from(&mut jobs.list()?)?);
+        ended.push(ended_from(&mut jobs)?);
     }
     hints.say_ended(ended);
     if by_another {
@@ -43,6 +43,7 @@ pub(super) fn hear(hints: &Hints, own: [u8; 16], message: &[u8]) -> Result<()> {
     if parts.bytes()? == own { Ok(()) } else { say(hints, &mut parts, true) }
 }
 
+/// The next three values: job, state, outcome.
 fn ended_from(list: &mut List<'_, '_>) -> Result<Ended> {
     let (job, state) = (list.job()?, state(list.number()?)?);
     let outcome = list.maybe_bytes()?;

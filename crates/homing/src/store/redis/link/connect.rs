@@ -9,13 +9,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, ScriptInvocation};
 use rmpv::ValueRef;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::engine::Engine;
 use super::fault::{Fault, Result};
 use super::keys::Lane;
 use super::options::{Durability, Options};
 use super::script::Verb;
+use super::sentinel::{self, Sentinels};
 use crate::clock::{Clock, monotonic};
 use crate::core::id::{JobId, TaskId};
 use crate::limits;
@@ -55,6 +56,9 @@ pub(in crate::store::redis) struct Link {
     /// Names this store object in the hints it sends, so that it does not listen to itself.
     pub(in crate::store::redis) sender: [u8; 16],
     client: Client,
+    /// Those who say where the primary is, if the URL names them, and where it was when they said so last.
+    pub(in crate::store::redis) sentinels: Option<Sentinels>,
+    primary: watch::Sender<String>,
     connection: Mutex<Option<MultiplexedConnection>>,
     /// Connections that wait for replicas, where the URL asks for them: who waits holds up its connection.
     waiting: Mutex<Vec<MultiplexedConnection>>,
@@ -70,6 +74,9 @@ impl Link {
         clock: Clock,
     ) -> std::result::Result<Self, OpenError> {
         let client = options.tls.client(options.connection.clone())?;
+        let sentinels = options.sentinels.as_ref();
+        let sentinels =
+            sentinels.map(|own| Sentinels::new(&own.nodes, &own.name, &options.tls)).transpose()?;
         let lane = Lane::of(&options.prefix, 0, 1);
         let sender = *uuid::Uuid::now_v7().as_bytes();
         Ok(Self {
@@ -79,6 +86,8 @@ impl Link {
             clock,
             sender,
             client,
+            sentinels,
+            primary: watch::Sender::default(),
             connection: Mutex::default(),
             waiting: Mutex::default(),
             reconnected: Notify::new(),
@@ -86,8 +95,53 @@ impl Link {
         })
     }
 
-    pub(in crate::store::redis) fn client(&self) -> &Client {
-        &self.client
+    /// The way to the server, or to the one that the sentinels name now.
+    pub(in crate::store::redis) async fn client(&self) -> Result<Client> {
+        let Some(sentinels) = &self.sentinels else { return Ok(self.client.clone()) };
+        let (host, port) = sentinels.primary().await?;
+        self.moved(&format!("{host}:{port}"));
+        let there = sentinel::to(&self.options.connection, (host, port));
+        self.options.tls.client(there).map_err(|error| {
+            let store = self.options.location.clone();
+            Error::Refused { store, reason: error.to_string() }.into()
+        })
+    }
+
+    /// The primary is at an address. If it was at another, nobody waits for that any more.
+    pub(in crate::store::redis) fn moved(&self, address: &str) {
+        let is_new = self.primary.send_if_modified(|known| {
+            let is_new = known != address;
+            address.clone_into(known);
+            is_new
+        });
+        if is_new {
+            *self.kept() = None;
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Tells when another server is the primary.
+    pub(in crate::store::redis) fn primary(&self) -> watch::Receiver<String> {
+        self.primary.subscribe()
+    }
+
+    /// Waits for an answer for as long as the same server is the primary.
+    pub(in crate::store::redis) async fn while_primary<T>(
+        &self,
+        answer: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if self.sentinels.is_none() {
+            return answer.await;
+        }
+        let mut primary = self.primary.subscribe();
+        tokio::select! {
+            answer = answer => answer,
+            _ = primary.changed() => {
+                let store = self.options.location.clone();
+                let reason = "another server has taken over: nobody knows whether it was done, so it is sent again";
+                Err(Error::Unreachable { store, reason: reason.to_owned() }.into())
+            }
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
@@ -106,17 +160,38 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection> {
+        let connected = self.try_to_connect().await;
+        if let (Err(_), Some(sentinels)) = (&connected, &self.sentinels) {
+            sentinels.doubt();
+        }
+        connected
+    }
+
+    async fn try_to_connect(&self) -> Result<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(RESPONSE));
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let client = self.client().await?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        if self.sentinels.is_some() {
+            // What they say may be seconds old.
+            let ask = redis::cmd("INFO").arg("replication").to_owned();
+            let told: String = self.while_primary(query(&ask, &mut connection)).await?;
+            if !told.lines().any(|line| line.trim_end() == "role:master") {
+                let reason = "the sentinels name a server that takes no writes (yet, or any more)"
+                    .to_owned();
+                return Err(Error::Busy { reason }.into());
+            }
+        }
+        Ok(connection)
     }
 
     /// Runs a script, and waits for its replicas if the URL asks for that.
     async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Vec<u8>> {
         let Durability::Replicas(wanted) = self.options.durability else {
             let mut connection = self.connection().await?;
-            return self.note(call.invoke_async(&mut connection).await.map_err(Fault::from));
+            let answer = async { Ok(call.invoke_async(&mut connection).await?) };
+            return self.note(self.while_primary(answer).await);
         };
         let idle = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
@@ -124,10 +199,13 @@ impl Link {
             None => self.connect().await?,
         };
         // One that broke is not put back.
-        let answer = call.invoke_async(&mut connection).await?;
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(wanted).arg(REPLICAS.as_millis() as u64);
-        let found: u8 = wait.query_async(&mut connection).await?;
+        let answered = async {
+            let answer = call.invoke_async(&mut connection).await?;
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(wanted).arg(REPLICAS.as_millis() as u64);
+            Ok::<(_, u8), Fault>((answer, wait.query_async(&mut connection).await?))
+        };
+        let (answer, found) = self.while_primary(answered).await?;
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         if found < wanted {
             let reason = format!(
@@ -153,7 +231,7 @@ impl Link {
         command: &Cmd,
     ) -> Result<T> {
         let mut connection = self.connection().await?;
-        self.note(command.query_async(&mut connection).await.map_err(Fault::from))
+        self.note(self.while_primary(query(command, &mut connection)).await)
     }
 
     /// Runs commands in one round trip.
@@ -167,7 +245,8 @@ impl Link {
                 .map_err(redis::RedisError::from)?);
         }
         let mut connection = self.connection().await?;
-        self.note(commands.query_async(&mut connection).await.map_err(Fault::from))
+        let answers = async { Ok(commands.query_async(&mut connection).await?) };
+        self.note(self.while_primary(answers).await)
     }
 
     /// Fields of a job.
@@ -253,6 +332,13 @@ impl Link {
             *highest = found.max(*highest);
         }
     }
+}
+
+async fn query<T: FromRedisValue>(
+    command: &Cmd,
+    connection: &mut MultiplexedConnection,
+) -> Result<T> {
+    Ok(command.query_async(connection).await?)
 }
 
 /// Limits and spans that the scripts go by.

@@ -6,4 +6,5 @@ pub(super) mod fault;
 pub(super) mod keys;
 pub(super) mod options;
 pub(super) mod script;
+pub(super) mod sentinel;
 pub(super) mod tls;

@@ -3,14 +3,15 @@
 //! A password is moved into the client's configuration at once and is in nothing that is printed.
 
 use percent_encoding::percent_decode_str;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::tls::Tls;
 use crate::store::error::OpenError;
 use crate::store::url::Url;
 
 const KNOWN: &str = "`prefix=homing`, `durability=fsync|second|replicas=K|none`, `unchecked=true|false`, \
-    `migrate=on|off`, and of `rediss:` `sslrootcert`, `sslcert`, `sslkey`";
+    `migrate=on|off`, of `rediss:` `sslrootcert`, `sslcert`, `sslkey`, and of `redis-sentinel:` `sentinel_user`, \
+    `sentinel_password`";
 
 /// What an acknowledged commit is to survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +29,9 @@ pub(in crate::store::redis) enum Durability {
 /// What a `redis:` URL asks for.
 #[derive(Debug, Clone)]
 pub(in crate::store::redis) struct Options {
-    /// How the client connects. Its `Debug` hides the password.
+    /// How the client connects. Its `Debug` hides the password. With sentinels the address is of none: they tell it.
     pub(in crate::store::redis) connection: ConnectionInfo,
+    pub(in crate::store::redis) sentinels: Option<SentinelOptions>,
     pub(in crate::store::redis) tls: Tls,
     /// What the names of all keys begin with.
     pub(in crate::store::redis) prefix: String,
@@ -42,6 +44,42 @@ pub(in crate::store::redis) struct Options {
     pub(in crate::store::redis) location: String,
 }
 
+/// Sentinels that tell where the primary is.
+#[derive(Debug, Clone)]
+pub(in crate::store::redis) struct SentinelOptions {
+    /// How each is connected to. Its `Debug` hides the password.
+    pub(in crate::store::redis) nodes: Vec<ConnectionInfo>,
+    /// What they call the primary.
+    pub(in crate::store::redis) name: String,
+}
+
+impl SentinelOptions {
+    /// Takes `//USER:PASSWORD@HOST:PORT,HOST:PORT/NAME/DATABASE` apart; the rest is an address as of a single server.
+    fn of(path: &str, scheme: &str) -> Option<(Self, String)> {
+        let (user, rest) = path.strip_prefix("//")?.rsplit_once('@').unzip();
+        let rest = rest.or_else(|| path.strip_prefix("//"))?;
+        let (hosts, rest) = rest.split_once('/')?;
+        let (name, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let name = percent_decode_str(name).decode_utf8().ok().filter(|name| !name.is_empty())?;
+        let node = |host: &str| {
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+            let port = if has_port { "" } else { ":26379" };
+            format!("{scheme}://{host}{port}").into_connection_info().ok()
+        };
+        let nodes = hosts.split(',').map(node).collect::<Option<Vec<_>>>()?;
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        let server = format!("{scheme}://{user}primary/{database}");
+        Some((Self { nodes, name: name.into_owned() }, server))
+    }
+
+    fn set(&mut self, change: impl Fn(RedisConnectionInfo) -> RedisConnectionInfo) {
+        for node in &mut self.nodes {
+            let settings = change(node.redis_settings().clone());
+            *node = node.clone().set_redis_settings(settings);
+        }
+    }
+}
+
 impl Options {
     pub(in crate::store::redis) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
         let reason = "expected `redis://HOST:PORT/DATABASE`, or `rediss:` for TLS, a user and password before the host, \
@@ -50,7 +88,17 @@ impl Options {
         if !url.path.starts_with("//") {
             return Err(invalid());
         }
-        let address = format!("{}:{}", url.scheme, url.path);
+        let (sentinels, address) = match url.scheme.strip_suffix("-sentinel") {
+            None => (None, format!("{}:{}", url.scheme, url.path)),
+            Some(scheme) => {
+                let reason = "expected `redis-sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE`, or `rediss-sentinel:` for \
+                    TLS: the sentinels, the name that they give the primary, and its database; user and password of the \
+                    primary before the hosts, those of the sentinels in `sentinel_user` and `sentinel_password`";
+                let invalid = || OpenError::InvalidUrl { url: url.shown(), reason };
+                let (own, address) = SentinelOptions::of(url.path, scheme).ok_or_else(invalid)?;
+                (Some(own), address)
+            }
+        };
         let connection = address.into_connection_info().map_err(|_| invalid())?;
         if matches!(connection.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
             let reason = "a certificate is always verified: name the authority that signed it in `sslrootcert`";
@@ -58,8 +106,12 @@ impl Options {
         }
         let database = connection.redis_settings().db();
         let mut options = Self {
-            location: format!("{}/{database}", connection.addr()),
+            location: match &sentinels {
+                None => format!("{}/{database}", connection.addr()),
+                Some(sentinels) => format!("{} (by sentinels)/{database}", sentinels.name),
+            },
             connection,
+            sentinels,
             tls: Tls::default(),
             prefix: "homing".to_owned(),
             durability: Durability::Fsync,
@@ -110,6 +162,21 @@ impl Options {
             "sslrootcert" => self.tls.root = Some(value.to_owned()),
             "sslcert" => self.tls.cert = Some(value.into()),
             "sslkey" => self.tls.key = Some(value.into()),
+            "sentinel_user" | "sentinel_password" => {
+                let Some(sentinels) = &mut self.sentinels else {
+                    let reason = "it means something for `redis-sentinel:` only".to_owned();
+                    let option = if option == "sentinel_user" {
+                        "sentinel_user"
+                    } else {
+                        "sentinel_password"
+                    };
+                    return Err(OpenError::UnusableOption { option, reason });
+                };
+                sentinels.set(|node| match option {
+                    "sentinel_user" => node.set_username(value),
+                    _ => node.set_password(value),
+                });
+            }
             "migrate" => self.migrate = switch("on", "off", "expected `on` or `off`")?,
             _ => return Err(url.unknown_option(option, KNOWN)),
         }

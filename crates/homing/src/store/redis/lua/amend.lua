@@ -14,8 +14,7 @@ if row.state ~= PENDING or row.stalls == 0 then
 end
 touch(row)
 local b = birth(id)
-b.arguments = asked[4][2]
-b.blob = birth_blob(b)
+b.blob = birth_with(b.blob, 10, asked[4][2])
 put(key_of(id), 'b' .. own_of(id), b.blob)
 row.due = now
 told.ready = true

@@ -5,7 +5,7 @@
 -- worker is known, has a bound in the past: its tasks are everybody's once they have waited.
 -- In a function of its own, since one function has 200 local names at most.
 
-local classes, first_from, survey, choose, hand_out_again, take, is_left, next_timer = (function()
+local classes, first_from, survey, choose, hand_out_again, take, is_left, next_timer, HANDED_OUT = (function()
   local CHUNK = 100
 
   -- A text of a class, taken apart.
@@ -33,6 +33,7 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
 
   -- The classes of pending tasks.
   local function classes()
+    count_classes()
     local found = {}
     for text, count in pairs(all(K.classes)) do
       if count then
@@ -62,13 +63,20 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
     end
   end
 
-  -- The members that this script adds, class by class.
+  -- The members that this script adds, class by class. One that was added, taken and added again stands twice among them.
   local function added_by_class()
-    local by_class = {}
-    for member in pairs(changes_of(K.ready).add) do
-      local hash = string.sub(member, 1, 8)
-      by_class[hash] = by_class[hash] or {}
-      table.insert(by_class[hash], member)
+    local own, by_class, seen = changes_of(K.ready), {}, {}
+    for _, member in ipairs(own.order) do
+      if own.add[member] and not seen[member] then
+        seen[member] = own.is_taken
+        local hash = string.sub(member, 1, 8)
+        local list = by_class[hash]
+        if list then
+          list[#list + 1] = member
+        else
+          by_class[hash] = { member }
+        end
+      end
     end
     return by_class
   end
@@ -106,7 +114,7 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
       end
     end
     if #ready > 0 then
-      table.sort(ready, less)
+      sort(ready)
       streams[#streams + 1] = { class = class, buffer = ready, at = 1, is_new = true }
     end
     return later
@@ -184,23 +192,18 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
       local sort = choice.at_once > 0 and 'at_once' or 'ahead'
       choice[sort] = choice[sort] - 1
       choice.suspect = choice.suspect and stream.class.sort ~= 's'
-      chosen[#chosen + 1] = { string.sub(member, 19), sort }
+      chosen[#chosen + 1] = { string.sub(member, 19), sort, member, stream.class.text }
     end
     return chosen
   end
 
   -- Reads by few commands what is about to be claimed.
   local function load_chosen(chosen)
-    local wanted = {}
-    for _, each in ipairs(chosen) do
-      local key = key_of(each[1])
-      wanted[key] = wanted[key] or { 'n' }
-      table.insert(wanted[key], 'o' .. own_of(each[1]))
-      table.insert(wanted[key], 'b' .. own_of(each[1]))
+    local ids = {}
+    for at, each in ipairs(chosen) do
+      ids[at] = each[1]
     end
-    for key, names in pairs(wanted) do
-      load(key, names)
-    end
+    load_rows(ids, false)
   end
 
   -- Which tasks are taken: ids, and in which way. Those whose rows do not decode stand in nobody's way. `again`: how many
@@ -216,7 +219,12 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
       load_chosen(chosen)
       broken = false
       for _, each in ipairs(chosen) do
-        if task(each[1]) and not birth(each[1]).is_broken then
+        local row = task(each[1])
+        each[5] = row and whole_birth(each[1])
+        if each[5] then
+          if row.state == PENDING and not row.filed then
+            row.filed = filing_of_ready(row, each[3], each[4])
+          end
           found[#found + 1] = each
         else
           broken = true
@@ -227,9 +235,14 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
     return found, choice
   end
 
-  -- A task as it is handed out: id, claim, birth, row, whether it had begun before, answers.
-  local function handed_out(row, claim, begun, answers)
-    return { row.id, claim, birth(row.id).blob, row_blob(row), begun and true or false, answers }
+  -- A task as it is handed out, six values: id, claim, birth, row, whether it had begun before, answers.
+  local HANDED_OUT = 6
+
+  local function hand_out(claimed, row, birth_blob, begun, answers)
+    local at = #claimed
+    claimed[at + 1], claimed[at + 2], claimed[at + 3] = row.id, row.claim, birth_blob
+    claimed[at + 4], claimed[at + 5] = row_blob(row), begun and true or false
+    claimed[at + 6] = #answers > 0 and answers
   end
 
   -- Tasks whose claim was in a reply that never arrived.
@@ -244,29 +257,30 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
         ids[#ids + 1] = string.sub(member, 25)
       end
     end
-    table.sort(ids, less)
+    sort(ids)
     for _, id in ipairs(ids) do
       local row = task(id)
-      if row and not birth(id).is_broken then
+      local blob = row and whole_birth(id)
+      if blob then
         local sort = row.claim % 2 == 1 and 'ahead' or 'at_once'
         again[sort] = again[sort] + 1
-        table.insert(again.claimed, handed_out(row, row.claim, row.started, {}))
+        hand_out(again.claimed, row, blob, row.started, {})
       end
     end
     return again
   end
 
-  local function take(id, worker, claim)
-    local row = touch(task(id))
+  local function take(claimed, each, worker, claim)
+    local row = touch(task(each[1]))
     local waits = waits_of(row)
     if not waits then
       stand_still(row, 'its waits')
-      return nil
+      return
     end
     local answers, broken = answer(row, waits)
     if not answers then
       stand_still(row, string.format('entry %.0f of its record', broken))
-      return nil
+      return
     end
     clear_waits(row)
     if #answers > 0 then
@@ -282,7 +296,7 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
     if not row.started and not (claim % 2 == 1 and row.expires) then
       row.started = now
     end
-    return handed_out(row, claim, begun, answers)
+    hand_out(claimed, row, each[5], begun, answers)
   end
 
   -- Whether tasks are left that must begin at once.
@@ -318,5 +332,5 @@ local classes, first_from, survey, choose, hand_out_again, take, is_left, next_t
     return first
   end
 
-  return classes, first_from, survey, choose, hand_out_again, take, is_left, next_timer
+  return classes, first_from, survey, choose, hand_out_again, take, is_left, next_timer, HANDED_OUT
 end)()

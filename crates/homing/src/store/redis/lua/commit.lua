@@ -1,9 +1,16 @@
 -- The end of each verb: everything is written, and everybody is told.
 
--- Writes what was decided and returns the answer: time, the lane's commit counter, what the process says to those
--- who listen, what follows failures and was not made yet, retries that somebody has left halfway, and the answer of
--- the verb.
-local function commit(result)
+-- A list of nine: time, the lane's commit counter, what the process says to those who listen, what follows failures and
+-- was not made yet, retries that somebody has left halfway, and the answer of the verb, which is packed.
+local function answered(counter, follows, packed_result)
+  return string.char(144 + 9) .. cmsgpack.pack(
+    now, counter, told.ready, told.noticed, told.ended, told.swept, follows, told.retries
+  ) .. packed_result
+end
+
+-- Writes what was decided and returns the answer. `packed_result`: the answer of the verb, instead of `result`, where it
+-- is packed.
+local function commit(result, packed_result)
   wake_parents()
   settle()
   write_rows()
@@ -27,9 +34,7 @@ local function commit(result)
       asked[3], told.ready, told.noticed, told.ended,
     }))
   end
-  return cmsgpack.pack({
-    now, counter, told.ready, told.noticed, told.ended, told.swept, follows, told.retries, result,
-  })
+  return answered(counter, follows, packed_result or cmsgpack.pack(result))
 end
 
 -- Returns an answer and writes nothing.

@@ -132,23 +132,28 @@ local function number_end(row, b, state, by)
   end
   counts.last_end = counts.last_end + 1
   row.end_number = counts.last_end
-  put(key_of(row.id), 'd' .. b.parent .. b.set .. u64(counts.last_end), own_of(row.id))
+  write(key_of(row.id), 'd' .. b.parent .. b.set .. u64(counts.last_end), own_of(row.id))
   if state ~= SUCCEEDED then
     zadd(fallen_key(row.id), fallen_member(row, b), 0)
   end
-  parents_to_check[parent .. b.set] = { parent, b.set }
+  if not counts.to_check then
+    counts.to_check = true
+    parents_to_check[#parents_to_check + 1] = counts
+  end
 end
 
 local function end_job(row, state, outcome)
   local job = job_of(row.id)
-  local about = cmsgpack.unpack(get(LANE .. 'j:' .. job, 'j'))
-  local key = about[2]
+  local about = get(JOB_KEYS .. job, 'j')
+  local key = about and cmsgpack.unpack(about)[2]
   -- After a job's retry the key may be another open job's.
   if key and get(K.keys, key) == job then
     put(K.keys, key, false)
   end
-  zadd(K.settled, job, now)
-  told.ended[#told.ended + 1] = { job, state, state == SUCCEEDED and #outcome <= 1025 and outcome }
+  append(K.settled, job, now)
+  local at = #told.ended
+  told.ended[at + 1], told.ended[at + 2] = job, state
+  told.ended[at + 3] = state == SUCCEEDED and #outcome <= 1025 and outcome
   over[job] = true
 end
 
@@ -159,7 +164,7 @@ local function follow(row, outcome)
   put(K.meta, 'o', name)
   told.follows[name] = true
   put(K.out, name, cmsgpack.pack({
-    row.id, birth(row.id).arguments, outcome, now,
+    row.id, arguments_of(birth(row.id)), outcome, now,
   }))
 end
 
@@ -244,16 +249,16 @@ local function renew(row)
   row.failures, row.crashes, row.stalls, row.at_once = 0, 0, 0, false
 end
 
--- Submits a job: id, birth, due, expires, deadline, what people read of it, its key.
--- Returns what became of it, and the job that it is.
+-- Submits a job, which stands in a list from a place on: id, birth, due, expires, deadline, what people read of it, its
+-- key. Returns what became of it, and the job that it is.
 local NEW, EXISTING, CONFLICT = 0, 1, 2
 
-local function submit(job)
-  local id, key = job[1], job[7]
+local function submit(list, at)
+  local id, key = list[at], list[at + 6]
   local root = root_of(id)
   if root then
-    local known, new = birth(root.id), birth_from(job[2])
-    local same = known.is_broken or (known.kind == new.kind and known.hash == new.hash)
+    local known, new = birth(root.id), birth_from(list[at + 1])
+    local same = known.is_broken or (known.kind == new.kind and hash_of(known) == hash_of(new))
     return same and EXISTING or CONFLICT, id
   end
   if key then
@@ -263,10 +268,12 @@ local function submit(job)
     end
     put(K.keys, key, id)
   end
-  insert(id .. string.rep('\0', 16), job[2], { job[3], job[4], job[5] }, 0)
-  put(LANE .. 'j:' .. id, 'j', job[6])
-  zadd(K.jobs, id, now)
-  zadd(K.ids, id, 0)
+  insert(id .. ROOT, list[at + 1], 0, list[at + 2], list[at + 3], list[at + 4])
+  if list[at + 5] then
+    put(JOB_KEYS .. id, 'j', list[at + 5])
+  end
+  append(K.jobs, id, now)
+  append(K.ids, id, 0)
   return NEW, id
 end
 

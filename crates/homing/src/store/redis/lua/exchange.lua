@@ -23,6 +23,15 @@ return (function()
     return answers
   end
 
+  -- A list, packed in parts: it may be longer than what a function takes.
+  local function packed_list(list)
+    local parts = { '\221' .. u32(#list) }
+    for from = 1, #list, SLICE do
+      parts[#parts + 1] = cmsgpack.pack(unpack(list, from, math.min(from + SLICE - 1, #list)))
+    end
+    return table.concat(parts)
+  end
+
   local function claim_for(worker, number, acknowledged, claim)
     local again = hand_out_again(worker, acknowledged)
     local claimed = again.claimed
@@ -32,11 +41,11 @@ return (function()
     local streams, later = survey(worker, claim)
     local chosen, choice = choose(streams, claim, again)
     for _, each in ipairs(chosen) do
-      claimed[#claimed + 1] = take(each[1], worker, 2 * number + (each[2] == 'ahead' and 1 or 0))
+      take(claimed, each, worker, 2 * number + (each[2] == 'ahead' and 1 or 0))
     end
     settle()
     -- A worker that has no room left looks again as soon as it has some.
-    later = #claimed < claim[1] + claim[2] and later or nil
+    later = #claimed / HANDED_OUT < claim[1] + claim[2] and later or nil
     return claimed, claim[2] > 0 and is_left(streams, choice), later
   end
 
@@ -53,12 +62,13 @@ return (function()
 
   load_units(request[4])
   local refused, ready = {}, {}
-  for at, unit in ipairs(request[4]) do
-    local answers, refusal = apply(unit)
+  local units = request[4]
+  for first = 1, #units, 6 do
+    local answers, refusal = apply(units, first)
     if refusal then
-      refused[#refused + 1] = { at, refusal }
+      refused[#refused + 1] = { (first + 5) / 6, refusal }
     elseif answers then
-      ready[#ready + 1] = { at, answers }
+      ready[#ready + 1] = { (first + 5) / 6, answers }
     end
   end
   wake_parents()
@@ -84,5 +94,9 @@ return (function()
   if dead or due or falling then
     later = now
   end
-  return commit({ refused, ready, cancelled, claimed, left, later or false })
+  return commit(
+    nil,
+    string.char(144 + 6) .. cmsgpack.pack(refused, ready, cancelled) .. packed_list(claimed)
+      .. cmsgpack.pack(left, later or false)
+  )
 end)()

@@ -79,7 +79,7 @@ return (function()
       for number = 1, counts_of(id, set).last_end do
         put(key, 'd' .. own .. set .. u64(number), false)
       end
-      sets[id .. set] = nil
+      sets[id][set] = nil
       put(key, 's' .. own .. set, false)
       put(key, 't' .. own .. u32(place), false)
     end
@@ -294,7 +294,7 @@ return (function()
       local item = table.remove(work)
       STEPS[item[1]](item)
     end
-    table.sort(first, less)
+    sort(first)
     while #first > RETRIED do
       table.remove(first)
     end
@@ -321,6 +321,7 @@ return (function()
 
   -- Lets a part of what is held go. Whether that was all.
   local function release_held()
+    count_classes()
     for class in pairs(all(K.classes)) do
       if string.sub(class, 1, 1) == 'x' and string.sub(class, 4, 19) == job then
         for _, member in ipairs(by_prefix(K.ready, class_hash(class), left)) do
@@ -372,7 +373,8 @@ return (function()
   elseif root.state < SUCCEEDED then
     return answer_only({ OPEN })
   end
-  local key = cmsgpack.unpack(get(LANE .. 'j:' .. job, 'j'))[2]
+  local about = get(LANE .. 'j:' .. job, 'j')
+  local key = about and cmsgpack.unpack(about)[2]
   local holder = key and get(K.keys, key)
   if holder then
     local held = root_of(holder)

@@ -12,6 +12,8 @@ local RESUMED_AGE, HOLD, SUSPECT = limits[1], limits[2], limits[3]
 local LOG_LINES, CASCADE, CHILDREN, STALL_MAX = limits[4], limits[5], limits[6], limits[7]
 
 local tasks, births, sets, jobs = {}, {}, {}, {}
+-- Births as they were read, of tasks of which nobody has asked for them yet.
+local blobs = {}
 local touched = {}
 
 local function job_of(id)
@@ -22,9 +24,14 @@ local function own_of(id)
   return string.sub(id, 17)
 end
 
+local JOB_KEYS = LANE .. 'j:'
+
 local function key_of(id)
-  return LANE .. 'j:' .. string.sub(id, 1, 16)
+  return JOB_KEYS .. string.sub(id, 1, 16)
 end
+
+-- What a root has instead of a key of its own.
+local ROOT = string.rep('\0', 16)
 
 local function u32(number)
   return struct.pack('>I4', number)
@@ -36,71 +43,208 @@ end
 
 -- Births -------------------------------------------------------------------------------------------------
 
-local function birth_from(blob)
-  local b = blob and decode(blob)
-  if not b then
-    return { kind = '?', queue = '?', priority = 0, hash = '', arguments = '', is_broken = true, blob = '' }
-  end
-  return {
-    parent = b[1], set = b[2], number = b[3], kind = b[4], queue = b[5], priority = b[6],
-    hash = b[7], policy = b[8], tags = b[9], arguments = b[10], blob = blob,
-  }
-end
+-- A list of ten: parent, set, number, kind, queue, priority, hash, policy, tags, arguments. Its values are read without a
+-- table for the list, which would cost more than all that is done with them.
+local birth_from, hash_of, arguments_of, birth_with, birth, whole_birth = (function()
+  local BIRTH = string.char(144 + 10)
 
-local function birth_blob(b)
-  return cmsgpack.pack({
-    b.parent, b.set, b.number, b.kind, b.queue, b.priority, b.hash, b.policy, b.tags, b.arguments,
-  })
-end
-
-local function birth(id)
-  local own = births[id]
-  if not own then
-    own = birth_from(get(key_of(id), 'b' .. own_of(id)))
-    births[id] = own
+  local function birth_from(blob)
+    if blob and string.sub(blob, 1, 1) == BIRTH then
+      local fits, _, parent, set, number, kind, queue, priority, _, _, _, arguments =
+        pcall(cmsgpack.unpack_limit, blob, 10, 1)
+      if fits and arguments then
+        return {
+          parent = parent, set = set, number = number, kind = kind, queue = queue,
+          priority = priority, blob = blob,
+        }
+      end
+    end
+    return { kind = '?', queue = '?', priority = 0, blob = '', is_broken = true }
   end
-  return own
-end
+
+  local function hash_of(b)
+    return b.is_broken and '' or cmsgpack.unpack(b.blob)[7]
+  end
+
+  local function arguments_of(b)
+    return b.is_broken and '' or cmsgpack.unpack(b.blob)[10]
+  end
+
+  -- A birth with another value at one place.
+  local function birth_with(blob, place, value)
+    local list = cmsgpack.unpack(blob)
+    list[place] = value
+    return cmsgpack.pack(list)
+  end
+
+  local function birth(id)
+    local own = births[id]
+    if not own then
+      own = birth_from(blobs[id] or get(key_of(id), 'b' .. own_of(id)))
+      births[id] = own
+    end
+    return own
+  end
+
+  -- What is handed out of a birth that is whole; else nil.
+  local function whole_birth(id)
+    local own, blob = births[id], blobs[id]
+    if own or not blob then
+      own = birth(id)
+      return not own.is_broken and own.blob or nil
+    end
+    local fits, _, _, _, _, _, _, _, _, _, _, arguments = pcall(cmsgpack.unpack_limit, blob, 10, 1)
+    return fits and arguments and string.sub(blob, 1, 1) == BIRTH and blob or nil
+  end
+
+  return birth_from, hash_of, arguments_of, birth_with, birth, whole_birth
+end)()
 
 -- Tasks --------------------------------------------------------------------------------------------------
 
--- Nil, if it does not decode.
-local function row_from(blob)
-  local o = decode(blob)
-  return o and {
-    state = o[1], due = o[2], attempt = o[3], failures = o[4], crashes = o[5], stalls = o[6],
-    at_once = o[7], worker = o[8], claim = o[9], parked_worker = o[10], parked_claim = o[11],
-    holder = o[12], held_until = o[13], reason = o[14], progress = o[15], share = o[16],
-    lines = o[17], dropped = o[18], drop_line = o[19], started = o[20], records = o[21],
-    children = o[22], own_children = o[23], sets = o[24], first_signal = o[25],
-    last_signal = o[26], end_number = o[27], by = o[28], ended = o[29], outcome = o[30],
-    expires = o[31], deadline = o[32], wake = o[33], created = o[34], depth = o[35],
-    has_waits = o[36], held = o[37],
+-- A row is kept as what every task has, one value behind the other, and last, if it has any, the list of what few have, as
+-- places and values in turn; what it lacks is as in `USUAL`. So the rows of most tasks are short, here and on the
+-- server: wide ones took half of the time of all scripts.
+local row_from, new_row, row_blob = (function()
+  local RARE = {
+    'attempt', 'failures', 'crashes', 'stalls', 'at_once', 'parked_worker', 'parked_claim', 'holder',
+    'held_until', 'reason', 'progress', 'share', 'lines', 'dropped', 'drop_line', 'children',
+    'own_children', 'sets', 'first_signal', 'last_signal', 'by', 'expires', 'deadline', 'wake',
+    'has_waits', 'held', 'counted',
   }
-end
 
-local function row_blob(o)
-  return cmsgpack.pack({
-    o.state, o.due, o.attempt, o.failures, o.crashes, o.stalls, o.at_once, o.worker, o.claim,
-    o.parked_worker, o.parked_claim, o.holder, o.held_until, o.reason, o.progress, o.share,
-    o.lines, o.dropped, o.drop_line, o.started, o.records, o.children, o.own_children, o.sets,
-    o.first_signal, o.last_signal, o.end_number, o.by, o.ended, o.outcome, o.expires, o.deadline,
-    o.wake, o.created, o.depth, o.has_waits, o.held,
-  })
-end
+  local USUAL = {
+    attempt = 1, failures = 0, crashes = 0, stalls = 0, at_once = false, parked_worker = false,
+    parked_claim = 0, holder = false, held_until = 0, reason = false, progress = false, share = 0,
+    lines = 0, dropped = 0, drop_line = false, children = 0, own_children = 0, sets = 0,
+    first_signal = 0, last_signal = 0, by = false, expires = false, deadline = false, wake = false,
+    has_waits = false, held = false, counted = false,
+  }
+
+  local PLACES = {}
+  for place, name in ipairs(RARE) do
+    PLACES[name] = place
+  end
+
+  -- The first time that a row's rare value becomes another than the usual one. `rare`: the names of those.
+  local ROW = {
+    __index = USUAL,
+    __newindex = function(row, name, value)
+      if value ~= USUAL[name] then
+        rawset(row, name, value)
+        row.rare = row.rare or {}
+        row.rare[#row.rare + 1] = name
+      end
+    end,
+  }
+
+  -- Nil, if it does not decode. All that the list has is there from the beginning, so that only what is rare goes through
+  -- `ROW`. `blob` is the row as it is packed, as long as it is as it was.
+  local function row_from(id, blob)
+    local fits, _, state, due, created, depth, claim, worker, started, records, end_number, ended,
+      outcome, rare = pcall(cmsgpack.unpack_limit, blob, 12)
+    if not fits or outcome == nil then
+      return nil
+    end
+    local row = setmetatable({
+      id = id, state = state, due = due, created = created, depth = depth, claim = claim,
+      worker = worker, started = started, records = records, end_number = end_number,
+      ended = ended, outcome = outcome, rare = false, filed = false, blob = false,
+    }, ROW)
+    if rare then
+      for at = 1, #rare, 2 do
+        row[RARE[rare[at]]] = rare[at + 1]
+      end
+    end
+    return row
+  end
+
+  local function new_row(id, due, depth)
+    return setmetatable({
+      id = id, state = PENDING, due = due, created = now, depth = depth, claim = 0, worker = false,
+      started = false, records = 0, end_number = false, ended = false, outcome = false,
+      rare = false, filed = false, blob = false,
+    }, ROW)
+  end
+
+  local function rare_of(row)
+    local list, at = {}, 0
+    for _, name in ipairs(row.rare) do
+      local value = row[name]
+      if value ~= USUAL[name] then
+        list[at + 1], list[at + 2], at = PLACES[name], value, at + 2
+      end
+    end
+    return list
+  end
+
+  local function row_blob(o)
+    if not o.blob then
+      local blob = cmsgpack.pack(
+        o.state, o.due, o.created, o.depth, o.claim, o.worker, o.started, o.records, o.end_number,
+        o.ended, o.outcome
+      )
+      local rare = o.rare and rare_of(o)
+      o.blob = rare and #rare > 0 and blob .. cmsgpack.pack(rare) or blob
+    end
+    return o.blob
+  end
+
+  return row_from, new_row, row_blob
+end)()
 
 -- The row of a task, or nil.
 local function task(id)
   local row = tasks[id]
   if row == nil then
     local blob = get(key_of(id), 'o' .. own_of(id))
-    row = blob and row_from(blob) or false
-    if row then
-      row.id = id
-    end
+    row = blob and row_from(id, blob) or false
     tasks[id] = row
   end
   return row or nil
+end
+
+-- Reads by few commands rows and births. Of a root also what people read of its job, if asked for.
+local function load_rows(ids, with_about)
+  local groups = {}
+  local function keep(id, row, blob)
+    tasks[id] = row and row_from(id, row) or false
+    blobs[id] = blob or nil
+  end
+  for _, id in ipairs(ids) do
+    if tasks[id] == nil then
+      local key, own = key_of(id), own_of(id)
+      local group = groups[key]
+      if own == ROOT then
+        -- No other is of its job, as a rule.
+        local found
+        if with_about then
+          found = redis.call('HMGET', key, 'o' .. own, 'b' .. own, 'j')
+          fields_of(key)['j'] = found[3]
+        else
+          found = redis.call('HMGET', key, 'o' .. own, 'b' .. own)
+        end
+        keep(id, found[1], found[2])
+      elseif group then
+        group[#group + 1] = id
+      else
+        groups[key] = { id }
+      end
+    end
+  end
+  for key, group in pairs(groups) do
+    for from = 1, #group, SLICE / 2 do
+      local names, at = {}, 0
+      for place = from, math.min(from + SLICE / 2 - 1, #group) do
+        local own = own_of(group[place])
+        names[at + 1], names[at + 2], at = 'o' .. own, 'b' .. own, at + 2
+      end
+      local found = redis.call('HMGET', key, unpack(names))
+      for place = 1, at / 2 do
+        keep(group[from + place - 1], found[2 * place - 1], found[2 * place])
+      end
+    end
+  end
 end
 
 local function is_open(row)
@@ -114,15 +258,12 @@ end
 
 -- The instant at which the task must be looked at without a claim.
 local function timer(row)
-  if row.state >= SUCCEEDED then
+  if not row.rare or row.state >= SUCCEEDED then
     return false
   end
-  local first = expiry(row)
-  local wake = row.state == WAITING and row.wake
-  for _, time in ipairs({ row.deadline or false, wake or false }) do
-    if time and (not first or time < first) then
-      first = time
-    end
+  local first, other = row.deadline, expiry(row) or (row.state == WAITING and row.wake)
+  if other and (not first or other < first) then
+    return other
   end
   return first
 end
@@ -131,186 +272,283 @@ end
 -- claim (`r`), must begin at once (`d`), are suspects (`s`) or are held until their job's retry is through (`x`);
 -- whether they stand still (`l`); for whom they are kept (`h` and the worker, or the job that is retried); queue and
 -- kind. Members of the index begin with 8 bytes of its hash.
-local class_hashes = {}
+local class_hash, class_of = (function()
+  local class_hashes = {}
 
-local function class_hash(text)
-  local hash = class_hashes[text]
-  if not hash then
-    local hex = redis.sha1hex(text)
-    hash = string.gsub(string.sub(hex, 1, 16), '%x%x', function(two)
-      return string.char(tonumber(two, 16))
-    end)
-    class_hashes[text] = hash
+  local function class_hash(text)
+    local hash = class_hashes[text]
+    if not hash then
+      local hex = redis.sha1hex(text)
+      hash = string.gsub(string.sub(hex, 1, 16), '%x%x', function(two)
+        return string.char(tonumber(two, 16))
+      end)
+      class_hashes[text] = hash
+    end
+    return hash
   end
-  return hash
-end
 
-local function class_of(row, b)
-  local sort = 'r'
-  if row.crashes >= SUSPECT then
-    sort = 's'
-  elseif row.at_once or row.crashes > 0 then
-    sort = 'd'
+  -- Texts of the usual class, by queue and kind.
+  local usual_classes = {}
+
+  local function usual_class(queue, kind)
+    local of_queue = usual_classes[queue]
+    if not of_queue then
+      of_queue = {}
+      usual_classes[queue] = of_queue
+    end
+    local text = of_queue[kind]
+    if not text then
+      text = 'r--' .. queue .. '\0' .. kind
+      of_queue[kind] = text
+    end
+    return text
   end
-  local stalled = row.stalls > 0 and 'l' or '-'
-  if row.held then
-    return 'x' .. stalled .. 'h' .. job_of(row.id) .. b.queue .. '\0' .. b.kind
+
+  local function class_of(row, b)
+    if not row.rare then
+      return usual_class(b.queue, b.kind)
+    end
+    local sort = 'r'
+    if row.crashes >= SUSPECT then
+      sort = 's'
+    elseif row.at_once or row.crashes > 0 then
+      sort = 'd'
+    end
+    local stalled = row.stalls > 0 and 'l' or '-'
+    if row.held then
+      return 'x' .. stalled .. 'h' .. job_of(row.id) .. b.queue .. '\0' .. b.kind
+    end
+    local hold = row.holder and 'h' .. row.holder or '-'
+    return sort .. stalled .. hold .. b.queue .. '\0' .. b.kind
   end
-  local hold = row.holder and 'h' .. row.holder or '-'
-  return sort .. stalled .. hold .. b.queue .. '\0' .. b.kind
-end
+
+  return class_hash, class_of
+end)()
 
 -- An instant as bytes that sort alike: shifted, so that instants before 1970 do, and kept within what a double
--- counts exactly.
-local SHIFT = 4503599627370496
+-- counts exactly. Many tasks are due at one instant.
+local due_bytes, due_from, rank = (function()
+  local SHIFT = 4503599627370496
+  local due_last, due_last_bytes
 
-local function due_bytes(due)
-  return u64(math.max(0, math.min(due + SHIFT, 2 * SHIFT - 1)))
-end
-
-local function due_from(bytes)
-  return struct.unpack('>L', bytes) - SHIFT
-end
-
-local function rank(priority)
-  return struct.pack('>I2', 32767 - priority)
-end
-
--- Under what a row is filed. Only a pending one's place depends on what it was born with.
-local function filing(row)
-  local filed = { state = row.state, timer = timer(row), share = 0 }
-  if row.state == PENDING then
-    local b = birth(row.id)
-    filed.class = class_of(row, b)
-    filed.ready = class_hash(filed.class) .. rank(b.priority) .. due_bytes(row.due) .. row.id
-    filed.stalled = row.stalls > 0
-  elseif row.state == RUNNING or row.state == WAITING then
-    filed.share = row.share
-  end
-  if row.worker then
-    filed.running = row.worker .. u64(row.claim) .. row.id
-  end
-  return filed
-end
-
--- To be called before a row changes.
-local function touch(row)
-  if not touched[row.id] then
-    touched[row.id] = true
-    if not row.filed then
-      row.filed = filing(row)
+  local function due_bytes(due)
+    if due ~= due_last then
+      due_last, due_last_bytes = due, u64(math.max(0, math.min(due + SHIFT, 2 * SHIFT - 1)))
     end
+    return due_last_bytes
   end
-  return row
-end
 
--- Jobs ---------------------------------------------------------------------------------------------------
+  local function due_from(bytes)
+    return struct.unpack('>L', bytes) - SHIFT
+  end
 
--- How many of a job's tasks are in which state, how many stand still, how far those at work are, and how many
--- cascades are on their way.
-local function job_row(job)
-  local row = jobs[job]
-  if not row then
-    local blob = get(LANE .. 'j:' .. job, 'n')
+  local ranks = {}
+
+  local function rank(priority)
+    local bytes = ranks[priority]
+    if not bytes then
+      bytes = struct.pack('>I2', 32767 - priority)
+      ranks[priority] = bytes
+    end
+    return bytes
+  end
+
+  return due_bytes, due_from, rank
+end)()
+
+-- Rows of which something is to be written.
+local packed = {}
+-- How a row's filing says that it was touched since, and that it is among `packed`.
+local TOUCHED, PACKED = 8, 9
+local NOWHERE = { false, false, false, false, false, false, 0, false, false }
+
+local filing, filing_of_ready, job_row, count_classes, refile = (function()
+  -- Under what a row is filed, by place: state, member of the index of pending tasks, class, timer, member of the index of
+  -- running ones, whether it stands still, its share of the job's progress; and then `TOUCHED` and `PACKED`.
+  local STATE, READY, CLASS, TIMER, HELD_AS, STALLED, SHARE = 1, 2, 3, 4, 5, 6, 7
+
+  -- Of a pending one that a look at the index has found.
+  local function filing_of_ready(row, ready, class)
+    return { PENDING, ready, class, timer(row), false, row.rare and row.stalls > 0, 0, false, false }
+  end
+
+  -- One claim hands out many tasks.
+  local holder, holder_claim, holder_prefix
+
+  local function running_member(row)
+    if row.worker ~= holder or row.claim ~= holder_claim then
+      holder, holder_claim = row.worker, row.claim
+      holder_prefix = holder .. u64(holder_claim)
+    end
+    return holder_prefix .. row.id
+  end
+
+  -- Only a pending one's place depends on what it was born with.
+  local function filing(row, is_packed)
+    local state, running = row.state, row.worker and running_member(row)
+    if state == PENDING then
+      local b = birth(row.id)
+      local class = class_of(row, b)
+      local ready = class_hash(class) .. rank(b.priority) .. due_bytes(row.due) .. row.id
+      local stalled = row.rare and row.stalls > 0
+      return { state, ready, class, timer(row), running, stalled, 0, false, is_packed }
+    end
+    local share = row.rare and state < SUCCEEDED and row.share or 0
+    return { state, false, false, timer(row), running, false, share, false, is_packed }
+  end
+
+  -- How many of a job's tasks are in which state, how many stand still, how far those at work are, and how many
+  -- cascades are on their way. A job that has never had more than its root has no such field: its root says it all.
+  local function job_row(job)
+    local row = jobs[job]
+    if row then
+      return row
+    end
+    local blob = get(JOB_KEYS .. job, 'n')
     local n = blob and cmsgpack.unpack(blob) or { 0, 0, 0, 0, 0, 0, 0, 0, 0 }
     row = {
       [PENDING] = n[1], [RUNNING] = n[2], [WAITING] = n[3], [SUCCEEDED] = n[4], [FAILED] = n[5],
       [CANCELLED] = n[6], stalled = n[7], share = n[8], cascades = n[9],
     }
     jobs[job] = row
+    local root = task(job .. ROOT)
+    if root and not root.counted then
+      local filed = root.filed or filing(root, false)
+      root.filed, root.counted, root.blob, row.dirty = filed, true, false, true
+      if not filed[PACKED] then
+        filed[PACKED] = true
+        packed[#packed + 1] = root
+      end
+      if filed[STATE] then
+        row[filed[STATE]] = row[filed[STATE]] + 1
+      end
+      row.stalled = row.stalled + (filed[STALLED] and 1 or 0)
+      row.share = row.share + filed[SHARE]
+    end
+    return row
+  end
+
+  local classes_changed = {}
+
+  local function count_class(text, by)
+    classes_changed[text] = (classes_changed[text] or 0) + by
+  end
+
+  local function count_classes()
+    for text, by in pairs(classes_changed) do
+      if by ~= 0 then
+        local count = tonumber(get(K.classes, text) or '0') + by
+        put(K.classes, text, count > 0 and string.format('%d', count))
+      end
+    end
+    classes_changed = {}
+  end
+
+  -- Counts a row among its job's.
+  local function count_row(row, old, new)
+    if string.sub(row.id, 17) == ROOT and not (row.rare and row.counted) then
+      return
+    end
+    local job = job_row(job_of(row.id))
+    job.dirty = true
+    if old[STATE] then
+      job[old[STATE]] = job[old[STATE]] - 1
+    end
+    if new[STATE] then
+      job[new[STATE]] = job[new[STATE]] + 1
+    end
+    job.stalled = job.stalled + (new[STALLED] and 1 or 0) - (old[STALLED] and 1 or 0)
+    job.share = job.share + new[SHARE] - old[SHARE]
+  end
+
+  -- Takes a row from where it is filed to where it belongs. What is the same in both is left alone.
+  local function refile(row, old, new)
+    if old[READY] ~= new[READY] then
+      if old[READY] then
+        zrem(K.ready, old[READY])
+      end
+      if new[READY] then
+        zadd(K.ready, new[READY], 0)
+      end
+    end
+    if old[CLASS] ~= new[CLASS] then
+      if old[CLASS] then
+        count_class(old[CLASS], -1)
+      end
+      if new[CLASS] then
+        count_class(new[CLASS], 1)
+      end
+    end
+    if old[TIMER] ~= new[TIMER] then
+      if new[TIMER] then
+        zadd(K.timers, row.id, new[TIMER])
+      elseif old[TIMER] then
+        zrem(K.timers, row.id)
+      end
+    end
+    if old[HELD_AS] ~= new[HELD_AS] then
+      if old[HELD_AS] then
+        zrem(K.running, old[HELD_AS])
+      end
+      if new[HELD_AS] then
+        zadd(K.running, new[HELD_AS], 0)
+      end
+    end
+    if old[STATE] ~= new[STATE] or old[STALLED] ~= new[STALLED] or old[SHARE] ~= new[SHARE] then
+      count_row(row, old, new)
+    end
+  end
+
+  return filing, filing_of_ready, job_row, count_classes, refile
+end)()
+
+-- To be called before a row changes.
+local function touch(row)
+  row.blob = false
+  local filed = row.filed
+  if not filed then
+    filed = filing(row, false)
+    row.filed = filed
+  end
+  if not filed[TOUCHED] then
+    filed[TOUCHED] = true
+    touched[#touched + 1] = row
   end
   return row
 end
 
-local function count_class(text, by)
-  local count = tonumber(get(K.classes, text) or '0') + by
-  put(K.classes, text, count > 0 and string.format('%d', count))
-end
-
-local NOWHERE = { share = 0 }
-
--- Takes a row from where it is filed to where it belongs. What is the same in both is left alone.
-local function refile(id, old, new)
-  if old.ready ~= new.ready then
-    if old.ready then
-      zrem(K.ready, old.ready)
-    end
-    if new.ready then
-      zadd(K.ready, new.ready, 0)
-    end
-  end
-  if old.class ~= new.class then
-    if old.class then
-      count_class(old.class, -1)
-    end
-    if new.class then
-      count_class(new.class, 1)
-    end
-  end
-  if old.timer ~= new.timer then
-    if new.timer then
-      zadd(K.timers, id, new.timer)
-    elseif old.timer then
-      zrem(K.timers, id)
-    end
-  end
-  if old.running ~= new.running then
-    if old.running then
-      zrem(K.running, old.running)
-    end
-    if new.running then
-      zadd(K.running, new.running, 0)
-    end
-  end
-  if old.state ~= new.state or old.stalled ~= new.stalled or old.share ~= new.share then
-    local job = job_row(job_of(id))
-    job.dirty = true
-    if old.state then
-      job[old.state] = job[old.state] - 1
-    end
-    if new.state then
-      job[new.state] = job[new.state] + 1
-    end
-    job.stalled = job.stalled + (new.stalled and 1 or 0) - (old.stalled and 1 or 0)
-    job.share = job.share + new.share - old.share
-  end
-end
-
-local packed = {}
-
 -- Files each touched row under what it is now.
 local function settle()
-  for id in pairs(touched) do
-    local row = tasks[id]
-    local old = row.filed or NOWHERE
+  local rows = touched
+  touched = {}
+  for _, row in ipairs(rows) do
+    local id, old = row.id, row.filed
     if row.gone then
-      refile(id, old, NOWHERE)
+      refile(row, old, NOWHERE)
       put(key_of(id), 'o' .. own_of(id), false)
       put(key_of(id), 'b' .. own_of(id), false)
-      tasks[id], packed[id] = false, nil
+      tasks[id] = false
     else
-      row.filed = filing(row)
-      refile(id, old, row.filed)
-      packed[id] = true
+      local new = filing(row, true)
+      row.filed = new
+      refile(row, old, new)
+      if not old[PACKED] then
+        packed[#packed + 1] = row
+      end
     end
   end
-  touched = {}
 end
 
--- A new row. `options`: due, expires, deadline.
-local function insert(id, blob, options, depth)
+local function insert(id, blob, depth, due, expires, deadline)
   births[id] = birth_from(blob)
-  put(key_of(id), 'b' .. own_of(id), blob)
-  tasks[id] = {
-    id = id, state = PENDING, due = options[1] or now, attempt = 1, failures = 0, crashes = 0,
-    stalls = 0, at_once = false, worker = false, claim = 0, parked_worker = false,
-    parked_claim = 0, holder = false, held_until = 0, reason = false, progress = false, share = 0,
-    lines = 0, dropped = 0, drop_line = false, started = false, records = 0, children = 0,
-    own_children = 0, sets = 0, first_signal = 0, last_signal = 0, end_number = false, by = false,
-    ended = false, outcome = false, expires = options[2], deadline = options[3], wake = false,
-    created = now, depth = depth, has_waits = false, held = false,
-  }
-  touched[id] = true
+  write(key_of(id), 'b' .. own_of(id), blob)
+  local row = new_row(id, due or now, depth)
+  tasks[id] = row
+  if expires or deadline then
+    row.expires, row.deadline = expires, deadline
+  end
+  row.filed = { false, false, false, false, false, false, 0, true, false }
+  touched[#touched + 1] = row
   told.ready = true
 end
 
@@ -318,7 +556,12 @@ end
 
 -- The counts of a set; zero if it has never had a child.
 local function counts_of(id, set)
-  local row = sets[id .. set]
+  local of_task = sets[id]
+  if not of_task then
+    of_task = {}
+    sets[id] = of_task
+  end
+  local row = of_task[set]
   if not row then
     local blob = get(key_of(id), 's' .. own_of(id) .. set)
     local s = blob and cmsgpack.unpack(blob) or { 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -327,7 +570,7 @@ local function counts_of(id, set)
       last_end = s[6], added = s[7], last_added = s[8], numbers = s[9], id = id, set = set,
       is_known = blob and true,
     }
-    sets[id .. set] = row
+    of_task[set] = row
   end
   return row
 end
@@ -362,7 +605,7 @@ local function sets_of(id)
       found[#found + 1] = set
     end
   end
-  table.sort(found, less)
+  sort(found)
   return found
 end
 
@@ -387,7 +630,8 @@ end
 
 -- Keeps the key of a child that does not follow from its number.
 local function keep_child(id, set, number, own)
-  if own ~= numbered_key(set, number) then
+  local follows = string.sub(own, 1, 12) == string.sub(set, 1, 12) and string.sub(own, 13) == u32(number)
+  if not follows then
     local field = child_field(id, set, number)
     put(key_of(id), field, (get(key_of(id), field) or '') .. own)
   end
@@ -454,22 +698,26 @@ end
 -- Commit ---------------------------------------------------------------------------------------------------
 
 local function write_rows()
-  for id in pairs(packed) do
-    if tasks[id] then
-      put(key_of(id), 'o' .. own_of(id), row_blob(tasks[id]))
+  count_classes()
+  for _, row in ipairs(packed) do
+    local id = row.id
+    if tasks[id] == row then
+      write(key_of(id), 'o' .. own_of(id), row_blob(row))
     end
   end
-  for _, counts in pairs(sets) do
-    if counts.dirty then
-      put(key_of(counts.id), 's' .. own_of(counts.id) .. counts.set, cmsgpack.pack({
-        counts.spawned, counts.succeeded, counts.failed, counts.cancelled, counts.aborted,
-        counts.last_end, counts.added, counts.last_added, counts.numbers,
-      }))
+  for _, of_task in pairs(sets) do
+    for _, counts in pairs(of_task) do
+      if counts.dirty then
+        put(key_of(counts.id), 's' .. own_of(counts.id) .. counts.set, cmsgpack.pack({
+          counts.spawned, counts.succeeded, counts.failed, counts.cancelled, counts.aborted,
+          counts.last_end, counts.added, counts.last_added, counts.numbers,
+        }))
+      end
     end
   end
   for job, n in pairs(jobs) do
     if n.dirty then
-      put(LANE .. 'j:' .. job, 'n', cmsgpack.pack({
+      put(JOB_KEYS .. job, 'n', cmsgpack.pack({
         n[PENDING], n[RUNNING], n[WAITING], n[SUCCEEDED], n[FAILED], n[CANCELLED], n.stalled,
         n.share, n.cascades,
       }))

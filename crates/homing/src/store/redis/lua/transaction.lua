@@ -38,6 +38,66 @@ local function less(a, b)
   return #a < #b
 end
 
+-- Sorts strings by their bytes. Strings of one length are compared six bytes at a time, as numbers, and only where they
+-- differ: what a body spawns at once differs in its number alone, and comparing byte by byte took a third of a second for
+-- 4,096 of them.
+local sort = (function()
+  local formats = {}
+
+  local function format_of(length)
+    local format = formats[length]
+    if not format then
+      local rest = length % 6
+      format = '>' .. string.rep('I6', (length - rest) / 6) .. (rest > 0 and string.format('I%d', rest) or '')
+      formats[length] = format
+    end
+    return format
+  end
+
+  -- Columns in which not all are alike.
+  local function differing(list, numbers, columns)
+    local found = {}
+    for column = 1, columns do
+      local first = numbers[list[1]][column]
+      for at = 2, #list do
+        if numbers[list[at]][column] ~= first then
+          found[#found + 1] = column
+          break
+        end
+      end
+    end
+    return found
+  end
+
+  return function(list)
+    local length = #(list[1] or '')
+    local format, numbers = format_of(length), {}
+    for _, text in ipairs(list) do
+      if #text ~= length then
+        table.sort(list, less)
+        return
+      end
+      numbers[text] = { struct.unpack(format, text) }
+    end
+    local columns = differing(list, numbers, math.ceil(length / 6))
+    local function is_before(a, b)
+      local x, y = numbers[a], numbers[b]
+      for _, column in ipairs(columns) do
+        if x[column] ~= y[column] then
+          return x[column] < y[column]
+        end
+      end
+      return false
+    end
+    for at = 2, #list do
+      if is_before(list[at], list[at - 1]) then
+        table.sort(list, is_before)
+        return
+      end
+    end
+  end
+end)()
+
 -- Hashes -------------------------------------------------------------------------------------------------
 
 local read, dirty = {}, {}
@@ -53,11 +113,17 @@ end
 
 -- Reads many fields by one command, those that are not known yet. A field that is not there is `false`.
 local function load(key, names)
-  local fields, missing = fields_of(key), {}
-  for _, name in ipairs(names) do
-    if fields[name] == nil then
-      missing[#missing + 1] = name
+  local fields, missing = read[key], names
+  if fields then
+    missing = {}
+    for _, name in ipairs(names) do
+      if fields[name] == nil then
+        missing[#missing + 1] = name
+      end
     end
+  else
+    fields = {}
+    read[key] = fields
   end
   for from = 1, #missing, SLICE do
     local to = math.min(from + SLICE - 1, #missing)
@@ -89,6 +155,20 @@ local function put(key, name, value)
   names[name] = true
 end
 
+-- Values of fields that nobody reads again in this script, as names and values in turn.
+local written = {}
+
+-- To be written once by one script.
+local function write(key, name, value)
+  local list = written[key]
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = name, value
+  else
+    written[key] = { name, value }
+  end
+end
+
 -- All fields of a small hash.
 local function all(key)
   local pairs_read = redis.call('HGETALL', key)
@@ -108,7 +188,7 @@ local changes = {}
 local function changes_of(key)
   local own = changes[key]
   if not own then
-    own = { add = {}, del = {}, count = 0 }
+    own = { add = {}, del = {}, count = 0, order = {} }
     changes[key] = own
   end
   return own
@@ -116,12 +196,29 @@ end
 
 local function zadd(key, member, score)
   local own = changes_of(key)
+  if own.add[member] == nil then
+    own.order[#own.order + 1] = member
+  end
   own.add[member], own.del[member] = score, nil
   own.count = own.count + 1
 end
 
+-- Members that no script reads that adds them: scores and members in turn.
+local members = {}
+
+local function append(key, member, score)
+  local list = members[key]
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = score, member
+  else
+    members[key] = { score, member }
+  end
+end
+
 local function zrem(key, member)
   local own = changes_of(key)
+  own.is_taken = own.is_taken or own.add[member] ~= nil
   own.add[member], own.del[member] = nil, true
   own.count = own.count + 1
 end
@@ -175,7 +272,7 @@ local function by_prefix(key, prefix, limit)
       found[#found + 1] = member
     end
   end
-  table.sort(found, less)
+  sort(found)
   while #found > limit do
     table.remove(found)
   end
@@ -258,57 +355,61 @@ local told = { ready = false, noticed = false, ended = {}, swept = {}, follows =
 
 -- In a function of its own, since one function has 200 local names at most.
 local write_all = (function()
-  local function in_slices(values, width, write)
+  -- One command for a list, or several if it is long. Each value takes so many places.
+  local function in_slices(command, key, values, width)
+    if #values <= SLICE then
+      if #values > 0 then
+        redis.call(command, key, unpack(values))
+      end
+      return
+    end
     local step = SLICE - SLICE % width
     for from = 1, #values, step do
-      write(unpack(values, from, math.min(from + step - 1, #values)))
+      redis.call(command, key, unpack(values, from, math.min(from + step - 1, #values)))
     end
   end
 
   local function write_hashes()
     for key, names in pairs(dirty) do
-      local fields, set, del = read[key], {}, {}
+      local fields, del = read[key], nil
       for name in pairs(names) do
-        if fields[name] then
-          set[#set + 1] = name
-          set[#set + 1] = fields[name]
+        local value = fields[name]
+        if value then
+          write(key, name, value)
         else
+          del = del or {}
           del[#del + 1] = name
         end
       end
-      in_slices(set, 2, function(...)
-        redis.call('HSET', key, ...)
-      end)
-      in_slices(del, 1, function(...)
-        redis.call('HDEL', key, ...)
-      end)
+      if del then
+        in_slices('HDEL', key, del, 1)
+      end
+    end
+    for key, list in pairs(written) do
+      in_slices('HSET', key, list, 2)
     end
   end
 
   local function write_sorted_sets()
     for key, own in pairs(changes) do
-      local add, del = {}, {}
+      local add, del, at = {}, {}, 0
       for member in pairs(own.del) do
         del[#del + 1] = member
       end
       for member, score in pairs(own.add) do
-        add[#add + 1] = score
-        add[#add + 1] = member
+        add[at + 1], add[at + 2], at = score, member, at + 2
       end
-      in_slices(del, 1, function(...)
-        redis.call('ZREM', key, ...)
-      end)
-      in_slices(add, 2, function(...)
-        redis.call('ZADD', key, ...)
-      end)
+      in_slices('ZREM', key, del, 1)
+      in_slices('ZADD', key, add, 2)
+    end
+    for key, list in pairs(members) do
+      in_slices('ZADD', key, list, 2)
     end
   end
 
   local function write_logs()
     for job, log in pairs(logs) do
-      in_slices(log.new, 1, function(...)
-        redis.call('RPUSH', LANE .. 'g:' .. job, ...)
-      end)
+      in_slices('RPUSH', LANE .. 'g:' .. job, log.new, 1)
       for index, line in pairs(log.over) do
         redis.call('LSET', LANE .. 'g:' .. job, index, line)
       end
@@ -320,9 +421,7 @@ local write_all = (function()
           new[#new + 1] = identity
         end
       end
-      in_slices(new, 1, function(...)
-        redis.call('SADD', LANE .. 'k:' .. job, ...)
-      end)
+      in_slices('SADD', LANE .. 'k:' .. job, new, 1)
     end
   end
 
@@ -335,9 +434,7 @@ local write_all = (function()
       for id in pairs(tasks) do
         gone[#gone + 1] = id
       end
-      in_slices(gone, 1, function(...)
-        redis.call('SREM', LANE .. 'w:' .. job, ...)
-      end)
+      in_slices('SREM', LANE .. 'w:' .. job, gone, 1)
     end
     for job, tasks in pairs(watching) do
       for id in pairs(tasks) do

@@ -7,12 +7,11 @@ local apply, load_units, signal = (function()
   local LOST, DRIFT, TOO_MANY = 0, 1, 2
 
   local function spawn(row, event)
-    local own, set, number = event[2], event[3], event[4]
-    local id = job_of(row.id) .. own
+    local own, set, number, id = event[2], event[3], event[4], event.id
     if task(id) then
       return
     end
-    insert(id, event[5], event[6], row.depth + 1)
+    insert(id, event[5], row.depth + 1, event[6], event[7], event[8])
     local counts = change_counts(row.id, set)
     counts.spawned = counts.spawned + 1
     counts.numbers = math.max(counts.numbers, number + 1)
@@ -23,7 +22,7 @@ local apply, load_units, signal = (function()
 
   -- Refuses what would join a set behind a cancellation, or of a parent that has ended.
   local function check_growth(row, event)
-    local parent, set, origin = job_of(row.id) .. event[4], event[5], event[9]
+    local parent, set, origin = job_of(row.id) .. event[4], event[5], event[8]
     if not is_open(task(parent)) then
       return { LOST }
     end
@@ -51,14 +50,14 @@ local apply, load_units, signal = (function()
     if task(id) then
       return
     end
-    local b = birth_from(event[7])
-    b.number = CHILDREN + counts.last_added
-    insert(id, birth_blob(b), event[8], row.depth)
+    local number_in_set = CHILDREN + counts.last_added
+    local birth_now = birth_with(event[7], 3, number_in_set)
+    insert(id, birth_now, row.depth, event[9], event[10], event[11])
     counts.spawned, counts.added = counts.spawned + 1, counts.added + 1
     counts.last_added = counts.last_added + 1
     local above = touch(task(parent))
     above.children = above.children + 1
-    keep_child(parent, set, b.number, own)
+    keep_child(parent, set, number_in_set, own)
   end
 
   -- Keeps a signal, unless its task has succeeded or is unknown. One that fell may run again, by the retry of its job:
@@ -138,7 +137,7 @@ local apply, load_units, signal = (function()
     elseif what == ADD then
       add_sibling(row, event)
     elseif what == DETACH then
-      submit(event[2])
+      submit(event, 2)
     elseif what == SIGNAL_SENT then
       signal_once(row, event)
     elseif what == ABORT then
@@ -170,20 +169,31 @@ local apply, load_units, signal = (function()
     return nil
   end
 
-  -- Applies a unit: task, worker, claim, whether it renews budgets, whether it shows that its task has begun, events.
-  -- Returns answers of a park that is satisfied already, and why it is refused.
-  local function apply(unit)
-    local row = task(unit[1])
-    if not row or row.state ~= RUNNING or row.worker ~= unit[2] or row.claim ~= unit[3] then
+  -- Units, six values for each: task, worker, claim, whether it renews budgets, whether it shows that its task has begun,
+  -- events. Most have one event, the end: it stands for itself, the others are lists.
+  local UNIT, ONLY_END = 6, {}
+
+  local function events_of(units, at)
+    local events = units[at + 5]
+    return type(events) == 'table' and events or ONLY_END
+  end
+
+  -- Applies a unit. Returns answers of a park that is satisfied already, and why it is refused.
+  local function apply(units, first)
+    local row, only_end = task(units[first]), units[first + 5]
+    if not row or row.state ~= RUNNING or row.worker ~= units[first + 1]
+      or row.claim ~= units[first + 2] then
       return nil, { LOST }
     end
-    for at, event in ipairs(unit[6]) do
+    local events = events_of(units, first)
+    for at, event in ipairs(events) do
       if event[1] == SPAWN then
         local id = job_of(row.id) .. event[2]
+        event.id = id
         if task(id) then
           local known, new = birth(id), birth_from(event[5])
-          if known.kind ~= new.kind or known.hash ~= new.hash then
-            return nil, { DRIFT, at, known.kind, known.arguments }
+          if known.kind ~= new.kind or hash_of(known) ~= hash_of(new) then
+            return nil, { DRIFT, at, known.kind, arguments_of(known) }
           end
         end
       elseif event[1] == ADD then
@@ -193,16 +203,19 @@ local apply, load_units, signal = (function()
         end
       end
     end
-    if unit[4] then
+    if units[first + 3] then
       renew(row)
     end
-    if unit[5] and not row.started then
+    if units[first + 4] and not row.started then
       touch(row)
       row.started = now
     end
     local answers, refusal
-    for _, event in ipairs(unit[6]) do
+    for _, event in ipairs(events) do
       answers, refusal = happen(row, event)
+    end
+    if events == ONLY_END then
+      finish_as(row, SUCCEEDED, only_end)
     end
     return answers, refusal
   end
@@ -212,8 +225,12 @@ local apply, load_units, signal = (function()
     local wanted = {}
     local function want(id, name)
       local key = key_of(id)
-      wanted[key] = wanted[key] or {}
-      wanted[key][#wanted[key] + 1] = name
+      local names = wanted[key]
+      if names then
+        names[#names + 1] = name
+      else
+        wanted[key] = { name }
+      end
     end
     local function load_wanted()
       for key, names in pairs(wanted) do
@@ -221,33 +238,44 @@ local apply, load_units, signal = (function()
       end
       wanted = {}
     end
-    for _, unit in ipairs(units) do
-      local id = unit[1]
-      want(id, 'o' .. own_of(id))
-      want(id, 'b' .. own_of(id))
-      want(id, 'n')
-      for _, event in ipairs(unit[6]) do
+    local ids = {}
+    for at = 1, #units, UNIT do
+      local id = units[at]
+      local own = own_of(id)
+      ids[#ids + 1] = id
+      if own ~= ROOT then
+        want(id, 'n')
+      end
+      local set
+      for _, event in ipairs(events_of(units, at)) do
         if event[1] == RECORD then
           want(id, record_field(id, event[2]))
         elseif event[1] == SPAWN then
           want(id, 'o' .. event[2])
-          want(id, 's' .. own_of(id) .. event[3])
+          if event[3] ~= set then
+            set = event[3]
+            want(id, 's' .. own .. set)
+          end
         end
       end
     end
+    load_rows(ids, true)
     load_wanted()
-    for _, unit in ipairs(units) do
-      local row = task(unit[1])
-      local b = row and birth(row.id)
-      if b and b.parent then
-        want(row.id, 'o' .. b.parent)
-        want(row.id, 'b' .. b.parent)
-        want(row.id, 'w' .. b.parent)
-        want(row.id, 's' .. b.parent .. b.set)
-      elseif b then
-        want(row.id, 'j')
+    -- What their tasks' parents have.
+    local parents, is_known = {}, {}
+    for _, id in ipairs(ids) do
+      local b = task(id) and birth(id)
+      local parent = b and b.parent and job_of(id) .. b.parent
+      if parent then
+        if not is_known[parent] then
+          is_known[parent] = true
+          parents[#parents + 1] = parent
+          want(parent, 'w' .. b.parent)
+        end
+        want(parent, 's' .. b.parent .. b.set)
       end
     end
+    load_rows(parents, true)
     load_wanted()
   end
 

@@ -69,7 +69,7 @@ end
 
 -- The root of a job, where it stands.
 local function root_of(job)
-  return task(job .. string.rep('\0', 16))
+  return task(job .. ROOT)
 end
 
 local function holds(arm, row)
@@ -243,9 +243,10 @@ end
 local function wake_parents()
   local parents, ended_jobs = parents_to_check, over
   parents_to_check, over = {}, {}
-  for _, each in pairs(parents) do
-    local row = task(each[1])
-    if row and row.state == WAITING and (not waits_of(row) or any_arm(row, names_set, each[2])) then
+  for _, counts in ipairs(parents) do
+    counts.to_check = false
+    local row = task(counts.id)
+    if row and row.state == WAITING and (not waits_of(row) or any_arm(row, names_set, counts.set)) then
       wake_if_satisfied(row)
     end
   end

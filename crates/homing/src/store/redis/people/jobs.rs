@@ -4,7 +4,7 @@ use super::super::link::fault::Result;
 use super::super::link::keys::field;
 use super::super::outcome;
 use super::super::pack::{self, List};
-use super::super::task::Task;
+use super::super::task::{Row, Task};
 use super::View;
 use crate::core::failure::bounded;
 use crate::core::id::{JobId, Local, TaskId};
@@ -22,6 +22,23 @@ fn names() -> [Vec<u8>; 4] {
     [b"j".to_vec(), b"n".to_vec(), field(b'b', Local::ROOT), field(b'o', Local::ROOT)]
 }
 
+/// A job that has never had more than its root has no counts: the root says it all.
+fn counts_of(root: &Row) -> (Counts, bool, Partly) {
+    let mut counts = Counts::default();
+    let of_state = match root.state {
+        State::Pending => &mut counts.pending,
+        State::Running => &mut counts.running,
+        State::Waiting => &mut counts.waiting,
+        State::Succeeded => &mut counts.succeeded,
+        State::Failed => &mut counts.failed,
+        State::Cancelled => &mut counts.cancelled,
+    };
+    *of_state = 1;
+    let is_at_work = matches!(root.state, State::Running | State::Waiting);
+    let share = if is_at_work { root.share } else { 0 };
+    (counts, root.state == State::Pending && root.stalls > 0, Partly::of_millionths(share))
+}
+
 fn counts(blob: &[u8]) -> Result<(Counts, bool, Partly)> {
     let value = pack::parse(blob)?;
     let mut list = List::of(&value)?;
@@ -36,14 +53,26 @@ fn counts(blob: &[u8]) -> Result<(Counts, bool, Partly)> {
     Ok((counts, list.number()? > 0, Partly::of_millionths(list.count()?)))
 }
 
+/// Title, key and origin.
+type About = (Option<String>, Option<String>, Option<TaskId>);
+
+/// See `about` in `submit.rs`.
+fn about(blob: &[u8]) -> Result<About> {
+    let about = pack::parse(blob)?;
+    let mut about = List::of(&about)?;
+    let (title, key) = (about.maybe_text()?, about.maybe_text()?);
+    Ok((title, key, about.maybe_bytes()?.map(pack::task).transpose()?))
+}
+
 fn view(id: JobId, found: &[Option<Vec<u8>>]) -> Result<Option<JobView>> {
-    let [Some(about), Some(numbers), Some(birth), Some(row)] = found else { return Ok(None) };
+    let [about, numbers, Some(birth), Some(row)] = found else { return Ok(None) };
     // One that does not decode is not shown; the audit names it.
     let Ok(Task { birth, row, .. }) = Task::from(id.root(), birth, row) else { return Ok(None) };
-    let about = pack::parse(about)?;
-    let mut about = List::of(&about)?;
-    let (title, key, origin) = (about.maybe_text()?, about.maybe_text()?, about.maybe_bytes()?);
-    let (counts, stalled, partly) = counts(numbers)?;
+    let (title, key, origin) = about.as_deref().map(self::about).transpose()?.unwrap_or_default();
+    let (counts, stalled, partly) = match numbers {
+        Some(numbers) => counts(numbers)?,
+        None => counts_of(&row),
+    };
     let fallen = row.outcome(id.root()).filter(|_| row.state > State::Succeeded);
     // A root that failed is no error below it.
     let errors = counts.failed > u64::from(row.state == State::Failed);
@@ -57,7 +86,7 @@ fn view(id: JobId, found: &[Option<Vec<u8>>]) -> Result<Option<JobView>> {
         progress: read::progress(row.state, row.progress, &counts, partly),
         told: row.progress.is_some(),
         counts,
-        origin: origin.map(pack::task).transpose()?,
+        origin,
         created: row.created,
         started: row.started,
         ended: row.ended,
