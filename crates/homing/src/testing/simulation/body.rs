@@ -28,7 +28,7 @@ pub(super) struct Site {
 /// Runs a program as the body of the running task.
 pub(super) async fn run(program: &Program, site: Site) -> Result<Out> {
     let task = crate::id();
-    let number = site.ledger.began(task);
+    let number = site.ledger.began(task, site.line.worker());
     site.ledger.note(|| format!("run {number} of {task} begins"));
     let run = Run {
         site,
@@ -377,10 +377,12 @@ pub(super) async fn gate(site: &Site) {
     let _ = gate.wait_for(|gate| *gate != Gate::Frozen).await;
 }
 
-/// A step's work runs: never under the task's own claim once its result was seen.
+/// A step's work runs: never under the run's own claim once its result was seen. A body that outlives the claim of its worker
+/// may: it was frozen with its process, and work that blocks a thread cannot be dropped.
 pub(super) fn ran(site: &Site, number: u64, spot: &Spot) {
     site.ledger.note(|| format!("run {number} runs the step {}", spot.1));
-    if site.ledger.was_seen(spot) && site.line.holds(spot.0) {
+    let worker = site.ledger.worker_of(number);
+    if site.ledger.was_seen(spot) && site.line.is_held(spot.0, worker) {
         site.ledger.fault(format!(
             "the step {spot:?} runs again in run {number}, after its result was seen"
         ));

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::family::{Family, Told};
 use super::plan::Limits;
 use crate::clock::Clock;
-use crate::core::id::{JobId, TaskId};
+use crate::core::id::{JobId, TaskId, WorkerId};
 use crate::core::time::Time;
 
 /// Lines of the trace that are kept.
@@ -61,6 +61,8 @@ pub(super) struct Book {
     /// Tasks whose bodies have begun, in that order.
     pub(super) begun: Vec<TaskId>,
     pub(super) runs: u64,
+    /// The ids under which their workers went when the runs began.
+    workers: BTreeMap<u64, Option<WorkerId>>,
     tokens: u64,
     tries: BTreeMap<Spot, u32>,
     seen: BTreeMap<Spot, u64>,
@@ -138,14 +140,21 @@ impl Ledger {
         self.book().faults.is_empty()
     }
 
+    /// The id under which a run's worker went when it began.
+    pub(super) fn worker_of(&self, run: u64) -> Option<WorkerId> {
+        self.book().workers.get(&run).copied().flatten()
+    }
+
     /// A body begins; the number of the run.
-    pub(super) fn began(&self, task: TaskId) -> u64 {
+    pub(super) fn began(&self, task: TaskId, worker: Option<WorkerId>) -> u64 {
         let mut book = self.book();
         if !book.begun.contains(&task) {
             book.begun.push(task);
         }
         book.runs += 1;
-        book.runs
+        let run = book.runs;
+        book.workers.insert(run, worker);
+        run
     }
 
     /// How often a body came to a place before, this time not counted.

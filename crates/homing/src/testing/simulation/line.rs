@@ -131,11 +131,15 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a task is the worker's as far as the store knows.
-    pub(super) fn holds(&self, task: TaskId) -> bool {
+    /// The id that the worker goes by now: it takes another once it was given up.
+    pub(super) fn worker(&self) -> Option<WorkerId> {
+        self.state().worker
+    }
+
+    /// Whether a task is held under this id as far as the store knows.
+    pub(super) fn is_held(&self, task: TaskId, by: Option<WorkerId>) -> bool {
         let view = now(self.inner.task(task)).ok().flatten();
-        let own = self.state().worker;
-        view.is_some_and(|view| view.worker.is_some() && view.worker == own)
+        view.is_some_and(|view| view.worker.is_some() && view.worker == by)
     }
 
     /// Whether the store has a task.
