@@ -35,17 +35,22 @@ def shown(worker):
     return workers.get(worker) if "h.add" in (workers.get(worker) or {}).get("registered", []) else None
 
 
-def of(result, state):
-    def look():
-        task = (read("/tasks") or {}).get(result.id)
-        return task if task and task["state"] == state else None
-    return look
+def shown_task(send, state):
+    """A task as Flower shows it once it has this state. Events that nobody listens to are gone, and nothing tells when
+    Flower has begun to listen: so one task after the other is sent until one is shown."""
+    for _ in range(60):
+        result = send()
+        result.get(timeout=30, propagate=False)
+        for _ in range(20):
+            task = (read("/tasks") or {}).get(result.id)
+            if task and task["state"] == state:
+                return task
+            time.sleep(0.05)
+    return None
 
 
 worker = until(lambda: shown("homing@test"))
-done, failed = h_add.delay(1, 2), h_fail.delay("gone")
-done.get(timeout=30)
-tasks = [until(of(done, "SUCCESS")), until(of(failed, "FAILURE"))]
+tasks = [shown_task(lambda: h_add.delay(1, 2), "SUCCESS"), shown_task(lambda: h_fail.delay("gone"), "FAILURE")]
 print(json.dumps({
     "queues": [queue["name"] for queue in worker["active_queues"]],
     "pong": worker["stats"]["pool"]["implementation"],

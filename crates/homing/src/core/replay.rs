@@ -132,6 +132,11 @@ impl Recall {
         behind.take(most).map(|(place, _)| place.as_str()).collect()
     }
 
+    /// Whether no entries are here that the body has not come to.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Whether something is recorded that the body has not come to.
     pub(crate) fn is_left(&self) -> bool {
         self.rest() != Rest::Nothing

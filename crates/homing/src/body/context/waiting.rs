@@ -53,7 +53,7 @@ impl Context {
     /// Forgets the instant recorded beside a wait that was answered: a long replay would gather them.
     pub(crate) fn forget_deadline(&self, place: &str) {
         let mut inner = self.lock();
-        if inner.recall.is_replaying() {
+        if !inner.recall.is_empty() {
             inner.recall.forget(&format!("{place}{DEADLINE}"));
         }
     }
