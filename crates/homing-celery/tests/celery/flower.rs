@@ -16,7 +16,7 @@ async fn seen(redis: &Redis) {
     let port =
         TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port().to_string();
     let mut flower = module(NEWEST, redis, &["celery", "-A", "shop", "flower"]);
-    flower.args(["--address=127.0.0.1", &format!("--port={port}"), "--inspect_timeout=5000"]);
+    flower.args(["--address=127.0.0.1", &format!("--port={port}"), "--inspect_timeout=1000"]);
     flower.env("FLOWER_UNAUTHENTICATED_API", "true").stdout(Stdio::null()).stderr(Stdio::null());
     let _flower = Process(flower.spawn().unwrap());
     let mut client = script(NEWEST, redis, "flower_sees.py");

@@ -12,9 +12,9 @@ base = f"http://127.0.0.1:{sys.argv[1]}/api"
 
 
 def read(path):
-    """None until Flower is up and knows enough to answer."""
+    """None until Flower is up and knows enough to answer. It asks its workers for as long as `--inspect_timeout` says."""
     try:
-        with urllib.request.urlopen(base + path, timeout=5) as answer:
+        with urllib.request.urlopen(base + path, timeout=30) as answer:
             return json.load(answer)
     except (urllib.error.URLError, OSError):
         return None

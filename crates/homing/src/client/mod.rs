@@ -186,14 +186,14 @@ impl Homing {
     /// Stops claims from a queue; what runs runs on.
     pub async fn pause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
-        let act = self.store.pause(queue.to_owned(), true);
+        let act = async { self.store.pause(queue.to_owned(), true).await };
         Ok(self.noted(("pause", queue), act, done).await?)
     }
 
     /// Resumes claims from a queue.
     pub async fn unpause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
-        let act = self.store.pause(queue.to_owned(), false);
+        let act = async { self.store.pause(queue.to_owned(), false).await };
         Ok(self.noted(("unpause", queue), act, done).await?)
     }
 
@@ -304,7 +304,11 @@ impl<K: Kind> Submit<K> {
             let submitted = submitted.into_iter().next().unwrap_or(Submitted::New(id));
             accepted(&homing, submitted, fresh.pop())
         };
-        homing.noted(("submit", id), act, |_| kind).await
+        let told = |handle: &JobHandle<K::Output>| match handle.id() {
+            own if own == id => kind,
+            other => format!("{kind}: {other} holds its key"),
+        };
+        homing.noted(("submit", id), act, told).await
     }
 
     /// The job as it is to be stored, once it is known to be one.

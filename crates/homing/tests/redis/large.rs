@@ -93,3 +93,39 @@ async fn a_cancellation_goes_down_in_parts() {
     assert_eq!(server.cli(&["HEXISTS", &meta, "u"]), "(integer) 0", "its place is gone");
     sound(&homing).await;
 }
+
+/// The key of the lane whose name ends so.
+fn key(server: &Server, end: &str) -> String {
+    let keys = server.cli(&["KEYS", &format!("*{end}")]);
+    keys.split('"').nth(1).unwrap_or_else(|| panic!("no key ends with {end}: {keys}")).to_owned()
+}
+
+/// A process that died as it was about to keep an action leaves a number without one. What is older than it is kept goes all
+/// the same: it stayed for ever behind such a number.
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_behind_a_number_without_one_are_forgotten() {
+    let server = Server::start(&[]);
+    let homing = Homing::open(&server.url("?durability=none")).await.unwrap();
+    let count = async || homing.actions(homing::ActionFilter::default()).await.unwrap().len();
+    homing.acting("ada").pause("slow").await.unwrap();
+    let (meta, actions) = (key(&server, ":meta"), key(&server, ":actions"));
+    server.cli(&["HDEL", &actions, "1", "1r"]);
+    let old = "return redis.call('HSET', KEYS[1], '2', cmsgpack.pack({1, 'ada', 'pause', 'slow'}))";
+    server.cli(&["EVAL", old, "1", &actions]);
+    server.cli(&["HSET", &meta, "a", "2"]);
+    assert_eq!(count().await, 1);
+    homing.acting("bo").pause("slow").await.unwrap();
+    let left = homing.actions(homing::ActionFilter::default()).await.unwrap();
+    assert_eq!((left.len(), left[0].who.as_str()), (1, "bo"), "{left:?}");
+}
+
+/// Keys of a form that no release wrote are refused, with what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_no_release_wrote_are_refused() {
+    let server = Server::start(&[]);
+    let url = server.url("?durability=none");
+    drop(Homing::open(&url).await.unwrap());
+    server.cli(&["HSET", &key(&server, ":meta"), "v", "1"]);
+    let refused = Homing::open(&url).await.unwrap_err().to_string();
+    assert!(refused.contains("version 1") && refused.contains("another prefix"), "{refused}");
+}

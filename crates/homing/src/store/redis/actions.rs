@@ -39,12 +39,15 @@ async fn forget(link: &Link, old: crate::core::time::Time) -> Result<()> {
     let mut ask = redis::cmd("HMGET");
     ask.arg(&actions).arg(&names);
     let found: Vec<Option<Vec<u8>>> = link.command(&ask).await?;
+    let counted: u64 = link.command(redis::cmd("HGET").arg(&meta).arg("a")).await?;
     let mut gone = redis::cmd("HDEL");
     gone.arg(&actions);
-    let mut next = first;
-    for (number, blob) in numbers.zip(found) {
-        // A number without an action was counted by a process that died, or has not written it yet.
-        let Some(blob) = blob else { break };
+    let (mut next, mut holes) = (first, true);
+    for (number, blob) in numbers.clone().zip(found) {
+        // A number without an action was counted by a process that died, or has not written it yet. It is left behind once a
+        // later one is old.
+        let Some(blob) = blob else { continue };
+        holes = false;
         let value = pack::parse(&blob)?;
         if List::of(&value)?.time()? >= old {
             break;
@@ -54,6 +57,11 @@ async fn forget(link: &Link, old: crate::core::time::Time) -> Result<()> {
     }
     if next > first {
         link.command::<()>(&gone).await?;
+    } else if holes && numbers.end < counted {
+        next = numbers.end;
+    }
+    // Two processes may do this at once, and one of them be slow: then it reads past what is gone again, and goes on.
+    if next > first {
         link.command::<()>(redis::cmd("HSET").arg(&meta).arg("b").arg(next)).await?;
     }
     Ok(())

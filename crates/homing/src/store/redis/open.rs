@@ -9,8 +9,9 @@ use super::link::fault::{Fault, Result};
 use super::link::options::Durability;
 use crate::store::Error;
 
-/// The newest version of the keys.
-pub(super) const NEWEST: i64 = 1;
+/// The newest version of the keys. Those of version 1 were written while homing was made, with rows of another form: nothing
+/// was released with it.
+pub(super) const NEWEST: i64 = 2;
 const VERSION: &str = "v";
 const LANES: &str = "lanes";
 
@@ -34,6 +35,13 @@ pub(super) async fn open(link: &Link, migrate: bool) -> Result<()> {
     }
     match found {
         Some(found) if found > NEWEST => Err(Error::NewerSchema { found, known: NEWEST }.into()),
+        Some(found) if found < NEWEST => {
+            let path = link.options.location.clone();
+            let reason = format!(
+                "its keys have version {found}, which no released homing wrote, and this one needs {NEWEST}: take another prefix in the URL, or delete those keys"
+            );
+            Err(Error::NotAStore { path, reason }.into())
+        }
         _ => Ok(()),
     }
 }

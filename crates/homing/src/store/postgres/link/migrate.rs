@@ -44,7 +44,17 @@ pub(in crate::store::postgres) async fn run(
     if !may {
         return Err(older("the URL says `migrate=off`".to_owned()));
     }
-    match step(client, schema, steps).await {
+    let mut again = DEADLOCKS;
+    let done = loop {
+        match step(client, schema, steps).await {
+            // Workers that live write to the same tables, in another order.
+            Err(fault) if fault.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) && again > 0 => {
+                again -= 1;
+            }
+            done => break done,
+        }
+    };
+    match done {
         Ok(from) if from > known => Err(Error::NewerSchema { found: from, known }),
         Ok(from) => Ok(Migration { from, to: known }),
         Err(fault) if fault.is_forbidden() => Err(older(fault.to_string())),
@@ -55,6 +65,9 @@ pub(in crate::store::postgres) async fn run(
         Err(fault) => Err(told(fault)),
     }
 }
+
+/// How often a migration is tried again that PostgreSQL has ended as one of a deadlock.
+const DEADLOCKS: u32 = 10;
 
 /// Refuses a schema that is not there, or would have to be migrated first.
 pub(in crate::store::postgres) async fn as_it_is(
