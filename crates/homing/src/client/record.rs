@@ -96,7 +96,7 @@ impl Homing {
     /// # use homing::{EntryKind, Homing, task};
     /// #[task]
     /// async fn greet(name: String) -> homing::Result<String> {
-    ///     homing::step("greet", async || Ok(format!("Hello {name}"))).await
+    ///     Ok(homing::step("greet", async || Ok(format!("Hello {name}"))).await?)
     /// }
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
