@@ -26,8 +26,8 @@ impl Place {
         db.execute_batch(
             "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
          ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled; DROP INDEX direct; ALTER TABLE tasks DROP COLUMN at_once;
-         DROP TABLE actions; DROP INDEX failures; DROP INDEX fallen_roots; DROP INDEX kinds_of_roots; DROP INDEX with_errors;
-         ALTER TABLE records DROP COLUMN time; ALTER TABLE tasks DROP COLUMN fingerprint;
+         DROP TABLE actions; DROP TABLE failures; DROP INDEX fallen_jobs; DROP INDEX kinds_of_jobs; DROP INDEX with_errors;
+         ALTER TABLE records DROP COLUMN time; ALTER TABLE jobs DROP COLUMN fallen; ALTER TABLE jobs DROP COLUMN kind;
          ALTER TABLE sets DROP COLUMN added; ALTER TABLE sets DROP COLUMN last_added; PRAGMA user_version = 1",
         )
         .unwrap();

@@ -26,6 +26,17 @@ const BIRTH: &str = "SELECT parent, \"set\", rowid FROM tasks
 const DONE_CHILD: &str = "UPDATE tasks SET state = 3, outcome = ?2, ended = ?3, \"end\" = ?4,
   worker = NULL, claim = NULL WHERE rowid = ?1";
 
+/// The row of a job, whose key begins with its root's time.
+macro_rules! own_job {
+    () => {
+        "id = ?1 AND created = (SELECT created FROM tasks WHERE job = ?1 AND local = ?2)"
+    };
+}
+pub(super) use own_job;
+
+const FALLEN: &str = concat!("UPDATE jobs SET fallen = ?3 WHERE ", own_job!());
+const ERRORS: &str = concat!("UPDATE jobs SET errors = 1 WHERE errors = 0 AND ", own_job!());
+
 impl Tx<'_> {
     /// Ends a task whose unit says nothing but that it succeeded, without reading its row: most tasks. What it
     /// does is what [`end::finish`] would do with a row that has nothing of which the statements ask.
@@ -67,13 +78,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps for people that a task of a job below its root has failed.
-    pub(super) fn mark_errors(&self, job: JobId) -> Result<()> {
-        self.sql(
-            "UPDATE jobs SET errors = 1 WHERE errors = 0 AND id = ?1
-             AND created = (SELECT created FROM tasks WHERE job = ?1 AND local = ?2)",
-        )?
-        .execute(params![job, Local::ROOT])?;
+    /// Keeps with the job, for people, how its root fell or that a task below that failed.
+    pub(super) fn mark_job(&self, task: TaskId, state: State) -> Result<()> {
+        let fell = matches!(state, State::Failed | State::Cancelled);
+        if task.is_root() && fell {
+            self.sql(FALLEN)?.execute(params![task.job, Local::ROOT, state])?;
+        } else if state == State::Failed {
+            self.sql(ERRORS)?.execute(params![task.job, Local::ROOT])?;
+        }
         Ok(())
     }
 }

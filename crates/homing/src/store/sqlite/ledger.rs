@@ -390,7 +390,6 @@ impl<'e> Ledger<'e> for Tx<'_> {
     fn end(&mut self, id: TaskId, end: Option<u64>, ending: Ending<'e>) -> Result<()> {
         let (now, db) = (self.now, self.db);
         let Some(own) = self.in_hand(id) else { return Ok(()) };
-        let fingerprint = ending.fingerprint(id);
         own.task.state = ending.state;
         let row = &own.task;
         update!(|sql| db.prepare_cached(sql)?, "UPDATE tasks SET ", {
@@ -398,7 +397,6 @@ impl<'e> Ledger<'e> for Tx<'_> {
             outcome = ending.outcome,
             cancelled_by = ending.by,
             cause = ending.cause,
-            fingerprint = fingerprint,
             ended = now,
             end = end.map(|end| end as i64),
             failures = row.failures,
@@ -411,10 +409,13 @@ impl<'e> Ledger<'e> for Tx<'_> {
             started = row.started,
         }, ", worker = NULL, claim = NULL, holder = NULL, held_until = NULL, waits = NULL, timer = NULL
             WHERE job = ? AND local = ?", [id.job, id.local])?;
-        if ending.state == State::Failed && end.is_some() {
-            self.mark_errors(id.job)?;
+        if let Some(fingerprint) = ending.fingerprint(id) {
+            let mut keep = self.sql(
+                "INSERT INTO failures (job, local, fingerprint, ended) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            keep.execute(params![id.job, id.local, fingerprint, now])?;
         }
-        Ok(())
+        self.mark_job(id, ending.state)
     }
 
     fn end_job(&mut self, root: TaskId, ended: Ended) -> Result<()> {

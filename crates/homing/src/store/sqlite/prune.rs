@@ -21,7 +21,9 @@ pub(super) const OLD: &str = "SELECT job, created FROM tasks INDEXED BY settled
   ORDER BY ended, job LIMIT ?2";
 
 /// Removes rows of a job, at most `?2`; whole-job deletes of tables with few rows follow.
-const SOME: [&str; 4] = [
+const SOME: [&str; 5] = [
+    "DELETE FROM failures WHERE job = ?1 AND local IN
+       (SELECT local FROM failures WHERE job = ?1 LIMIT ?2)",
     "DELETE FROM tasks WHERE job = ?1 AND local IN
        (SELECT local FROM tasks WHERE job = ?1 AND parent IS NOT NULL LIMIT ?2)",
     "DELETE FROM logs WHERE job = ?1 AND number IN

@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::children::{BEHIND_PLACE, Cursor, numbered, placed};
 use super::columns::{count, maybe_text};
 use super::fault::{Fault, Result};
+use super::finish::own_job;
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId};
@@ -65,12 +66,15 @@ const FALLEN: &str = concat!(
     " FROM tasks INDEXED BY fallen WHERE job = ?1 AND parent = ?2 AND state >= 4"
 );
 
-const GO: [&str; 4] = [
+const GO: [&str; 5] = [
     "DELETE FROM tasks WHERE job = ?1 AND local = ?2",
+    FORGET_FAILURE,
     "DELETE FROM sets WHERE job = ?1 AND task = ?2",
     "DELETE FROM records WHERE job = ?1 AND task = ?2",
     "DELETE FROM signals WHERE job = ?1 AND task = ?2",
 ];
+
+const FORGET_FAILURE: &str = "DELETE FROM failures WHERE job = ?1 AND local = ?2";
 
 /// What a retry has done so far.
 #[derive(Default)]
@@ -152,10 +156,11 @@ impl Tx<'_> {
             take.execute(params![key, job])?;
         }
         self.write_counts()?;
-        self.sql(
-            "UPDATE jobs SET errors = EXISTS (SELECT 1 FROM sets WHERE job = ?1 AND failed > 0)
-             WHERE id = ?1 AND created = (SELECT created FROM tasks WHERE job = ?1 AND local = ?2)",
-        )?
+        self.sql(concat!(
+            "UPDATE jobs SET fallen = NULL,
+               errors = EXISTS (SELECT 1 FROM sets WHERE job = ?1 AND failed > 0) WHERE ",
+            own_job!()
+        ))?
         .execute(params![job, Local::ROOT])?;
         Ok(Retried::of(done.reopened, done.taken_back, done.removed))
     }
@@ -180,11 +185,12 @@ impl Tx<'_> {
         let Some(cause) = cause else { return Ok(None) };
         self.sql(
             "UPDATE tasks SET state = 0, due = ?3, attempt = attempt + 1, failures = 0, crashes = 0, at_once = 0,
-               stalls = 0, outcome = NULL, fingerprint = NULL, cancelled_by = NULL, ended = NULL, \"end\" = NULL,
+               stalls = 0, outcome = NULL, cancelled_by = NULL, ended = NULL, \"end\" = NULL,
                expires = NULL, deadline = NULL, timer = NULL, parked_worker = NULL,
                parked_claim = NULL, cause = NULL WHERE job = ?1 AND local = ?2",
         )?
         .execute(params![task.job, task.local, self.now])?;
+        self.sql(FORGET_FAILURE)?.execute(params![task.job, task.local])?;
         let cause = cause.as_deref().map(serde_json::from_str).transpose();
         cause.map_err(|error| Fault::from(error).of(|| format!("why task {task} failed")))
     }

@@ -1,16 +1,26 @@
 -- Version 8. When an entry of a record was committed. NULL for what was written before.
 ALTER TABLE records ADD COLUMN time INTEGER;
 
--- What a failed task has in common with those that failed alike; NULL for all others, and for one that was given another
--- task's failure and passed it on.
-ALTER TABLE tasks ADD COLUMN fingerprint BLOB;
-CREATE INDEX failures ON tasks (fingerprint, ended, job, local) WHERE fingerprint IS NOT NULL;
+-- Failed tasks by what they have in common with those that failed alike, but for those that were given another task's failure
+-- and passed it on. A table of its own: a column and an index of `tasks` would be looked at as each task ends.
+CREATE TABLE failures (
+  job BLOB NOT NULL,
+  local BLOB NOT NULL,
+  fingerprint BLOB NOT NULL,
+  ended INTEGER NOT NULL,
+  PRIMARY KEY (job, local)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX alike ON failures (fingerprint, ended, job, local);
 
--- Roots that failed or were cancelled, and roots of a kind, in the order of lists of jobs: a filter that few jobs match does
--- not read past the others. The first holds what is rare; the second is one entry more for each job.
-CREATE INDEX fallen_roots ON tasks (state, created, job) WHERE parent IS NULL AND state >= 4;
-CREATE INDEX kinds_of_roots ON tasks (kind, created, job) WHERE parent IS NULL;
--- Jobs below whose roots a task has failed.
+-- Of the root, for lists of jobs: a filter that few jobs match does not read past the others. Not indexes of `tasks` either,
+-- which would be looked at as the state of each task changes.
+ALTER TABLE jobs ADD COLUMN kind TEXT;
+ALTER TABLE jobs ADD COLUMN fallen INTEGER; -- the state of one that failed or was cancelled
+UPDATE jobs SET kind = root.kind, fallen = iif(root.state >= 4, root.state, NULL)
+  FROM tasks AS root WHERE root.job = jobs.id AND root.local = zeroblob(16) AND root.created = jobs.created;
+CREATE INDEX kinds_of_jobs ON jobs (kind, created, id);
+CREATE INDEX fallen_jobs ON jobs (fallen, created, id) WHERE fallen IS NOT NULL;
+-- Below whose roots a task has failed.
 CREATE INDEX with_errors ON jobs (created, id) WHERE errors = 1;
 
 -- What people have done, and who. Kept for a while; numbers are never given twice.

@@ -11,8 +11,8 @@ use crate::store::{NewJob, Submitted};
 /// What only people ask of a job. Every job has such a row, also one without a title: to do without it there has not been
 /// tried.
 const JOB: &str =
-    "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning)
-  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)";
+    "INSERT INTO jobs (created, id, title, tags, origin_job, origin_local, errors, pruning, kind)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7)";
 
 impl Tx<'_> {
     /// A submission from outside: no worker may live to end what is overdue.
@@ -44,7 +44,8 @@ impl Tx<'_> {
             job.title,
             tags,
             job.origin.map(|origin| origin.job),
-            job.origin.map(|origin| origin.local)
+            job.origin.map(|origin| origin.local),
+            job.task.kind
         ])?;
         Ok(Submitted::New(job.id))
     }

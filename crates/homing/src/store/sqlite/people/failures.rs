@@ -23,15 +23,15 @@ by_name! {
 pub(in crate::store::sqlite) const GROUPS: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM tasks INDEXED BY failures
-  WHERE fingerprint IS NOT NULL AND fingerprint >= ?1 AND fingerprint <= ?2 AND ended >= ?3
+    " FROM failures INDEXED BY alike
+  WHERE fingerprint >= ?1 AND fingerprint <= ?2 AND ended >= ?3
   GROUP BY fingerprint ORDER BY max(ended) DESC, fingerprint LIMIT ?4"
 );
 
 /// Backwards along the index.
 pub(in crate::store::sqlite) const ALIKE: &str =
-    "SELECT job, local, ended FROM tasks INDEXED BY failures
-  WHERE fingerprint IS NOT NULL AND fingerprint = ?1 AND (ended, job, local) < (?2, ?3, ?4)
+    "SELECT job, local, ended FROM failures INDEXED BY alike
+  WHERE fingerprint = ?1 AND (ended, job, local) < (?2, ?3, ?4)
   ORDER BY ended DESC, job DESC, local DESC LIMIT ?5";
 
 impl Tx<'_> {

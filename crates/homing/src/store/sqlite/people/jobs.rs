@@ -43,61 +43,44 @@ const JOB: &str = concat!(
   WHERE root.job = ?1 AND root.local = ?2"
 );
 
-/// A page of a list, read in its order along an index. What a filter asks of the status is asked of the root's state
-/// and the job's errors. The second bound says again what the third says, in a form that leads into the index.
+/// A page of a list, read in its order along an index of `jobs`. What a filter asks of the status is asked of the root's
+/// state and the job's errors. The second bound of `created` says again what the third
+/// says, in a form that leads into the index.
 macro_rules! page {
-    ($table:literal, $tables:literal, $also:literal) => {
+    ($index:literal, $leads:literal) => {
         concat!(
-            "SELECT jobs.id FROM ",
-            $tables,
-            " WHERE ",
-            $table,
-            ".created >= ?2 AND ",
-            $table,
-            ".created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
+            "SELECT jobs.id FROM jobs",
+            $index,
+            " CROSS JOIN tasks AS root ON root.job = jobs.id AND root.local = ?1
+  WHERE ",
+            $leads,
+            "jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
     AND (?6 IS NULL OR root.kind = ?6) AND (?7 IS NULL OR root.queue = ?7)
     AND (?8 IS NULL OR instr(lower(coalesce(title, '')), lower(?8)) > 0)
     AND (?9 IS NULL OR CASE WHEN json_valid(jobs.tags)
       THEN EXISTS (SELECT 1 FROM json_each(jobs.tags) WHERE value = ?9) ELSE jobs.tags = ?9 END)
     AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
     AND (?14 IS NULL OR ?14 = EXISTS (SELECT 1 FROM tasks AS still INDEXED BY stalled
-      WHERE still.job = jobs.id AND still.stalls > 0 AND still.state = 0))",
-            $also
+      WHERE still.job = jobs.id AND still.stalls > 0 AND still.state = 0))
+  ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13"
         )
     };
 }
 
 /// All jobs.
-pub(in crate::store::sqlite) const JOBS: &str = page!(
-    "jobs",
-    "jobs CROSS JOIN tasks AS root ON root.job = jobs.id AND root.local = ?1",
-    " ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13"
-);
+pub(in crate::store::sqlite) const JOBS: &str = page!("", "");
 
 /// Those of which the root failed or was cancelled.
-pub(in crate::store::sqlite) const FALLEN: &str = page!(
-    "root",
-    "tasks AS root INDEXED BY fallen_roots
-      CROSS JOIN jobs ON jobs.created = root.created AND jobs.id = root.job AND root.local = ?1",
-    " AND root.parent IS NULL AND root.state >= 4 AND root.state = ?10
-      ORDER BY root.created DESC, root.job DESC LIMIT ?13"
-);
+pub(in crate::store::sqlite) const FALLEN: &str =
+    page!(" INDEXED BY fallen_jobs", "jobs.fallen = ?10 AND ");
 
 /// Those of which a task below the root failed.
-pub(in crate::store::sqlite) const WITH_ERRORS: &str = page!(
-    "jobs",
-    "jobs INDEXED BY with_errors CROSS JOIN tasks AS root ON root.job = jobs.id AND root.local = ?1",
-    " AND jobs.errors = 1 ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13"
-);
+pub(in crate::store::sqlite) const WITH_ERRORS: &str =
+    page!(" INDEXED BY with_errors", "jobs.errors = 1 AND ");
 
 /// Those of a kind.
-pub(in crate::store::sqlite) const OF_KIND: &str = page!(
-    "root",
-    "tasks AS root INDEXED BY kinds_of_roots
-      CROSS JOIN jobs ON jobs.created = root.created AND jobs.id = root.job AND root.local = ?1",
-    " AND root.parent IS NULL AND root.kind = ?6
-      ORDER BY root.created DESC, root.job DESC LIMIT ?13"
-);
+pub(in crate::store::sqlite) const OF_KIND: &str =
+    page!(" INDEXED BY kinds_of_jobs", "jobs.kind = ?6 AND ");
 
 /// The statement that reads past the fewest jobs.
 fn listed(filter: &JobFilter) -> &'static str {

@@ -32,10 +32,10 @@ fn hot_statements_use_their_index() {
         (people::children_sql(State::Failed), "INDEX fallen (job=? AND parent=? AND state=?)"),
         (people::children_sql(State::Cancelled), "INDEX fallen (job=? AND parent=? AND state=?)"),
         (people::JOBS, "PRIMARY KEY (created>? AND created<?)"),
-        (people::FALLEN, "INDEX fallen_roots (state=? AND created>? AND created<?)"),
-        (people::OF_KIND, "INDEX kinds_of_roots (kind=? AND created>? AND created<?)"),
+        (people::FALLEN, "INDEX fallen_jobs (fallen=? AND created>? AND created<?)"),
+        (people::OF_KIND, "INDEX kinds_of_jobs (kind=? AND created>? AND created<?)"),
         (people::WITH_ERRORS, "INDEX with_errors (created>? AND created<?)"),
-        (people::ALIKE, "COVERING INDEX failures (fingerprint=? AND (ended,job,local)<(?,?,?))"),
+        (people::ALIKE, "COVERING INDEX alike (fingerprint=? AND (ended,job,local)<(?,?,?))"),
     ];
     for (sql, index) in statements {
         let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -51,7 +51,7 @@ fn hot_statements_use_their_index() {
     let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {}", people::GROUPS)).unwrap();
     let nothing = [rusqlite::types::Null; 4];
     let plan = explain.query_row(nothing, |row| row.get::<_, String>(3)).unwrap();
-    let index = "COVERING INDEX failures (fingerprint>? AND fingerprint<?)";
+    let index = "COVERING INDEX alike (fingerprint>? AND fingerprint<?)";
     assert!(plan.contains(index), "{plan}");
     // Sorted by key, but few: what one worker holds of one exchange and later.
     let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {}", claim::AGAIN)).unwrap();
