@@ -187,14 +187,14 @@ impl<T: DeserializeOwned + Send> Durable for Joined<T> {
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (self.set, Some(self.child))).await);
         }
-        let (task, local, moment) = (context.task, self.child, context.moment(&settled.place));
+        let (task, local) = (context.task, self.child);
         let child = context.fetch(move |store| async move { store.child(task, local).await }).await;
         let Some(child) = child.filter(|child| child.state.is_ended()) else {
             return context.drift(&settled.place, "expected an ended child, got none").await;
         };
         context.take_ends(self.set, false).await;
         context.with_set(self.set, |state| state.ends.give_one(&child));
-        decode(context, &child, || moment)
+        decode(context, &child, || context.moment(&settled.place))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {

@@ -86,7 +86,6 @@ impl<T: DeserializeOwned + Send> Durable for JobEnd<T> {
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
         let (id, root) = (self.id, self.id.root());
-        let moment = context.moment(&settled.place);
         if settled.timed_out {
             return Err(context.timed_out(&settled.place, (Local::ROOT, None)).await);
         }
@@ -95,6 +94,11 @@ impl<T: DeserializeOwned + Send> Durable for JobEnd<T> {
             let text = "expected another wait, got one for a job";
             return context.drift(&settled.place, text).await;
         };
+        let told = || {
+            let moment = context.moment(&settled.place);
+            context.tell_loss(&moment, None);
+            Box::new(moment)
+        };
         match crate::core::encode::parse::<Standing>(&text) {
             Ok(Standing::Succeeded(value)) => crate::core::encode::parse(&value)
                 .map_err(|reason| JoinError::Undecodable { id: root, reason }),
@@ -102,14 +106,9 @@ impl<T: DeserializeOwned + Send> Durable for JobEnd<T> {
                 let failure = serde_json::from_str(&failure).unwrap_or_else(|_| {
                     Failure::new("?", root, 0, Reason::Error, "its failure does not decode")
                 });
-                context.tell_loss(&moment, None);
-                let moment = Some(Box::new(moment));
-                Err(JoinError::Failed { failure: Box::new(failure), moment })
+                Err(JoinError::Failed { failure: Box::new(failure), moment: Some(told()) })
             }
-            Ok(Standing::Unknown) => {
-                context.tell_loss(&moment, None);
-                Err(JoinError::UnknownJob { id, moment: Box::new(moment) })
-            }
+            Ok(Standing::Unknown) => Err(JoinError::UnknownJob { id, moment: told() }),
             Ok(Standing::Open) => {
                 context.drift(&settled.place, "expected an ended job, got an open one").await
             }

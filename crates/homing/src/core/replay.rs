@@ -4,7 +4,7 @@
 //! body runs. What is asked for is taken, so a body that replays in order holds one page at most; a
 //! body whose steps were reordered holds what it has not asked for yet.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::core::record::Entry;
 use crate::core::wait::Answer;
@@ -13,16 +13,14 @@ use crate::core::wait::Answer;
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
     entries: HashMap<String, (u64, Entry)>,
-    /// The numbers of those entries.
-    unseen: BTreeSet<u64>,
     /// The number of the last entry loaded.
     loaded: u64,
     /// The number of the last entry there is.
     last: u64,
-    /// The highest number asked for so far; the last one, once the body is past its record.
-    taken: u64,
     /// The highest number asked for so far.
     asked: u64,
+    /// Whether the body has done something that is not in the record.
+    past: bool,
 }
 
 /// What a body does at a place, as far as its record has a say in it.
@@ -105,8 +103,7 @@ impl Recall {
     /// Asks what an operation at a place comes to. What was recorded there is taken: a second one at the same place
     /// finds nothing.
     pub(crate) fn ask(&mut self, place: &str, operation: Operation<'_>) -> Verdict {
-        if let Some((seq, entry)) = self.remove(place) {
-            self.taken = self.taken.max(seq);
+        if let Some((seq, entry)) = self.entries.remove(place) {
             self.asked = self.asked.max(seq);
             return operation.recorded(entry);
         }
@@ -125,9 +122,6 @@ impl Recall {
     /// Where something is recorded under a lower number that the body has not come to: a branch of it is behind
     /// the others, or it comes to things in another order than it did. Up to so many of them.
     pub(crate) fn behind(&self, number: u64, most: usize) -> Vec<&str> {
-        if self.unseen.first().is_none_or(|first| *first >= number) {
-            return Vec::new();
-        }
         let behind = self.entries.iter().filter(|(_, (seq, _))| *seq < number);
         behind.take(most).map(|(place, _)| place.as_str()).collect()
     }
@@ -144,13 +138,7 @@ impl Recall {
 
     /// Drops what was recorded beside something else: it is of use only until that was recorded, too.
     pub(crate) fn forget(&mut self, place: &str) {
-        self.remove(place);
-    }
-
-    fn remove(&mut self, place: &str) -> Option<(u64, Entry)> {
-        let found = self.entries.remove(place)?;
-        self.unseen.remove(&found.0);
-        Some(found)
+        self.entries.remove(place);
     }
 
     /// What is left of the record once the body has returned.
@@ -177,7 +165,6 @@ impl Recall {
         for (seq, place, entry) in page {
             self.loaded = self.loaded.max(seq);
             if seq > before && seq <= self.last {
-                self.unseen.insert(seq);
                 self.entries.insert(place, (seq, entry));
             }
         }
@@ -190,12 +177,12 @@ impl Recall {
 
     /// Whether entries remain that the body has not come to.
     pub(crate) fn is_replaying(&self) -> bool {
-        self.taken < self.last
+        !self.past && self.asked < self.last
     }
 
     /// Says that the body is past its record: it has done something new.
     pub(crate) fn is_past(&mut self) {
-        self.taken = self.last;
+        self.past = true;
     }
 }
 

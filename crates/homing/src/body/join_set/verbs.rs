@@ -137,9 +137,9 @@ impl<T: DeserializeOwned + Send> Durable for JoinNext<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let moment = context.moment(&settled.place);
         let next = self.next(context, &settled).await?;
-        Some(next.and_then(|child| decode(context, &child, || moment)))
+        let moment = || context.moment(&settled.place);
+        Some(next.and_then(|child| decode(context, &child, moment)))
     }
 
     fn misuse(self, misuse: Misuse) -> Self::Output {
@@ -198,11 +198,11 @@ impl<T: DeserializeOwned + Send> Durable for JoinNextWithId<'_, T> {
     }
 
     async fn settle(self, context: &Arc<Context>, settled: Settled) -> Self::Output {
-        let moment = context.moment(&settled.place);
         let next = self.next.next(context, &settled).await?;
+        let moment = || context.moment(&settled.place);
         Some(next.and_then(|child| {
             let id = TaskId { job: context.task.job, local: child.local };
-            Ok((id, decode(context, &child, || moment)?))
+            Ok((id, decode(context, &child, moment)?))
         }))
     }
 
