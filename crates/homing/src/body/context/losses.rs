@@ -159,8 +159,7 @@ impl Context {
         }
         let losses = &inner.losses;
         let told = moment.filter(|moment| moment.given <= GIVEN).or(losses.first.as_ref());
-        let on_its_way = inner.recall.is_replaying() || inner.recall.is_left();
-        if inner.closing || (told.is_none() && on_its_way) {
+        if inner.closing || (told.is_none() && inner.recall.is_left()) {
             return None;
         }
         let Some(moment) = told else {
