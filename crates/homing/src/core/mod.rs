@@ -16,8 +16,6 @@ pub(crate) mod parameter;
 pub(crate) mod policy;
 pub(crate) mod record;
 pub(crate) mod replay;
-#[cfg(test)]
-mod replay_transcripts;
 pub(crate) mod schema;
 pub(crate) mod state;
 pub(crate) mod time;

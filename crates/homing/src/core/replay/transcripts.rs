@@ -9,9 +9,9 @@
 //! Beside that it may `forget PLACE`, go `past` its record, and be asked which entry is `next` and what is the `rest`
 //! that it has not come to.
 
-use super::record::Entry;
-use super::replay::{Operation, Recall, Rest, Verdict};
-use super::wait::Answer;
+use super::{Operation, Recall, Rest, Verdict};
+use crate::core::record::Entry;
+use crate::core::wait::Answer;
 
 const TRANSCRIPTS: [(&str, &str, &[&str]); 50] = [
     (

@@ -2,10 +2,9 @@
 //!
 //! Every list is paged by key, so that a page costs the same wherever it stands.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Child, SetRow, Verb};
-use crate::core::drift::Drift;
 use crate::core::failure::{Failure, Reason};
 use crate::core::fingerprint::Fingerprint;
 use crate::core::id::{JobId, Local, TaskId, WorkerId};
@@ -13,13 +12,15 @@ use crate::core::log::Line;
 use crate::core::parameter::Parameter;
 use crate::core::state::State;
 use crate::core::time::{Time, rfc3339};
-use crate::core::wait::{SetCounts, Wait};
+use crate::core::wait::SetCounts;
 use crate::store::Entry;
 
 pub mod actions;
 mod counts;
 pub mod failures;
 mod filter;
+mod job;
+mod task;
 pub(crate) mod verbs;
 
 pub use actions::{ActionFilter, ActionView};
@@ -28,6 +29,8 @@ pub(crate) use counts::{Partly, progress};
 use failures::Alike;
 pub use failures::FailureFilter;
 pub use filter::JobFilter;
+pub use job::{JobView, Status};
+pub use task::{ChildCounts, TaskView};
 
 /// The ids of jobs next to one: lower, higher.
 pub type Neighbours = (Option<JobId>, Option<JobId>);
@@ -193,230 +196,6 @@ pub struct Settled {
     pub state: State,
     /// The value or failure as JSON, once ended.
     pub outcome: Option<String>,
-}
-
-/// A task as people see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct TaskView {
-    /// Its id.
-    pub id: TaskId,
-    /// Its parent; a root has none.
-    pub parent: Option<TaskId>,
-    /// Its set and number in it; a root has none.
-    #[serde(skip)]
-    pub set: Option<(Local, u32)>,
-    /// Its kind.
-    pub kind: String,
-    /// Its arguments, as JSON.
-    pub arguments: String,
-    /// Its queue.
-    pub queue: String,
-    /// Higher goes first.
-    pub priority: i16,
-    /// Its state.
-    pub state: State,
-    /// The attempt it is at, 1-based.
-    pub attempt: u32,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Worker deaths in a row.
-    pub crashes: u32,
-    /// Stops by drift in a row.
-    pub stalls: u32,
-    /// When it may start or go on.
-    #[serde(serialize_with = "rfc3339")]
-    pub due: Time,
-    /// Fails if it has not started by then.
-    #[serde(serialize_with = "rfc3339")]
-    pub expires: Option<Time>,
-    /// Fails if it has not ended by then.
-    #[serde(serialize_with = "rfc3339")]
-    pub deadline: Option<Time>,
-    /// When it was spawned.
-    #[serde(serialize_with = "rfc3339")]
-    pub created: Time,
-    /// When it was first claimed.
-    #[serde(serialize_with = "rfc3339")]
-    pub started: Option<Time>,
-    /// When it ended.
-    #[serde(serialize_with = "rfc3339")]
-    pub ended: Option<Time>,
-    /// The worker that holds it.
-    pub worker: Option<WorkerId>,
-    /// What it waits for while it is parked.
-    pub waits: Vec<Wait>,
-    /// Why it stands still or was tried again: the last failure or drift.
-    pub reason: Option<String>,
-    /// Its value as JSON, once succeeded.
-    pub value: Option<String>,
-    /// Its failure, once failed or cancelled.
-    pub failure: Option<Failure>,
-    /// What `progress` last told.
-    pub progress: Option<(u64, u64)>,
-    /// Its own tags; every task of a job has the root's besides.
-    pub tags: Vec<String>,
-    /// Its children, counted.
-    pub children: ChildCounts,
-}
-
-impl TaskView {
-    /// How its body differs from its record, while it stands still for that: [`reason`](Self::reason) as data.
-    pub fn drift(&self) -> Option<Drift> {
-        let reason = self.reason.as_deref().filter(|_| self.stalls > 0)?;
-        Drift::of(reason)
-    }
-}
-
-/// How many children a task has, and how they ended. Kept by the store, not counted on reading.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ChildCounts {
-    /// Ever spawned.
-    pub spawned: u64,
-    /// Ended with a value.
-    pub succeeded: u64,
-    /// Ended with an error.
-    pub failed: u64,
-    /// Ended from outside, by the parent or by others.
-    pub cancelled: u64,
-}
-
-impl ChildCounts {
-    /// Those that have ended.
-    pub fn ended(&self) -> u64 {
-        self.succeeded + self.failed + self.cancelled
-    }
-
-    /// Those that have not.
-    pub fn open(&self) -> u64 {
-        self.spawned.saturating_sub(self.ended())
-    }
-
-    pub(crate) fn add(&mut self, set: &SetCounts) {
-        self.spawned += set.spawned;
-        self.succeeded += set.succeeded;
-        self.failed += set.failed;
-        self.cancelled += set.cancelled + set.aborted;
-    }
-}
-
-/// The status of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// The root has not ended, and no task of the job stands still.
-    InProgress,
-    /// The root has not ended, and a task of the job stands still: what its code does, or a value that is
-    /// stored, does not fit its record. It is tried again from time to time, and goes on by itself once a
-    /// worker runs code that fits; see [`Because::Drift`](crate::Because::Drift).
-    Stalled,
-    /// The root succeeded, and so did everything below it.
-    Completed,
-    /// The root succeeded, a descendant failed.
-    CompletedWithErrors,
-    /// The root failed.
-    Failed,
-    /// The root was cancelled.
-    Cancelled,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 6] = [
-        Self::InProgress,
-        Self::Stalled,
-        Self::Completed,
-        Self::CompletedWithErrors,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The status that follows from the root's state, whether a descendant failed and whether a task
-    /// stands still.
-    pub fn of(root: State, errors: bool, stalled: bool) -> Self {
-        match root {
-            State::Pending | State::Running | State::Waiting if stalled => Self::Stalled,
-            State::Pending | State::Running | State::Waiting => Self::InProgress,
-            State::Succeeded if errors => Self::CompletedWithErrors,
-            State::Succeeded => Self::Completed,
-            State::Failed => Self::Failed,
-            State::Cancelled => Self::Cancelled,
-        }
-    }
-
-    /// Whether the job has ended.
-    pub fn is_ended(self) -> bool {
-        !matches!(self, Self::InProgress | Self::Stalled)
-    }
-
-    /// The words for the status.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InProgress => "in progress",
-            Self::Stalled => "stalled",
-            Self::Completed => "completed",
-            Self::CompletedWithErrors => "completed with errors",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A job as people see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct JobView {
-    /// Its id.
-    pub id: JobId,
-    /// The root's kind.
-    pub kind: String,
-    /// What its submitter called it.
-    pub title: Option<String>,
-    /// Its unique key.
-    pub key: Option<String>,
-    /// Words to filter by.
-    pub tags: Vec<String>,
-    /// The root's queue.
-    pub queue: String,
-    /// Where it stands.
-    pub status: Status,
-    /// 0 to 100: what the root's body told, or ended tasks over spawned ones; of a job that failed or was
-    /// cancelled, how far it came. Without a word of the root's, a task that has told its own progress
-    /// (`homing::progress`) counts by that share while it runs or waits: all that run, and of those that wait a
-    /// thousand, so that a wide job is read as quickly as a narrow one.
-    pub progress: f64,
-    /// Whether the root's body told how much there is to do (`homing::progress`).
-    pub told: bool,
-    /// Its tasks by state.
-    pub counts: Counts,
-    /// The task that detached it.
-    pub origin: Option<TaskId>,
-    /// When it was submitted.
-    #[serde(serialize_with = "rfc3339")]
-    pub created: Time,
-    /// When its root was first claimed.
-    #[serde(serialize_with = "rfc3339")]
-    pub started: Option<Time>,
-    /// When its root ended.
-    #[serde(serialize_with = "rfc3339")]
-    pub ended: Option<Time>,
-    /// Why the root failed.
-    pub failure: Option<Failure>,
-}
-
-impl JobView {
-    /// The progress, unless nobody knows how much there is to do: a job that is still open may find more, and
-    /// the share of what it has found so far would only mislead. [`counts`](Self::counts) say what there is.
-    pub fn percent(&self) -> Option<f64> {
-        (self.told || self.status.is_ended()).then_some(self.progress)
-    }
 }
 
 /// A queue as people see it.
