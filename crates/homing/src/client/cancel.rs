@@ -81,8 +81,7 @@ impl<'h> IntoFuture for Cancel<'h> {
         Box::pin(async move {
             let (homing, task, text) = (self.homing, self.task, self.text());
             let told = |first: &bool| if *first { "done" } else { "it had ended" }.to_owned();
-            // Nothing is done before it is kept that somebody does it: some stores act when they are asked.
-            let act = async { homing.store.cancel(task, text.clone()).await };
+            let act = homing.store.cancel(task, text.clone());
             let first = homing.noted(("cancel", task), act, told).await?;
             if first {
                 events::cancelled(task, text.as_deref());

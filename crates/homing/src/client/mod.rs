@@ -186,14 +186,14 @@ impl Homing {
     /// Stops claims from a queue; what runs runs on.
     pub async fn pause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
-        let act = async { self.store.pause(queue.to_owned(), true).await };
+        let act = self.store.pause(queue.to_owned(), true);
         Ok(self.noted(("pause", queue), act, done).await?)
     }
 
     /// Resumes claims from a queue.
     pub async fn unpause(&self, queue: &str) -> Result<(), SubmitError> {
         name("the queue", queue)?;
-        let act = async { self.store.pause(queue.to_owned(), false).await };
+        let act = self.store.pause(queue.to_owned(), false);
         Ok(self.noted(("unpause", queue), act, done).await?)
     }
 

@@ -58,7 +58,7 @@ pub use signal::Sent;
 pub use url::Migration;
 pub(crate) use url::{inspect, known, migrate, open};
 
-/// What a verb returns.
+/// What a verb returns. Nothing is done before it is polled: a verb may be made first, and something else be done before it.
 pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A place where tasks live.

@@ -204,7 +204,14 @@ impl Memory {
     }
 
     /// Runs one transaction and sends its hints.
-    fn write<T: Send + 'static>(&self, verb: impl FnOnce(&mut Data, Time) -> T) -> Verb<'_, T> {
+    fn write<'s, T: Send + 's>(
+        &'s self,
+        verb: impl FnOnce(&mut Data, Time) -> T + Send + 's,
+    ) -> Verb<'s, T> {
+        Box::pin(async move { Ok(self.write_now(verb)) })
+    }
+
+    fn write_now<T>(&self, verb: impl FnOnce(&mut Data, Time) -> T) -> T {
         let mut data = self.lock();
         let now = self.clock.now();
         let answer = verb(&mut data, now);
@@ -223,28 +230,33 @@ impl Memory {
         if noticed {
             self.hints.say_noticed();
         }
-        Box::pin(std::future::ready(Ok(answer)))
+        answer
     }
 
-    fn read<T: Send + 'static>(&self, verb: impl FnOnce(&Reading<'_>) -> T) -> Verb<'_, T> {
-        let data = self.lock();
-        let answer = verb(&Reading { data: &data, now: self.clock.now() });
-        drop(data);
-        Box::pin(std::future::ready(Ok(answer)))
+    fn read<'s, T: Send + 's>(
+        &'s self,
+        verb: impl FnOnce(&Reading<'_>) -> T + Send + 's,
+    ) -> Verb<'s, T> {
+        Box::pin(async move {
+            let data = self.lock();
+            Ok(verb(&Reading { data: &data, now: self.clock.now() }))
+        })
     }
 }
 
 impl Store for Memory {
     fn submit(&self, jobs: Vec<NewJob>) -> Verb<'_, Vec<Submitted>> {
-        self.write(|data, now| jobs.into_iter().map(|job| data.submit_anew(job, now)).collect())
+        self.write(move |data, now| {
+            jobs.into_iter().map(|job| data.submit_anew(job, now)).collect()
+        })
     }
 
     fn exchange(&self, exchange: Exchange) -> Verb<'_, Reply> {
-        self.write(|data, now| data.exchange(exchange, now))
+        self.write(move |data, now| data.exchange(exchange, now))
     }
 
     fn heartbeat(&self, heartbeat: Heartbeat) -> Verb<'_, bool> {
-        self.write(|data, now| data.heartbeat(heartbeat, now))
+        self.write(move |data, now| data.heartbeat(heartbeat, now))
     }
 
     fn leave(&self, worker: WorkerId) -> Verb<'_, ()> {
@@ -320,7 +332,7 @@ impl Store for Memory {
 
     #[cfg(feature = "testing")]
     fn parking(&self, task: TaskId) -> Verb<'_, Option<crate::core::id::Token>> {
-        self.read(|data| {
+        self.read(move |data| {
             data.tasks.get(&task).filter(|row| !row.state.is_ended()).and_then(|row| row.parked)
         })
     }
@@ -339,7 +351,7 @@ macro_rules! of_data {
     ($data:ident $($name:ident($($argument:ident: $type:ty),*) -> $answer:ty
         = $view:ident($($given:expr),*);)+) => {
         $(fn $name(&self, $($argument: $type),*) -> Verb<'_, $answer> {
-            self.read(|$data| $data.$view($($given),*))
+            self.read(move |$data| $data.$view($($given),*))
         })+
     };
 }

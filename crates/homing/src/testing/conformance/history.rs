@@ -172,6 +172,20 @@ pub async fn actions_are_kept(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// A verb of a store that is made and dropped has done nothing: what is kept of somebody's action is kept before it is done.
+pub async fn a_verb_does_nothing_before_it_is_polled(lab: Lab) {
+    let job = lab.homing.submit(approved()).await.unwrap();
+    let store = lab.store();
+    drop(store.cancel(job.id().root(), None));
+    drop(store.pause("slow".to_owned(), true));
+    drop(store.signal(job.id().root(), "go".to_owned(), "1".to_owned()));
+    drop(store.remove(job.id()));
+    let queues = lab.homing.queues().await.unwrap();
+    assert!(queues.iter().all(|queue| !queue.paused), "{queues:?}");
+    assert_eq!(job.status().await.unwrap(), crate::Status::InProgress);
+    lab.close([]).await;
+}
+
 /// Actions that are older than they are kept go, some with each new one.
 pub async fn old_actions_are_forgotten(lab: Lab) {
     for _ in 0..=limits::ACTIONS_FORGOTTEN {
