@@ -66,6 +66,29 @@ async fn a_step_that_fails_leaves_nothing() {
     assert_eq!(run(&url, STEPS, true).await.unwrap().from, 0);
 }
 
+/// Workers that live write to the tables that a step changes, in another order: PostgreSQL ends one of both.
+#[tokio::test]
+async fn a_step_that_meets_a_deadlock_is_done_again() {
+    let url = common_schema();
+    let first = "CREATE SEQUENCE homing.tries";
+    run(&url, &[first], true).await.unwrap();
+    // What a sequence has counted stays, whatever becomes of the transaction.
+    let falls = |times: u32| {
+        format!(
+            "CREATE TABLE homing.second (id int);
+             DO $$ BEGIN IF nextval('homing.tries') <= {times} THEN
+               RAISE 'fell' USING ERRCODE = 'deadlock_detected'; END IF; END $$"
+        )
+    };
+    assert_eq!(run(&url, &[first, &falls(2)], true).await.unwrap(), Migration { from: 1, to: 2 });
+    assert_eq!(tables(&url), "homing_version,second");
+    // Not for ever.
+    let third = falls(1_000).replace("second", "third");
+    let error = run(&url, &[first, &falls(2), &third], true).await.unwrap_err();
+    assert!(error.to_string().contains("fell"), "{error}");
+    assert_eq!(tables(&url), "homing_version,second");
+}
+
 #[tokio::test]
 async fn tables_of_another_application_are_not_touched() {
     let url = common_schema();
