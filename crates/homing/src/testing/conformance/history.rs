@@ -172,6 +172,17 @@ pub async fn actions_are_kept(lab: Lab) {
     lab.close([worker]).await;
 }
 
+/// A submission whose key another job holds says which.
+pub async fn an_action_names_who_holds_the_key(lab: Lab) {
+    let ada = lab.homing.acting("ada");
+    let first = ada.submit(approved()).key("the key").await.unwrap();
+    assert_eq!(ada.submit(approved()).key("the key").await.unwrap().id(), first.id());
+    let actions = lab.homing.actions(ActionFilter::default()).await.unwrap();
+    let results: Vec<_> = actions.into_iter().filter_map(|action| action.result).collect();
+    assert_eq!(results, [format!("approved: {} holds its key", first.id()), "approved".to_owned()]);
+    lab.close([]).await;
+}
+
 /// A verb of a store that is made and dropped has done nothing: what is kept of somebody's action is kept before it is done.
 pub async fn a_verb_does_nothing_before_it_is_polled(lab: Lab) {
     let job = lab.homing.submit(approved()).await.unwrap();
