@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use homing::{Homing, IdPrefix, JobId, TaskId, Time};
+use homing::{Homing, IdPrefix, JobId, TaskId, TaskView, Time};
 use tokio::sync::Semaphore;
 
 use crate::guard::keys::Keys;
@@ -146,6 +146,11 @@ impl Cx {
     pub(crate) async fn find(&self, id: &str) -> Result<TaskId> {
         let id: IdPrefix = id.parse()?;
         Ok(self.homing().find(&id).await?)
+    }
+
+    /// The task that an id, whole or its beginning, means.
+    pub(crate) async fn task(&self, id: &str) -> Result<TaskView> {
+        Ok(self.homing().task(self.find(id).await?).await?)
     }
 
     /// As [`find`](Self::find), of a job.

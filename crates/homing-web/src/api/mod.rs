@@ -26,7 +26,7 @@ mod ops;
 mod others;
 mod steer;
 pub(crate) mod submit;
-mod tasks;
+pub(crate) mod tasks;
 pub(crate) mod why;
 
 pub(crate) use ops::Op;

@@ -55,7 +55,7 @@ pub(crate) async fn show(
             (tabs(&cx, id, "tree"))
             (counts(&job.counts))
             (why_strip(&cx, &reasons))
-            @if let Some(failure) = &job.failure { (super::task::failure(&cx, failure)) }
+            @if let Some(failure) = &job.failure { (super::task::failure(&cx, "Failure", failure)) }
             h2 #tree { "Tree" }
             (tree::below(&cx, &root, &asked, &format!("/jobs/{id}")).await?)
             h2 { "Facts" }
