@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use homing::log::Level;
 use homing::{Fingerprint, IdPrefix, Status};
 
-use crate::words::parse_duration;
+use crate::words::{parse_duration, parse_fingerprint};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobsArgs {
@@ -110,6 +110,7 @@ pub(crate) struct RecordArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FailuresArgs {
     /// Tasks that failed alike: the fingerprint that the list gives them
+    #[arg(value_parser = parse_fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Only tasks of this kind
     #[arg(long, conflicts_with = "fingerprint")]
@@ -125,7 +126,7 @@ pub(crate) struct FailuresArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ActionsArgs {
-    /// Only what was done to this: a job, a task or a queue, as the list names it
+    /// Only what was done to this: a job or task, by its id or the beginning of it, or a queue
     #[arg(long, value_name = "TARGET")]
     pub(crate) on: Option<String>,
     /// Only what somebody has done, as the list names them

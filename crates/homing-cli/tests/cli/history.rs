@@ -67,7 +67,18 @@ async fn failures_are_listed_by_error() {
     assert_eq!(one.lines().count(), 2, "{one}");
     assert!(one.ends_with("the table is locked\n"), "{one}");
     let wrong = world.run(&["failures", "xyz"]);
-    assert!(wrong.code == Some(2) && wrong.err.contains("`xyz`"), "{}", wrong.err);
+    assert!(
+        wrong.code == Some(2) && wrong.err.contains("`xyz` is no fingerprint"),
+        "{}",
+        wrong.err
+    );
+    for more in [vec!["failures", "--limit", "1"], vec!["failures", print, "--limit", "1"]] {
+        let ran = world.run(&more);
+        assert!(ran.err.starts_with("there may be more: --limit"), "{ran:?}");
+    }
+    assert_eq!(world.run(&["failures", "--kind", "nobody"]).err, "no such task has failed\n");
+    let none = world.run(&["failures", &"0".repeat(32)]);
+    assert_eq!(none.err, "no task that is still there has failed so\n");
 }
 
 /// What people have done is listed.

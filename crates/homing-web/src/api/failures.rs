@@ -49,10 +49,7 @@ pub(super) async fn alike(
 
 /// A fingerprint as an address names it.
 pub(crate) fn read(text: &str) -> Result<Fingerprint> {
-    text.parse().map_err(|_| {
-        Refusal::usage(format!("`{text}` is no fingerprint"))
-            .hint("32 hexadecimal digits, as the list of failures has them")
-    })
+    words::parse_fingerprint(text).map_err(Refusal::usage)
 }
 
 /// Since when tasks are to have failed.
