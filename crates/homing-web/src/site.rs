@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use homing::{Homing, IdPrefix, JobId, TaskId, TaskView, Time};
+use homing::{FindError, Homing, IdPrefix, JobId, TaskId, TaskView, Time};
 use tokio::sync::Semaphore;
 
 use crate::guard::keys::Keys;
@@ -161,6 +161,17 @@ impl Cx {
         }
         Err(Refusal::usage(format!("`{id}` is a task below a job's root"))
             .hint("give the id of the job: what stands before the dot"))
+    }
+
+    /// What an action was done to, as the store keeps it: the id, where the text is one or its beginning; else the text,
+    /// which is a queue, or an id of what is gone.
+    pub(crate) async fn target(&self, text: String) -> Result<String> {
+        let Ok(id) = text.parse::<IdPrefix>() else { return Ok(text) };
+        match self.homing().find(&id).await {
+            Ok(found) => Ok(found.to_string()),
+            Err(FindError::Unknown { .. }) => Ok(text),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether they may do what a role may.

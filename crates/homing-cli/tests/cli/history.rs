@@ -105,6 +105,12 @@ async fn actions_are_listed() {
     ];
     assert_eq!(told, wanted.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>());
     assert_eq!(world.json(&["actions", "--on", &job, "--limit", "2"]), actions[..2]);
+    let short = &job[..job.len() - 1];
+    assert_eq!(world.json(&["actions", "--on", short, "--limit", "2"]), actions[..2]);
+    for narrow in ["--by", "--on"] {
+        let none = world.run(&["actions", narrow, "cafe"]);
+        assert_eq!((none.code, none.err.as_str()), (Some(0), "nothing such has been done\n"));
+    }
     let before = actions[1]["number"].to_string();
     assert_eq!(world.json(&["actions", "--before", &before]), actions[2..]);
     let list = world.run(&["actions", "--on", "slow"]).out;

@@ -30,12 +30,12 @@ pub(crate) struct Asked {
 /// The list.
 pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
     let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let filter = ActionFilter {
-        who: said(&asked.who),
-        target: said(&asked.target),
-        before: asked.before,
-        limit: PAGE,
+    let target = match said(&asked.target) {
+        Some(named) => Some(cx.target(named).await?),
+        None => None,
     };
+    let (who, before) = (said(&asked.who), asked.before);
+    let filter = ActionFilter { who, target, before, limit: PAGE };
     let actions = cx.homing().actions(filter).await?;
     let next = actions.last().filter(|_| actions.len() == PAGE).map(|last| last.number);
     let path = format!("/actions?who={}&target={}", encoded(&asked.who), encoded(&asked.target));
