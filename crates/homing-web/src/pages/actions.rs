@@ -1,6 +1,5 @@
 //! What people have done to jobs and queues.
 
-use axum::extract::Query as Parameters;
 use axum::response::Response;
 use homing::{ActionFilter, ActionView, TaskId};
 use homing_view::words;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{encoded, short};
+use crate::api::Params;
 use crate::problem::Result;
 use crate::sight::{plain, t};
 use crate::site::Cx;
@@ -28,7 +28,7 @@ pub(crate) struct Asked {
 }
 
 /// The list.
-pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let target = match said(&asked.target) {
         Some(named) => Some(cx.target(named).await?),

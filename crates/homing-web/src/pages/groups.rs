@@ -1,6 +1,6 @@
 //! Failures by error, over all jobs, and the tasks that failed alike.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::{FailureFilter, FailureGroup, TaskView};
 use homing_view::words;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{ago, encoded, short};
-use crate::api::failures;
+use crate::api::{Params, failures};
 use crate::problem::Result;
 use crate::sight::{plain, t};
 use crate::site::Cx;
@@ -30,7 +30,7 @@ pub(crate) struct Asked {
 }
 
 /// The list of groups.
-pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let now = cx.site.now();
     let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let (kind, since) = (said(&asked.kind), failures::since(said(&asked.newer).as_deref(), now)?);
@@ -95,7 +95,7 @@ pub(crate) struct Paged {
 pub(crate) async fn show(
     cx: Cx,
     Path(text): Path<String>,
-    Parameters(asked): Parameters<Paged>,
+    Params(asked): Params<Paged>,
 ) -> Result<Response> {
     let fingerprint = failures::read(&text)?;
     let (tasks, next) = failures::of(&cx, fingerprint, asked.after.as_deref(), TASKS).await?;

@@ -1,6 +1,6 @@
 //! The record of a task: what its body remembers, when it was committed, and how long after the entry before.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::{Drift, EntryKind, EntryView, TaskView, Time};
 use homing_view::words;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{short, state};
-use crate::api::tasks;
+use crate::api::{Params, tasks};
 use crate::problem::Result;
 use crate::sight::{pre, t};
 use crate::site::Cx;
@@ -30,7 +30,7 @@ pub(crate) struct Asked {
 pub(crate) async fn show(
     cx: Cx,
     Path(id): Path<String>,
-    Parameters(asked): Parameters<Asked>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response> {
     let task = cx.task(&id).await?;
     let id = task.id;

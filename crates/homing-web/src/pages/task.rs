@@ -1,6 +1,6 @@
 //! A task: what it was asked, what it gave, what went wrong, what is below it.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::log::Line;
 use homing::{Failure, TaskView};
@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::job::{Asked, why_strip};
 use super::parts::{encoded, instant, state};
 use super::{Page, action, tree};
-use crate::api::why;
+use crate::api::{Params, why};
 use crate::options::Role;
 use crate::problem::Result;
 use crate::sight::{pre, t};
@@ -23,7 +23,7 @@ const ATTEMPTS: usize = 50;
 pub(crate) async fn show(
     cx: Cx,
     Path(id): Path<String>,
-    Parameters(asked): Parameters<Asked>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response> {
     let task = cx.task(&id).await?;
     let id = task.id;

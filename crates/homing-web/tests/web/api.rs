@@ -209,6 +209,12 @@ async fn mistakes_have_a_problem_and_a_hint() {
     }
     let page = site.seen(VIEWER, "/jobs/ffff").await;
     assert!(page.status == StatusCode::NOT_FOUND && page.body.contains("<h1>404"));
+    for path in ["/actions?before=x".to_owned(), format!("/tasks/{job}/record?after=x")] {
+        let page = site.seen(VIEWER, &path).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(page.body.contains("<h1>400 Bad Request</h1>"), "{path}: {}", page.body);
+        assert!(page.body.contains("invalid digit") && page.body.contains("Hint: "), "{path}");
+    }
 }
 
 #[tokio::test]
