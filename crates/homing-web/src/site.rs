@@ -165,10 +165,12 @@ impl Cx {
 
     /// What an action was done to, as the store keeps it: the id, where the text is one or its beginning; else the text,
     /// which is a queue, or an id of what is gone.
-    pub(crate) async fn target(&self, text: String) -> Result<String> {
-        let Ok(id) = text.parse::<IdPrefix>() else { return Ok(text) };
+    pub(crate) async fn target(&self, text: Option<String>) -> Result<Option<String>> {
+        let Some(id) = text.as_deref().and_then(|text| text.parse::<IdPrefix>().ok()) else {
+            return Ok(text);
+        };
         match self.homing().find(&id).await {
-            Ok(found) => Ok(found.to_string()),
+            Ok(found) => Ok(Some(found.to_string())),
             Err(FindError::Unknown { .. }) => Ok(text),
             Err(error) => Err(error.into()),
         }

@@ -10,10 +10,7 @@ use crate::{Context, Exit, Result, json, words};
 /// Lists actions, newest first.
 pub(crate) async fn run(cx: &Context, args: ActionsArgs) -> Result<Exit> {
     let limit = usize::from(args.limit);
-    let target = match args.on {
-        Some(named) => Some(cx.target(named).await?),
-        None => None,
-    };
+    let target = cx.target(args.on).await?;
     let filter = ActionFilter { who: args.by, target, before: args.before, limit };
     let is_narrowed = filter.who.is_some() || filter.target.is_some() || filter.before.is_some();
     let actions = cx.homing.actions(filter).await?;

@@ -30,10 +30,7 @@ pub(crate) struct Asked {
 /// The list.
 pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let target = match said(&asked.target) {
-        Some(named) => Some(cx.target(named).await?),
-        None => None,
-    };
+    let target = cx.target(said(&asked.target)).await?;
     let (who, before) = (said(&asked.who), asked.before);
     let filter = ActionFilter { who, target, before, limit: PAGE };
     let actions = cx.homing().actions(filter).await?;
