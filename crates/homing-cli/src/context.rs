@@ -1,6 +1,6 @@
 //! What every command is given: the store, where to write, and how.
 
-use homing::{Homing, IdPrefix, JobId, TaskId, Time};
+use homing::{FindError, Homing, IdPrefix, JobId, TaskId, Time};
 
 use crate::output::Output;
 use crate::{Error, Result};
@@ -37,6 +37,19 @@ impl Context {
         }
         let message = format!("`{id}` is a task below a job's root");
         Err(Error::usage(message, "give the id of the job: what stands before the dot"))
+    }
+
+    /// What an action was done to, as the store keeps it: the id, where the text is one or its beginning; else the text,
+    /// which is a queue, or an id of what is gone.
+    pub(crate) async fn target(&self, text: Option<String>) -> Result<Option<String>> {
+        let Some(id) = text.as_deref().and_then(|text| text.parse::<IdPrefix>().ok()) else {
+            return Ok(text);
+        };
+        match self.homing.find(&id).await {
+            Ok(found) => Ok(Some(found.to_string())),
+            Err(FindError::Unknown { .. }) => Ok(text),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes an object where programs read, else a line for people.

@@ -66,8 +66,11 @@ impl Sight {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item)),
             Value::Object(fields) => {
+                // Beside a text, a reason is a stable word; of a task it is the text itself.
+                let is_told = fields.contains_key("message") || fields.contains_key("text");
                 for (name, field) in fields {
                     match name.as_str() {
+                        "reason" if is_told => {}
                         "arguments" if field.is_array() => {} // those of a kind: no payload
                         "arguments" if !self.payloads => {
                             // An object by its schema.
@@ -101,14 +104,8 @@ impl Sight {
 
     fn say(&self, field: &mut Value, message: bool) {
         if let Value::String(text) = field {
-            // The stable words of reasons are no messages.
-            let word = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-            let said = if message && !word { self.message(text) } else { self.told(text) };
-            if let Cow::Owned(masked) = said {
-                *text = masked;
-            } else if message && !word && !self.payloads {
-                MASK.clone_into(text);
-            }
+            let said = if message { self.message(text) } else { self.told(text) };
+            *text = said.into_owned();
         }
     }
 
@@ -415,6 +412,8 @@ mod tests {
             "arguments": {"password": "x", "page": 7}, "value": "v",
             "failure": {"reason": "error", "message": "token=abc", "sources": ["secret=1"]},
             "reasons": [{"reason": "no-worker", "text": "password=1"}],
+            // One word may be all that an error tells.
+            "reason": "swordfish", "result": "swordfish", "drift": {"got": "swordfish"},
         });
         let seen = sight(true).object(object.clone());
         let text = seen.to_string();
@@ -426,6 +425,7 @@ mod tests {
         }
         let hidden = sight(false).object(object).to_string();
         assert!(!hidden.contains("page") && !hidden.contains("\"v\""), "{hidden}");
+        assert!(!hidden.contains("swordfish"), "{hidden}");
         assert!(hidden.contains("no-worker"));
     }
 

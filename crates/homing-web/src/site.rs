@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use homing::{Homing, IdPrefix, JobId, TaskId, Time};
+use homing::{FindError, Homing, IdPrefix, JobId, TaskId, TaskView, Time};
 use tokio::sync::Semaphore;
 
 use crate::guard::keys::Keys;
@@ -148,6 +148,11 @@ impl Cx {
         Ok(self.homing().find(&id).await?)
     }
 
+    /// The task that an id, whole or its beginning, means.
+    pub(crate) async fn task(&self, id: &str) -> Result<TaskView> {
+        Ok(self.homing().task(self.find(id).await?).await?)
+    }
+
     /// As [`find`](Self::find), of a job.
     pub(crate) async fn find_job(&self, id: &str) -> Result<JobId> {
         let found = self.find(id).await?;
@@ -156,6 +161,19 @@ impl Cx {
         }
         Err(Refusal::usage(format!("`{id}` is a task below a job's root"))
             .hint("give the id of the job: what stands before the dot"))
+    }
+
+    /// What an action was done to, as the store keeps it: the id, where the text is one or its beginning; else the text,
+    /// which is a queue, or an id of what is gone.
+    pub(crate) async fn target(&self, text: Option<String>) -> Result<Option<String>> {
+        let Some(id) = text.as_deref().and_then(|text| text.parse::<IdPrefix>().ok()) else {
+            return Ok(text);
+        };
+        match self.homing().find(&id).await {
+            Ok(found) => Ok(Some(found.to_string())),
+            Err(FindError::Unknown { .. }) => Ok(text),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether they may do what a role may.

@@ -10,7 +10,9 @@ use crate::{Context, Exit, Result, json, words};
 /// Lists actions, newest first.
 pub(crate) async fn run(cx: &Context, args: ActionsArgs) -> Result<Exit> {
     let limit = usize::from(args.limit);
-    let filter = ActionFilter { who: args.by, target: args.on, before: args.before, limit };
+    let target = cx.target(args.on).await?;
+    let filter = ActionFilter { who: args.by, target, before: args.before, limit };
+    let is_narrowed = filter.who.is_some() || filter.target.is_some() || filter.before.is_some();
     let actions = cx.homing.actions(filter).await?;
     if cx.json {
         for action in &actions {
@@ -19,7 +21,7 @@ pub(crate) async fn run(cx: &Context, args: ActionsArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if actions.is_empty() {
-        say("nobody has done anything");
+        say(if is_narrowed { "nothing such has been done" } else { "nobody has done anything" });
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["#", "TIME", "WHO", "WHAT", "ON", "RESULT"], &[0]);

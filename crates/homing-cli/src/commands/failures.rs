@@ -18,6 +18,7 @@ pub(crate) async fn run(cx: &Context, args: FailuresArgs) -> Result<Exit> {
     }
     let now = cx.now();
     let since = args.newer_than.map(|age| now.before(age));
+    let is_narrowed = args.kind.is_some() || since.is_some();
     let groups = cx.homing.failures(FailureFilter { kind: args.kind, since, limit }).await?;
     if cx.json {
         for group in &groups {
@@ -26,7 +27,7 @@ pub(crate) async fn run(cx: &Context, args: FailuresArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if groups.is_empty() {
-        say("no task has failed");
+        say(if is_narrowed { "no such task has failed" } else { "no task has failed" });
         return Ok(Exit::Done);
     }
     let mut table =
@@ -43,6 +44,9 @@ pub(crate) async fn run(cx: &Context, args: FailuresArgs) -> Result<Exit> {
         ]);
     }
     table.lines().try_for_each(|line| cx.out.line(line))?;
+    if groups.len() == limit {
+        say("there may be more: --limit, --kind, --newer-than");
+    }
     Ok(Exit::Done)
 }
 
@@ -56,7 +60,7 @@ async fn alike(cx: &Context, fingerprint: Fingerprint, limit: usize) -> Result<E
         return Ok(Exit::Done);
     }
     if tasks.is_empty() {
-        say("no task has failed so");
+        say("no task that is still there has failed so");
         return Ok(Exit::Done);
     }
     let (mut table, now) = (Table::new(&["TASK", "FAILED", "ERROR"], &[1]), cx.now());
@@ -69,5 +73,8 @@ async fn alike(cx: &Context, fingerprint: Fingerprint, limit: usize) -> Result<E
         ]);
     }
     table.lines().try_for_each(|line| cx.out.line(line))?;
+    if tasks.len() == limit {
+        say("there may be more: --limit");
+    }
     Ok(Exit::Done)
 }

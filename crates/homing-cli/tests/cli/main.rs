@@ -11,6 +11,7 @@
 #[cfg(feature = "celery")]
 mod celery;
 mod errors;
+mod history;
 mod hostile;
 mod reading;
 mod schema;

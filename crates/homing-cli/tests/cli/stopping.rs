@@ -13,7 +13,8 @@ use crate::world::World;
 /// Where the program finds its store.
 const STORE: &str = "HOMING_TEST_PROGRAM_STORE";
 
-/// Holds its slot until a file is there.
+/// Holds its slot until a file is there. It looks again and again: files are all that it shares with the test's process,
+/// and a signal of homing's would park the task, which gives its slot back.
 #[task]
 async fn guard(file: PathBuf) -> homing::Result<u64> {
     while !file.exists() {
@@ -25,8 +26,9 @@ async fn guard(file: PathBuf) -> homing::Result<u64> {
 /// Holds its slot and its thread.
 #[task]
 async fn stuck() -> homing::Result<()> {
-    std::thread::sleep(Duration::from_hours(1));
-    Ok(())
+    loop {
+        std::thread::park();
+    }
 }
 
 #[task(retries = 0)]

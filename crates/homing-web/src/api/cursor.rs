@@ -1,6 +1,6 @@
 //! Where a list goes on: texts that are given back as they came.
 
-use homing::{JobId, JobView, SetKey, TaskId, TaskView, Time};
+use homing::{JobId, JobView, SetKey, TaskId, Time};
 
 use crate::problem::{Refusal, Result};
 
@@ -33,8 +33,8 @@ pub(crate) fn read_child(text: &str) -> Result<(SetKey, u64)> {
 }
 
 /// Behind a task that has ended.
-pub(crate) fn task(view: &TaskView) -> Option<String> {
-    Some(format!("{}.{}", view.ended?.0, view.id))
+pub(crate) fn task((ended, id): (Time, TaskId)) -> String {
+    format!("{}.{id}", ended.0)
 }
 
 /// Reads [`task`].
@@ -61,9 +61,10 @@ mod tests {
         assert_eq!(read_job(&format!("7.{id}")).unwrap(), (Time(7), id));
         let set: SetKey = format!("{}{}", "ab".repeat(12), "0".repeat(8)).parse().unwrap();
         assert_eq!(read_child(&child(set, 9)).unwrap(), (set, 9));
-        let set_task = format!("7.{id}.{}", "0a".repeat(16));
-        assert_eq!(read_task(&set_task).unwrap().0, Time(7));
-        assert_eq!(read_task(&format!("7.{id}")).unwrap(), (Time(7), id.root()));
+        let below = format!("{id}.{}", "0a".repeat(16)).parse().unwrap();
+        for at in [(Time(7), below), (Time(7), id.root())] {
+            assert_eq!(read_task(&task(at)).unwrap(), at);
+        }
         for wrong in ["", "7", "7.x", "x.7", "..", "-"] {
             assert!(
                 read_job(wrong).is_err() && read_child(wrong).is_err() && read_task(wrong).is_err(),

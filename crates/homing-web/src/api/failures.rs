@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use axum::response::Response;
-use homing::{FailureFilter, Fingerprint};
+use homing::{FailureFilter, Fingerprint, TaskView, Time};
 use homing_view::{json, words};
 use serde::Deserialize;
 
@@ -20,11 +20,7 @@ pub(super) struct Grouped {
 
 /// Failed tasks, those alike together.
 pub(super) async fn groups(cx: Cx, Params(asked): Params<Grouped>) -> Result<Response> {
-    let newer = asked.newer.as_deref().map(words::parse_duration).transpose();
-    let newer = newer.map_err(|wrong| {
-        Refusal::usage(format!("`newer`: {wrong}")).hint("give a duration such as 2h")
-    })?;
-    let since = newer.map(|age| cx.site.now().before(age));
+    let since = since(asked.newer.as_deref(), cx.site.now())?;
     let filter = FailureFilter { kind: asked.kind, since, limit: limit(asked.limit)? };
     let groups = cx.homing().failures(filter).await?;
     let items = groups.iter().map(|group| cx.seen(&json::failure_group(group)));
@@ -45,28 +41,41 @@ pub(super) async fn alike(
     Params(asked): Params<Alike>,
 ) -> Result<Response> {
     let fingerprint = read(&fingerprint)?;
-    let before = asked.after.as_deref().map(cursor::read_task).transpose()?;
     let rows = limit(asked.limit)?;
-    let tasks = cx.homing().failed_alike(fingerprint, before, rows).await?;
-    let next = tasks.last().and_then(cursor::task);
-    let next = match next {
-        Some(next) if is_more(&cx, fingerprint, &next).await? => Some(next),
-        _ => None,
-    };
+    let (tasks, next) = of(&cx, fingerprint, asked.after.as_deref(), rows).await?;
     let items = tasks.iter().map(|task| cx.seen(&json::task(task, 0)));
     Ok(page(&items.collect::<Result<Vec<_>>>()?, next.as_deref()))
 }
 
 /// A fingerprint as an address names it.
 pub(crate) fn read(text: &str) -> Result<Fingerprint> {
-    text.parse().map_err(|_| {
-        Refusal::usage(format!("`{text}` is no fingerprint"))
-            .hint("32 hexadecimal digits, as the list of failures has them")
-    })
+    words::parse_fingerprint(text).map_err(Refusal::usage)
 }
 
-/// Whether there are failed tasks behind a place in the list: a page may be shorter than it was to be.
-pub(crate) async fn is_more(cx: &Cx, fingerprint: Fingerprint, at: &str) -> Result<bool> {
-    let before = Some(cursor::read_task(at)?);
-    Ok(!cx.homing().failed_alike(fingerprint, before, 1).await?.is_empty())
+/// Since when tasks are to have failed.
+pub(crate) fn since(newer: Option<&str>, now: Time) -> Result<Option<Time>> {
+    let Some(text) = newer else { return Ok(None) };
+    let age = words::parse_duration(text)
+        .map_err(|wrong| Refusal::usage(format!("`newer` is `{text}`: {wrong}")))?;
+    Ok(Some(now.before(age)))
+}
+
+/// A page of the failed tasks that are alike, and where the next one begins.
+pub(crate) async fn of(
+    cx: &Cx,
+    fingerprint: Fingerprint,
+    after: Option<&str>,
+    rows: usize,
+) -> Result<(Vec<TaskView>, Option<String>)> {
+    let before = after.map(cursor::read_task).transpose()?;
+    let tasks = cx.homing().failed_alike(fingerprint, before, rows).await?;
+    // A task that was retried meanwhile is left out of a page, so its length does not tell.
+    let last = tasks.last().and_then(|last| Some((last.ended?, last.id)));
+    let next = match last {
+        Some(last) if !cx.homing().failed_alike(fingerprint, Some(last), 1).await?.is_empty() => {
+            Some(cursor::task(last))
+        }
+        _ => None,
+    };
+    Ok((tasks, next))
 }

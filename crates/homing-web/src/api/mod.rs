@@ -26,7 +26,7 @@ mod ops;
 mod others;
 mod steer;
 pub(crate) mod submit;
-mod tasks;
+pub(crate) mod tasks;
 pub(crate) mod why;
 
 pub(crate) use ops::Op;
@@ -79,7 +79,7 @@ fn handler(op: Op) -> MethodRouter<Arc<Site>> {
     }
 }
 
-/// The parameters of an address; unknown ones are refused.
+/// The parameters of an address, of the API's and of a page's; unknown ones are refused where their type says so.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<Site>> for Params<T> {
@@ -88,7 +88,8 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Site>> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self> {
         let query = Query::<T>::from_request_parts(parts, site).await;
         let Query(params) = query.map_err(|rejection| {
-            Refusal::usage(rejection.body_text()).hint("`openapi.json` lists the parameters")
+            Refusal::usage(rejection.body_text())
+                .hint("leave it out; `openapi.json` lists the parameters of the API")
         })?;
         Ok(Self(params))
     }

@@ -44,6 +44,7 @@ pub(super) struct Done {
 pub(super) async fn actions(cx: Cx, Params(asked): Params<Done>) -> Result<Response> {
     let rows = limit(asked.limit)?;
     let Done { who, target, after: before, .. } = asked;
+    let target = cx.target(target).await?;
     let actions = cx.homing().actions(ActionFilter { who, target, before, limit: rows }).await?;
     let next = actions.last().filter(|_| actions.len() == rows);
     let next = next.map(|last| last.number.to_string());

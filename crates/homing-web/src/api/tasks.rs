@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use axum::response::Response;
-use homing::{SetKey, TaskView};
+use homing::{EntryView, SetKey, TaskId, TaskView};
 use homing_view::json;
 use homing_view::words;
 use serde::Deserialize;
@@ -21,9 +21,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Params(()): Params<()>,
 ) -> Result<Response> {
-    let id = cx.find(&id).await?;
-    let view = cx.homing().task(id).await?;
-    Ok(answer(&cx.seen(&json::task(&view, 0))?))
+    Ok(answer(&cx.seen(&json::task(&cx.task(&id).await?, 0))?))
 }
 
 /// Why a task is where it is, down to what it hangs on.
@@ -57,16 +55,27 @@ pub(super) async fn record(
     Path(id): Path<String>,
     Params(asked): Params<Remembered>,
 ) -> Result<Response> {
-    let id = cx.find(&id).await?;
-    cx.homing().task(id).await?; // a task that nobody knows has no empty record
-    let entries = cx.homing().record(id, asked.after, limit(asked.limit)?).await?;
+    let id = cx.task(&id).await?.id; // a task that nobody knows has no empty record
+    let (entries, next) = entries(&cx, id, asked.after, limit(asked.limit)?).await?;
+    let items = entries.iter().map(|entry| cx.seen(&json::entry(id, entry)));
+    let next = next.map(|next| next.to_string());
+    Ok(page(&items.collect::<Result<Vec<_>>>()?, next.as_deref()))
+}
+
+/// Entries of a record behind a number, and the number behind which there are more.
+pub(crate) async fn entries(
+    cx: &Cx,
+    id: TaskId,
+    after: u64,
+    rows: usize,
+) -> Result<(Vec<EntryView>, Option<u64>)> {
+    let entries = cx.homing().record(id, after, rows).await?;
     // A page may end early where entries are large, so its length does not tell.
     let next = match entries.last().map(|last| last.number) {
-        Some(last) if !cx.homing().record(id, last, 1).await?.is_empty() => Some(last.to_string()),
+        Some(last) if !cx.homing().record(id, last, 1).await?.is_empty() => Some(last),
         _ => None,
     };
-    let items = entries.iter().map(|entry| cx.seen(&json::entry(id, entry)));
-    Ok(page(&items.collect::<Result<Vec<_>>>()?, next.as_deref()))
+    Ok((entries, next))
 }
 
 /// The sets of a task's children, as they were a quarter of a second ago at most.
@@ -160,8 +169,7 @@ pub(super) async fn children(
     Path(id): Path<String>,
     Params(asked): Params<Below>,
 ) -> Result<Response> {
-    let id = cx.find(&id).await?;
-    cx.homing().task(id).await?;
+    let id = cx.task(&id).await?.id;
     let rows = limit(asked.limit)?;
     let (set, from) = match asked.after.as_deref().map(cursor::read_child).transpose()? {
         Some(at) => at,

@@ -1,6 +1,5 @@
 //! What people have done to jobs and queues.
 
-use axum::extract::Query as Parameters;
 use axum::response::Response;
 use homing::{ActionFilter, ActionView, TaskId};
 use homing_view::words;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{encoded, short};
+use crate::api::Params;
 use crate::problem::Result;
 use crate::sight::{plain, t};
 use crate::site::Cx;
@@ -28,14 +28,11 @@ pub(crate) struct Asked {
 }
 
 /// The list.
-pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let filter = ActionFilter {
-        who: said(&asked.who),
-        target: said(&asked.target),
-        before: asked.before,
-        limit: PAGE,
-    };
+    let target = cx.target(said(&asked.target)).await?;
+    let (who, before) = (said(&asked.who), asked.before);
+    let filter = ActionFilter { who, target, before, limit: PAGE };
     let actions = cx.homing().actions(filter).await?;
     let next = actions.last().filter(|_| actions.len() == PAGE).map(|last| last.number);
     let path = format!("/actions?who={}&target={}", encoded(&asked.who), encoded(&asked.target));

@@ -1,6 +1,7 @@
 //! What failed in a job, grouped by error: how often, when first and last, and one of each.
 //!
-//! The store keeps no fingerprints yet: the log is read, up to a bound that the page tells.
+//! The store has fingerprints of failed tasks only. Of failed attempts, most of which were tried again, the log tells: it is
+//! read, up to a bound that the page tells.
 
 use std::collections::HashMap;
 

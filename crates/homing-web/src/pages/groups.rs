@@ -1,6 +1,6 @@
 //! Failures by error, over all jobs, and the tasks that failed alike.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::{FailureFilter, FailureGroup, TaskView};
 use homing_view::words;
@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{ago, encoded, short};
-use crate::api::{cursor, failures};
-use crate::problem::{Refusal, Result};
-use crate::sight::{plain, pre, t};
+use crate::api::{Params, failures};
+use crate::problem::Result;
+use crate::sight::{plain, t};
 use crate::site::Cx;
 
 /// Groups on the page.
@@ -30,14 +30,10 @@ pub(crate) struct Asked {
 }
 
 /// The list of groups.
-pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let now = cx.site.now();
-    let newer = Some(asked.newer.as_str()).filter(|newer| !newer.is_empty());
-    let newer = newer.map(words::parse_duration).transpose().map_err(|wrong| {
-        Refusal::usage(format!("`newer`: {wrong}")).hint("give a duration such as 2h")
-    })?;
-    let kind = Some(asked.kind.clone()).filter(|kind| !kind.is_empty());
-    let since = newer.map(|age| now.before(age));
+    let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let (kind, since) = (said(&asked.kind), failures::since(said(&asked.newer).as_deref(), now)?);
     let groups = cx.homing().failures(FailureFilter { kind, since, limit: GROUPS + 1 }).await?;
     let body = html! {
         h1 { "Failures by error" }
@@ -99,29 +95,16 @@ pub(crate) struct Paged {
 pub(crate) async fn show(
     cx: Cx,
     Path(text): Path<String>,
-    Parameters(asked): Parameters<Paged>,
+    Params(asked): Params<Paged>,
 ) -> Result<Response> {
     let fingerprint = failures::read(&text)?;
-    let before = asked.after.as_deref().map(cursor::read_task).transpose()?;
-    let tasks = cx.homing().failed_alike(fingerprint, before, TASKS).await?;
-    let next = match tasks.last().and_then(cursor::task) {
-        Some(next) if failures::is_more(&cx, fingerprint, &next).await? => Some(next),
-        _ => None,
-    };
+    let (tasks, next) = failures::of(&cx, fingerprint, asked.after.as_deref(), TASKS).await?;
     let latest = tasks.first().and_then(|task| task.failure.as_ref());
     let body = html! {
         p .crumbs { a href=(cx.link("/failures")) { "Failures by error" } " / " code { (fingerprint) } }
         @if let Some(failure) = latest {
             h1 { (t(&failure.kind)) ": " (t(&words::line(&cx.sight.message(&failure.message), MESSAGE))) }
-            section .failure {
-                h2 { "The last of them" }
-                pre tabindex="0" aria-label="Failure" { (pre(&cx.sight.message(&failure.message))) }
-                @if !failure.sources.is_empty() {
-                    ol aria-label="Caused by" {
-                        @for source in &failure.sources { li { (t(&cx.sight.message(source))) } }
-                    }
-                }
-            }
+            (super::task::failure(&cx, "The last of them", failure))
             h2 { "Tasks that failed so" }
             (table(&cx, &tasks))
         } @else {

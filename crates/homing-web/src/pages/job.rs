@@ -1,6 +1,6 @@
 //! A job: where it stands, why, and its tree.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::JobView;
 use homing_view::words;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::parts::{self, counts, instant, of_status, progress};
 use super::{Page, action, tree};
-use crate::api::why;
+use crate::api::{Params, why};
 use crate::options::Role;
 use crate::problem::Result;
 use crate::sight::t;
@@ -30,7 +30,7 @@ pub(crate) struct Asked {
 pub(crate) async fn show(
     cx: Cx,
     Path(id): Path<String>,
-    Parameters(asked): Parameters<Asked>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response> {
     let id = cx.find_job(&id).await?;
     let job = cx.homing().job::<()>(id).view().await?;
@@ -55,7 +55,7 @@ pub(crate) async fn show(
             (tabs(&cx, id, "tree"))
             (counts(&job.counts))
             (why_strip(&cx, &reasons))
-            @if let Some(failure) = &job.failure { (super::task::failure(&cx, failure)) }
+            @if let Some(failure) = &job.failure { (super::task::failure(&cx, "Failure", failure)) }
             h2 #tree { "Tree" }
             (tree::below(&cx, &root, &asked, &format!("/jobs/{id}")).await?)
             h2 { "Facts" }

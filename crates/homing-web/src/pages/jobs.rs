@@ -1,6 +1,5 @@
 //! The list of jobs: one line of query, pages by key.
 
-use axum::extract::Query as Parameters;
 use axum::response::Response;
 use homing::JobFilter;
 use homing_view::query::Query;
@@ -9,7 +8,7 @@ use serde::Deserialize;
 
 use super::parts::{encoded, job_table, query};
 use super::{Page, action};
-use crate::api::cursor;
+use crate::api::{Params, cursor};
 use crate::options::Role;
 use crate::problem::Result;
 use crate::sight::{plain, t};
@@ -27,7 +26,7 @@ pub(crate) struct Asked {
 }
 
 /// A page of the list.
-pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let parsed = Query::parse(&asked.q);
     let (mut jobs, mut next) = (Vec::new(), None);
     if let Ok(query) = &parsed {

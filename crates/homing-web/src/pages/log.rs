@@ -1,6 +1,6 @@
 //! A job's log: a page of it, of a level, a task or a text; the script follows it.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::TaskId;
 use homing::log::{Level, Line};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::job::tabs;
+use crate::api::Params;
 use crate::problem::{Refusal, Result};
 use crate::sight::{plain, t};
 use crate::site::Cx;
@@ -113,7 +114,7 @@ async fn read(cx: &Cx, id: homing::JobId, after: Option<u64>, wanted: &Wanted) -
 pub(crate) async fn show(
     cx: Cx,
     Path(id): Path<String>,
-    Parameters(asked): Parameters<Asked>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response> {
     let id = cx.find_job(&id).await?;
     let job = cx.homing().job::<()>(id).view().await?;

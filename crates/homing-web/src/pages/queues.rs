@@ -1,6 +1,5 @@
 //! The queues: how deep, how old, who serves them, whether they are paused.
 
-use axum::extract::Query as Parameters;
 use axum::response::Response;
 use homing::{Time, WorkerView};
 use homing_view::words;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{ago, encoded, query};
+use crate::api::Params;
 use crate::options::Role;
 use crate::problem::Result;
 use crate::sight::t;
@@ -78,7 +78,7 @@ impl<'a> Row<'a> {
 }
 
 /// The list of queues. Those that are served and hold nothing are listed too: they can be paused.
-pub(crate) async fn list(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let (queues, workers) = (cx.homing().queues().await?, cx.homing().workers().await?);
     let held = queues.iter().map(|queue| Row {
         ready: queue.ready,

@@ -1,6 +1,6 @@
 //! The record of a task: what its body remembers, when it was committed, and how long after the entry before.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::{Drift, EntryKind, EntryView, TaskView, Time};
 use homing_view::words;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::Page;
 use super::parts::{short, state};
+use crate::api::{Params, tasks};
 use crate::problem::Result;
 use crate::sight::{pre, t};
 use crate::site::Cx;
@@ -29,16 +30,11 @@ pub(crate) struct Asked {
 pub(crate) async fn show(
     cx: Cx,
     Path(id): Path<String>,
-    Parameters(asked): Parameters<Asked>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response> {
-    let id = cx.find(&id).await?;
-    let task = cx.homing().task(id).await?;
-    let entries = cx.homing().record(id, asked.after, ROWS).await?;
-    let last = entries.last().map(|entry| entry.number);
-    let more = match last {
-        Some(last) => !cx.homing().record(id, last, 1).await?.is_empty(),
-        None => false,
-    };
+    let task = cx.task(&id).await?;
+    let id = task.id;
+    let (entries, next) = tasks::entries(&cx, id, asked.after, ROWS).await?;
     // What the first row's time is held against.
     let before = if asked.after == 0 {
         task.started
@@ -59,12 +55,12 @@ pub(crate) async fn show(
         @if entries.is_empty() {
             p { "Nothing is recorded" @if asked.after > 0 { " behind number " (asked.after) } "." }
         } @else {
-            (table(&cx, &task, &entries, before, (asked.after == 0, !more)))
+            (table(&cx, &task, &entries, before, (asked.after == 0, next.is_none())))
         }
         nav .pages aria-label="Pages of the record" {
             @if asked.after > 0 { a href=(cx.link(&path)) { "From the start" } }
-            @if let (true, Some(last)) = (more, last) {
-                a href=(cx.link(format_args!("{path}?after={last}"))) { "Later entries" }
+            @if let Some(next) = next {
+                a rel="next" href=(cx.link(format_args!("{path}?after={next}"))) { "Later entries" }
             }
         }
     };

@@ -1,6 +1,5 @@
 //! Submitting a job by the name of its kind. The form carries the job's id: sent twice, it is one job.
 
-use axum::extract::Query as Parameters;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Page;
 use crate::act::Posted;
-use crate::api::submit::Order;
+use crate::api::{Params, submit::Order};
 use crate::options::Role;
 use crate::problem::{Refusal, Result};
 use crate::sight::{plain, t};
@@ -37,7 +36,7 @@ struct Typed {
 }
 
 /// The empty form.
-pub(crate) async fn form(cx: Cx, Parameters(asked): Parameters<Asked>) -> Result<Response> {
+pub(crate) async fn form(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     cx.must(Role::Operator)?;
     let kinds = super::workers::known(&cx).await?;
     let arguments = kinds.iter().find(|kind| kind.name == asked.kind).map(skeleton);

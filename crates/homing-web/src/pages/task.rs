@@ -1,6 +1,6 @@
 //! A task: what it was asked, what it gave, what went wrong, what is below it.
 
-use axum::extract::{Path, Query as Parameters};
+use axum::extract::Path;
 use axum::response::Response;
 use homing::log::Line;
 use homing::{Failure, TaskView};
@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::job::{Asked, why_strip};
 use super::parts::{encoded, instant, state};
 use super::{Page, action, tree};
-use crate::api::why;
+use crate::api::{Params, why};
 use crate::options::Role;
 use crate::problem::Result;
 use crate::sight::{pre, t};
@@ -23,10 +23,10 @@ const ATTEMPTS: usize = 50;
 pub(crate) async fn show(
     cx: Cx,
     Path(id): Path<String>,
-    Parameters(asked): Parameters<Asked>,
+    Params(asked): Params<Asked>,
 ) -> Result<Response> {
-    let id = cx.find(&id).await?;
-    let task = cx.homing().task(id).await?;
+    let task = cx.task(&id).await?;
+    let id = task.id;
     let attempts = cx.homing().failed_attempts(id, ATTEMPTS).await?;
     let reasons = why::follow(&cx, id).await?;
     let body = html! {
@@ -41,7 +41,7 @@ pub(crate) async fn show(
         div .bar { h1 { (t(&task.kind)) } (actions(&cx, &task)) }
         p .lead { (state(task.state)) ", attempt " (task.attempt) ", took " (words::duration(took(&task, cx.site.now()))) }
         (why_strip(&cx, &reasons))
-        @if let Some(failure) = &task.failure { (self::failure(&cx, failure)) }
+        @if let Some(failure) = &task.failure { (self::failure(&cx, "Failure", failure)) }
         @if let Some(drift) = task.drift() { (super::record::drift(&cx, &drift)) }
         (payload(&cx, &task, "Arguments", Some(&task.arguments)))
         (payload(&cx, &task, "Value", task.value.as_deref()))
@@ -90,10 +90,10 @@ fn payload(cx: &Cx, task: &TaskView, name: &str, raw: Option<&str>) -> Markup {
 }
 
 /// Why something failed, with what that came from.
-pub(super) fn failure(cx: &Cx, failure: &Failure) -> Markup {
+pub(super) fn failure(cx: &Cx, title: &str, failure: &Failure) -> Markup {
     html! {
         section .failure {
-            h2 { "Failure" }
+            h2 { (title) }
             pre tabindex="0" aria-label="Failure" { (pre(&cx.sight.message(&failure.message))) }
             @if !failure.sources.is_empty() {
                 ol aria-label="Caused by" {

@@ -209,6 +209,12 @@ async fn mistakes_have_a_problem_and_a_hint() {
     }
     let page = site.seen(VIEWER, "/jobs/ffff").await;
     assert!(page.status == StatusCode::NOT_FOUND && page.body.contains("<h1>404"));
+    for path in ["/actions?before=x".to_owned(), format!("/tasks/{job}/record?after=x")] {
+        let page = site.seen(VIEWER, &path).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(page.body.contains("<h1>400 Bad Request</h1>"), "{path}: {}", page.body);
+        assert!(page.body.contains("invalid digit") && page.body.contains("Hint: "), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -298,10 +304,15 @@ async fn actions_are_listed() {
     let next = page["next"].as_str().unwrap();
     let page = site.seen(VIEWER, &format!("/api/v1/actions?limit=2&after={next}")).await.json();
     assert_eq!((&page["items"][0]["target"], &page["next"]), (&json!("slow"), &Value::Null));
+    let short = &job.to_string()[..35];
+    let of = site.seen(VIEWER, &format!("/api/v1/actions?target={short}&limit=1")).await.json();
+    assert_eq!(of["items"][0], list["items"][0]);
     let only = site.seen(VIEWER, &format!("/api/v1/actions?target={job}&who=nobody")).await.json();
     assert_eq!(only["items"], json!([]));
-    let page = site.seen(VIEWER, "/actions").await.body;
-    assert!(page.contains(&format!("/jobs/{job}")) && page.contains("ada (web)"), "{page}");
+    for path in ["/actions".to_owned(), format!("/actions?target={short}")] {
+        let page = site.seen(VIEWER, &path).await.body;
+        assert!(page.contains(&format!("/jobs/{job}")) && page.contains("ada (web)"), "{page}");
+    }
 }
 
 #[tokio::test]

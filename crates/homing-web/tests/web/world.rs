@@ -114,7 +114,8 @@ impl World {
         job.id()
     }
 
-    /// A job that has drifted from its record, behind two steps.
+    /// A job that has drifted from its record, behind two steps. It is looked at again and again: the store wakes nobody
+    /// when a task stands still.
     pub(crate) async fn stray(&self) -> JobId {
         let arguments = serde_json::json!({ "password": SECRET });
         let job = self.homing.submit_named("stray", &arguments).await.unwrap();

@@ -138,14 +138,20 @@ impl World {
         let job = self.homing.submit(nightly(pages)).title("nightly import of airports");
         let job = job.id(JobId::named("nightly")).await.unwrap().id();
         self.reaches(job, TaskState::Waiting).await;
-        let import = self.children(job).await[0];
+        self.settles(self.children(job).await[0], pages).await;
+        job
+    }
+
+    /// Waits until every page of an import is written, or has failed, but the second, which waits for its signal: until
+    /// then the worker changes what a tree shows of them.
+    pub(super) async fn settles(&self, import: impl Into<TaskId>, pages: u64) {
+        let import = import.into();
         self.until(async || {
             let import = self.homing.task(import).await.unwrap();
             import.state == TaskState::Waiting && import.children.ended() == pages - 1
         })
         .await;
         self.child(import, 1, TaskState::Waiting).await;
-        job
     }
 
     /// Lets time pass.
@@ -153,7 +159,8 @@ impl World {
         self.clock.advance(time);
     }
 
-    /// Waits until something holds.
+    /// Waits until something holds. It looks again and again: the store wakes nobody when a task starts or parks, only when
+    /// it ends, and the clock of the tests stands still.
     pub(super) async fn until(&self, holds: impl AsyncFn() -> bool) {
         let wait = async {
             while !holds().await {
