@@ -23,14 +23,7 @@ impl Place {
     /// Makes the store look as version 1 left it.
     fn age(&self) {
         let db = rusqlite::Connection::open(self.0.path().join("jobs.db")).unwrap();
-        db.execute_batch(
-            "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
-         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled; DROP INDEX direct; ALTER TABLE tasks DROP COLUMN at_once;
-         DROP TABLE actions; DROP TABLE failures; DROP INDEX fallen_jobs; DROP INDEX kinds_of_jobs; DROP INDEX with_errors;
-         ALTER TABLE records DROP COLUMN time; ALTER TABLE jobs DROP COLUMN fallen; ALTER TABLE jobs DROP COLUMN kind;
-         ALTER TABLE sets DROP COLUMN added; ALTER TABLE sets DROP COLUMN last_added; PRAGMA user_version = 1",
-        )
-        .unwrap();
+        db.execute_batch(include_str!("shared/sqlite_version_1.sql")).unwrap();
     }
 }
 
@@ -78,6 +71,33 @@ async fn a_store_is_migrated_when_asked_to() {
     assert_eq!((again.from, again.to), (1, migration.to));
     let homing = Homing::open_existing(&place.url()).await.unwrap();
     assert!(homing.jobs(JobFilter::default()).await.unwrap().is_empty());
+}
+
+#[homing::task]
+async fn fetch() -> homing::Result<()> {
+    Ok(())
+}
+
+/// Lists by kind and by how a root fell know jobs that were there before the migration that made their indexes.
+#[tokio::test]
+async fn jobs_from_before_a_migration_are_listed() {
+    let place = Place::new();
+    let homing = Homing::open(&place.url()).await.unwrap();
+    let [open, cancelled] =
+        [homing.submit(fetch()).await, homing.submit(fetch()).await].map(|job| job.unwrap().id());
+    homing.cancel(cancelled).await.unwrap();
+    drop(homing);
+    place.age();
+    Homing::migrate(&place.url()).await.unwrap();
+    let homing = Homing::open_existing(&place.url()).await.unwrap();
+    let ids = async |filter| {
+        let jobs = homing.jobs(filter).await.unwrap();
+        jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    let (status, kind) = (Some(homing::Status::Cancelled), Some("fetch".to_owned()));
+    assert_eq!(ids(JobFilter { status, ..JobFilter::default() }).await, [cancelled]);
+    let of_kind = ids(JobFilter { kind, ..JobFilter::default() }).await;
+    assert_eq!(of_kind, [cancelled, open]);
 }
 
 #[tokio::test]

@@ -259,15 +259,7 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
     let world = World::idle().await;
     let path = world.store().replace("sqlite:", "");
     let db = rusqlite::Connection::open(path).unwrap();
-    db.execute_batch(
-        "DROP INDEX fallen; ALTER TABLE workers DROP COLUMN ended;
-         ALTER TABLE tasks DROP COLUMN tags; DROP TABLE watchers; DROP INDEX stalled;
-         DROP INDEX direct; ALTER TABLE tasks DROP COLUMN at_once;
-         DROP TABLE actions; DROP INDEX failures; DROP INDEX fallen_roots; DROP INDEX kinds_of_roots; DROP INDEX with_errors;
-         ALTER TABLE records DROP COLUMN time; ALTER TABLE tasks DROP COLUMN fingerprint;
-         ALTER TABLE sets DROP COLUMN added; ALTER TABLE sets DROP COLUMN last_added; PRAGMA user_version = 1",
-    )
-    .unwrap();
+    db.execute_batch(include_str!("../../../homing/tests/shared/sqlite_version_1.sql")).unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
     error: the store's schema has version 1, this program needs 8 (it was opened as it is): run `homing store migrate` with a role that may create tables
