@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homing::{Counts, Fingerprint, JobId, JobView, Retried, Time};
+use homing::{Counts, JobId, JobView, Retried, Time};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 /// A duration in at most two units: `812 ms`, `3.2 s`, `4 min 12 s`, `2 h 5 min`, `3 d 4 h`.
@@ -138,18 +138,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let whole = span.total((Unit::Nanosecond, SpanRelativeTo::days_are_24_hours()));
     let whole = whole.map_err(|_| expected.to_owned())?;
     if whole < 0.0 { Err(expected.to_owned()) } else { Ok(Duration::from_nanos(whole as u64)) }
-}
-
-/// The fingerprint that a list of failures gives those that are alike.
-///
-/// # Errors
-/// The text is none: what it is to be, for people.
-pub fn parse_fingerprint(text: &str) -> Result<Fingerprint, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "`{text}` is no fingerprint: give its 32 hexadecimal digits, as `failures` lists them"
-        )
-    })
 }
 
 /// What a retry reopened, or would.

@@ -67,7 +67,7 @@ pub mod testing;
 mod worker;
 
 pub use crate::core::drift::Drift;
-pub use crate::core::fingerprint::Fingerprint;
+pub use crate::core::fingerprint::{Fingerprint, InvalidFingerprint};
 pub use crate::core::log;
 #[doc(hidden)]
 pub use crate::core::wait;

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use homing::log::Level;
 use homing::{Fingerprint, IdPrefix, Status};
 
-use crate::words::{parse_duration, parse_fingerprint};
+use crate::words::parse_duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct JobsArgs {
@@ -110,7 +110,6 @@ pub(crate) struct RecordArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FailuresArgs {
     /// Tasks that failed alike: the fingerprint that the list gives them
-    #[arg(value_parser = parse_fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Only tasks of this kind
     #[arg(long, conflicts_with = "fingerprint")]

@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use axum::response::Response;
-use homing::{FailureFilter, Fingerprint, TaskView, Time};
+use homing::{FailureFilter, Fingerprint, InvalidFingerprint, TaskView, Time};
 use homing_view::{json, words};
 use serde::Deserialize;
 
@@ -49,7 +49,7 @@ pub(super) async fn alike(
 
 /// A fingerprint as an address names it.
 pub(crate) fn read(text: &str) -> Result<Fingerprint> {
-    words::parse_fingerprint(text).map_err(Refusal::usage)
+    text.parse().map_err(|error: InvalidFingerprint| Refusal::usage(error.to_string()))
 }
 
 /// Since when tasks are to have failed.

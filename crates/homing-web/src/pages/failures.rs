@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use axum::extract::Path;
 use axum::response::Response;
-use homing::TaskId;
 use homing::log::{Level, Line};
+use homing::{Fingerprint, TaskId};
 use homing_view::words;
 use maud::html;
 
@@ -49,7 +49,7 @@ pub(crate) async fn of_job(cx: &Cx, id: homing::JobId) -> Result<(Vec<Group>, u6
             if line.level < Level::Warn || !tells_of_failure(&line.message) {
                 continue;
             }
-            let print = fingerprint(&line.message);
+            let print = pattern(&line.message);
             let group = groups.entry(print).or_insert_with(|| Group {
                 count: 0,
                 first: line.clone(),
@@ -71,23 +71,9 @@ fn tells_of_failure(message: &str) -> bool {
     message.starts_with("attempt ")
 }
 
-/// A message without what differs from task to task: its numbers and ids.
-fn fingerprint(message: &str) -> String {
-    // Behind the attempt's number; the task that is named at the end is another each time.
-    let message = message.split_once(": ").map_or(message, |(_, rest)| rest);
-    let mut print = String::with_capacity(message.len());
-    for word in message.split_inclusive(|part: char| !part.is_alphanumeric() && part != '-') {
-        let bare = word.trim_end_matches(|part: char| !part.is_alphanumeric());
-        if bare.chars().any(|part| part.is_ascii_digit()) {
-            if !print.ends_with('#') {
-                print.push('#');
-            }
-            print += &word[bare.len()..];
-        } else {
-            print += word;
-        }
-    }
-    print
+/// A message without what differs from task to task, and without the attempt's number before it.
+fn pattern(message: &str) -> String {
+    Fingerprint::pattern(message.split_once(": ").map_or(message, |(_, rest)| rest))
 }
 
 /// The page.
@@ -142,14 +128,11 @@ mod tests {
 
     #[test]
     fn failures_that_differ_in_numbers_are_alike() {
-        let print = fingerprint("attempt 1 failed: page 3 of https://x/7 timed out after 30s");
-        assert_eq!(
-            print,
-            fingerprint("attempt 2 failed: page 417 of https://x/9 timed out after 5s")
-        );
-        assert_ne!(print, fingerprint("attempt 1 failed: page 3 cannot be parsed"));
+        let print = pattern("attempt 1 failed: page 3 of https://x/7 timed out after 30s");
+        assert_eq!(print, pattern("attempt 2 failed: page 417 of https://x/9 timed out after 5s"));
+        assert_ne!(print, pattern("attempt 1 failed: page 3 cannot be parsed"));
         let id =
             |n: u8| format!("attempt 1 failed: no (task x 01a2f9c4-0000-7000-8000-0123456789a{n})");
-        assert_eq!(fingerprint(&id(1)), fingerprint(&id(2)));
+        assert_eq!(pattern(&id(1)), pattern(&id(2)));
     }
 }

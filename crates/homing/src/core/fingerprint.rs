@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::core::failure::Failure;
-use crate::core::id::{InvalidId, TaskId, digest};
+use crate::core::id::{TaskId, digest};
 
 /// Bytes of a text that are looked at.
 const LOOKED_AT: usize = 2000;
@@ -21,7 +21,20 @@ const OF_KIND: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub(crate) [u8; 16]);
 
+/// A text that is no [`Fingerprint`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no fingerprint: give its 32 hexadecimal digits, as `failures` lists them")]
+pub struct InvalidFingerprint {
+    text: String,
+}
+
 impl Fingerprint {
+    /// A text of a failure with `*` in the place of what differs from one to the next: numbers, ids and quoted words. Of a
+    /// text beyond 2,000 bytes, its beginning.
+    pub fn pattern(text: &str) -> String {
+        normal(text)
+    }
+
     /// That of a task's failure. `None` if it is another task's, which the task was given and passed on: such a
     /// failure counts once, where it began.
     pub(crate) fn of(task: TaskId, failure: &Failure) -> Option<Self> {
@@ -66,12 +79,14 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl FromStr for Fingerprint {
-    type Err = InvalidId;
+    type Err = InvalidFingerprint;
 
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
+    fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
         let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-        number.map(|number| Self(number.to_be_bytes())).ok_or_else(|| InvalidId::new(text))
+        number
+            .map(|number| Self(number.to_be_bytes()))
+            .ok_or_else(|| InvalidFingerprint { text: text.to_owned() })
     }
 }
 
