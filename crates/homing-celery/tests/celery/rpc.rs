@@ -6,6 +6,7 @@ use homing::{JobId, task};
 use homing_celery::wire::Status;
 use homing_celery::{args, call, signature};
 use lapin::BasicProperties;
+use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
 use crate::amqp::{asked, join, start};
@@ -150,4 +151,35 @@ async fn real_workers_run_children_over_rpc() {
     there(&url).await;
     let (homing, _bridge) = start(&url, "rpc://").await;
     assert_eq!(homing.submit(parent(200)).await.unwrap().outcome().await.unwrap(), 39_900);
+}
+
+/// What is refused is acknowledged, though its sender cannot be told: else its queue would stand still for it.
+#[tokio::test]
+async fn a_refused_message_whose_sender_cannot_be_told_holds_up_no_queue() {
+    let url = shared("untold");
+    let client = Client::empty(&url, &["homing", "client", "full"]).await;
+    client.declare("client", &[]).await;
+    let reject = AMQPValue::LongString("reject-publish".into());
+    client
+        .declare("full", &[("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", reject)])
+        .await;
+    client.push("full", b"", BasicProperties::default()).await;
+    let (homing, _bridge) = start(&url, "rpc://").await;
+    let headers = |id: &str| asked(id, 1, 2).header_values();
+    // A name that AMQP has not; a queue that takes nothing; one that is known to be too large only as a job.
+    let large = format!("[[1,\"{}\"],{{}},null]", "x".repeat(homing::limits::PAYLOAD - 100));
+    for (id, reply_to, body) in [
+        ("x".repeat(300).as_str(), "client", "{}"),
+        ("full", "full", "{}"),
+        ("large", "full", &large),
+    ] {
+        let bears = properties(&headers(id)).with_reply_to(reply_to.into());
+        client.push("homing", body.as_bytes(), bears).await;
+    }
+    // The first may have been taken with them, and what is good is stored first. The second is taken after them.
+    for id in ["good", "after"] {
+        client.send("homing", &asked(id, 1, 2)).await;
+        assert_eq!(client.result("client", id).await.result, json!(3));
+    }
+    assert_eq!(homing.check().await.unwrap(), []);
 }

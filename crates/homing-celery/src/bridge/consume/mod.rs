@@ -54,13 +54,7 @@ async fn into_store(
     }
     submit(shared, jobs).await?;
     for refusal in refused {
-        match refuse(shared, refusal).await {
-            // What the server will not take is not taken later either: the queue would stand still for one message.
-            Err(Fault::Told(error)) => {
-                tracing::warn!(error, "a message is refused, and its sender cannot be told");
-            }
-            told => told?,
-        }
+        refuse(shared, refusal).await?;
     }
     Ok(())
 }
