@@ -202,8 +202,11 @@ impl Rabbit {
 
     /// Sends a result to the queue in which somebody waits for it, if it is there.
     pub(crate) async fn answer(&self, queue: &str, id: &str, body: &str) -> Result<(), Fault> {
-        let properties =
-            values::properties(&serde_json::json!({}), false).with_correlation_id(short(id)?);
+        let (Ok(_), Ok(id)) = (short(queue), short(id)) else {
+            tracing::warn!(queue, id, "a result is sent to nobody: AMQP has no such long names");
+            return Ok(());
+        };
+        let properties = values::properties(&serde_json::json!({}), false).with_correlation_id(id);
         self.confirmed(("", queue), body, properties).await
     }
 

@@ -82,6 +82,35 @@ fn write_table(fields: &Map<String, Value>) -> FieldTable {
     table
 }
 
+/// How many bytes headers may have: they must fit into one frame, of which RabbitMQ takes 128 KiB, and the server closes
+/// the connection of whoever sends more.
+const HEADERS: usize = 120_000;
+
+/// Whether a message can be sent at all.
+pub(crate) fn carries(message: &Message) -> Result<(), Refused> {
+    let bytes = length(&message.header_values());
+    if bytes > HEADERS {
+        let reason = format!("they have {bytes} bytes, and RabbitMQ takes about {HEADERS}");
+        return Err(Refused::field("the headers", reason));
+    }
+    Ok(())
+}
+
+/// The length of a header's value as it is sent.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Null => 1,
+        Value::Bool(_) => 2,
+        Value::Number(_) => 9,
+        Value::String(text) => 5 + text.len(),
+        Value::Array(list) => 5 + list.iter().map(length).sum::<usize>(),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| 1 + name.len() + length(value);
+            5 + fields.iter().map(field).sum::<usize>()
+        }
+    }
+}
+
 /// What a message in JSON bears.
 pub(super) fn properties(headers: &Value, durable: bool) -> BasicProperties {
     let table = headers.as_object().map(write_table).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use homing::{JobId, task};
-use homing_celery::wire::Status;
+use homing_celery::wire::{Signature, Status};
 use homing_celery::{args, call, signature};
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
@@ -181,5 +181,38 @@ async fn a_refused_message_whose_sender_cannot_be_told_holds_up_no_queue() {
         client.send("homing", &asked(id, 1, 2)).await;
         assert_eq!(client.result("client", id).await.result, json!(3));
     }
+    assert_eq!(homing.check().await.unwrap(), []);
+}
+
+/// What RabbitMQ never takes is not sent again and again: the caller is told, and others are not kept waiting.
+#[tokio::test]
+async fn what_rabbit_cannot_carry_ends_its_job_and_no_connection() {
+    let url = shared("carries");
+    let client = Client::empty(&url, &["homing", "client"]).await;
+    client.declare("client", &[]).await;
+    let (homing, _bridge) = start(&url, "rpc://").await;
+    let long = "x".repeat(300);
+    let follows = |options: Value| -> Vec<Signature> {
+        vec![serde_json::from_value(json!({"task": "c.count", "options": options})).unwrap()]
+    };
+    for (id, options, wanted) in [
+        ("headers", json!({"headers": {"tenant": "x".repeat(200_000)}}), "the headers"),
+        ("reply_to", json!({"reply_to": long}), "`reply_to`"),
+    ] {
+        let mut one = asked(id, 1, 2);
+        one.embed.callbacks = follows(options);
+        client.send("homing", &one).await;
+        let meta = client.result("client", id).await;
+        assert!(meta.result["exc_message"].to_string().contains(wanted), "{}", meta.result);
+    }
+    // A chain's next, which fails with it, and of which nobody can be told.
+    let mut failing = message("chain", "h.add", [json!("no number")]);
+    failing.embed.chain = follows(json!({"task_id": long, "reply_to": "client"}));
+    client.send("homing", &failing).await;
+    until("the job to fail", || async {
+        let view = homing.job::<Value>(JobId::named("celery:chain")).view().await.ok()?;
+        (view.status == homing::Status::Failed).then_some(())
+    })
+    .await;
     assert_eq!(homing.check().await.unwrap(), []);
 }
