@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::types::ShortString;
+
 use super::{MOST, Refusal, Shared, into_store};
 use crate::error::Fault;
 use crate::point;
@@ -54,11 +56,8 @@ async fn take(shared: &Arc<Shared>, rabbit: &Rabbit, queue: &str) -> Result<(), 
 fn read(delivery: &lapin::message::Delivery) -> Result<Message, Refusal> {
     read_message(delivery).map_err(|refused| {
         let properties = &delivery.properties;
-        let headers = headers(properties);
-        let header = |name: &str| headers.get(name)?.as_str().map(str::to_owned);
-        let correlation = || properties.correlation_id().as_ref().map(ToString::to_string);
-        let reply_to = properties.reply_to().as_ref().map(ToString::to_string);
-        let id = header("id").or_else(correlation);
-        Refusal { refused, id, task: header("task"), reply_to }
+        let correlation = properties.correlation_id().as_ref().map(ShortString::as_str);
+        let reply_to = properties.reply_to().as_ref().map(ShortString::as_str);
+        Refusal::of(refused, &headers(properties), (correlation, reply_to))
     })
 }
