@@ -33,12 +33,7 @@ pub(super) fn start(shared: &Arc<Shared>, rabbit: &Rabbit) {
 async fn take(shared: &Arc<Shared>, rabbit: &Rabbit, queue: &str) -> Result<(), Fault> {
     let mut consumer = rabbit.consume(queue, PREFETCH).await?;
     loop {
-        let mut taken = vec![consumer.next().await?];
-        while taken.len() < MOST
-            && let Some(delivery) = consumer.ready()?
-        {
-            taken.push(delivery);
-        }
+        let taken = consumer.batch(MOST).await?;
         point::pass("taken");
         // Held, and not handed back: a quorum queue counts how often it has delivered a message, and drops it in the end.
         while let Err(error) = into_store(shared, taken.iter().map(read)).await {
