@@ -6,15 +6,14 @@ use std::fmt;
 use std::time::Duration;
 
 use homing::TaskView;
-use lapin::types::ShortString;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::bridge::{Broker, Results};
 use crate::error::{Fault, StartError};
-use crate::rabbit::{Rabbit, headers};
+use crate::rabbit::{Rabbit, read};
 use crate::redis::Link;
-use crate::wire::{Envelope, Letter, Meta, PIDBOX, REPLIES, Refused, take};
+use crate::wire::{Command, Envelope, Letter, Meta, REPLIES, Refused};
 
 /// By what a bridge of homing's is known among workers.
 pub(crate) const BRIDGE: &str = "homing_bridge";
@@ -257,18 +256,7 @@ async fn ask(
     patience: Duration,
 ) -> Result<Answers, Fault> {
     let oid = uuid::Uuid::now_v7().to_string();
-    let body = json!({
-        "method": method,
-        "arguments": arguments,
-        "destination": null,
-        "pattern": null,
-        "matcher": null,
-        "ticket": oid,
-        "reply_to": {"exchange": REPLIES, "routing_key": oid},
-    });
-    let headers = json!({"clock": 1, "expires": 0});
-    let (exchange, routing_key) = (PIDBOX.to_owned(), String::new());
-    let command = Letter { exchange, routing_key, headers, body, tag: oid.clone() };
+    let command = Command::ask(method, arguments, &oid);
     match broker {
         Broker::Redis(link) => over_redis(link, (&command, &oid), patience).await,
         Broker::Rabbit(rabbit) => over_rabbit(rabbit, (&command, &oid), patience).await,
@@ -299,10 +287,7 @@ async fn over_rabbit(
     let until = Instant::now() + patience;
     while let Ok(delivery) = tokio::time::timeout_at(until, replies.next()).await {
         let delivery = delivery?;
-        let properties = &delivery.properties;
-        let text = properties.content_type().as_ref().map(ShortString::as_str);
-        let body = take(text, None, &headers(properties)).map(|()| delivery.data.clone());
-        answers.add(body);
+        answers.add(read(&delivery).map(|(_, text)| text.to_vec()));
         replies.acknowledge(&delivery).await?;
     }
     Ok(answers)

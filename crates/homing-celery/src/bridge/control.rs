@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::types::ShortString;
 use serde_json::{Value, json};
 
 use super::{Broker, Shared, consume, locked};
 use crate::error::Fault;
-use crate::rabbit::{Rabbit, headers};
+use crate::rabbit::{Rabbit, read};
 use crate::redis::Link;
-use crate::wire::{Command, Event, PIDBOX, Refused, take};
+use crate::wire::{Command, Event, PIDBOX, Refused};
 
 /// Seconds between two heartbeats; Celery's own.
 const BEAT: u64 = 2;
@@ -96,11 +95,7 @@ async fn over_rabbit(shared: &Arc<Shared>, rabbit: &Rabbit) -> Result<(), Fault>
     let mut commands = rabbit.hear(PIDBOX, "").await?;
     loop {
         let delivery = commands.next().await?;
-        let properties = &delivery.properties;
-        let headers = headers(properties);
-        let content_type = properties.content_type().as_ref().map(ShortString::as_str);
-        let read =
-            take(content_type, None, &headers).and_then(|()| Command::of(&headers, &delivery.data));
+        let read = read(&delivery).and_then(|(headers, text)| Command::of(&headers, text));
         commands.acknowledge(&delivery).await?;
         heard_command(shared, read).await?;
     }

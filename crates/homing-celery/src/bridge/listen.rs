@@ -47,12 +47,7 @@ async fn over_rabbit(shared: &Arc<Shared>, rabbit: &Rabbit) -> Result<(), Fault>
     let queue = shared.keys.replies();
     let mut consumer = rabbit.consume_results(&queue, (expires, MOST as u16)).await?;
     loop {
-        let mut heard = vec![consumer.next().await?];
-        while heard.len() < MOST
-            && let Some(delivery) = consumer.ready()?
-        {
-            heard.push(delivery);
-        }
+        let heard = consumer.batch(MOST).await?;
         // Of one task only the last word is one for good, and that there are two is no matter: the first is recorded.
         let told = heard.iter().map(|delivery| async move {
             let Some(id) = delivery.properties.correlation_id() else { return Ok(()) };

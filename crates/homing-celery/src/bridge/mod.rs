@@ -180,27 +180,26 @@ impl Shared {
         F: Future<Output = Result<(), Fault>>,
     {
         let mut leaving = self.phase.subscribe();
-        let mut pause = PAUSE_MIN;
+        let mut pause = Duration::ZERO;
         while !*leaving.borrow() {
-            let rest = tokio::select! {
+            let begun = Instant::now();
+            tokio::select! {
                 biased;
                 _ = leaving.wait_for(|leaving| *leaving) => return,
                 done = round(Arc::clone(self)) => match done {
                     Ok(()) => {
-                        pause = PAUSE_MIN;
+                        pause = Duration::ZERO;
                         continue;
                     }
                     Err(error) => {
+                        pause = next_pause(pause, begun.elapsed());
                         tracing::warn!(%error, what, pause_ms = pause.as_millis() as u64, "the bridge to Celery tries again");
-                        let rest = pause;
-                        pause = (pause * 2).min(PAUSE_MAX);
-                        rest
                     }
                 },
-            };
+            }
             tokio::select! {
                 _ = leaving.wait_for(|leaving| *leaving) => return,
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -208,6 +207,13 @@ impl Shared {
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// The pause after a fault: twice the one before. A round that consumes or listens ends with a fault only, so one that
+/// went well for a while counts as one that was done.
+fn next_pause(before: Duration, went_well: Duration) -> Duration {
+    let before = if went_well > PAUSE_MAX { Duration::ZERO } else { before };
+    (before * 2).clamp(PAUSE_MIN, PAUSE_MAX)
+}
 
 /// That a task runs here, until it is dropped.
 #[derive(Debug)]
@@ -219,5 +225,23 @@ pub(crate) struct Active {
 impl Drop for Active {
     fn drop(&mut self) {
         locked(&self.shared.active).remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_a_round_has_gone_well_for_a_while() {
+        let mut pause = Duration::ZERO;
+        let mut after = |went_well| {
+            pause = next_pause(pause, went_well);
+            pause.as_millis()
+        };
+        let at_once = [0; 8].map(|_| after(Duration::ZERO));
+        assert_eq!(at_once, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(after(PAUSE_MAX * 2), 100, "of a connection that was lost after hours");
+        assert_eq!(after(Duration::ZERO), 200);
     }
 }

@@ -3,8 +3,9 @@
 //! has its own, and they end with it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
+use super::locked;
 use super::servers::{Broker, Results, SENT};
 use crate::error::Fault;
 use crate::redis::{DUE, Link};
@@ -36,10 +37,6 @@ pub(crate) enum Notes {
 pub(crate) struct Here {
     registers: HashMap<String, BTreeMap<String, f64>>,
     revoked: HashMap<String, f64>,
-}
-
-fn locked(here: &Mutex<Here>) -> MutexGuard<'_, Here> {
-    here.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Notes {

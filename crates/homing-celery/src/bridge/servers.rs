@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Fault, StartError};
 use crate::rabbit::{self, Rabbit};
 use crate::redis::{self as server, Keys, Link, PUBLISH, RESULT};
-use crate::wire::{Envelope, Letter, Message, Meta, PIDBOX};
+use crate::wire::{Envelope, Letter, Message, Meta, PIDBOX, Refused};
 
 /// How long it is remembered that a message was sent, in seconds: seven days.
 pub(super) const SENT: u64 = 604_800;
@@ -51,6 +51,14 @@ impl Broker {
         match self {
             Self::Redis(_) => "redis",
             Self::Rabbit(_) => "amqp",
+        }
+    }
+
+    /// Whether it takes a message: what it does not take now it does not take later.
+    pub(crate) fn carries(&self, message: &Message) -> Result<(), Refused> {
+        match self {
+            Self::Redis(_) => Ok(()),
+            Self::Rabbit(_) => rabbit::carries(message),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::bridge::Shared;
 use crate::error::Fault;
 use crate::wire::{Embed, Headers, Message, Signature, Status, iso};
 
-/// The longest name of a queue: AMQP takes no longer one.
+/// The longest name of a queue: AMQP has no longer one.
 const QUEUE: usize = 255;
 
 /// What has become of what follows.
@@ -331,10 +331,12 @@ impl Sender<'_> {
         };
         headers.check().map_err(|refused| told(refused.to_string()))?;
         let odd = |queue: &str| queue.len() > QUEUE || queue.chars().any(char::is_control);
-        if signature.option("queue").is_some_and(odd) {
-            return Err(told(format!(
-                "the name of its queue must be at most {QUEUE} bytes, no control characters"
-            )));
+        for option in ["queue", "reply_to"] {
+            if signature.option(option).is_some_and(odd) {
+                return Err(told(format!(
+                    "its option `{option}` must be at most {QUEUE} bytes, no control characters"
+                )));
+            }
         }
         let list = |name| signature.signatures(name).map_err(told);
         let embed = Embed {
@@ -343,7 +345,7 @@ impl Sender<'_> {
             chain: list("chain")?,
             chord: list("chord")?.pop(),
         };
-        Ok(Message {
+        let message = Message {
             headers,
             args: signature.arguments(value),
             kwargs: signature.kwargs.clone(),
@@ -351,7 +353,9 @@ impl Sender<'_> {
             priority: number("priority").map_or(0, |priority| priority.clamp(0.0, 255.0) as u8),
             // Whoever waits for the first may wait for what follows.
             reply_to: text("reply_to").or_else(|| self.message.reply_to.clone()),
-        })
+        };
+        self.shared.broker.carries(&message).map_err(|refused| told(refused.to_string()))?;
+        Ok(message)
     }
 
     fn after(&self, seconds: Option<f64>) -> Option<String> {

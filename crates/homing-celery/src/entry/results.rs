@@ -77,16 +77,22 @@ fn ended(message: &Message, end: &End) -> Event {
     }
 }
 
-/// A message that is not taken: its caller is told so, if it says who that is.
+/// A message that is not taken: its caller is told so, if it says who that is. What the server will not take it does
+/// not take later either, and the message would hold up its queue: then nobody is told.
 pub(crate) async fn refuse(shared: &Shared, refusal: Refusal) -> Result<(), Fault> {
     let Refusal { refused, id, task, reply_to } = refusal;
-    tracing::warn!(%refused, id, task, "a message of Celery's was refused, and its caller is told so");
+    tracing::warn!(%refused, id, task, "a message of Celery's is refused");
     let Some(id) = id else { return Ok(()) };
     let (exc_type, exc_module) = refused.exception();
     let raised = Raised::new(exc_type, exc_module, refused.to_string());
     let mut meta = meta(&id, Status::Failure, raised.value());
     meta.date_done = Some(now_iso(shared));
-    put(shared, &meta, reply_to.as_deref()).await?;
+    match put(shared, &meta, reply_to.as_deref()).await {
+        Err(Fault::Told(error)) => {
+            tracing::warn!(error, id, "the caller of a refused message cannot be told");
+        }
+        told => told?,
+    }
     let told = json!({"uuid": id, "exception": raised.repr(), "traceback": null});
     shared.tell(vec![Event::new("task-failed", told)]).await;
     Ok(())

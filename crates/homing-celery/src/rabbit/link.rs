@@ -154,6 +154,14 @@ impl Rabbit {
         Ok(channel)
     }
 
+    /// A channel on which messages go out side by side.
+    async fn kept(&self, slot: &Mutex<Option<Channel>>, confirmed: bool) -> Result<Channel, Fault> {
+        let mut kept = slot.lock().await;
+        let channel = self.fresh(kept.take(), confirmed).await?;
+        *kept = Some(channel.clone());
+        Ok(channel)
+    }
+
     async fn unblocked(&self) -> Result<(), Fault> {
         if self.connection().await?.status().blocked() {
             return Err(Fault::Silent(
@@ -202,8 +210,11 @@ impl Rabbit {
 
     /// Sends a result to the queue in which somebody waits for it, if it is there.
     pub(crate) async fn answer(&self, queue: &str, id: &str, body: &str) -> Result<(), Fault> {
-        let properties =
-            values::properties(&serde_json::json!({}), false).with_correlation_id(short(id)?);
+        let (Ok(_), Ok(id)) = (short(queue), short(id)) else {
+            tracing::warn!(queue, id, "a result is sent to nobody: AMQP has no such long names");
+            return Ok(());
+        };
+        let properties = values::properties(&serde_json::json!({}), false).with_correlation_id(id);
         self.confirmed(("", queue), body, properties).await
     }
 
@@ -222,12 +233,7 @@ impl Rabbit {
         properties: BasicProperties,
     ) -> Result<(), Fault> {
         self.unblocked().await?;
-        let channel = {
-            let mut kept = self.inner.others.lock().await;
-            let channel = self.fresh(kept.take(), true).await?;
-            *kept = Some(channel.clone());
-            channel
-        };
+        let channel = self.kept(&self.inner.others, true).await?;
         let options = BasicPublishOptions::default();
         let (exchange, key_) = (short(exchange)?, short(key)?);
         let sent = async {
@@ -242,12 +248,7 @@ impl Rabbit {
     /// Sends a letter of which nobody waits for the end: an event, an answer.
     pub(crate) async fn tell(&self, letter: &Letter) -> Result<(), Fault> {
         self.exchange(&letter.exchange).await?;
-        let channel = {
-            let mut kept = self.inner.letters.lock().await;
-            let channel = self.fresh(kept.take(), false).await?;
-            *kept = Some(channel.clone());
-            channel
-        };
+        let channel = self.kept(&self.inner.letters, false).await?;
         let properties = values::properties(&letter.headers, false);
         let (exchange, key) = (short(&letter.exchange)?, short(&letter.routing_key)?);
         let (options, body) = (BasicPublishOptions::default(), letter.body.to_string());
@@ -353,13 +354,16 @@ impl Watched {
         Ok(())
     }
 
-    /// One more that has come already.
-    pub(crate) fn ready(&mut self) -> Result<Option<Delivery>, Fault> {
-        match self.consumer.next().now_or_never() {
-            Some(Some(delivery)) => Ok(Some(delivery?)),
-            // That it has ended is found by the next wait.
-            Some(None) | None => Ok(None),
+    /// The next message, and what has come already beside it.
+    pub(crate) async fn batch(&mut self, most: usize) -> Result<Vec<Delivery>, Fault> {
+        let mut batch = vec![self.next().await?];
+        // That it has ended is found by the next wait.
+        while batch.len() < most
+            && let Some(Some(delivery)) = self.consumer.next().now_or_never()
+        {
+            batch.push(delivery?);
         }
+        Ok(batch)
     }
 
     /// Acknowledges all that has come up to this one.

@@ -10,4 +10,4 @@ mod values;
 
 pub(crate) use link::Rabbit;
 pub(crate) use url::{Url, is_rabbit};
-pub(crate) use values::{headers, read_message};
+pub(crate) use values::{carries, headers, read, read_message};

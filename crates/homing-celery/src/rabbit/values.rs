@@ -82,6 +82,35 @@ fn write_table(fields: &Map<String, Value>) -> FieldTable {
     table
 }
 
+/// How many bytes headers may have: they must fit into one frame, of which RabbitMQ takes 128 KiB, and the server closes
+/// the connection of whoever sends more.
+const HEADERS: usize = 120_000;
+
+/// Whether a message can be sent at all.
+pub(crate) fn carries(message: &Message) -> Result<(), Refused> {
+    let bytes = length(&message.header_values());
+    if bytes > HEADERS {
+        let reason = format!("they have {bytes} bytes, and RabbitMQ takes about {HEADERS}");
+        return Err(Refused::field("the headers", reason));
+    }
+    Ok(())
+}
+
+/// The length of a header's value as it is sent.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Null => 1,
+        Value::Bool(_) => 2,
+        Value::Number(_) => 9,
+        Value::String(text) => 5 + text.len(),
+        Value::Array(list) => 5 + list.iter().map(length).sum::<usize>(),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| 1 + name.len() + length(value);
+            5 + fields.iter().map(field).sum::<usize>()
+        }
+    }
+}
+
 /// What a message in JSON bears.
 pub(super) fn properties(headers: &Value, durable: bool) -> BasicProperties {
     let table = headers.as_object().map(write_table).unwrap_or_default();
@@ -92,20 +121,28 @@ pub(super) fn properties(headers: &Value, durable: bool) -> BasicProperties {
         .with_delivery_mode(if durable { 2 } else { 1 })
 }
 
+/// The headers and the JSON of a delivery, and otherwise why it has none.
+pub(crate) fn read(delivery: &Delivery) -> Result<(Value, &[u8]), Refused> {
+    let properties = &delivery.properties;
+    let headers = headers(properties);
+    let content_type = properties.content_type().as_ref().map(ShortString::as_str);
+    let encoding = properties.content_encoding().as_ref().map(ShortString::as_str);
+    take(content_type, encoding, &headers)?;
+    Ok((headers, &delivery.data))
+}
+
 /// The task's message in a delivery, and otherwise why it is none.
 pub(crate) fn read_message(delivery: &Delivery) -> Result<Message, Refused> {
     let properties = &delivery.properties;
-    let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-    let headers = headers(properties);
-    let content_type = text(properties.content_type());
-    take(content_type.as_deref(), text(properties.content_encoding()).as_deref(), &headers)?;
-    let (bytes, limit) = (delivery.data.len(), homing::limits::PAYLOAD);
+    let (headers, text) = read(delivery)?;
+    let (bytes, limit) = (text.len(), homing::limits::PAYLOAD);
     if bytes > limit {
         return Err(Refused::TooLarge { bytes, limit });
     }
     let priority = properties.priority().unwrap_or(0);
-    let mut message = Message::read(headers, &delivery.data, priority)?;
-    message.reply_to = text(properties.reply_to()).filter(|queue| !queue.is_empty());
+    let mut message = Message::read(headers, text, priority)?;
+    let reply_to = properties.reply_to().as_ref().map(ShortString::as_str);
+    message.reply_to = reply_to.filter(|queue| !queue.is_empty()).map(str::to_owned);
     Ok(message)
 }
 

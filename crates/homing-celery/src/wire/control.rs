@@ -65,15 +65,26 @@ impl Command {
     /// A command that asks all workers to revoke a task; nobody answers.
     pub(crate) fn revoke(id: &str, terminate: bool, clock: u64) -> Letter {
         let arguments = json!({"task_id": id, "terminate": terminate, "signal": "SIGTERM"});
+        Self::to_all(("revoke", arguments), clock, format!("revoke {id}"))
+    }
+
+    /// A command that all workers answer to the queue that is bound with a key.
+    pub(crate) fn ask(method: &str, arguments: Value, key: &str) -> Letter {
+        let mut letter = Self::to_all((method, arguments), 1, key.to_owned());
+        letter.body["ticket"] = json!(key);
+        letter.body["reply_to"] = json!({"exchange": REPLIES, "routing_key": key});
+        letter
+    }
+
+    fn to_all((method, arguments): (&str, Value), clock: u64, tag: String) -> Letter {
         let body = json!({
-            "method": "revoke",
+            "method": method,
             "arguments": arguments,
             "destination": null,
             "pattern": null,
             "matcher": null,
         });
         let headers = json!({"clock": clock, "expires": 0});
-        let tag = format!("revoke {id}");
         Letter { exchange: PIDBOX.to_owned(), routing_key: String::new(), headers, body, tag }
     }
 

@@ -1,59 +1,33 @@
 //! The bridge on RabbitMQ, beyond what Celery's clients see of it: hostile messages, those that come twice, queues that
-//! are declared otherwise or go, a server that is killed, and results over `rpc://`.
+//! are declared otherwise or go, and a server that is killed.
 
 use std::time::Duration;
 
-use homing::{Homing, JobId, JoinSet, task};
-use homing_celery::wire::{Embed, Signature, Status};
-use homing_celery::{Bridge, Celery, args, call, check, signature};
+use homing::{Homing, JobId};
+use homing_celery::wire::{Embed, Signature};
+use homing_celery::{Bridge, Celery, check};
 use lapin::options::QueueDeleteOptions;
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 
-use crate::crash::workflows;
+use crate::crash::dies_everywhere;
 use crate::rabbit::{Client, Server, properties, shared, there};
-use crate::tasks::{add, count, park};
+use crate::tasks::{add, parent, park};
 use crate::world::{NEWEST, Redis, celery_worker, message, until};
 
-/// One child in Celery.
-#[task]
-async fn one(page: u64) -> homing::Result<u64> {
-    Ok(homing::spawn(call("c.page", args![page])).await?.await?)
-}
-
-/// A child that it does not want for long.
-#[task]
-async fn impatient() -> homing::Result<bool> {
-    let child = homing::spawn(signature("c.page").terminate(true).call::<u64>()).await?;
-    homing::signal::<bool>("enough").await?;
-    child.abort();
-    Ok(true)
-}
-
-/// Many children.
-#[task]
-async fn many(children: i64) -> homing::Result<i64> {
-    let mut set = JoinSet::<i64>::new();
-    for n in 0..children {
-        set.spawn(call("c.add", args![n, 1])).await?;
-    }
-    Ok(set.join_all().await?.iter().sum())
-}
-
-async fn start(url: &str, results: &str) -> (Homing, Bridge) {
+pub(crate) async fn start(url: &str, results: &str) -> (Homing, Bridge) {
     let homing = Homing::open("memory:").await.unwrap();
     let bridge = join(&homing, url, results).await;
     (homing, bridge)
 }
 
-async fn join(homing: &Homing, url: &str, results: &str) -> Bridge {
-    let worker = homing.worker().register(add).register(park).register(count);
-    worker.register(one).register(impatient).register(many).start().await.unwrap();
+pub(crate) async fn join(homing: &Homing, url: &str, results: &str) -> Bridge {
+    homing.worker().register(add).register(park).register(parent).start().await.unwrap();
     let bridge = homing.celery(url).results(results).queue("homing").hostname("homing@test");
     bridge.look_every(Duration::from_secs(1)).start().await.unwrap()
 }
 
-fn asked(id: &str, x: i64, y: i64) -> homing_celery::wire::Message {
+pub(crate) fn asked(id: &str, x: i64, y: i64) -> homing_celery::wire::Message {
     let mut asked = message(id, "h.add", [json!(x), json!(y)]);
     asked.reply_to = Some("client".to_owned());
     asked
@@ -117,8 +91,10 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
             "homing.celery.entry",
         ),
     ];
-    // Nobody waits for these, and nobody can be told.
-    client.push("homing", b"", lapin::BasicProperties::default()).await;
+    // Nobody waits for these, and nobody can be told. They are more than the server hands over unacknowledged.
+    for _ in 0..300 {
+        client.push("homing", b"", lapin::BasicProperties::default()).await;
+    }
     client.push("homing", b"\xff\xfe\0", lapin::BasicProperties::default()).await;
     for (_, properties, body, _) in &told {
         client.push("homing", body.as_bytes(), properties.clone()).await;
@@ -145,11 +121,12 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
     assert_eq!(homing.check().await.unwrap(), []);
 }
 
-/// Headers nested as deep as a frame holds: the library that reads them must not fall over.
+/// The library that reads headers does not count how deep it is, and 250 levels end an unoptimized process, which
+/// docs/guides/celery.md says. No client of Celery's comes near that.
 #[tokio::test]
-async fn headers_nested_without_measure_harm_nothing() {
-    let url = shared("twice");
-    let client = Client::empty(&url, &["homing", "client", "celery"]).await;
+async fn headers_nested_90_deep_harm_nothing() {
+    let url = shared("nested");
+    let client = Client::empty(&url, &["homing", "client"]).await;
     client.declare("client", &[]).await;
     let (homing, _bridge) = start(&url, "rpc://").await;
     let mut nested = json!(1);
@@ -161,7 +138,15 @@ async fn headers_nested_without_measure_harm_nothing() {
     let properties = properties(&headers).with_reply_to("client".into());
     client.push("homing", asked("nested", 1, 2).body().to_string().as_bytes(), properties).await;
     assert_eq!(client.result("client", "nested").await.result, json!(3));
-    // And a message that comes twice is one job, with one callback.
+    assert_eq!(homing.check().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_message_that_comes_twice_is_one_job() {
+    let url = shared("twice");
+    let client = Client::empty(&url, &["homing", "client", "celery"]).await;
+    client.declare("client", &[]).await;
+    let (homing, _bridge) = start(&url, "rpc://").await;
     let mut twice = asked("twice", 1, 2);
     let count: Signature = serde_json::from_value(json!({"task": "c.count"})).unwrap();
     twice.embed = Embed { callbacks: vec![count], ..Embed::default() };
@@ -213,6 +198,9 @@ async fn queues_are_taken_as_they_are_or_as_the_url_says() {
     let bridge = homing.celery(&url).results("rpc://").queue("plain").queue("ranked");
     // One at a time, so that the order shows.
     let bridge = bridge.concurrency(1).start().await.unwrap();
+    for wanted in [9, 5, 0] {
+        assert_eq!(client.take("client").await.1["result"], json!(wanted));
+    }
     client.send("plain", &asked("plain", 1, 2)).await;
     assert_eq!(client.result("client", "plain").await.result, json!(3));
     for (queue, consumers) in [("plain", 1), ("ranked", 1)] {
@@ -302,147 +290,7 @@ fn whenever_it_dies_each_effect_happens() {
     runtime.block_on(Client::empty(&url, &["homing", "celery"]));
     let _celery = celery_worker(NEWEST, &redis);
     runtime.block_on(there(&url));
-    let directory = tempfile::tempdir().unwrap();
-    for point in [
-        "taken",
-        "submitted",
-        "acknowledged",
-        "begun",
-        "published",
-        "callbacks",
-        "result",
-        "claimed",
-        "body",
-        "chord",
-        "errbacks",
-        "registered",
-        "sent",
-    ] {
-        let store = format!("sqlite:{}", directory.path().join(format!("{point}.db")).display());
-        workflows(&redis, &store, &format!("{point}:1"), &["1", "2"]);
-    }
-}
-
-#[tokio::test]
-async fn results_over_rpc_wake_parents_before_during_and_after_the_park() {
-    let url = shared("rpc");
-    let client = Client::empty(&url, &["homing", "celery", "homing.celery.results"]).await;
-    let (homing, bridge) = start(&url, "rpc://").await;
-    let mut jobs = Vec::new();
-    for page in 0..3_u64 {
-        let job = homing.submit(one(page)).await.unwrap();
-        let (sent, body) = client.take("celery").await;
-        assert_eq!(body[0], json!([page]));
-        assert_eq!(sent.reply_to().as_ref().unwrap().as_str(), "homing.celery.results");
-        jobs.push((job, sent.correlation_id().as_ref().unwrap().to_string()));
-    }
-    let send = |id: &str, status: &str, result: Value| {
-        let body = json!({"task_id": id, "status": status, "result": result, "traceback": null, "children": []});
-        let bears = properties(&json!({})).with_correlation_id(id.into());
-        let client = &client;
-        async move {
-            client.push("homing.celery.results", body.to_string().as_bytes(), bears).await;
-        }
-    };
-    // What is not for good, then twice, the second as another end: the first stands.
-    let (first, id) = jobs.remove(0);
-    send(&id, "STARTED", json!({"pid": 1})).await;
-    send(&id, "SUCCESS", json!(10)).await;
-    send(&id, "FAILURE", json!({"exc_type": "Late", "exc_message": [], "exc_module": "x"})).await;
-    assert_eq!(first.outcome().await.unwrap(), 10);
-    let (second, id) = jobs.remove(0);
-    send(&id, "FAILURE", json!({"exc_type": "Gone", "exc_message": ["p"], "exc_module": "x"}))
-        .await;
-    let told = second.outcome().await.unwrap_err().to_string();
-    assert!(told.contains("Gone: p"), "{told}");
-    // While no bridge is there, it waits in our queue. Words for nobody are no fault.
-    bridge.shutdown(Duration::from_secs(5)).await;
-    let (third, id) = jobs.remove(0);
-    until("nobody", || async {
-        (client.counts("homing.celery.results").await.is_some_and(|(_, n)| n == 0)).then_some(())
-    })
-    .await;
-    send("homing.nobody", "SUCCESS", json!(0)).await;
-    client.push("homing.celery.results", b"\xff", lapin::BasicProperties::default()).await;
-    send(&id, "SUCCESS", json!(12)).await;
-    let _bridge = join(&homing, &url, "rpc://").await;
-    assert_eq!(homing.job::<u64>(third.id()).outcome().await.unwrap(), 12);
-    until("an empty queue", || async {
-        (client.counts("homing.celery.results").await == Some((0, 1))).then_some(())
-    })
-    .await;
-    assert_eq!(homing.check().await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn an_aborted_child_is_revoked_by_a_broadcast() {
-    let url = shared("abort");
-    let client = Client::empty(&url, &["homing", "celery", "heard"]).await;
-    client.hear("celery.pidbox", "heard").await;
-    let (homing, _bridge) = start(&url, "rpc://").await;
-    let job = homing.submit(impatient()).await.unwrap();
-    let (sent, _) = client.take("celery").await;
-    let id = sent.correlation_id().as_ref().unwrap().to_string();
-    homing.signal(job.id(), "enough", &true).await.unwrap();
-    assert!(job.outcome().await.unwrap());
-    let (_, command) = client.take("heard").await;
-    assert_eq!(
-        (&command["method"], &command["arguments"]["task_id"]),
-        (&json!("revoke"), &json!(id))
-    );
-    assert_eq!(command["arguments"]["terminate"], json!(true));
-}
-
-#[tokio::test]
-async fn what_is_revoked_or_cancelled_over_rpc_is_told() {
-    let url = shared("started");
-    let client = Client::empty(&url, &["homing", "client"]).await;
-    client.declare("client", &[]).await;
-    let (homing, bridge) = start(&url, "rpc://").await;
-    until("the bridge to listen", || async {
-        let names = homing_celery::ping(&url, Duration::from_secs(1)).await.unwrap();
-        (names == ["homing@test"]).then_some(())
-    })
-    .await;
-    // Before it has come.
-    let command = json!({"method": "revoke", "arguments": {"task_id": ["early"]}});
-    let bears = properties(&json!({"clock": 1, "expires": 0}));
-    client.publish(("celery.pidbox", ""), command.to_string().as_bytes(), bears).await;
-    // It hears commands in their order.
-    let names = homing_celery::ping(&url, Duration::from_secs(1)).await.unwrap();
-    assert_eq!(names, ["homing@test"]);
-    client.send("homing", &asked("early", 1, 2)).await;
-    let meta = client.result("client", "early").await;
-    assert_eq!((meta.status, &meta.result["exc_message"]), (Status::Revoked, &json!(["revoked"])));
-    // A job that one bridge took, and that is cancelled by a person while another is there.
-    let mut parked = message("parked", "h.park", [json!("never")]);
-    parked.reply_to = Some("client".to_owned());
-    client.send("homing", &parked).await;
-    let job = JobId::named("celery:parked");
-    until("the job to be under way", || async {
-        let view = homing.job::<Value>(job).view().await.ok()?;
-        (view.counts.waiting == 2).then_some(())
-    })
-    .await;
-    bridge.shutdown(Duration::from_secs(5)).await;
-    let _bridge = join(&homing, &url, "rpc://").await;
-    assert!(homing.cancel(job).by("ada").await.unwrap());
-    let meta = client.result("client", "parked").await;
-    assert_eq!(
-        (meta.status, &meta.result["exc_message"]),
-        (Status::Revoked, &json!(["terminated"]))
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn real_workers_run_children_over_rpc() {
-    let url = shared("calls");
-    Client::empty(&url, &["homing", "celery", "homing.celery.results"]).await;
-    let redis = Redis::beside(&url, true);
-    let _celery = celery_worker(NEWEST, &redis);
-    there(&url).await;
-    let (homing, _bridge) = start(&url, "rpc://").await;
-    assert_eq!(homing.submit(many(200)).await.unwrap().outcome().await.unwrap(), 20_100);
+    dies_everywhere(&redis, &["1", "2"]);
 }
 
 #[tokio::test]

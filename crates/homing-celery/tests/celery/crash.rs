@@ -10,11 +10,12 @@ use crate::tasks;
 use crate::world::{NEWEST, Process, Redis, celery_log, celery_worker, script};
 
 /// In the life of a message, then in that of a call.
-const POINTS: [&str; 12] = [
+const POINTS: [&str; 13] = [
     "taken",
     "submitted",
     "acknowledged",
     "begun",
+    "published",
     "callbacks",
     "result",
     "claimed",
@@ -50,7 +51,7 @@ pub(crate) fn bridge(store: &str, redis: &Redis, crash: &str) -> Process {
     Process(command.spawn().unwrap())
 }
 
-pub(crate) fn workflows(redis: &Redis, store: &str, point: &str, once: &[&str]) {
+fn workflows(redis: &Redis, store: &str, point: &str, once: &[&str]) {
     let word = point.replace(':', "-");
     let mut dying = bridge(store, redis, point);
     let mut client = script(NEWEST, redis, "workflows.py");
@@ -64,11 +65,10 @@ pub(crate) fn workflows(redis: &Redis, store: &str, point: &str, once: &[&str]) 
     let told = String::from_utf8_lossy(&done.stderr);
     let text = String::from_utf8_lossy(&done.stdout);
     let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let came = lines.next().unwrap_or_default();
+    let mut came = lines.next().unwrap_or_default();
     let wanted = json!({
         "chain": 1, "chord": 1, "failing chord": "ChordError", "failure": "HomingFailure", "link": 3, "parent": 1,
     });
-    let mut came = came;
     // Which of the two a client hears of a chord first depends on which it reads first.
     if came["failing chord"] == json!("HomingFailure") {
         came["failing chord"] = json!("ChordError");
@@ -82,14 +82,18 @@ pub(crate) fn workflows(redis: &Redis, store: &str, point: &str, once: &[&str]) 
     assert_eq!(redis.cli(&["GET", &format!("test:{word}:never")]), "", "{point}");
 }
 
-/// One point after the other, on one server, each with a store of its own.
+/// One point after the other, on one server, each with a store of its own. `once`: how often a task of Celery's may run.
+pub(crate) fn dies_everywhere(redis: &Redis, once: &[&str]) {
+    let directory = tempfile::tempdir().unwrap();
+    for point in POINTS {
+        let store = format!("sqlite:{}", directory.path().join(format!("{point}.db")).display());
+        workflows(redis, &store, &format!("{point}:1"), once);
+    }
+}
+
 #[test]
 fn whenever_it_dies_each_effect_happens_once() {
     let redis = Redis::start();
     let _celery = celery_worker(NEWEST, &redis);
-    let directory = tempfile::tempdir().unwrap();
-    for point in POINTS {
-        let store = format!("sqlite:{}", directory.path().join(format!("{point}.db")).display());
-        workflows(&redis, &store, &format!("{point}:1"), &["1"]);
-    }
+    dies_everywhere(&redis, &["1"]);
 }

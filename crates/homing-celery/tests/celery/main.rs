@@ -16,3 +16,4 @@ mod flower;
 mod inwards;
 mod matrix;
 mod outwards;
+mod rpc;

@@ -8,6 +8,7 @@ use homing_celery::wire::Command;
 use homing_celery::{Bridge, Celery, Raised, args, call, signature};
 use serde_json::{Value, json};
 
+use crate::tasks::parent;
 use crate::world::{NEWEST, Redis, celery_worker, failure, success, until};
 
 /// One child in Celery, its end in words.
@@ -297,15 +298,6 @@ async fn real_workers_run_children() {
         let raised = error.failure().and_then(Raised::of).ok_or("nothing was raised")?;
         Ok((raised.to_string(), raised.traceback().is_some_and(|text| text.contains("c_fail"))))
     }
-    /// Many children.
-    #[task]
-    async fn many(children: i64) -> homing::Result<i64> {
-        let mut set = JoinSet::<i64>::new();
-        for n in 0..children {
-            set.spawn(call("c.add", args![n, 1])).await?;
-        }
-        Ok(set.join_all().await?.iter().sum())
-    }
     /// A name that no worker has.
     #[task]
     async fn unknown() -> homing::Result<()> {
@@ -315,12 +307,12 @@ async fn real_workers_run_children() {
     let redis = Redis::start();
     let _celery = celery_worker(NEWEST, &redis);
     let homing = Homing::open("memory:").await.unwrap();
-    let worker = homing.worker().register(failing).register(many).register(unknown);
+    let worker = homing.worker().register(failing).register(parent).register(unknown);
     worker.concurrency(1).start().await.unwrap();
     let _bridge = homing.celery(&redis.url()).start().await.unwrap();
     let told = homing.submit(failing()).await.unwrap().outcome().await.unwrap();
     assert_eq!(told, ("PageGone: gone, 7".to_owned(), true));
-    assert_eq!(homing.submit(many(200)).await.unwrap().outcome().await.unwrap(), 20_100);
+    assert_eq!(homing.submit(parent(200)).await.unwrap().outcome().await.unwrap(), 39_900);
     let error = homing.submit(unknown()).await.unwrap().outcome().await.unwrap_err().to_string();
     assert!(error.contains("NotRegistered"), "{error}");
 }

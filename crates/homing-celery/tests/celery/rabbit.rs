@@ -3,7 +3,7 @@
 //! `HOMING_TEST_RABBITMQ` names one that all tests share, as `amqp://guest:guest@127.0.0.1:PORT`; each has a virtual host
 //! of its own there, from the list that `scripts/test` gives the server. A test that kills a server starts its own.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
 
-use crate::world::{Process, until};
+use crate::world::{Process, log, until};
 
 /// The URL of a test's own virtual host on the server that all share.
 pub(crate) fn shared(vhost: &str) -> String {
@@ -56,11 +56,7 @@ impl Server {
 
     /// Starts it, or starts it again. What it has acknowledged it keeps.
     pub(crate) fn run(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.directory.path().join("out"))
-            .unwrap();
+        let log = log(self.directory.path(), "out");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/rabbitmq");
         let process = Command::new(script)
             .arg(self.directory.path())
@@ -70,15 +66,10 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        self.process = Some(Process(process));
-        // Another program, which tells nobody that it is up: it is asked. The bound is one on hangs.
-        for _ in 0..9000 {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("RabbitMQ did not start: {}", self.file("out"));
+        let mut process = Process(process);
+        let is_up = process.comes_up(|| TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        assert!(is_up, "RabbitMQ did not start: {}", self.file("out"));
+        self.process = Some(process);
     }
 
     fn file(&self, name: &str) -> String {

@@ -30,6 +30,28 @@ fn scripts() -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Process(pub(crate) Child);
 
+impl Process {
+    /// Whether it comes up. It is another program, which tells nobody that it is up: it is asked again and again, until
+    /// it has ended. The bound is one on hangs, never a measure.
+    pub(crate) fn comes_up(&mut self, mut is_up: impl FnMut() -> bool) -> bool {
+        for _ in 0..9000 {
+            if is_up() {
+                return true;
+            }
+            if self.0.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+/// Where what a program prints goes.
+pub(crate) fn log(directory: &Path, name: &str) -> std::fs::File {
+    std::fs::File::options().create(true).append(true).open(directory.join(name)).unwrap()
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -78,11 +100,7 @@ impl Redis {
 
     /// Starts it, or starts it again. What it has acknowledged it keeps.
     pub(crate) fn run(&mut self) {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.directory.path().join("log"))
-            .unwrap();
+        let log = log(self.directory.path(), "log");
         let process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
             .args(["--appendfsync", "always", "--port", &self.port.to_string(), "--dir"])
@@ -91,15 +109,9 @@ impl Redis {
             .stderr(log)
             .spawn()
             .unwrap();
-        self.process = Some(Process(process));
-        // Another program, which tells nobody that it is up: it is asked. The bound is one on hangs.
-        for _ in 0..1000 {
-            if self.cli(&["PING"]) == "PONG" {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("redis-server did not start");
+        let mut process = Process(process);
+        assert!(process.comes_up(|| self.cli(&["PING"]) == "PONG"), "redis-server did not start");
+        self.process = Some(process);
     }
 
     /// As nobody expects it.
@@ -156,19 +168,13 @@ pub(crate) fn worker(mut command: Command, redis: &Redis) -> Process {
     let log = std::fs::File::create(redis.directory.path().join("celery.log")).unwrap();
     let process = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let mut worker = Process(process);
-    for _ in 0..1500 {
-        // It hears commands once it is up, and tells nobody but those who ask the server. Where its server is not this
-        // one, it is asked by those who need to know.
-        if redis.broker.is_some()
+    // It hears commands once it is up. Where its server is not this one, it is asked by those who need to know.
+    let is_up = worker.comes_up(|| {
+        redis.broker.is_some()
             || redis.cli(&["PUBSUB", "NUMPAT"]).parse::<u32>().is_ok_and(|number| number > 0)
-        {
-            return worker;
-        }
-        let gone = worker.0.try_wait().unwrap();
-        assert!(gone.is_none(), "Celery's worker ended:\n{}", celery_log(redis));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("Celery's worker did not start:\n{}", celery_log(redis));
+    });
+    assert!(is_up, "Celery's worker did not start:\n{}", celery_log(redis));
+    worker
 }
 
 pub(crate) fn celery_log(redis: &Redis) -> String {
@@ -235,7 +241,8 @@ impl Redis {
     }
 }
 
-/// What `look` brings once it brings something: what other programs write to the server, nothing here can wait for. The bound is one on hangs, never a measure.
+/// What `look` brings once it brings something. What other programs write to the server nothing here can wait for: it
+/// is looked at again and again. The bound is one on hangs, never a measure.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut look: impl FnMut() -> F,

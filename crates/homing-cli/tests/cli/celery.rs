@@ -23,14 +23,14 @@ async fn redis() -> (Redis, String) {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()]);
     let server = Redis(command.stdout(Stdio::null()).spawn().unwrap());
-    // Another program, which tells nobody that it is up. The bound is one on hangs.
+    // Another program, which tells nobody that it is up: it is asked again and again. The bound is one on hangs.
     for _ in 0..1000 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            break;
+            return (server, format!("redis://127.0.0.1:{port}/0"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    (server, format!("redis://127.0.0.1:{port}/0"))
+    panic!("redis-server did not start");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

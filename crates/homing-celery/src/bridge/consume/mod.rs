@@ -40,6 +40,20 @@ pub(crate) struct Refusal {
     pub(crate) reply_to: Option<String>,
 }
 
+impl Refusal {
+    /// Of a message with these headers, and with what its properties say: `correlation_id` and `reply_to`.
+    fn of(
+        refused: Refused,
+        headers: &Value,
+        (correlation_id, reply_to): (Option<&str>, Option<&str>),
+    ) -> Self {
+        let header = |name: &str| headers.get(name).and_then(Value::as_str);
+        let id = header("id").or(correlation_id).map(str::to_owned);
+        let task = header("task").map(str::to_owned);
+        Self { refused, id, task, reply_to: reply_to.map(str::to_owned) }
+    }
+}
+
 /// Makes jobs of messages, and tells the callers of those that are refused. After it all of them may be acknowledged.
 async fn into_store(
     shared: &Arc<Shared>,
@@ -54,13 +68,7 @@ async fn into_store(
     }
     submit(shared, jobs).await?;
     for refusal in refused {
-        match refuse(shared, refusal).await {
-            // What the server will not take is not taken later either: the queue would stand still for one message.
-            Err(Fault::Told(error)) => {
-                tracing::warn!(error, "a message is refused, and its sender cannot be told");
-            }
-            told => told?,
-        }
+        refuse(shared, refusal).await?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::types::ShortString;
+
 use super::{MOST, Refusal, Shared, into_store};
 use crate::error::Fault;
 use crate::point;
@@ -31,12 +33,7 @@ pub(super) fn start(shared: &Arc<Shared>, rabbit: &Rabbit) {
 async fn take(shared: &Arc<Shared>, rabbit: &Rabbit, queue: &str) -> Result<(), Fault> {
     let mut consumer = rabbit.consume(queue, PREFETCH).await?;
     loop {
-        let mut taken = vec![consumer.next().await?];
-        while taken.len() < MOST
-            && let Some(delivery) = consumer.ready()?
-        {
-            taken.push(delivery);
-        }
+        let taken = consumer.batch(MOST).await?;
         point::pass("taken");
         // Held, and not handed back: a quorum queue counts how often it has delivered a message, and drops it in the end.
         while let Err(error) = into_store(shared, taken.iter().map(read)).await {
@@ -54,11 +51,8 @@ async fn take(shared: &Arc<Shared>, rabbit: &Rabbit, queue: &str) -> Result<(), 
 fn read(delivery: &lapin::message::Delivery) -> Result<Message, Refusal> {
     read_message(delivery).map_err(|refused| {
         let properties = &delivery.properties;
-        let headers = headers(properties);
-        let header = |name: &str| headers.get(name)?.as_str().map(str::to_owned);
-        let correlation = || properties.correlation_id().as_ref().map(ToString::to_string);
-        let reply_to = properties.reply_to().as_ref().map(ToString::to_string);
-        let id = header("id").or_else(correlation);
-        Refusal { refused, id, task: header("task"), reply_to }
+        let correlation = properties.correlation_id().as_ref().map(ShortString::as_str);
+        let reply_to = properties.reply_to().as_ref().map(ShortString::as_str);
+        Refusal::of(refused, &headers(properties), (correlation, reply_to))
     })
 }

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisResult;
+use serde_json::Value;
 use tokio::sync::{Mutex, Notify, watch};
 
-use super::{Refusal, Shared, into_store};
+use super::{MOST, Refusal, Shared, into_store};
 use crate::error::Fault;
 use crate::point;
 use crate::redis::{Link, TAKE};
 use crate::wire::{Envelope, Message};
 
-/// Messages that are taken at once.
-const MOST: usize = 100;
 /// A noted message that has not become a job is taken again after so many looks' time.
 const NOTED: u32 = 2;
 /// How long the bridge waits at most between two looks at its queues.
@@ -141,13 +140,10 @@ async fn strike_off(link: &Link, taken: &[(String, Vec<u8>)]) -> RedisResult<()>
 }
 
 fn read(text: &[u8]) -> Result<Message, Refusal> {
-    let nothing = |refused| Refusal { refused, id: None, task: None, reply_to: None };
+    let nothing = |refused| Refusal::of(refused, &Value::Null, (None, None));
     let envelope = Envelope::read(text).map_err(nothing)?;
     envelope.message().map_err(|refused| {
-        let header = |name: &str| envelope.headers.get(name)?.as_str().map(str::to_owned);
-        let others = &envelope.properties.others;
-        let correlation = || others.get("correlation_id")?.as_str().map(str::to_owned);
-        let id = header("id").or_else(correlation);
-        Refusal { refused, id, task: header("task"), reply_to: None }
+        let correlation = envelope.properties.others.get("correlation_id").and_then(Value::as_str);
+        Refusal::of(refused, &envelope.headers, (correlation, None))
     })
 }
