@@ -10,7 +10,7 @@ ALTER TABLE sets DROP COLUMN added;
 ALTER TABLE sets DROP COLUMN last_added;
 DROP TABLE actions;
 DROP TABLE failures;
-DROP INDEX kinds_of_jobs;
+DROP TABLE kinds_by_second;
 DROP INDEX fallen_jobs;
 DROP INDEX with_errors;
 ALTER TABLE jobs DROP COLUMN kind;

@@ -7,7 +7,7 @@ use super::columns::{count, maybe_text, task_id, text};
 use super::fault::Result;
 use super::ledger::decode;
 use super::tx::{Tx, set_counts};
-use crate::core::id::{Local, TaskId};
+use crate::core::id::{JobId, Local, TaskId};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, SetCounts};
@@ -82,7 +82,22 @@ impl Tx<'_> {
         }
         self.compare_counts(&mut breaches)?;
         self.decode_all(&mut breaches)?;
+        self.look_for_kinds(&mut breaches)?;
         Ok(breaches)
+    }
+
+    /// Jobs that the list of their kind would not find.
+    fn look_for_kinds(&self, breaches: &mut Vec<Breach>) -> Result<()> {
+        let mut scan = self.sql(
+            "SELECT id FROM jobs WHERE kind IS NOT NULL AND NOT EXISTS
+               (SELECT 1 FROM kinds_by_second AS by_second
+                WHERE by_second.kind = jobs.kind AND second = jobs.created / 1000000)",
+        )?;
+        for id in scan.query_map((), |row| row.get::<_, JobId>(0))? {
+            let what = "the list of its kind leaves it out".to_owned();
+            breaches.push(Breach { task: id?.root(), what });
+        }
+        Ok(())
     }
 
     /// What is stored of open tasks and does not decode: they stand still, or will.

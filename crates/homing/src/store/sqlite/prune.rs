@@ -34,6 +34,10 @@ const SOME: [&str; 5] = [
        (SELECT task, \"key\" FROM unsaid WHERE job = ?1 LIMIT ?2)",
 ];
 
+/// Seconds in which jobs of a kind were created and of which none is left.
+const SECONDS: &str = "DELETE FROM kinds_by_second WHERE kind = ?1 AND second IN
+  (SELECT second FROM kinds_by_second WHERE kind = ?1 AND second < ?2 ORDER BY second LIMIT ?3)";
+
 /// What has few rows goes with the root.
 const REST: [&str; 3] = [
     "DELETE FROM sets WHERE job = ?1",
@@ -58,7 +62,25 @@ impl Tx<'_> {
             }
             pruned.jobs += 1;
         }
+        if pruned.jobs > 0 && !pruned.more {
+            self.remove_seconds(left)?;
+        }
         Ok(pruned)
+    }
+
+    /// Removes what says that jobs of a kind were created in seconds before the oldest job that is left.
+    fn remove_seconds(&self, mut left: usize) -> Result<()> {
+        let mut oldest = self.sql("SELECT coalesce(min(created), ?1) / 1000000 FROM jobs")?;
+        let oldest: i64 = oldest.query_row([self.now], |row| row.get(0))?;
+        let mut next = self.sql("SELECT min(kind) FROM kinds_by_second WHERE kind > ?1")?;
+        let mut kind = String::new();
+        while left > 0 {
+            let Some(after) = next.query_row([&kind], |row| row.get(0))? else { break };
+            kind = after;
+            let removed = self.sql(SECONDS)?.execute(params![kind, oldest, limit(left)])?;
+            left = left.saturating_sub(removed);
+        }
+        Ok(())
     }
 
     /// `None` if the job is unknown.

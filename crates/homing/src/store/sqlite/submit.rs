@@ -47,6 +47,7 @@ impl Tx<'_> {
             job.origin.map(|origin| origin.local),
             job.task.kind
         ])?;
+        self.note_kind(&job.task.kind)?;
         Ok(Submitted::New(job.id))
     }
 

@@ -4,7 +4,7 @@
 //! The counts of sets are read once and written back once per verb, and parents are looked at once,
 //! whatever the number of children that end. Nothing here outlives the verb.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
@@ -76,6 +76,8 @@ pub(super) struct Tx<'a> {
     /// Whether there is any signal at all, once it is known; and any task that waits for a job.
     signals: Option<bool>,
     watchers: Option<bool>,
+    /// Kinds of which a job was created in this second, as is written.
+    kinds: HashSet<String>,
     /// Rows that rules decide about.
     pub(super) hand: Vec<InHand>,
     kept: Vec<(&'static str, CachedStatement<'a>)>,
@@ -94,6 +96,7 @@ impl<'a> Tx<'a> {
             over: BTreeSet::new(),
             signals: None,
             watchers: None,
+            kinds: HashSet::new(),
             hand: Vec::new(),
             kept: Vec::new(),
         }
@@ -236,6 +239,16 @@ impl<'a> Tx<'a> {
         self.watchers = Some(true);
     }
 
+    /// Notes that a job of a kind is created in this second.
+    pub(super) fn note_kind(&mut self, kind: &str) -> Result<()> {
+        if !self.kinds.contains(kind) {
+            self.sql("INSERT OR IGNORE INTO kinds_by_second (kind, second) VALUES (?1, ?2)")?
+                .execute(params![kind, second(self.now)])?;
+            self.kinds.insert(kind.to_owned());
+        }
+        Ok(())
+    }
+
     /// What is kept in memory, as it is before a unit: a savepoint brings back the rows, and [`restore`](Self::restore)
     /// this.
     pub(super) fn before(&self) -> Before {
@@ -250,8 +263,14 @@ impl<'a> Tx<'a> {
         self.over = before.over;
         self.effects.ended.truncate(before.ended);
         self.effects.swept.truncate(before.swept);
+        self.kinds.clear();
         self.hand.clear();
     }
+}
+
+/// The second since the Unix epoch in which an instant lies.
+fn second(instant: Time) -> i64 {
+    instant.0.div_euclid(1_000_000)
 }
 
 /// The counts of a set, whose columns begin with the one called `first`.

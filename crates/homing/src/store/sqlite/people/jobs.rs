@@ -47,14 +47,23 @@ const JOB: &str = concat!(
 /// state and the job's errors. The second bound of `created` says again what the third
 /// says, in a form that leads into the index.
 macro_rules! page {
-    ($index:literal, $leads:literal) => {
+    ($jobs:literal, $leads:literal) => {
+        page!(
+            $jobs,
+            $leads,
+            "jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)",
+            ""
+        )
+    };
+    ($jobs:literal, $leads:literal, $created:literal, $order:literal) => {
         concat!(
-            "SELECT jobs.id FROM jobs",
-            $index,
+            "SELECT jobs.id FROM ",
+            $jobs,
             " CROSS JOIN tasks AS root ON root.job = jobs.id AND root.local = ?1
   WHERE ",
             $leads,
-            "jobs.created >= ?2 AND jobs.created < ?3 AND (jobs.created, jobs.id) < (?4, ?5)
+            $created,
+            "
     AND (?6 IS NULL OR root.kind = ?6) AND (?7 IS NULL OR root.queue = ?7)
     AND (?8 IS NULL OR instr(lower(coalesce(title, '')), lower(?8)) > 0)
     AND (?9 IS NULL OR CASE WHEN json_valid(jobs.tags)
@@ -62,25 +71,34 @@ macro_rules! page {
     AND (?10 IS NULL OR root.state BETWEEN ?10 AND ?11) AND (?12 IS NULL OR errors = ?12)
     AND (?14 IS NULL OR ?14 = EXISTS (SELECT 1 FROM tasks AS still INDEXED BY stalled
       WHERE still.job = jobs.id AND still.stalls > 0 AND still.state = 0))
-  ORDER BY jobs.created DESC, jobs.id DESC LIMIT ?13"
+  ORDER BY ",
+            $order,
+            "jobs.created DESC, jobs.id DESC LIMIT ?13"
         )
     };
 }
 
 /// All jobs.
-pub(in crate::store::sqlite) const JOBS: &str = page!("", "");
+pub(in crate::store::sqlite) const JOBS: &str = page!("jobs", "");
 
 /// Those of which the root failed or was cancelled.
 pub(in crate::store::sqlite) const FALLEN: &str =
-    page!(" INDEXED BY fallen_jobs", "jobs.fallen = ?10 AND ");
+    page!("jobs INDEXED BY fallen_jobs", "jobs.fallen = ?10 AND ");
 
 /// Those of which a task below the root failed.
 pub(in crate::store::sqlite) const WITH_ERRORS: &str =
-    page!(" INDEXED BY with_errors", "jobs.errors = 1 AND ");
+    page!("jobs INDEXED BY with_errors", "jobs.errors = 1 AND ");
 
-/// Those of a kind.
-pub(in crate::store::sqlite) const OF_KIND: &str =
-    page!(" INDEXED BY kinds_of_jobs", "jobs.kind = ?6 AND ");
+/// Those of a kind: of each second in which one was created, the newest first, all jobs that were created in it are read.
+pub(in crate::store::sqlite) const OF_KIND: &str = page!(
+    "kinds_by_second AS by_second CROSS JOIN jobs
+       ON jobs.created >= by_second.second * 1000000
+      AND jobs.created < (by_second.second + 1) * 1000000",
+    "by_second.kind = ?6 AND by_second.second BETWEEN ?2 / 1000000 AND ?3 / 1000000
+     AND jobs.kind = ?6 AND ",
+    "+jobs.created >= ?2 AND +jobs.created < ?3 AND (+jobs.created, jobs.id) < (?4, ?5)",
+    "by_second.second DESC, "
+);
 
 /// The statement that reads past the fewest jobs.
 fn listed(filter: &JobFilter) -> &'static str {

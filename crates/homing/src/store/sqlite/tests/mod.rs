@@ -23,6 +23,7 @@ use crate::store::{
 };
 
 mod files;
+mod kinds;
 mod locks;
 mod plans;
 mod reading;
