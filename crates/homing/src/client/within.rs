@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Homing, Submit, accepted};
-use crate::body::context::refuse_beside_transaction;
+use crate::body::context::transacting::refuse_beside_transaction;
 use crate::client::JobHandle;
 use crate::error::{Misuse, SubmitError};
 use crate::store::Submitted;

@@ -33,6 +33,8 @@ mod replayed;
 mod saying;
 mod set;
 mod takers;
+#[cfg(feature = "postgres")]
+pub(crate) mod transacting;
 mod waiting;
 
 #[cfg(test)]
@@ -66,13 +68,6 @@ pub(crate) fn refuse_inside(verb: &'static str) -> Result<(), Misuse> {
 /// Whether a task of this job calls.
 pub(crate) fn is_of_own_job(id: TaskId) -> bool {
     CURRENT.try_with(|context| context.task.job == id.job).unwrap_or(false)
-}
-
-/// As [`refuse_inside`], but for a verb that is one with the body's own transaction.
-#[cfg(feature = "postgres")]
-pub(crate) fn refuse_beside_transaction(verb: &'static str) -> Result<(), Misuse> {
-    let transacting = CURRENT.try_with(|context| context.lock().transactions > 0);
-    if transacting.unwrap_or(false) { Ok(()) } else { refuse_inside(verb) }
 }
 
 /// Runs `poll` as the task whose context this is.

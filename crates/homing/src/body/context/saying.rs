@@ -1,16 +1,8 @@
 //! What a body says on its way to the store: entries of its record and other events, and how much of it is under
 //! way.
 
-#[cfg(feature = "postgres")]
-use std::sync::Arc;
-
-use super::Context;
-#[cfg(feature = "postgres")]
-use super::CountGuard;
-use super::Inner;
+use super::{Context, Inner};
 use crate::store::{Addition, Entry, Event, Signalled};
-#[cfg(feature = "postgres")]
-use crate::store::{Store, Unit};
 
 impl Context {
     /// Remembers something at a place, from the next commit on.
@@ -47,37 +39,6 @@ impl Context {
             inner.push(Event::Add(Box::new(Addition { seq, ..addition })));
         }
         self.hold_back().await;
-    }
-
-    /// What is to be remembered at a place by a commit that the worker has no part in. Everything said
-    /// before must be committed.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn record_elsewhere(&self, place: &str, entry: Entry) -> Option<Unit> {
-        let mut inner = self.lock();
-        inner.next_seq += 1;
-        let record = Event::Record { seq: inner.next_seq, place: place.to_owned(), entry };
-        let (token, renew) = (inner.token?, inner.renewable);
-        Some(Unit { task: self.task, token, renew, events: vec![record] })
-    }
-
-    /// That commit has happened.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn recorded_elsewhere(&self) {
-        let mut inner = self.lock();
-        inner.recall.is_past();
-        (inner.renewable, inner.failures) = (false, 0);
-    }
-
-    /// Marks that a transaction of the body's own is open.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn transacting(&self) -> CountGuard<'_> {
-        CountGuard::new(self, |inner| &mut inner.transactions)
-    }
-
-    /// The store, for what the worker has no part in.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
     }
 
     /// Sends an event with the next commit.
