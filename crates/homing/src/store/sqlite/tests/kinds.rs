@@ -82,13 +82,7 @@ async fn seconds_go_with_the_jobs() {
 async fn a_refused_unit_takes_its_kind_along() {
     let directory = Directory::new();
     let store = directory.store().await;
-    directory
-        .other()
-        .execute_batch(
-            "CREATE TRIGGER poison BEFORE INSERT ON records WHEN new.place = 'poison'
-             BEGIN SELECT raise(ABORT, 'poisoned'); END",
-        )
-        .unwrap();
+    directory.poison();
     store.submit(vec![new_job("a"), new_job("b")]).await.unwrap();
     let mut peer = TestWorker::begin(&store).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;

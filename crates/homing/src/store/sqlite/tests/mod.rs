@@ -48,6 +48,13 @@ impl Directory {
         Sqlite::with(self.options(), Clock::System).await.unwrap()
     }
 
+    /// Lets the store refuse every unit that records something at the place `poison`.
+    fn poison(&self) {
+        let trigger = "CREATE TRIGGER poison BEFORE INSERT ON records WHEN new.place = 'poison'
+             BEGIN SELECT raise(ABORT, 'poisoned'); END";
+        self.other().execute_batch(trigger).unwrap();
+    }
+
     /// A connection of somebody else.
     fn other(&self) -> Connection {
         Connection::open(self.0.join("x.db")).unwrap()

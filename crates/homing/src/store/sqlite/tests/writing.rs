@@ -22,13 +22,7 @@ async fn together<T>(store: &Sqlite, queued: impl Future<Output = T>) -> T {
 async fn a_unit_that_does_not_fit_harms_no_neighbour() {
     let directory = Directory::new();
     let store = directory.store().await;
-    directory
-        .other()
-        .execute_batch(
-            "CREATE TRIGGER poison BEFORE INSERT ON records WHEN new.place = 'poison'
-             BEGIN SELECT raise(ABORT, 'poisoned'); END",
-        )
-        .unwrap();
+    directory.poison();
     store.submit(vec![new_job("a"), new_job("b"), new_job("c")]).await.unwrap();
     let mut peer = TestWorker::begin(&store).await;
     let claimed = peer.say(Vec::new(), 10).await.claimed;
