@@ -11,6 +11,13 @@ use homing::{Clock, Homing, State, task};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken as Gate;
 
+#[cfg(feature = "redis")]
+#[path = "shared/redis.rs"]
+mod redis_server;
+#[cfg(feature = "postgres")]
+#[path = "shared/server.rs"]
+mod server;
+
 /// A bound on hangs, never a measure.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -30,16 +37,57 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// What the stores of a test have of their own, removed with it.
+struct Place {
+    directory: tempfile::TempDir,
+    #[cfg(feature = "postgres")]
+    schema: String,
+    #[cfg(feature = "redis")]
+    prefix: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            #[cfg(feature = "postgres")]
+            schema: server::common_schema(),
+            #[cfg(feature = "redis")]
+            prefix: redis_server::common_prefix(),
+        }
+    }
+
+    fn urls(&self) -> Vec<String> {
+        vec![
+            format!("sqlite:{}", self.directory.path().join("jobs.db").display()),
+            #[cfg(feature = "postgres")]
+            self.schema.clone(),
+            #[cfg(feature = "redis")]
+            self.prefix.clone(),
+        ]
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        #[cfg(feature = "postgres")]
+        server::drop_schema(&self.schema);
+        #[cfg(feature = "redis")]
+        redis_server::forget(&self.prefix);
+    }
+}
+
 /// Stores with a worker on a runtime of its own, each with the gate of its tasks.
-fn stores() -> (Runtime, Vec<(Homing, Gate)>, tempfile::TempDir) {
+fn stores() -> (Runtime, Vec<(Homing, Gate)>, Place) {
     let workers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let place = Place::new();
     let stores = workers.block_on(async {
-        let memory = Homing::over(Arc::new(Memory::new(Clock::System)));
-        let sqlite = Homing::open(&url).await.unwrap();
+        let mut open = vec![Homing::over(Arc::new(Memory::new(Clock::System)))];
+        for url in place.urls() {
+            open.push(Homing::open(&url).await.unwrap());
+        }
         let mut stores = Vec::new();
-        for homing in [memory, sqlite] {
+        for homing in open {
             let gate = Gate::new();
             let worker = homing.worker().register(double).register(gated).state(gate.clone());
             worker.start().await.unwrap();
@@ -47,7 +95,7 @@ fn stores() -> (Runtime, Vec<(Homing, Gate)>, tempfile::TempDir) {
         }
         stores
     });
-    (workers, stores, directory)
+    (workers, stores, place)
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -58,7 +106,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// The watch had begun on a runtime that ended before it was polled: everybody waited for ever.
 #[test]
 fn a_runtime_that_ends_after_it_submitted() {
-    let (_workers, stores, _directory) = stores();
+    let (_workers, stores, _place) = stores();
     for (homing, _) in &stores {
         let first = runtime();
         let job = first.block_on(async { homing.submit(double(4)).await.unwrap() });
@@ -72,7 +120,7 @@ fn a_runtime_that_ends_after_it_submitted() {
 /// Those who waited on another runtime were once told that the store is closed.
 #[test]
 fn a_runtime_that_ends_while_others_wait() {
-    let (_workers, stores, _directory) = stores();
+    let (_workers, stores, _place) = stores();
     for (homing, gate) in &stores {
         let first = runtime();
         let (job, other) = first.block_on(async {
@@ -106,7 +154,7 @@ fn a_runtime_that_ends_while_others_wait() {
 /// A runtime on one thread whose thread does something else drives no watcher.
 #[test]
 fn a_runtime_that_nobody_drives() {
-    let (_workers, stores, _directory) = stores();
+    let (_workers, stores, _place) = stores();
     for (homing, _) in &stores {
         let first = runtime();
         let job = first.block_on(async { homing.submit(double(5)).await.unwrap() });

@@ -56,7 +56,11 @@ impl Context {
             .await;
         tail.into_iter().find_map(|(seq, _, entry)| match entry {
             Entry::Returned { value, open } => Some((value, open, seq + 1)),
-            _ => None,
+            Entry::Value(_)
+            | Entry::Answer(_)
+            | Entry::Added(_)
+            | Entry::Detached(_)
+            | Entry::Signalled(_) => None,
         })
     }
 

@@ -1,5 +1,8 @@
 //! What a body may say: the verbs, and what they mean.
 
+// A new answer, entry or error is to be thought of in each place.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub(crate) mod branches;
 pub(crate) mod closing;
 pub(crate) mod combine;

@@ -198,3 +198,42 @@ impl<T> Sent<'_, T> {
         SubmitAllError { index, submitted, unknown: Vec::new(), error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::store::memory::Memory;
+    use crate::store::{NewTask, Policy};
+
+    /// A page of submissions is sent once it is as large as an exchange may be, however few they are.
+    #[tokio::test]
+    async fn pages_of_submissions_are_bounded_in_bytes() {
+        let store = Memory::new(Clock::Manual(ManualClock::default()));
+        let homing = Homing::over(Arc::new(store));
+        let mut sent =
+            Sent::<()> { homing: &homing, handles: Vec::new(), page: Vec::new(), bytes: 0 };
+        let arguments = "x".repeat(1_000_000);
+        for n in 0..20 {
+            let task = NewTask {
+                kind: "large".to_owned(),
+                arguments: arguments.clone(),
+                hash: [1; 16],
+                queue: "default".to_owned(),
+                priority: 0,
+                due: None,
+                expires: None,
+                deadline: None,
+                policy: Policy::default(),
+                tags: Vec::new(),
+            };
+            let id = JobId::fresh();
+            let job = NewJob { id, task, title: None, key: None, origin: None };
+            sent.add(n, job).await.unwrap();
+            let waiting: usize = sent.page.iter().map(|(_, job)| job.task.arguments.len()).sum();
+            assert!(waiting < limits::EXCHANGE_BYTES, "{waiting} bytes after {n}");
+            assert_eq!(sent.handles.len() + sent.page.len(), n + 1);
+        }
+        assert!(!sent.handles.is_empty());
+    }
+}

@@ -107,7 +107,13 @@ impl Driver {
                     Parked::Stopped(stop) => self.event(stop),
                 },
                 Stop::Dropped => break,
-                other => self.event(other),
+                stop @ (Stop::Returned(_)
+                | Stop::Panicked(_)
+                | Stop::Halted(_)
+                | Stop::TimedOut
+                | Stop::HandBack
+                | Stop::Unfit(_)
+                | Stop::Drift(_)) => self.event(stop),
             };
             discard(self.body.take());
             point::worker("returned");
@@ -255,7 +261,10 @@ impl Driver {
                 discard(polled);
                 return Some(match halt {
                     Halt::Lost => Stop::Dropped,
-                    halt => Stop::Halted(halt),
+                    halt
+                    @ (Halt::Misuse(_) | Halt::Drift(_) | Halt::Store(_) | Halt::Rehearsed) => {
+                        Stop::Halted(halt)
+                    }
                 });
             }
             let plain = match polled {
@@ -304,9 +313,9 @@ impl Driver {
     fn post_last(&mut self, event: Event) {
         let Some(refusal) = self.put_last(event) else { return };
         // The body came to its end while a unit of its was refused.
-        match self.stop_of(refusal) {
-            Stop::Dropped => {}
-            stop => _ = self.put_last(self.event(stop)),
+        let stop = self.stop_of(refusal);
+        if !matches!(stop, Stop::Dropped) {
+            let _ = self.put_last(self.event(stop));
         }
     }
 

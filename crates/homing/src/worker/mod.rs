@@ -5,6 +5,9 @@
 //! the lease on a thread of its own. A body that parks gives its slot back; what remains of it in
 //! memory is a cache, kept by `resident`.
 
+// What becomes of a task is decided here: a new way to end, or a new error, is to be thought of in each place.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -41,7 +41,17 @@ impl Shared {
         }
         let misuse = error.find::<Misuse>().or(match join {
             Some(JoinError::Misuse(misuse)) => Some(misuse),
-            _ => None,
+            Some(
+                JoinError::Failed { .. }
+                | JoinError::Aborted { .. }
+                | JoinError::TimedOut(_)
+                | JoinError::TooMany { .. }
+                | JoinError::Undecodable { .. }
+                | JoinError::Signal { .. }
+                | JoinError::UnknownJob { .. }
+                | JoinError::TooFew { .. },
+            )
+            | None => None,
         });
         let reason = if misuse.is_some() { Reason::Misuse } else { Reason::Error };
         let failure = self.failure(claimed, reason, &shown(error)).with_sources(error.inner());
@@ -179,8 +189,6 @@ pub(super) fn undecodable(error: &Error) -> Option<String> {
     if let Some(undecodable) = error.find::<Undecodable>() {
         return Some(undecodable.to_string());
     }
-    match error.find::<JoinError>() {
-        Some(undecodable @ JoinError::Undecodable { .. }) => Some(undecodable.to_string()),
-        _ => None,
-    }
+    let undecodable = error.find::<JoinError>()?;
+    matches!(undecodable, JoinError::Undecodable { .. }).then(|| undecodable.to_string())
 }

@@ -81,7 +81,12 @@ impl Context {
     ) -> bool {
         match self.ask(place, Operation::Said(hash)).await {
             Verdict::Mismatch(_) => self.drift(place, &otherwise()).await,
-            verdict => verdict == Verdict::Said,
+            Verdict::Said => true,
+            Verdict::Value(_)
+            | Verdict::Answer(_)
+            | Verdict::Execute
+            | Verdict::Park
+            | Verdict::Load(_) => false,
         }
     }
 

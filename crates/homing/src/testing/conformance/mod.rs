@@ -296,7 +296,7 @@ macro_rules! __conformance {
                     join_settled_brings_every_outcome, join_first_aborts_the_rest,
                     join_some_brings_so_many, join_some_brings_no_more, hopeless_waits_are_errors, empty_sets_return_at_once, every_wait_times_out,
                     a_timeout_names_the_open_children, a_timeout_names_the_oldest_open_children, sets_go_on_after_a_timeout,
-                    sets_can_be_used_again, handles_of_a_set_can_be_awaited;
+                    sets_can_be_used_again;
                 values: signals_of_another_type_are_refused, a_bad_signal_is_an_error_of_its_wait,
                     job_retry_forgets_a_bad_signal, g13_named_arguments_have_types;
                 weaving: select_takes_the_first_and_records_it, arms_of_a_select_have_timeouts,
@@ -341,6 +341,7 @@ macro_rules! __conformance {
                     g12_what_the_store_cannot_hold_fails_its_task,
                     g12_an_end_that_rests_on_what_was_refused_is_not_taken;
                 replays: g10_a_replay_is_compared_with_the_whole_record,
+                    g10_what_was_answered_is_not_left_out,
                     g07_handles_and_join_next_share_the_ends,
                     g09_the_closing_join_knows_what_was_given, policies_take_any_number,
                     g07_a_set_is_waited_for_in_one_branch,

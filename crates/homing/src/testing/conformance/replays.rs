@@ -84,6 +84,61 @@ pub async fn g10_a_replay_is_compared_with_the_whole_record(lab: Lab) {
     lab.close([]).await;
 }
 
+/// Waits for what it is told to, fails its first attempt after that, and leaves a part out in the second.
+#[task(backoff = "1s..1s", retries = 9)]
+async fn forgetful(way: String, State(probe): State<Probe>) -> Result<u64> {
+    let attempt = crate::info()?.attempt;
+    if attempt == 2 {
+        probe.hit("second");
+    }
+    let left_out = |what: &str| probe.count("second") == 1 && way == what;
+    let mut sum = 0;
+    if !left_out("the set") {
+        let mut set = JoinSet::named("pages");
+        set.spawn(leaf(1)).await?;
+        if !left_out("its wait") {
+            sum += set.join_next().await.unwrap()?;
+        }
+    }
+    if way.starts_with("the handle") {
+        let child = crate::spawn(leaf(2)).await?;
+        if !left_out("the handle's wait") {
+            sum += child.await?;
+        }
+    }
+    if way == "the sleep" && !left_out("the sleep") {
+        crate::sleep(Duration::from_secs(1)).await?;
+    }
+    if attempt == 1 {
+        return Err(crate::Error::msg("the first attempt fails"));
+    }
+    Ok(sum)
+}
+
+/// A replay that leaves out a wait that was answered, or a whole set with its answer, is drift that names the place.
+pub async fn g10_what_was_answered_is_not_left_out(lab: Lab) {
+    let not_come_to = "the body returned without coming to what is recorded here";
+    for (way, text, value) in [
+        ("the set", "the body returned without spawning them, expected 1".to_owned(), 1),
+        ("its wait", format!("`set:pages.join_next#1`: {not_come_to}"), 1),
+        ("the handle's wait", format!("`spawn:leaf[0].await#1`: {not_come_to}"), 3),
+        ("the sleep", format!("`sleep#1`: {not_come_to}"), 1),
+    ] {
+        let probe = Probe::default();
+        let worker = lab.homing.worker().state(probe.clone()).resident(0);
+        let worker = worker.register(forgetful).register(leaf).start().await.unwrap();
+        let job = lab.homing.submit(forgetful(way.to_owned())).await.unwrap();
+        let view = lab.observe(job.id(), "standing still", |view| {
+            view.reason.as_ref().is_some_and(|reason| reason.contains("drifted"))
+        });
+        let reason = lab.turning(view).await.reason.unwrap();
+        assert!(reason.contains(&text), "{way}: {reason}");
+        assert_eq!(lab.turning(job.outcome()).await.unwrap(), value, "{way}");
+        lab.turning(worker.shutdown(Duration::from_secs(20))).await;
+    }
+    lab.close([]).await;
+}
+
 #[task]
 async fn handle_first(State(probe): State<Probe>) -> Result<(u64, Vec<u64>)> {
     let mut set = JoinSet::new();

@@ -404,26 +404,3 @@ pub async fn sets_can_be_used_again(lab: Lab) {
     assert_eq!(job.outcome().await.unwrap(), [3, 4, 5]);
     lab.close([worker]).await;
 }
-
-#[task]
-async fn awaiting_one() -> Result<(u64, Vec<u64>)> {
-    let mut set = JoinSet::new();
-    set.spawn(leaf(1)).await?;
-    let handle = set.spawn(leaf(2)).await?;
-    set.spawn(leaf(3)).await?;
-    let two = handle.await?;
-    let mut rest = Vec::new();
-    while let Some(value) = set.join_next().await {
-        rest.push(value?);
-    }
-    rest.sort_unstable();
-    Ok((two, rest))
-}
-
-/// A handle of a set can be awaited by itself; the set then brings the others.
-pub async fn handles_of_a_set_can_be_awaited(lab: Lab) {
-    let worker = lab.worker().register(leaf).register(awaiting_one).start().await.unwrap();
-    let job = lab.homing.submit(awaiting_one()).await.unwrap();
-    assert_eq!(job.outcome().await.unwrap(), (2, vec![1, 3]));
-    lab.close([worker]).await;
-}
