@@ -101,6 +101,10 @@ impl OnRedis {
     fn new() -> Self {
         Self { url: redis_server::common_prefix() }
     }
+
+    fn in_cluster() -> Self {
+        Self { url: redis_server::cluster_prefix() }
+    }
 }
 
 #[cfg(feature = "redis")]
@@ -128,3 +132,5 @@ conformance!(postgres, OnPostgres::new(false));
 conformance!(postgres_by_job, OnPostgres::new(true));
 #[cfg(feature = "redis")]
 conformance!(redis, OnRedis::new());
+#[cfg(feature = "redis")]
+conformance!(redis_cluster, OnRedis::in_cluster());
