@@ -16,7 +16,7 @@ async fn plain(n: u64) -> homing::Result<u64> {
 
 /// A server with a certificate for `localhost` alone, signed by `ours`.
 struct Encrypted {
-    _server: Server,
+    server: Server,
     files: tempfile::TempDir,
     port: u16,
 }
@@ -24,6 +24,10 @@ struct Encrypted {
 impl Encrypted {
     /// `clients`: whether a client needs a certificate of its own, `yes` or `no`.
     fn start(clients: &str) -> Self {
+        Self::start_as(clients, Server::start)
+    }
+
+    fn start_as(clients: &str, start: impl FnOnce(&[&str]) -> Server) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
         let (server, server_key) = ours.sign("server", &["localhost"], true);
@@ -55,8 +59,7 @@ impl Encrypted {
             ["--tls-ca-cert-file", &ca],
             ["--tls-auth-clients", clients],
         ];
-        let server = Server::start(&settings.concat());
-        Self { _server: server, files, port }
+        Self { server: start(&settings.concat()), files, port }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -137,4 +140,39 @@ async fn a_client_shows_its_certificate_where_it_is_asked() {
     sound(&client).await;
     worker.shutdown(Duration::from_secs(5)).await;
     assert!(server.file("client.key").exists());
+}
+
+/// All that goes to a cluster is encrypted: the question who has the slot, verbs, hints.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_spoken_to_encrypted() {
+    let server = Encrypted::start_as("no", |settings| {
+        let named = ["--cluster-announce-hostname", "localhost", "--tls-cluster", "yes"];
+        let told_by = ["--cluster-preferred-endpoint-type", "hostname"];
+        Server::node(&[settings, &named, &told_by].concat())
+    });
+    assert_eq!(server.server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+    eventually("the cluster is there", async || {
+        server.server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    })
+    .await;
+    let url =
+        |host: &str, options: &str| server.url(host, options).replace("rediss:", "rediss-cluster:");
+    let trusted = url("localhost", "&sslrootcert=@ours.crt");
+    // The node is asked by another name than its certificate has, by somebody who does not know it.
+    for refused in [url("127.0.0.1", "&sslrootcert=@ours.crt"), url("localhost", "")] {
+        assert_eq!(opening(&refused).await.unwrap_err(), "untrusted");
+    }
+    let homing = Homing::open(&trusted).await.unwrap();
+    let other = Homing::open(&trusted).await.unwrap();
+    let changed = homing.store().hints().changed();
+    eventually("a commit of another is heard", async || {
+        other.submit(plain(1)).await.unwrap();
+        // The first change is that it listens.
+        *changed.borrow() > 1
+    })
+    .await;
+    let worker = homing.worker().register(plain).start().await.unwrap();
+    assert_eq!(other.submit(plain(7)).await.unwrap().outcome().await.unwrap(), 7);
+    worker.shutdown(Duration::from_secs(5)).await;
+    sound(&homing).await;
 }
