@@ -132,5 +132,9 @@ conformance!(postgres, OnPostgres::new(false));
 conformance!(postgres_by_job, OnPostgres::new(true));
 #[cfg(feature = "redis")]
 conformance!(redis, OnRedis::new());
+// Its scripts are those of a single server: half of the cases, which is all of them with resident futures, does.
 #[cfg(feature = "redis")]
-conformance!(redis_cluster, OnRedis::in_cluster());
+mod redis_cluster {
+    use super::*;
+    homing::__conformance!(resident, true, OnRedis::in_cluster());
+}

@@ -82,7 +82,7 @@ fn key_of_a_job(server: &Server) -> String {
 /// Commits that the server has forgotten are told of once, loudly.
 #[tokio::test]
 async fn the_loss_of_acknowledged_commits_is_noticed() {
-    let said = Said::default();
+    let said = Said::losses();
     // The store has a thread of its own.
     tracing::subscriber::set_global_default(said.clone()).unwrap();
     let mut server = Server::start(&[]);
@@ -100,11 +100,42 @@ async fn the_loss_of_acknowledged_commits_is_noticed() {
     assert_eq!(said.count(), 1);
 }
 
-/// How often a loss was told of, of a server at an address.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Said(pub(crate) Arc<Mutex<(usize, String)>>);
+/// What a server keeps is read again at each new connection, while the store is open: less is said, once, as an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_change_are_told_of() {
+    let said = Said::of("keeps less than it did when the store was opened");
+    // The store has a thread of its own.
+    tracing::subscriber::set_global_default(said.clone()).unwrap();
+    let server = Server::start(ALWAYS);
+    said.0.lock().unwrap().1 = format!("127.0.0.1:{}/", server.port());
+    let homing = Homing::open(&server.url("")).await.unwrap();
+    let connect_again = async |n: u64| {
+        assert_ne!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]), "(integer) 0");
+        while homing.submit(plain(n)).await.is_err() {}
+    };
+    connect_again(0).await;
+    assert_eq!(server.cli(&["CONFIG", "SET", "appendfsync", "everysec"]), "OK");
+    connect_again(1).await;
+    eventually("it is said", async || said.count() > 0).await;
+    connect_again(2).await;
+    connect_again(3).await;
+    assert_eq!(said.count(), 1);
+}
+
+/// How often something was said in the program's log, of a server at an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub(crate) Arc<Mutex<(usize, String)>>, &'static str);
 
 impl Said {
+    pub(crate) fn of(what: &'static str) -> Self {
+        Self(Arc::default(), what)
+    }
+
+    /// How often a loss was told of.
+    pub(crate) fn losses() -> Self {
+        Self::of("lost commits that it had acknowledged")
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap().0
     }
@@ -133,7 +164,7 @@ impl tracing::Subscriber for Said {
         let mut message = Message(String::new());
         event.record(&mut message);
         let mut said = self.0.lock().unwrap();
-        let is_told = message.0.contains("lost commits that it had acknowledged");
+        let is_told = message.0.contains(self.1);
         said.0 += usize::from(is_told && message.0.contains(&said.1));
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use homing::{OpenError, StoreError, task};
 
 use super::authority::Authority;
+use super::sentinel::Sentinel;
 use super::server::Server;
 use super::*;
 
@@ -173,6 +174,42 @@ async fn a_cluster_is_spoken_to_encrypted() {
     .await;
     let worker = homing.worker().register(plain).start().await.unwrap();
     assert_eq!(other.submit(plain(7)).await.unwrap().outcome().await.unwrap(), 7);
+    worker.shutdown(Duration::from_secs(5)).await;
+    sound(&homing).await;
+}
+
+/// Sentinels are spoken to encrypted, and so is the primary that they name, by its host.
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_are_spoken_to_encrypted() {
+    let server = Encrypted::start("no");
+    let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = held.local_addr().unwrap().port();
+    drop(held);
+    let file = |name: &str| server.file(name).display().to_string();
+    let sentinel = Sentinel::with(&format!(
+        "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients no\n\
+         tls-replication yes\nsentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
+         sentinel monitor mine localhost {} 1",
+        file("server.crt"),
+        file("server.key"),
+        file("ours.crt"),
+        server.port
+    ));
+    eventually("the sentinel is there", async || {
+        sentinel.ask("", &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mine"]).contains("localhost")
+    })
+    .await;
+    let url = |host: &str, options: &str| {
+        let url = server.url("unused", options);
+        let options = url.split_once('?').unwrap().1;
+        format!("rediss-sentinel://{host}:{port}/mine/0?{options}")
+    };
+    for refused in [url("127.0.0.1", "&sslrootcert=@ours.crt"), url("localhost", "")] {
+        assert_eq!(opening(&refused).await.unwrap_err(), "untrusted");
+    }
+    let homing = Homing::open(&url("localhost", "&sslrootcert=@ours.crt")).await.unwrap();
+    let worker = homing.worker().register(plain).start().await.unwrap();
+    assert_eq!(homing.submit(plain(7)).await.unwrap().outcome().await.unwrap(), 7);
     worker.shutdown(Duration::from_secs(5)).await;
     sound(&homing).await;
 }
