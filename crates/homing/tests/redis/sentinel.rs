@@ -156,9 +156,7 @@ async fn a_primary_stands_still_and_its_replica_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_stood_still_takes_over() {
     let said = Said::losses();
-    // The store has a thread of its own.
-    tracing::subscriber::set_global_default(said.clone()).unwrap();
-    said.0.lock().unwrap().1 = "mine (by sentinels)".to_owned();
+    said.listen("mine (by sentinels)");
     let mut watched = Watched::start(ALWAYS).await;
     let homing = Homing::open(&watched.url("")).await.unwrap();
     let kept = homing.submit(note("kept".into())).await.unwrap();
