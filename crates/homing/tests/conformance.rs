@@ -101,6 +101,10 @@ impl OnRedis {
     fn new() -> Self {
         Self { url: redis_server::common_prefix() }
     }
+
+    fn in_cluster() -> Self {
+        Self { url: redis_server::cluster_prefix() }
+    }
 }
 
 #[cfg(feature = "redis")]
@@ -128,3 +132,9 @@ conformance!(postgres, OnPostgres::new(false));
 conformance!(postgres_by_job, OnPostgres::new(true));
 #[cfg(feature = "redis")]
 conformance!(redis, OnRedis::new());
+// Its scripts are those of a single server: half of the cases, which is all of them with resident futures, does.
+#[cfg(feature = "redis")]
+mod redis_cluster {
+    use super::*;
+    homing::__conformance!(resident, true, OnRedis::in_cluster());
+}

@@ -239,10 +239,9 @@ pub(crate) async fn open(
             Ok(Arc::new(super::postgres::Postgres::open(&url, clock, migrate).await?))
         }
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
-            Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?))
-        }
-        _ => Err(no_store(&url)),
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" | "redis-cluster"
+        | "rediss-cluster" => Ok(Arc::new(super::redis::Redis::open(&url, clock, migrate).await?)),
+        _ => Err(OpenError::UnknownStore { url: url.shown() }),
     }
 }
 
@@ -255,9 +254,8 @@ pub(crate) async fn migrate(text: &str) -> Result<Migration, OpenError> {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::migrate(&url).await,
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
-            super::redis::migrate(&url).await
-        }
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" | "redis-cluster"
+        | "rediss-cluster" => super::redis::migrate(&url).await,
         _ => {
             open(text, Clock::System, true).await?;
             Ok(Migration { from: 0, to: 0 })
@@ -284,22 +282,10 @@ pub(crate) async fn inspect(text: &str) -> Result<StoreView, OpenError> {
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => super::postgres::inspect(&url).await,
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
-            super::redis::inspect(&url).await
-        }
-        _ => Err(no_store(&url)),
+        "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" | "redis-cluster"
+        | "rediss-cluster" => super::redis::inspect(&url).await,
+        _ => Err(OpenError::UnknownStore { url: url.shown() }),
     }
-}
-
-fn no_store(url: &Url<'_>) -> OpenError {
-    let reason = match url.scheme {
-        "redis-cluster" | "rediss-cluster" => {
-            "Redis Cluster is not supported: name one server, `redis://HOST/DATABASE`, or the sentinels \
-             of one, `redis-sentinel://HOST,HOST/NAME/DATABASE`"
-        }
-        _ => return OpenError::UnknownStore { url: url.shown() },
-    };
-    OpenError::InvalidUrl { url: url.shown(), reason }
 }
 
 fn check_memory(url: &Url<'_>) -> Result<(), OpenError> {

@@ -1,7 +1,7 @@
 //! What the URL asks of a server, and what a server is held to.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use homing::{OpenError, StoreError, task};
 
@@ -82,11 +82,9 @@ fn key_of_a_job(server: &Server) -> String {
 /// Commits that the server has forgotten are told of once, loudly.
 #[tokio::test]
 async fn the_loss_of_acknowledged_commits_is_noticed() {
-    let said = Said::default();
-    // The store has a thread of its own.
-    tracing::subscriber::set_global_default(said.clone()).unwrap();
+    let said = Said::losses();
     let mut server = Server::start(&[]);
-    said.0.lock().unwrap().1 = format!("127.0.0.1:{}/", server.port());
+    said.listen(&format!("127.0.0.1:{}/", server.port()));
     let homing = Homing::open(&server.url("?durability=none")).await.unwrap();
     for n in 0..5 {
         homing.submit(plain(n)).await.unwrap();
@@ -100,17 +98,65 @@ async fn the_loss_of_acknowledged_commits_is_noticed() {
     assert_eq!(said.count(), 1);
 }
 
-/// How often a loss was told of, of a server at an address.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Said(pub(crate) Arc<Mutex<(usize, String)>>);
+/// What a server keeps is read again at each new connection, while the store is open: less is said, once, as an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_change_are_told_of() {
+    let said = Said::of("keeps less than it did when the store was opened");
+    let server = Server::start(ALWAYS);
+    said.listen(&format!("127.0.0.1:{}/", server.port()));
+    let homing = Homing::open(&server.url("")).await.unwrap();
+    let connect_again = async |n: u64| {
+        assert_ne!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]), "(integer) 0");
+        while homing.submit(plain(n)).await.is_err() {}
+    };
+    connect_again(0).await;
+    assert_eq!(server.cli(&["CONFIG", "SET", "appendfsync", "everysec"]), "OK");
+    connect_again(1).await;
+    eventually("it is said", async || said.count() > 0).await;
+    connect_again(2).await;
+    connect_again(3).await;
+    assert_eq!(said.count(), 1);
+}
+
+/// How often something was said in the program's log, of a server at an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(Arc<Mutex<(usize, String)>>, &'static str);
 
 impl Said {
+    pub(crate) fn of(what: &'static str) -> Self {
+        Self(Arc::default(), what)
+    }
+
+    /// How often a loss was told of.
+    pub(crate) fn losses() -> Self {
+        Self::of("lost commits that it had acknowledged")
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap().0
     }
+
+    /// Listens from here on, to what is said of a store.
+    pub(crate) fn listen(&self, store: &str) {
+        store.clone_into(&mut self.0.lock().unwrap().1);
+        LISTENING.lock().unwrap().push(self.clone());
+        BEGIN.call_once(|| tracing::subscriber::set_global_default(Everything).unwrap());
+    }
+
+    fn hear(&self, message: &str) {
+        let mut said = self.0.lock().unwrap();
+        said.0 += usize::from(message.contains(self.1) && message.contains(&said.1));
+    }
 }
 
-impl tracing::Subscriber for Said {
+/// Those who listen, in whichever test of this process.
+static LISTENING: Mutex<Vec<Said>> = Mutex::new(Vec::new());
+static BEGIN: Once = Once::new();
+
+/// Everything that is said, by threads of the stores' own too.
+struct Everything;
+
+impl tracing::Subscriber for Everything {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -132,9 +178,7 @@ impl tracing::Subscriber for Said {
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        let mut said = self.0.lock().unwrap();
-        let is_told = message.0.contains("lost commits that it had acknowledged");
-        said.0 += usize::from(is_told && message.0.contains(&said.1));
+        LISTENING.lock().unwrap().iter().for_each(|said| said.hear(&message.0));
     }
 
     fn enter(&self, _: &tracing::span::Id) {}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use homing::{OpenError, StoreError, task};
 
 use super::authority::Authority;
+use super::sentinel::Sentinel;
 use super::server::Server;
 use super::*;
 
@@ -16,7 +17,7 @@ async fn plain(n: u64) -> homing::Result<u64> {
 
 /// A server with a certificate for `localhost` alone, signed by `ours`.
 struct Encrypted {
-    _server: Server,
+    server: Server,
     files: tempfile::TempDir,
     port: u16,
 }
@@ -24,6 +25,10 @@ struct Encrypted {
 impl Encrypted {
     /// `clients`: whether a client needs a certificate of its own, `yes` or `no`.
     fn start(clients: &str) -> Self {
+        Self::start_as(clients, Server::start)
+    }
+
+    fn start_as(clients: &str, start: impl FnOnce(&[&str]) -> Server) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
         let (server, server_key) = ours.sign("server", &["localhost"], true);
@@ -55,8 +60,7 @@ impl Encrypted {
             ["--tls-ca-cert-file", &ca],
             ["--tls-auth-clients", clients],
         ];
-        let server = Server::start(&settings.concat());
-        Self { _server: server, files, port }
+        Self { server: start(&settings.concat()), files, port }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -137,4 +141,75 @@ async fn a_client_shows_its_certificate_where_it_is_asked() {
     sound(&client).await;
     worker.shutdown(Duration::from_secs(5)).await;
     assert!(server.file("client.key").exists());
+}
+
+/// All that goes to a cluster is encrypted: the question who has the slot, verbs, hints.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_spoken_to_encrypted() {
+    let server = Encrypted::start_as("no", |settings| {
+        let named = ["--cluster-announce-hostname", "localhost", "--tls-cluster", "yes"];
+        let told_by = ["--cluster-preferred-endpoint-type", "hostname"];
+        Server::node(&[settings, &named, &told_by].concat())
+    });
+    assert_eq!(server.server.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+    eventually("the cluster is there", async || {
+        server.server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    })
+    .await;
+    let url =
+        |host: &str, options: &str| server.url(host, options).replace("rediss:", "rediss-cluster:");
+    let trusted = url("localhost", "&sslrootcert=@ours.crt");
+    // The node is asked by another name than its certificate has, by somebody who does not know it.
+    for refused in [url("127.0.0.1", "&sslrootcert=@ours.crt"), url("localhost", "")] {
+        assert_eq!(opening(&refused).await.unwrap_err(), "untrusted");
+    }
+    let homing = Homing::open(&trusted).await.unwrap();
+    let other = Homing::open(&trusted).await.unwrap();
+    let changed = homing.store().hints().changed();
+    eventually("a commit of another is heard", async || {
+        other.submit(plain(1)).await.unwrap();
+        // The first change is that it listens.
+        *changed.borrow() > 1
+    })
+    .await;
+    let worker = homing.worker().register(plain).start().await.unwrap();
+    assert_eq!(other.submit(plain(7)).await.unwrap().outcome().await.unwrap(), 7);
+    worker.shutdown(Duration::from_secs(5)).await;
+    sound(&homing).await;
+}
+
+/// Sentinels are spoken to encrypted, and so is the primary that they name, by its host.
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_are_spoken_to_encrypted() {
+    let server = Encrypted::start("no");
+    let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = held.local_addr().unwrap().port();
+    drop(held);
+    let file = |name: &str| server.file(name).display().to_string();
+    let sentinel = Sentinel::with(&format!(
+        "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients no\n\
+         tls-replication yes\nsentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
+         sentinel monitor mine localhost {} 1",
+        file("server.crt"),
+        file("server.key"),
+        file("ours.crt"),
+        server.port
+    ));
+    eventually("the sentinel is there", async || {
+        sentinel.ask("", &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mine"]).contains("localhost")
+    })
+    .await;
+    let url = |host: &str, options: &str| {
+        let url = server.url("unused", options);
+        let options = url.split_once('?').unwrap().1;
+        format!("rediss-sentinel://{host}:{port}/mine/0?{options}")
+    };
+    for refused in [url("127.0.0.1", "&sslrootcert=@ours.crt"), url("localhost", "")] {
+        assert_eq!(opening(&refused).await.unwrap_err(), "untrusted");
+    }
+    let homing = Homing::open(&url("localhost", "&sslrootcert=@ours.crt")).await.unwrap();
+    let worker = homing.worker().register(plain).start().await.unwrap();
+    assert_eq!(homing.submit(plain(7)).await.unwrap().outcome().await.unwrap(), 7);
+    worker.shutdown(Duration::from_secs(5)).await;
+    sound(&homing).await;
 }

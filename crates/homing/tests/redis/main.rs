@@ -8,6 +8,7 @@
 mod asked;
 #[path = "../shared/authority.rs"]
 mod authority;
+mod cluster;
 #[path = "../shared/faults.rs"]
 mod common;
 mod encrypted;

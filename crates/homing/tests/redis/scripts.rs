@@ -27,9 +27,9 @@ const READS: [&str; 14] = [
 ];
 /// Reads, too. Which members it gives is left to chance: those who wait for a job are woken in no order.
 const SAMPLE: &str = "SRANDMEMBER";
-const WRITES: [&str; 12] = [
+const WRITES: [&str; 13] = [
     "HSET", "HDEL", "ZADD", "ZREM", "RPUSH", "LSET", "SADD", "SREM", "UNLINK", "HINCRBY",
-    "PUBLISH", "COMMAND",
+    "PUBLISH", "SPUBLISH", "COMMAND",
 ];
 
 /// What the server gives to scripts and these use. Not among them: `cjson`, which rounds numbers and takes an empty list for

@@ -15,7 +15,7 @@ async fn note(text: String) -> homing::Result<usize> {
 }
 
 /// A sentinel that watches one primary under the name `mine`.
-struct Sentinel {
+pub(crate) struct Sentinel {
     _directory: tempfile::TempDir,
     port: u16,
     process: Child,
@@ -23,15 +23,20 @@ struct Sentinel {
 
 impl Sentinel {
     fn of(primary: &Server, more: &str) -> Self {
+        let watched = format!("sentinel monitor mine 127.0.0.1 {} 2", primary.port());
+        Self::with(&format!("{watched}\n{more}"))
+    }
+
+    /// With settings, of which one says what it watches.
+    pub(crate) fn with(settings: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("homing-sentinel-").tempdir().unwrap();
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = port.local_addr().unwrap().port();
         let file = directory.path().join("sentinel.conf");
         let settings = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor mine 127.0.0.1 {} 2\n\
-             sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 4000\n{more}\n",
-            directory.path().display(),
-            primary.port()
+            "port {port}\nbind 127.0.0.1\ndir {}\n{settings}\n\
+             sentinel down-after-milliseconds mine 1000\nsentinel failover-timeout mine 4000\n",
+            directory.path().display()
         );
         std::fs::write(&file, settings).unwrap();
         let process = Command::new("redis-server")
@@ -44,7 +49,7 @@ impl Sentinel {
         Self { _directory: directory, port, process }
     }
 
-    fn ask(&self, password: &str, words: &[&str]) -> String {
+    pub(crate) fn ask(&self, password: &str, words: &[&str]) -> String {
         cli(&format!("redis://{password}127.0.0.1:{}/0", self.port), words)
     }
 }
@@ -150,10 +155,8 @@ async fn a_primary_stands_still_and_its_replica_takes_over() {
 /// A replica that lags takes over: what it had not got is lost, which is said once; work goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_stood_still_takes_over() {
-    let said = Said::default();
-    // The store has a thread of its own.
-    tracing::subscriber::set_global_default(said.clone()).unwrap();
-    said.0.lock().unwrap().1 = "mine (by sentinels)".to_owned();
+    let said = Said::losses();
+    said.listen("mine (by sentinels)");
     let mut watched = Watched::start(ALWAYS).await;
     let homing = Homing::open(&watched.url("")).await.unwrap();
     let kept = homing.submit(note("kept".into())).await.unwrap();

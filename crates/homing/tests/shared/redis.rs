@@ -27,15 +27,40 @@ pub(crate) fn common_prefix() -> String {
     format!("{}?prefix=t-{}&durability=none", common(), uuid::Uuid::now_v7().simple())
 }
 
+/// The URL of the cluster that all tests share, without options.
+fn common_cluster() -> String {
+    std::env::var("HOMING_TEST_REDIS_CLUSTER").unwrap_or_else(|_| {
+        panic!(
+            "HOMING_TEST_REDIS_CLUSTER is not set: run `scripts/test test-all`, which starts a private \
+             Redis Cluster, or name the primaries of one that tests may use, as in \
+             HOMING_TEST_REDIS_CLUSTER=redis-cluster://127.0.0.1:7000,127.0.0.1:7001,127.0.0.1:7002"
+        )
+    })
+}
+
+/// The URL of a store of one's own on the common cluster.
+pub(crate) fn cluster_prefix() -> String {
+    format!("{}?prefix=t-{}&durability=none", common_cluster(), uuid::Uuid::now_v7().simple())
+}
+
 /// Server and prefix of a URL.
 fn parts(url: &str) -> (&str, &str) {
     let prefix = url.split("prefix=").nth(1).unwrap_or("homing");
     (url.split('?').next().unwrap_or_default(), prefix.split('&').next().unwrap_or_default())
 }
 
-/// Removes what [`common_prefix`] named.
+/// Removes what [`common_prefix`] or [`cluster_prefix`] named.
 pub(crate) fn forget(url: &str) {
     let (server, prefix) = parts(url);
+    match server.strip_prefix("redis-cluster://") {
+        None => forget_at(server, prefix),
+        Some(nodes) => {
+            nodes.split(',').for_each(|node| forget_at(&format!("redis://{node}"), prefix));
+        }
+    }
+}
+
+fn forget_at(server: &str, prefix: &str) {
     // A part of all keys at a time: a script holds up every other test.
     let script = "local found = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[1], 'COUNT', 10000) \
         for _, key in ipairs(found[2]) do redis.call('UNLINK', key) end return found[1]";
@@ -82,6 +107,11 @@ pub(crate) const ALWAYS: &[&str] = &["--appendonly", "yes", "--appendfsync", "al
 /// Settings of a server that may lose a second with its machine.
 pub(crate) const EVERYSEC: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec"];
 
+fn free_port() -> (u16, TcpListener) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    (listener.local_addr().unwrap().port(), listener)
+}
+
 /// A private server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -93,8 +123,22 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(settings: &[&str]) -> Self {
+        let (port, held) = free_port();
+        drop(held);
+        Self::at(port, settings)
+    }
+
+    /// A node of a cluster, with a port at which other nodes reach it.
+    pub(crate) fn node(settings: &[&str]) -> Self {
+        // Neither is free for the other.
+        let ((port, held), (bus, also_held)) = (free_port(), free_port());
+        drop((held, also_held));
+        let own = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
+        Self::at(port, &[settings, &own].concat())
+    }
+
+    fn at(port: u16, settings: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("homing-redis-").tempdir().unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let settings = settings.iter().map(|&word| word.to_owned()).collect();
         let mut server = Self { directory, port, settings, process: None };
         server.run();

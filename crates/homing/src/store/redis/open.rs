@@ -62,7 +62,9 @@ async fn complaint(link: &Link) -> Result<Option<String>> {
     let told: String = link.command(redis::cmd("INFO").arg("everything")).await?;
     let told = told.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
     let wanted = link.options.durability;
-    let will_do = version_will_do(&told).and_then(|()| role_will_do(&told, wanted));
+    let will_do = version_will_do(&told)
+        .and_then(|()| mode_will_do(&told, link.is_cluster()))
+        .and_then(|()| role_will_do(&told, wanted));
     if will_do.is_err() || link.options.unchecked {
         return Ok(will_do.err());
     }
@@ -153,6 +155,19 @@ fn version_will_do(told: &Settings<'_>) -> std::result::Result<(), String> {
         return Ok(());
     }
     Err(format!("it is {name} {version}, and homing needs Redis 7.0 or Valkey 7.2, or newer"))
+}
+
+/// Whether it is a node of a cluster exactly if the URL says so.
+fn mode_will_do(told: &Settings<'_>, in_cluster: bool) -> std::result::Result<(), String> {
+    match (told.get("cluster_enabled").is_some_and(|enabled| *enabled == "1"), in_cluster) {
+        (true, false) => Err("it is a node of a cluster: say `redis-cluster:` or `rediss-cluster:` in the URL, and no \
+             database"
+            .to_owned()),
+        (false, true) => {
+            Err("it is no node of a cluster: say `redis:` or `rediss:` in the URL".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether it takes writes, and has as many replicas as the URL asks for.

@@ -74,6 +74,12 @@ impl Fault {
         }
     }
 
+    /// Whether a node of a cluster cannot serve, as it does not see enough of the others. They may see each other.
+    pub(in crate::store::redis) fn is_of_the_cluster(&self) -> bool {
+        let down = ErrorKind::Server(ServerErrorKind::ClusterDown);
+        matches!(self, Self::Server(error) if error.kind() == down)
+    }
+
     /// What a caller is told. `store` is where the server is, without credentials.
     pub(in crate::store::redis) fn told(self, store: &str) -> Error {
         let error = match self {

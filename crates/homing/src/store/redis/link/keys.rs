@@ -30,10 +30,7 @@ impl Lane {
         let share = SLOTS / lanes;
         let middle = number * share + share / 2;
         let tag = |at: u32| format!("{store}:{number:02}:{at}");
-        let near = |tag: &String| {
-            let slot = crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % SLOTS;
-            slot.abs_diff(middle) <= NEAR
-        };
+        let near = |tag: &String| slot_of(tag).abs_diff(middle) <= NEAR;
         let tag = (0..SLOTS.into()).map(tag).find(near).unwrap_or_default();
         Self { prefix: format!("{{{tag}}}:") }
     }
@@ -42,8 +39,20 @@ impl Lane {
         format!("{}{name}", self.prefix).into_bytes()
     }
 
-    pub(in crate::store::redis) fn common(&self) -> Vec<Vec<u8>> {
-        COMMON.iter().map(|name| self.key(name)).collect()
+    /// The keys that every script declares. In a cluster one of them is never there.
+    ///
+    /// While a slot moves to another node key by key, a script that touches a key that has gone, or is not there yet, fails in
+    /// its middle, unless the key is declared: then the node refuses the script before it begins. The keys of jobs are not
+    /// all known before. With one that is nowhere, every script is refused as long as the slot moves, on both nodes.
+    pub(in crate::store::redis) fn declared(&self, in_cluster: bool) -> Vec<Vec<u8>> {
+        let absent = in_cluster.then_some(&"absent");
+        COMMON.iter().chain(absent).map(|name| self.key(name)).collect()
+    }
+
+    /// The slot of a cluster in which all keys lie.
+    pub(in crate::store::redis) fn slot(&self) -> u16 {
+        let tag = self.prefix.trim_start_matches('{').trim_end_matches("}:");
+        slot_of(tag)
     }
 
     /// The channel on which hints travel.
@@ -71,6 +80,10 @@ impl Lane {
         key.extend_from_slice(job.as_bytes());
         key
     }
+}
+
+fn slot_of(tag: &str) -> u16 {
+    crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % SLOTS
 }
 
 /// A field of a job's hash: a letter, and what it belongs to.
@@ -101,6 +114,7 @@ mod tests {
                 let tag = &key[1..key.iter().position(|byte| *byte == b'}').unwrap()];
                 let slot = crc16::State::<crc16::XMODEM>::calculate(tag) % SLOTS;
                 assert_eq!(slot / (SLOTS / lanes), number);
+                assert_eq!(Lane::of("homing", number, lanes).slot(), slot);
             }
         }
     }

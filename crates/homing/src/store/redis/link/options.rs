@@ -1,10 +1,11 @@
-//! The options of a `redis:` URL. Anything else is refused with the list.
+//! The options of a `redis:` URL, and the servers that it names. Anything else is refused with the list.
 //!
 //! A password is moved into the client's configuration at once and is in nothing that is printed.
 
 use percent_encoding::percent_decode_str;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
+use super::guide::{self, Address};
 use super::tls::Tls;
 use crate::store::error::OpenError;
 use crate::store::url::Url;
@@ -32,6 +33,8 @@ pub(in crate::store::redis) struct Options {
     /// How the client connects. Its `Debug` hides the password. With sentinels the address is of none: they tell it.
     pub(in crate::store::redis) connection: ConnectionInfo,
     pub(in crate::store::redis) sentinels: Option<SentinelOptions>,
+    /// Nodes of a cluster, of which the others are learnt.
+    pub(in crate::store::redis) nodes: Option<Vec<Address>>,
     pub(in crate::store::redis) tls: Tls,
     /// What the names of all keys begin with.
     pub(in crate::store::redis) prefix: String,
@@ -80,38 +83,91 @@ impl SentinelOptions {
     }
 }
 
+/// Takes `//USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE` apart: the nodes, and an address as of a single server, which
+/// is the first.
+fn nodes_of(path: &str, scheme: &str) -> Option<(Vec<Address>, String)> {
+    let rest = path.strip_prefix("//")?;
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
+    let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let node = |host: &str| {
+        let node = format!("{scheme}://{host}").into_connection_info().ok()?;
+        match node.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some((host.clone(), *port))
+            }
+            ConnectionAddr::Unix(_) | _ => None,
+        }
+    };
+    let nodes = hosts.split(',').map(node).collect::<Option<Vec<_>>>()?;
+    let at = if rest.len() < path.len() - 2 { "@" } else { "" };
+    let first = hosts.split(',').next()?;
+    Some((nodes, format!("{scheme}://{user}{at}{first}/{database}")))
+}
+
+/// Who is connected to, as the URL says.
+struct Where {
+    connection: ConnectionInfo,
+    sentinels: Option<SentinelOptions>,
+    nodes: Option<Vec<Address>>,
+    shown: String,
+}
+
+impl Where {
+    fn of(url: &Url<'_>) -> Result<Self, OpenError> {
+        let invalid = |reason| OpenError::InvalidUrl { url: url.shown(), reason };
+        let mut reason = "expected `redis://HOST:PORT/DATABASE`, or `rediss:` for TLS, a user and password before the host, \
+            and nothing else but options";
+        if !url.path.starts_with("//") {
+            return Err(invalid(reason));
+        }
+        let (mut sentinels, mut nodes) = (None, None);
+        let address = if let Some(scheme) = url.scheme.strip_suffix("-sentinel") {
+            reason = "expected `redis-sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE`, or `rediss-sentinel:` for \
+                TLS: the sentinels, the name that they give the primary, and its database; user and password of the \
+                primary before the hosts, those of the sentinels in `sentinel_user` and `sentinel_password`";
+            let (own, address) =
+                SentinelOptions::of(url.path, scheme).ok_or_else(|| invalid(reason))?;
+            sentinels = Some(own);
+            address
+        } else if let Some(scheme) = url.scheme.strip_suffix("-cluster") {
+            reason = "expected `redis-cluster://HOST:PORT,HOST:PORT`, or `rediss-cluster:` for TLS: some of the cluster's \
+                nodes, of which one that answers is enough; user and password of all nodes before the hosts";
+            let (own, address) = nodes_of(url.path, scheme).ok_or_else(|| invalid(reason))?;
+            nodes = Some(own);
+            address
+        } else {
+            format!("{}:{}", url.scheme, url.path)
+        };
+        let connection = address.into_connection_info().map_err(|_| invalid(reason))?;
+        let database = connection.redis_settings().db();
+        if nodes.is_some() && database != 0 {
+            let reason = "a cluster has no database but 0: leave the number out";
+            return Err(invalid(reason));
+        }
+        let shown = match (&sentinels, &nodes) {
+            (Some(sentinels), _) => format!("{} (by sentinels)/{database}", sentinels.name),
+            (None, Some(nodes)) => {
+                let hosts: Vec<_> = nodes.iter().map(guide::shown).collect();
+                format!("{} (cluster)", hosts.join(","))
+            }
+            (None, None) => format!("{}/{database}", connection.addr()),
+        };
+        Ok(Self { connection, sentinels, nodes, shown })
+    }
+}
+
 impl Options {
     pub(in crate::store::redis) fn of(url: &Url<'_>) -> Result<Self, OpenError> {
-        let reason = "expected `redis://HOST:PORT/DATABASE`, or `rediss:` for TLS, a user and password before the host, \
-            and nothing else but options";
-        let invalid = || OpenError::InvalidUrl { url: url.shown(), reason };
-        if !url.path.starts_with("//") {
-            return Err(invalid());
-        }
-        let (sentinels, address) = match url.scheme.strip_suffix("-sentinel") {
-            None => (None, format!("{}:{}", url.scheme, url.path)),
-            Some(scheme) => {
-                let reason = "expected `redis-sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE`, or `rediss-sentinel:` for \
-                    TLS: the sentinels, the name that they give the primary, and its database; user and password of the \
-                    primary before the hosts, those of the sentinels in `sentinel_user` and `sentinel_password`";
-                let invalid = || OpenError::InvalidUrl { url: url.shown(), reason };
-                let (own, address) = SentinelOptions::of(url.path, scheme).ok_or_else(invalid)?;
-                (Some(own), address)
-            }
-        };
-        let connection = address.into_connection_info().map_err(|_| invalid())?;
+        let Where { connection, sentinels, nodes, shown } = Where::of(url)?;
         if matches!(connection.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
             let reason = "a certificate is always verified: name the authority that signed it in `sslrootcert`";
             return Err(OpenError::InvalidUrl { url: url.shown(), reason });
         }
-        let database = connection.redis_settings().db();
         let mut options = Self {
-            location: match &sentinels {
-                None => format!("{}/{database}", connection.addr()),
-                Some(sentinels) => format!("{} (by sentinels)/{database}", sentinels.name),
-            },
+            location: shown,
             connection,
             sentinels,
+            nodes,
             tls: Tls::default(),
             prefix: "homing".to_owned(),
             durability: Durability::Fsync,

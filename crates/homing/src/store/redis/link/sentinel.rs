@@ -5,19 +5,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo};
+use redis::{Client, ConnectionInfo};
 
 use super::fault::{Fault, Result};
+use super::guide::{ANSWER, connect};
 use super::tls::Tls;
 use crate::store::Error;
 use crate::store::error::OpenError;
-
-/// How long one sentinel may take to answer. There are others.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// What its replacement is announced by.
 const SWITCH: &str = "+switch-master";
@@ -125,25 +121,4 @@ impl Sentinels {
 fn late() -> Fault {
     let reason = format!("it has not answered within {ANSWER:?}");
     Error::Unreachable { store: "a sentinel".to_owned(), reason }.into()
-}
-
-async fn connect(client: &Client) -> Result<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(ANSWER))
-        .set_response_timeout(Some(ANSWER));
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
-}
-
-/// The same way to another server.
-pub(in crate::store::redis) fn to(
-    connection: &ConnectionInfo,
-    (host, port): (String, u16),
-) -> ConnectionInfo {
-    let addr = match connection.addr() {
-        ConnectionAddr::TcpTls { .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        }
-        ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_) | _ => ConnectionAddr::Tcp(host, port),
-    };
-    connection.clone().set_addr(addr)
 }

@@ -30,9 +30,13 @@ local function commit(result, packed_result)
   end
   local counter = redis.call('HINCRBY', K.meta, 'c', 1)
   if told.ready or told.noticed or #told.ended > 0 then
-    redis.call('PUBLISH', LANE .. 'hints', cmsgpack.pack({
-      asked[3], told.ready, told.noticed, told.ended,
-    }))
+    local message = cmsgpack.pack({ asked[3], told.ready, told.noticed, told.ended })
+    -- In a cluster, which declares one key more, to those who listen at the lane's node; else every node would be told.
+    if KEYS[21] then
+      redis.call('SPUBLISH', LANE .. 'hints', message)
+    else
+      redis.call('PUBLISH', LANE .. 'hints', message)
+    end
   end
   return answered(counter, follows, packed_result or cmsgpack.pack(result))
 end
