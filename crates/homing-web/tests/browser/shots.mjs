@@ -6,7 +6,7 @@ import { browser, pages, visitor, world } from "./visitor.mjs";
 const out = process.argv[2];
 mkdirSync(out, { recursive: true });
 const [chrome, site] = await Promise.all([browser(), world()]);
-const shown = ["overview", "jobs", "job", "log", "failures", "task", "record", "groups", "queues", "workers", "kinds", "actions", "about", "retry", "submit-kind"];
+const shown = ["overview", "jobs", "job", "timeline", "log", "failures", "task", "record", "groups", "queues", "workers", "kinds", "actions", "about", "retry", "submit-kind"];
 const looks = {
   light: { colorScheme: "light", viewport: { width: 1000, height: 640 } },
   dark: { colorScheme: "dark", viewport: { width: 1000, height: 640 } },

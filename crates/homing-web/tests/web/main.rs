@@ -6,4 +6,5 @@ mod api;
 mod attacks;
 mod live;
 mod steering;
+mod timeline;
 mod world;
