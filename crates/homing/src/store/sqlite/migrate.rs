@@ -29,6 +29,7 @@ const STEPS: &[&str] = &[
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
+    include_str!("schema_9.sql"),
 ];
 /// The newest version.
 pub(super) const NEWEST: i64 = STEPS.len() as i64;
