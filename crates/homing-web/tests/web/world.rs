@@ -86,6 +86,11 @@ impl World {
         Self { homing, _worker: worker }
     }
 
+    /// The worker leaves: what it did is told.
+    pub(crate) async fn rest(&self) {
+        self._worker.shutdown(std::time::Duration::ZERO).await;
+    }
+
     /// A site with three users.
     pub(crate) fn site(&self) -> Site {
         self.site_of(users())
