@@ -10,7 +10,7 @@ use maud::{Markup, html};
 const TICKS: i64 = 5;
 
 /// Distances between ticks, in microseconds: those that clocks and calendars count in.
-const STEPS: [i64; 24] = {
+const STEPS: [i64; 25] = {
     const MS: i64 = 1_000;
     const S: i64 = 1_000 * MS;
     const MIN: i64 = 60 * S;
@@ -31,6 +31,7 @@ const STEPS: [i64; 24] = {
         MIN,
         5 * MIN,
         10 * MIN,
+        15 * MIN,
         30 * MIN,
         H,
         2 * H,
@@ -75,7 +76,7 @@ impl Axis {
         match STEPS.iter().find(fits) {
             Some(step) => *step,
             // Weeks, as many as leave room.
-            None => STEPS[23] * (self.span() / STEPS[23] / TICKS + 1),
+            None => STEPS[24] * (self.span() / STEPS[24] / TICKS + 1),
         }
     }
 
@@ -160,7 +161,7 @@ mod tests {
             ticks(START, 25_000_000),
             ["23:59:00", "23:59:05", "23:59:10", "23:59:15", "23:59:20", "23:59:25"]
         );
-        assert_eq!(ticks(START, 3_600_000_000), ["00:00", "00:30"]);
+        assert_eq!(ticks(START, 3_600_000_000), ["00:00", "00:15", "00:30", "00:45"]);
         assert_eq!(ticks(START, 86_400_000_000 * 3), ["02-01", "02-02", "02-03"]);
         for micros in [0, 1, 999, 7_777_777, 86_400_000_000 * 4_000] {
             let ticks = ticks(START, micros).len() as i64;

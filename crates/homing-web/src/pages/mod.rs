@@ -19,6 +19,7 @@ pub(crate) mod about;
 pub(crate) mod act;
 pub(crate) mod actions;
 mod axis;
+pub(crate) mod charts;
 pub(crate) mod failures;
 pub(crate) mod groups;
 pub(crate) mod job;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/failures", get(groups::list))
         .route("/failures/{fingerprint}", get(groups::show))
         .route("/queues", get(queues::list))
+        .route("/queues/{name}", get(queues::show))
         .route("/workers", get(workers::list))
         .route("/workers/{id}", get(workers::show))
         .route("/kinds", get(workers::kinds))

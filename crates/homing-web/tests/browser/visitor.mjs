@@ -70,7 +70,7 @@ export async function accessible(page, where) {
 }
 
 /** Every page, by a name. */
-export function pages({ jobs }) {
+export function pages({ jobs, worker }) {
   return {
     overview: "/",
     jobs: "/jobs",
@@ -93,7 +93,10 @@ export function pages({ jobs }) {
     group: `/failures/${jobs.print}`,
     "groups-none": "/failures?kind=nobody",
     queues: "/queues",
+    queue: "/queues/default",
     workers: "/workers",
+    worker: `/workers/${worker}`,
+    "overview-long": "/?span=6h",
     kinds: "/kinds",
     kind: "/kinds/nightly",
     actions: "/actions",

@@ -4,6 +4,7 @@
 
 mod api;
 mod attacks;
+mod charts;
 mod live;
 mod steering;
 mod timeline;
