@@ -2,6 +2,7 @@
 //! It scrapes a site with a token, and answers the queries of the documentation: KEDA's, the dashboard's, the alerts.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+use std::fmt::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -78,7 +79,10 @@ impl Prometheus {
 
     /// The numbers that a query gives.
     async fn query(&self, query: &str) -> Vec<f64> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let mut encoded = String::new();
+        for byte in query.bytes() {
+            write!(encoded, "%{byte:02X}").unwrap();
+        }
         let answer = self.ask(&format!("/query?query={encoded}")).await.expect("it answers");
         assert_eq!(answer["status"], "success", "{query}: {answer}");
         let series = answer["data"]["result"].as_array().unwrap();
