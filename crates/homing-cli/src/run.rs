@@ -114,6 +114,7 @@ async fn on_store(cx: &Context, command: Command) -> Result<Exit> {
         Command::Pause(args) => commands::queues::pause(cx, &args, true).await,
         Command::Unpause(args) => commands::queues::pause(cx, &args, false).await,
         Command::Queues => commands::queues::list(cx).await,
+        Command::Samples(args) => commands::samples::run(cx, args).await,
         Command::Workers => commands::workers::list(cx).await,
         Command::Kinds => commands::workers::kinds(cx).await,
         Command::Prune(args) => commands::upkeep::prune(cx, &args).await,

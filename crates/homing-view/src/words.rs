@@ -140,6 +140,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if whole < 0.0 { Err(expected.to_owned()) } else { Ok(Duration::from_nanos(whole as u64)) }
 }
 
+/// Reads an instant by RFC 3339, such as `2026-01-31T23:59:59Z`.
+pub fn parse_instant(text: &str) -> Option<Time> {
+    text.parse::<Timestamp>().ok().map(|time| Time(time.as_microsecond()))
+}
+
 /// What a retry reopened, or would.
 pub fn retried(id: JobId, preview: bool, retried: &Retried) -> String {
     let verb = if preview { "would retry" } else { "retrying" };
@@ -175,6 +180,19 @@ mod tests {
         }
         for wrong in ["", "7", "-7d", "1y", "soon"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn instants_are_read_as_they_are_written() {
+        let time = Time(1_769_903_999_123_456);
+        assert_eq!(time.rfc3339().as_deref().and_then(parse_instant), Some(time));
+        assert_eq!(
+            parse_instant("2026-02-01T01:00:00+01:00"),
+            parse_instant("2026-02-01T00:00:00Z")
+        );
+        for wrong in ["", "2026-01-31", "now", "2026-01-31T23:59:59"] {
+            assert_eq!(parse_instant(wrong), None, "{wrong}");
         }
     }
 

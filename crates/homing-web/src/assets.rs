@@ -13,12 +13,13 @@ use crate::problem::Refusal;
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// Each by its name, with its type.
-const ALL: [(&str, &str, &str); 9] = [
+const ALL: [(&str, &str, &str); 10] = [
     ("style.css", "text/css; charset=utf-8", include_str!("../assets/style.css")),
     ("theme.js", JS, include_str!("../assets/theme.js")),
     ("login.js", JS, include_str!("../assets/login.js")),
     ("live.js", JS, include_str!("../assets/live.js")),
     ("log.js", JS, include_str!("../assets/log.js")),
+    ("redraw.js", JS, include_str!("../assets/redraw.js")),
     ("stream.js", JS, include_str!("../assets/stream.js")),
     ("text.js", JS, include_str!("../assets/text.js")),
     ("tree.js", JS, include_str!("../assets/tree.js")),

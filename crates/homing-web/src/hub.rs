@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use homing::log::Line;
 use homing::{
-    Homing, JobId, JobView, QueueView, SetKey, SetView, StoreError, TaskId, TaskView, WorkerView,
+    Homing, JobId, JobView, QueueView, SampleFilter, SampleView, SetKey, SetView, StoreError,
+    TaskId, TaskView, Time, WorkerId, WorkerView,
 };
 use tokio::time::Instant;
+
+use crate::pages::charts::Span;
 
 /// How long a look is fresh, at least.
 pub(crate) const FRESH: Duration = Duration::from_millis(250);
@@ -38,6 +41,7 @@ pub(crate) struct Hub {
     windows: Looks<Window, Vec<TaskView>>,
     queues: Looks<(), Vec<QueueView>>,
     workers: Looks<(), Vec<WorkerView>>,
+    samples: Looks<(Option<WorkerId>, Span), Vec<SampleView>>,
     /// Looks taken so far: the number of each, and what tests count.
     taken: AtomicU64,
 }
@@ -67,6 +71,7 @@ impl Hub {
             windows: Looks::default(),
             queues: Looks::default(),
             workers: Looks::default(),
+            samples: Looks::default(),
             taken: AtomicU64::new(0),
         }
     }
@@ -103,8 +108,40 @@ impl Hub {
         self.queues.get(self, (), self.homing.queues()).await
     }
 
+    /// What workers did in a span of time that ends now.
+    pub(crate) async fn samples(
+        &self,
+        worker: Option<WorkerId>,
+        span: Span,
+    ) -> Result<Look<Vec<SampleView>>, StoreError> {
+        let read = read_samples(&self.homing, worker, span);
+        self.samples.get(self, (worker, span), read).await
+    }
+
     pub(crate) async fn workers(&self) -> Result<Look<Vec<WorkerView>>, StoreError> {
         self.workers.get(self, (), self.homing.workers()).await
+    }
+}
+
+/// Samples that are read for a chart at most: those of 30 workers for a day, or so.
+const SAMPLES: usize = 50_000;
+
+async fn read_samples(
+    homing: &Homing,
+    worker: Option<WorkerId>,
+    span: Span,
+) -> Result<Vec<SampleView>, StoreError> {
+    let since = Some(Time::from(homing.now()).before(span.long()));
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let filter = SampleFilter { since, worker, after, ..SampleFilter::default() };
+        let page = homing.samples(filter).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some((last.minute, last.worker));
+        all.extend(page);
+        if all.len() >= SAMPLES {
+            return Ok(all);
+        }
     }
 }
 

@@ -113,8 +113,9 @@ pub use store::Error as StoreError;
 #[cfg(feature = "postgres")]
 pub use store::postgres::Within;
 pub use store::read::{
-    ActionFilter, ActionView, Breach, ChildCounts, Counts, FailureFilter, JobFilter, JobView,
-    KindView, QueueView, Status, StoreView, TaskView, WorkerView,
+    ActionFilter, ActionView, Breach, ChildCounts, Counts, FailureFilter, Histogram, JobFilter,
+    JobView, KindView, QueueView, SampleFilter, SampleView, Status, StoreView, TaskView,
+    WorkSample, WorkerView,
 };
 pub use store::retention::Retention;
 pub use store::{Migration, Retried};

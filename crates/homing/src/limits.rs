@@ -68,6 +68,14 @@ pub const FAILURES: usize = 10_000;
 pub const ACTIONS_KEPT: Duration = Duration::from_hours(2160);
 /// Actions beyond their age that each further one forgets, at most.
 pub const ACTIONS_FORGOTTEN: usize = 100;
+/// How long it is kept what workers did minute by minute, see [`Homing::samples`](crate::Homing::samples).
+pub const SAMPLES_KEPT: Duration = Duration::from_hours(168);
+/// Samples beyond their age that each further one forgets, at most.
+pub const SAMPLES_FORGOTTEN: usize = 100;
+/// Pairs of a queue and a kind that a sample tells apart.
+pub const SAMPLE_PARTS: usize = 64;
+/// Samples that a worker keeps while its store is away.
+pub const SAMPLES_HELD: usize = 60;
 /// Shortest pause before a retry; it doubles with every failure in a row.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest pause before a retry.

@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Failures(FailuresArgs),
     /// List what people have done to jobs and queues, newest first
     Actions(ActionsArgs),
+    /// Show what workers did minute by minute: throughput, failures, slots taken
+    Samples(SamplesArgs),
     /// Print a job's log
     Log(LogArgs),
     /// Watch a job until it ends; its outcome is the exit code

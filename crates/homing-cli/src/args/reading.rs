@@ -124,6 +124,13 @@ pub(crate) struct FailuresArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct SamplesArgs {
+    /// Only minutes that began within this time, such as 2h. They are kept for 7 days
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) newer_than: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct ActionsArgs {
     /// Only what was done to this: a job or task, by its id or the beginning of it, or a queue
     #[arg(long, value_name = "TARGET")]

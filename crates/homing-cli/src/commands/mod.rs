@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod queues;
 pub(crate) mod record;
+pub(crate) mod samples;
 #[cfg(feature = "web")]
 pub(crate) mod serve;
 pub(crate) mod steer;

@@ -123,17 +123,17 @@ async fn a_store_that_cannot_be_used_says_why() {
     drop(db);
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 99, this program knows up to 8: use a newer homing
+    error: the store's schema has version 99, this program knows up to 9: use a newer homing
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
     --- stderr
-    error: the store's schema has version 99, this program knows up to 8: use a newer homing
+    error: the store's schema has version 99, this program knows up to 9: use a newer homing
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 99, this program works with 8: use a newer homing
+      schema  version 99, this program works with 9: use a newer homing
       size  [size]
     --- exit 4
     ");

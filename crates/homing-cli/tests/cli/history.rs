@@ -1,4 +1,4 @@
-//! What reads of what has been: `record`, `failures`, `actions`.
+//! What reads of what has been: `record`, `failures`, `actions`, `samples`.
 
 use crate::world::World;
 use crate::{assert_said, tasks};
@@ -115,4 +115,31 @@ async fn actions_are_listed() {
     assert_eq!(world.json(&["actions", "--before", &before]), actions[2..]);
     let list = world.run(&["actions", "--on", "slow"]).out;
     assert!(list.lines().count() == 2 && list.contains("pause  slow  done"), "{list}");
+}
+
+/// What a worker did is told once a minute, and as it leaves.
+#[tokio::test]
+async fn samples_are_listed() {
+    let world = World::idle().await;
+    let none = world.run(&["samples"]);
+    assert!(
+        none.out.is_empty() && none.err.starts_with("no worker has told of a minute"),
+        "{none:?}"
+    );
+    let worker =
+        world.homing.worker().name("the counter").register(tasks::hello).register(tasks::broken);
+    let worker = worker.start().await.unwrap();
+    world.homing.submit(tasks::hello("Ada".to_owned())).await.unwrap().outcome().await.unwrap();
+    world.homing.submit(tasks::hello("Bo".to_owned())).await.unwrap().outcome().await.unwrap();
+    worker.shutdown(std::time::Duration::from_mins(1)).await;
+    let samples = world.json(&["samples", "--newer-than", "1h"]);
+    let sum: u64 = samples
+        .iter()
+        .flat_map(|sample| sample["work"].as_array().unwrap())
+        .map(|work| work["succeeded"].as_u64().unwrap())
+        .sum();
+    assert_eq!((&samples[0]["name"], sum), (&"the counter".into(), 2));
+    let list = world.run(&["samples"]).out;
+    assert!(list.lines().count() == samples.len() + 1 && list.contains("the counter"), "{list}");
+    assert!(world.json(&["samples", "--newer-than", "0s"]).is_empty());
 }

@@ -305,12 +305,12 @@ async fn the_store_tells_of_itself() {
     let world = World::idle().await;
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 8, up to date
+      schema  version 9, up to date
       size  [size]
     --- exit 0
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    [store] is up to date, schema version 8
+    [store] is up to date, schema version 9
     --- exit 0
     ");
     assert_eq!(
@@ -337,7 +337,12 @@ async fn every_type_of_the_schema_is_printed_by_some_command() {
     let strayed = world.homing.submit(tasks::straying()).await.unwrap().id();
     world.until(async || world.homing.task(strayed).await.unwrap().drift().is_some()).await;
     world.json(&["record", &strayed.to_string()]);
-    for command in ["queues", "workers", "kinds", "failures", "actions", "check"] {
+    let sample = r#"{"name":"host:1","slots":8,"busy":90000000,"resident":0,"work":[["default","hello",[1,1,0,0,0,0],[1],[1]]]}"#;
+    let minute =
+        world.homing.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let values = (minute, homing::WorkerId::fresh().as_bytes().to_vec(), sample);
+    db.execute("INSERT INTO samples (minute, worker, text) VALUES (?1, ?2, ?3)", values).unwrap();
+    for command in ["queues", "workers", "kinds", "failures", "actions", "samples", "check"] {
         world.json(&[command]);
     }
     db.execute("UPDATE sets SET spawned = spawned + 1 WHERE task = zeroblob(16)", ()).unwrap();

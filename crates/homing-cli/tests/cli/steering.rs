@@ -262,18 +262,18 @@ async fn an_older_store_is_migrated_only_when_asked_to() {
     db.execute_batch(include_str!("../../../homing/tests/shared/sqlite_version_1.sql")).unwrap();
     assert_said!(world.run(&["jobs"]), @r"
     --- stderr
-    error: the store's schema has version 1, this program needs 8 (it was opened as it is): run `homing store migrate` with a role that may create tables
+    error: the store's schema has version 1, this program needs 9 (it was opened as it is): run `homing store migrate` with a role that may create tables
     hint: workers of an older version cannot use it then
     --- exit 4
     ");
     assert_said!(world.run(&["store", "info"]), @r"
     [store]
-      schema  version 1, this program works with 8: run `store migrate`
+      schema  version 1, this program works with 9: run `store migrate`
       size  [size]
     --- exit 4
     ");
     assert_said!(world.run(&["store", "migrate"]), @r"
-    migrated [store] from schema version 1 to 8
+    migrated [store] from schema version 1 to 9
     --- exit 0
     ");
     assert_said!(world.run(&["jobs"]), @r"

@@ -58,6 +58,7 @@ async fn help_names_every_command_and_exit_code() {
       record  Show what a task remembers: its steps, waits and signals, and when each was recorded
       failures  List failed tasks over all jobs, those alike together
       actions  List what people have done to jobs and queues, newest first
+      samples  Show what workers did minute by minute: throughput, failures, slots taken
       log  Print a job's log
       watch  Watch a job until it ends; its outcome is the exit code
       top  Watch workers, queues and jobs on the full screen

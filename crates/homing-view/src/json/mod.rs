@@ -8,11 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 mod acts;
+mod samples;
 mod store;
 mod tasks;
 mod write;
 
 pub use acts::{Action, Retried, action, not_retried, retried};
+pub use samples::{Sample, sample};
 pub use store::{Queue, Store, Worker, breach, kind, queue, store, worker};
 pub use tasks::{
     Children, Entry, FailureGroup, Job, LogLine, Progress, Reason, Task, Why, entry, failure_group,
@@ -56,6 +58,8 @@ pub enum Object<'a> {
     Queue(Queue<'a>),
     /// A worker.
     Worker(Worker<'a>),
+    /// What a worker has done in a minute.
+    Sample(Sample<'a>),
     /// A kind.
     Kind {
         /// Its name.

@@ -1,6 +1,6 @@
 //! Where a list goes on: texts that are given back as they came.
 
-use homing::{JobId, JobView, SetKey, TaskId, Time};
+use homing::{JobId, JobView, SetKey, TaskId, Time, WorkerId};
 
 use crate::problem::{Refusal, Result};
 
@@ -39,6 +39,20 @@ pub(crate) fn task((ended, id): (Time, TaskId)) -> String {
 
 /// Reads [`task`].
 pub(crate) fn read_task(text: &str) -> Result<(Time, TaskId)> {
+    let read = || {
+        let (time, id) = text.split_once('.')?;
+        Some((Time(time.parse().ok()?), id.parse().ok()?))
+    };
+    read().ok_or_else(|| wrong(text))
+}
+
+/// Behind a worker's minute.
+pub(crate) fn sample((minute, worker): (Time, WorkerId)) -> String {
+    format!("{}.{worker}", minute.0)
+}
+
+/// Reads [`sample`].
+pub(crate) fn read_sample(text: &str) -> Result<(Time, WorkerId)> {
     let read = || {
         let (time, id) = text.split_once('.')?;
         Some((Time(time.parse().ok()?), id.parse().ok()?))

@@ -67,6 +67,7 @@ fn handler(op: Op) -> MethodRouter<Arc<Site>> {
         Op::Children => get(tasks::children),
         Op::Queues => get(others::queues),
         Op::Workers => get(others::workers),
+        Op::Samples => get(others::samples),
         Op::Kinds => get(others::kinds),
         Op::Actions => get(others::actions),
         Op::Submit => post(steer::submit),

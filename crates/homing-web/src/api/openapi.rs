@@ -108,6 +108,20 @@ fn told(op: Op) -> Told {
         Op::Children => read("A task's children, set by set.", &[AFTER, LIMIT], List("task")),
         Op::Queues => read("Queues that hold pending tasks or are paused.", &[], List("queue")),
         Op::Workers => read("Workers that have not left.", &[], List("worker")),
+        Op::Samples => read(
+            "What workers did, minute by minute and worker by worker, the oldest first. Kept for 7 days.",
+            &[
+                (
+                    "newer",
+                    "string",
+                    "Only minutes that began within this time, such as 2h. One hour unless it is said.",
+                ),
+                ("worker", "string", "Only those of this worker: its id."),
+                AFTER,
+                LIMIT,
+            ],
+            List("sample"),
+        ),
         Op::Kinds => read("Kinds that workers have registered.", &[], List("kind")),
         Op::Actions => read(
             "What people have done to jobs and queues, newest first.",

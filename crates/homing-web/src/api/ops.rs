@@ -20,6 +20,7 @@ pub(crate) enum Op {
     Children,
     Queues,
     Workers,
+    Samples,
     Kinds,
     Actions,
     Submit,
@@ -33,7 +34,7 @@ pub(crate) enum Op {
 }
 
 /// All of them.
-pub(crate) const ALL: [Op; 26] = [
+pub(crate) const ALL: [Op; 27] = [
     Op::Jobs,
     Op::Submit,
     Op::Job,
@@ -58,6 +59,7 @@ pub(crate) const ALL: [Op; 26] = [
     Op::Pause,
     Op::Unpause,
     Op::Workers,
+    Op::Samples,
     Op::Kinds,
     Op::Actions,
 ];
@@ -82,6 +84,7 @@ impl Op {
             Self::Children => "/tasks/{id}/children",
             Self::Queues => "/queues",
             Self::Workers => "/workers",
+            Self::Samples => "/samples",
             Self::Kinds => "/kinds",
             Self::Actions => "/actions",
             Self::Retry => "/jobs/{id}/retry",
@@ -121,6 +124,7 @@ impl Op {
             | Self::Children
             | Self::Queues
             | Self::Workers
+            | Self::Samples
             | Self::Kinds
             | Self::Actions => false,
         }

@@ -71,8 +71,12 @@ pub(crate) async fn show(
 
 /// The views of a job.
 pub(super) fn tabs(cx: &Cx, id: homing::JobId, at: &str) -> Markup {
-    let views =
-        [("tree", "", "Tree"), ("log", "/log", "Log"), ("failures", "/failures", "Failures")];
+    let views = [
+        ("tree", "", "Tree"),
+        ("timeline", "/timeline", "Timeline"),
+        ("log", "/log", "Log"),
+        ("failures", "/failures", "Failures"),
+    ];
     html! {
         nav .tabs aria-label="Views of the job" {
             @for (view, path, name) in views {

@@ -18,6 +18,8 @@ use crate::site::{Cx, Site, home};
 pub(crate) mod about;
 pub(crate) mod act;
 pub(crate) mod actions;
+mod axis;
+pub(crate) mod charts;
 pub(crate) mod failures;
 pub(crate) mod groups;
 pub(crate) mod job;
@@ -30,6 +32,7 @@ pub(crate) mod queues;
 pub(crate) mod record;
 pub(crate) mod submit;
 pub(crate) mod task;
+pub(crate) mod timeline;
 mod tree;
 pub(crate) mod workers;
 
@@ -39,6 +42,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/", get(overview::show))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(job::show))
+        .route("/jobs/{id}/timeline", get(timeline::show))
         .route("/jobs/{id}/log", get(log::show))
         .route("/jobs/{id}/failures", get(failures::show))
         .route("/tasks/{id}", get(task::show))
@@ -46,6 +50,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/failures", get(groups::list))
         .route("/failures/{fingerprint}", get(groups::show))
         .route("/queues", get(queues::list))
+        .route("/queues/{name}", get(queues::show))
         .route("/workers", get(workers::list))
         .route("/workers/{id}", get(workers::show))
         .route("/kinds", get(workers::kinds))

@@ -4,9 +4,12 @@ use axum::response::Response;
 use homing::{JobFilter, JobView, Status};
 use homing_view::words;
 use maud::html;
+use serde::Deserialize;
 
+use super::charts::{self, Span};
 use super::parts::{job_table, query};
 use super::{Page, action};
+use crate::api::Params;
 use crate::options::Role;
 use crate::problem::Result;
 use crate::site::Cx;
@@ -16,8 +19,17 @@ const SHOWN: usize = 10;
 /// How far back the jobs that want a look are searched: no index knows of a status.
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
+/// What the address says.
+#[derive(Deserialize)]
+pub(crate) struct Asked {
+    /// How far back the charts go.
+    span: Option<String>,
+}
+
 /// The overview.
-pub(crate) async fn show(cx: Cx) -> Result<Response> {
+pub(crate) async fn show(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
+    let span = Span::read(asked.span.as_deref())?;
+    let charts = charts::section(&cx, charts::Of::All, span, "/").await?;
     let since = Some(cx.site.now().before(DAY));
     let of = async |status: Option<Status>| -> Result<Vec<JobView>> {
         let since = since.filter(|_| status.is_some());
@@ -53,6 +65,7 @@ pub(crate) async fn show(cx: Cx) -> Result<Response> {
             (job_table(&cx, &troubled, "Jobs of the last 24 hours that stand still, failed or completed with errors"))
             p { (query(&cx, "status:stalled", "All that stand still")) " · " (query(&cx, "status:failed", "all that failed")) " · " (query(&cx, "status:errors", "all with errors")) }
         }
+        (charts)
         h2 { "Newest" }
         @if newest.is_empty() {
             p { "No job has been submitted to this store yet." }
@@ -61,5 +74,5 @@ pub(crate) async fn show(cx: Cx) -> Result<Response> {
             p { a href=(cx.link("/jobs")) { "All jobs" } }
         }
     };
-    Ok(Page::new(&cx, "/", "Overview").show(&body))
+    Ok(Page::new(&cx, "/", "Overview").scripts(&["redraw.js"]).show(&body))
 }

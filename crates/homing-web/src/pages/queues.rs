@@ -1,12 +1,14 @@
 //! The queues: how deep, how old, who serves them, whether they are paused.
 
+use axum::extract::Path;
 use axum::response::Response;
-use homing::{Time, WorkerView};
+use homing::{QueueView, Time, WorkerView};
 use homing_view::words;
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Page;
+use super::charts::{self, Span};
 use super::parts::{ago, encoded, query};
 use crate::api::Params;
 use crate::options::Role;
@@ -43,6 +45,22 @@ impl<'a> Row<'a> {
         Self { name, ready: 0, later: 0, stalled: 0, oldest, paused: false, workers, slots }
     }
 
+    fn of(queue: &'a QueueView, workers: &[WorkerView]) -> Self {
+        Self {
+            ready: queue.ready,
+            later: queue.scheduled,
+            stalled: queue.stalled,
+            oldest: queue.oldest,
+            paused: queue.paused,
+            ..Self::new(&queue.name, workers)
+        }
+    }
+
+    /// What may be done to it.
+    fn act(&self) -> (&'static str, &'static str) {
+        if self.paused { ("unpause", "Resume…") } else { ("pause", "Pause…") }
+    }
+
     /// A shape, a word and a class.
     fn standing(&self) -> (&'static str, &'static str) {
         match (self.paused, self.workers) {
@@ -54,12 +72,11 @@ impl<'a> Row<'a> {
 
     fn show(&self, cx: &Cx, now: Time) -> Markup {
         let (class, standing) = self.standing();
-        let (verb, act) =
-            if self.paused { ("unpause", "Resume…") } else { ("pause", "Pause…") };
+        let (verb, act) = self.act();
         let path = format!("/queues/{}/{verb}", encoded(self.name));
         html! {
             tr {
-                td data-name="Queue" { (query(cx, &format!("queue:{}", self.name), self.name)) }
+                td data-name="Queue" { a href={ (cx.link("/queues/")) (encoded(self.name)) } { (t(self.name)) } }
                 td .number data-name="Ready" { (words::number(self.ready)) }
                 td .number data-name="Later" { (words::number(self.later)) }
                 td .number data-name="Stand still" { (words::number(self.stalled)) }
@@ -77,17 +94,57 @@ impl<'a> Row<'a> {
     }
 }
 
+/// What the address of one says.
+#[derive(Deserialize)]
+pub(crate) struct Seen {
+    /// How far back the charts go.
+    span: Option<String>,
+}
+
+/// One queue: what is on it now, and what was done of it. A name that nobody knows is a queue that holds nothing.
+pub(crate) async fn show(
+    cx: Cx,
+    Path(name): Path<String>,
+    Params(asked): Params<Seen>,
+) -> Result<Response> {
+    let span = Span::read(asked.span.as_deref())?;
+    let (queues, workers) = (cx.homing().queues().await?, cx.homing().workers().await?);
+    let found = queues.iter().find(|queue| queue.name == name);
+    let row = found.map_or_else(|| Row::new(&name, &workers), |queue| Row::of(queue, &workers));
+    let path = format!("/queues/{}", encoded(&name));
+    let charts = charts::section(&cx, charts::Of::Queue(&name), span, &path).await?;
+    let (class, standing) = row.standing();
+    let (verb, act) = row.act();
+    let serve = |worker: &&WorkerView| worker.alive && worker.queues.contains(&name);
+    let body = html! {
+        p .crumbs { a href=(cx.link("/queues")) { "Queues" } }
+        div .bar {
+            h1 { (t(&name)) }
+            div .actions { (super::action(&cx, Role::Operator, &format!("{path}/{verb}"), act)) }
+        }
+        p .lead { span .state .(class) { (standing) } }
+        dl .tiles {
+            div { dt { "Ready" } dd { (words::number(row.ready)) } }
+            div { dt { "Due later" } dd { (words::number(row.later)) } }
+            div { dt { "Stand still" } dd { (words::number(row.stalled)) } }
+            div { dt { "Oldest" } dd { @if let Some(oldest) = row.oldest { (ago(oldest, cx.site.now())) } @else { "–" } } }
+            div { dt { "Slots" } dd { (words::number(row.slots)) } }
+        }
+        p {
+            (query(&cx, &format!("queue:{name}"), "Jobs of this queue"))
+            @for worker in workers.iter().filter(serve) {
+                " · " a href=(cx.link(format_args!("/workers/{}", worker.id))) { (t(&words::line(&worker.name, 80))) }
+            }
+        }
+        (charts)
+    };
+    Ok(Page::new(&cx, "/queues", &name).scripts(&["redraw.js"]).show(&body))
+}
+
 /// The list of queues. Those that are served and hold nothing are listed too: they can be paused.
 pub(crate) async fn list(cx: Cx, Params(asked): Params<Asked>) -> Result<Response> {
     let (queues, workers) = (cx.homing().queues().await?, cx.homing().workers().await?);
-    let held = queues.iter().map(|queue| Row {
-        ready: queue.ready,
-        later: queue.scheduled,
-        stalled: queue.stalled,
-        oldest: queue.oldest,
-        paused: queue.paused,
-        ..Row::new(&queue.name, &workers)
-    });
+    let held = queues.iter().map(|queue| Row::of(queue, &workers));
     let mut rows: Vec<Row> = held.collect();
     let alive = workers.iter().filter(|worker| worker.alive);
     let mut served: Vec<&str> =

@@ -62,6 +62,7 @@ fn actions(cx: &Cx, task: &TaskView) -> Markup {
     html! {
         div .actions {
             a .button href=(cx.link(path("record"))) { "Record" }
+            a .button href=(cx.link(format_args!("/jobs/{}/timeline?task={}", task.id.job, task.id))) { "Timeline" }
             a .button href=(cx.link(format_args!("/jobs/{}/log?task={}", task.id.job, task.id))) { "Log" }
             @if !task.state.is_ended() {
                 (action(cx, Role::Operator, &path("signal"), "Signal…"))

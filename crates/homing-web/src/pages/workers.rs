@@ -5,9 +5,12 @@ use axum::response::Response;
 use homing::{JobFilter, KindView, WorkerView};
 use homing_view::words;
 use maud::{Markup, html};
+use serde::Deserialize;
 
+use super::charts::{self, Span};
 use super::parts::{ago, encoded, instant, job_table, query};
 use super::{Page, action};
+use crate::api::Params;
 use crate::options::Role;
 use crate::problem::{Refusal, Result};
 use crate::sight::t;
@@ -61,13 +64,27 @@ pub(crate) async fn list(cx: Cx) -> Result<Response> {
     Ok(Page::new(&cx, "/workers", "Workers").show(&body))
 }
 
+/// What the address of one says.
+#[derive(Deserialize)]
+pub(crate) struct Asked {
+    /// How far back the charts go.
+    span: Option<String>,
+}
+
 /// One worker.
-pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Result<Response> {
+pub(crate) async fn show(
+    cx: Cx,
+    Path(id): Path<String>,
+    Params(asked): Params<Asked>,
+) -> Result<Response> {
+    let span = Span::read(asked.span.as_deref())?;
     let (workers, now) = (cx.homing().workers().await?, cx.site.now());
     let worker = workers.iter().find(|worker| worker.id.to_string() == id).ok_or_else(|| {
         Refusal { detail: format!("no worker has the id `{id}`"), ..Refusal::nowhere() }
             .hint("it has left, or was never here; a task that it held is given to others")
     })?;
+    let path = format!("/workers/{}", worker.id);
+    let charts = charts::section(&cx, charts::Of::Worker(worker.id), span, &path).await?;
     let body = html! {
         p .crumbs { a href=(cx.link("/workers")) { "Workers" } " / " code { (worker.id) } }
         h1 { (t(&worker.name)) }
@@ -77,11 +94,12 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Result<Response> {
             dt { "Tasks ended" } dd { (words::number(worker.ended)) }
             dt { "Up since" } dd { (instant(worker.started, now)) }
             dt { "Last heard" } dd { (instant(worker.heartbeat, now)) }
-            dt { "Queues" } dd { @for queue in &worker.queues { (query(&cx, &format!("queue:{queue}"), queue)) " " } }
-            dt { "Kinds" } dd { @for kind in &worker.kinds { a href={ (cx.link("/kinds/")) (encoded(kind)) } { (t(kind)) } " " } }
+            dt { "Queues" } dd .links { @for queue in &worker.queues { (query(&cx, &format!("queue:{queue}"), queue)) " " } }
+            dt { "Kinds" } dd .links { @for kind in &worker.kinds { a href={ (cx.link("/kinds/")) (encoded(kind)) } { (t(kind)) } " " } }
         }
+        (charts)
     };
-    Ok(Page::new(&cx, "/workers", &worker.name).show(&body))
+    Ok(Page::new(&cx, "/workers", &worker.name).scripts(&["redraw.js"]).show(&body))
 }
 
 /// The kinds that people submit: those of homing itself are parts of chains, groups and chords.

@@ -94,6 +94,9 @@ test("a job is followed while it grows", async () => {
   await me.open(`/jobs/${job}/log`);
   const log = await visitor(chrome, site);
   await log.open(`/jobs/${job}/log`);
+  const timeline = await visitor(chrome, site);
+  await timeline.open(`/jobs/${job}/timeline`);
+  await timeline.page.getByRole("link", { name: "First half" }).focus();
   await me.open(`/jobs/${job}`);
   const before = await me.page.evaluate(() => performance.timeOrigin);
   assert.ok((await tell(40)).ok);
@@ -103,6 +106,11 @@ test("a job is followed while it grows", async () => {
   await me.page.locator("#status", { hasText: "completed" }).waitFor();
   await me.page.locator("#alive", { hasText: "completed: 41 of 41 done" }).waitFor();
   await log.page.locator("#alive", { hasText: "this was the last line" }).waitFor();
+  // The timeline is drawn anew, and whoever is at a link stays there.
+  await timeline.page.getByRole("link", { name: "write_page × 40" }).waitFor();
+  await timeline.page.locator("#timeline tbody tr", { hasText: "growing" }).getByText("succeeded").waitFor();
+  assert.equal(await timeline.page.evaluate(() => document.activeElement?.textContent), "First half");
+  await timeline.close();
   assert.match(await me.page.title(), /^✓ a tree that grows/);
   assert.equal(await me.page.evaluate(() => performance.timeOrigin), before, "nothing was loaded anew");
   await log.close();

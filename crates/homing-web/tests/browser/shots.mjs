@@ -6,7 +6,7 @@ import { browser, pages, visitor, world } from "./visitor.mjs";
 const out = process.argv[2];
 mkdirSync(out, { recursive: true });
 const [chrome, site] = await Promise.all([browser(), world()]);
-const shown = ["overview", "jobs", "job", "log", "failures", "task", "record", "groups", "queues", "workers", "kinds", "actions", "about", "retry", "submit-kind"];
+const shown = ["overview", "jobs", "job", "timeline", "log", "failures", "task", "record", "groups", "queues", "queue", "workers", "worker", "kinds", "actions", "about", "retry", "submit-kind"];
 const looks = {
   light: { colorScheme: "light", viewport: { width: 1000, height: 640 } },
   dark: { colorScheme: "dark", viewport: { width: 1000, height: 640 } },
@@ -15,7 +15,7 @@ const looks = {
 for (const [look, options] of Object.entries(looks)) {
   const me = await visitor(chrome, site, options);
   for (const name of shown) {
-    const height = { job: 860, log: 480 }[name] ?? options.viewport.height;
+    const height = { job: 860, log: 480, overview: 1100, queue: 760, worker: 1000 }[name] ?? options.viewport.height;
     await me.page.setViewportSize({ ...options.viewport, height });
     await me.open(pages(site)[name]);
     const rows = me.page.locator("h-tree .row");

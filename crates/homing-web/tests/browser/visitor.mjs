@@ -70,7 +70,7 @@ export async function accessible(page, where) {
 }
 
 /** Every page, by a name. */
-export function pages({ jobs }) {
+export function pages({ jobs, worker }) {
   return {
     overview: "/",
     jobs: "/jobs",
@@ -79,6 +79,9 @@ export function pages({ jobs }) {
     job: `/jobs/${jobs.nightly}`,
     "job-failed": `/jobs/${jobs.failed}`,
     "job-hostile": `/jobs/${jobs.hostile}`,
+    timeline: `/jobs/${jobs.nightly}/timeline`,
+    "timeline-wide": `/jobs/${jobs.wide}/timeline`,
+    "timeline-stray": `/jobs/${jobs.stray}/timeline`,
     log: `/jobs/${jobs.wide}/log?after=0`,
     "log-followed": `/jobs/${jobs.nightly}/log`,
     failures: `/jobs/${jobs.wide}/failures`,
@@ -90,7 +93,10 @@ export function pages({ jobs }) {
     group: `/failures/${jobs.print}`,
     "groups-none": "/failures?kind=nobody",
     queues: "/queues",
+    queue: "/queues/default",
     workers: "/workers",
+    worker: `/workers/${worker}`,
+    "overview-long": "/?span=6h",
     kinds: "/kinds",
     kind: "/kinds/nightly",
     actions: "/actions",

@@ -7,8 +7,9 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use homing::{FailurePolicy, Homing, JobId, JoinSet, TaskState, log, task};
+use homing::{Clock, FailurePolicy, Homing, JobId, JoinSet, ManualClock, TaskState, log, task};
 use homing_web::{Grant, Options};
 use serde_json::{Value, json};
 
@@ -106,6 +107,49 @@ async fn export(feed: String) -> homing::Result<()> {
     Err(homing::Error::msg("the server of the reports is away"))
 }
 
+/// Forty minutes of work, which the charts show: the clock is turned by hand until then, in steps that cost no worker its
+/// lease.
+async fn history(homing: &Homing, clock: &ManualClock) {
+    let step = Duration::from_secs(4);
+    for at in 0..600_u64 {
+        // A wave, with a hole in it.
+        let pages =
+            if (330..420).contains(&at) { 0 } else { 2 + (at / 40) % 5 + u64::from(at % 7 == 0) };
+        for page in 0..pages {
+            let page = json!({ "page": at + page });
+            homing
+                .submit_named("write_page", &page)
+                .await
+                .expect("it is submitted")
+                .ended()
+                .await
+                .expect("it ends");
+        }
+        clock.advance(step);
+        while homing
+            .workers()
+            .await
+            .expect("they are read")
+            .iter()
+            .any(|worker| homing::Time::from(homing.now()).since(worker.heartbeat) > step * 2)
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    homing.prune(Duration::ZERO).await.expect("they are removed");
+}
+
+/// From now on the clock goes by itself.
+fn wind(clock: ManualClock) {
+    let (start, began) = (clock.now(), tokio::time::Instant::now());
+    tokio::spawn(async move {
+        loop {
+            clock.set(start.after(began.elapsed()));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
 async fn ended(homing: &Homing, kind: &str, arguments: Value, title: &str) -> JobId {
     let submit = homing.submit_named(kind, &arguments);
     let job = submit.title(title).await.expect("it is submitted");
@@ -166,12 +210,16 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let wide = arguments.next().and_then(|wide| wide.parse().ok()).unwrap_or(1000);
     let base = if arguments.next().as_deref() == Some("base") { "/x/homing" } else { "" };
-    let homing = Homing::open("memory:").await.expect("a store in memory opens");
+    let clock = ManualClock::default();
+    let homing = Homing::open_with("memory:", Clock::Manual(clock.clone())).await;
+    let homing = homing.expect("a store in memory opens");
     let worker = homing.worker().name("night shift").concurrency(8);
     let worker = worker.register(write_page).register(import).register(nightly);
     let worker = worker.register(approval).register(growing).register(login);
     let worker = worker.register(hostile).register(broken).register(export);
     let worker = worker.start().await.expect("the worker starts");
+    history(&homing, &clock).await;
+    wind(clock);
     let jobs = jobs(&homing, wide).await;
     let options = Options::new().token("ada", Grant::admin(), ADMIN).expect("a token");
     let options = options.token("vera", Grant::viewer(), VIEWER).expect("a token");
@@ -181,12 +229,15 @@ async fn main() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
     let url = format!("http://{address}{base}");
-    println!("{}", json!({ "url": url, "admin": ADMIN, "viewer": VIEWER, "jobs": jobs }));
+    println!(
+        "{}",
+        json!({ "url": url, "admin": ADMIN, "viewer": VIEWER, "jobs": jobs, "worker": worker.id() })
+    );
     let site = site.into_make_service_with_connect_info::<SocketAddr>();
     let closed = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     tokio::select! {
         served = async { axum::serve(listener, site).await } => served.expect("it serves"),
         _ = closed => {}
     }
-    worker.shutdown(std::time::Duration::ZERO).await;
+    worker.shutdown(Duration::ZERO).await;
 }

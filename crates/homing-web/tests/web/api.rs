@@ -54,7 +54,7 @@ async fn answers_are_as_described() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 32);
+    assert_eq!(asked, 34);
     let said = site.seen(VIEWER, "/api/v1/openapi.json").await;
     assert_eq!(said.json(), *DOCUMENT);
 }
@@ -276,6 +276,39 @@ async fn programs_steer() {
         site.seen(ADMIN, &format!("/api/v1/jobs/{failed}")).await.status,
         StatusCode::NOT_FOUND
     );
+}
+
+/// What workers did is listed minute by minute, by range and worker, page by page.
+#[tokio::test]
+async fn samples_are_read() {
+    let world = World::new().await;
+    let site = world.site();
+    world.tree().await;
+    world.rest().await;
+    let list = site.seen(VIEWER, "/api/v1/samples").await.json();
+    check("/samples", "get", "200", &list);
+    let items = list["items"].as_array().unwrap();
+    let of = |field: &str| -> u64 {
+        let work = items.iter().flat_map(|item| item["work"].as_array().unwrap());
+        work.filter(|work| work["kind"] == "leaf").map(|work| work[field].as_u64().unwrap()).sum()
+    };
+    assert_eq!((of("succeeded"), of("failed"), of("begun")), (30, 1, 31));
+    assert_eq!(items[0]["name"], "night shift");
+    let worker = items[0]["worker"].as_str().unwrap();
+    let page = site.seen(VIEWER, &format!("/api/v1/samples?worker={worker}&limit=1")).await.json();
+    assert_eq!(page["items"], json!([items[0]]));
+    let next = page["next"].as_str().unwrap();
+    let rest = site.seen(VIEWER, &format!("/api/v1/samples?after={next}")).await.json();
+    assert_eq!(rest["items"].as_array().unwrap()[..], items[1..]);
+    let none = site.seen(VIEWER, "/api/v1/samples?newer=0s").await.json();
+    assert_eq!(none["items"], json!([]));
+    for (query, tells) in
+        [("newer=soon", "`newer` is `soon`"), ("worker=7", "no id"), ("after=x", "no cursor")]
+    {
+        let said = site.seen(VIEWER, &format!("/api/v1/samples?{query}")).await;
+        assert_eq!(said.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(said.body.contains(tells), "{}", said.body);
+    }
 }
 
 /// What is done over the API, and by forms, is kept and listed, with who did it and what became of it.

@@ -4,6 +4,8 @@
 
 mod api;
 mod attacks;
+mod charts;
 mod live;
 mod steering;
+mod timeline;
 mod world;

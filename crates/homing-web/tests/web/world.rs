@@ -74,7 +74,7 @@ async fn stray(password: String) -> homing::Result<()> {
 /// A store, and a worker on it.
 pub(crate) struct World {
     pub(crate) homing: Homing,
-    _worker: homing::Worker,
+    worker: homing::Worker,
 }
 
 impl World {
@@ -83,7 +83,12 @@ impl World {
         let worker = homing.worker().register(leaf).register(tree).register(careless);
         let worker = worker.register(gate).register(broken).register(stray).name("night shift");
         let worker = worker.start().await.unwrap();
-        Self { homing, _worker: worker }
+        Self { homing, worker }
+    }
+
+    /// The worker leaves: what it did is told.
+    pub(crate) async fn rest(&self) {
+        self.worker.shutdown(std::time::Duration::ZERO).await;
     }
 
     /// A site with three users.

@@ -90,15 +90,22 @@ impl Homing {
         limit: usize,
     ) -> Result<Vec<TaskView>, store::Error> {
         let limit = limit.clamp(1, limits::PAGE);
-        let page = self.store.failed_alike(fingerprint, before, limit).await?;
-        let mut views = Vec::with_capacity(page.len());
-        for some in page.chunks(TOGETHER) {
-            views.extend(self.store.tasks(some.iter().map(|(_, id)| *id).collect()).await?);
+        let mut before = before;
+        loop {
+            let page = self.store.failed_alike(fingerprint, before, limit).await?;
+            let mut views = Vec::with_capacity(page.len());
+            for some in page.chunks(TOGETHER) {
+                views.extend(self.store.tasks(some.iter().map(|(_, id)| *id).collect()).await?);
+            }
+            // In the order of the page, whatever that of the views; without those that were retried meanwhile.
+            views.retain(|view| view.failure.is_some() && view.ended.is_some());
+            views.sort_by_key(|view| std::cmp::Reverse((view.ended, view.id)));
+            // An empty page is the end, so one of which all were retried meanwhile is no page.
+            if !views.is_empty() || page.len() < limit {
+                return Ok(views);
+            }
+            before = page.last().copied();
         }
-        // In the order of the page, whatever that of the views; without those that were retried meanwhile.
-        views.retain(|view| view.failure.is_some() && view.ended.is_some());
-        views.sort_by_key(|view| std::cmp::Reverse((view.ended, view.id)));
-        Ok(views)
     }
 }
 

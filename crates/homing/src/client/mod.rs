@@ -33,6 +33,7 @@ mod many;
 mod named;
 mod outcomes;
 mod record;
+mod samples;
 mod signals;
 mod tree;
 mod why;

@@ -52,6 +52,7 @@ pub use exchange::{
 };
 pub use hints::{Ended, Hints};
 pub use read::actions::NewAction;
+pub use read::samples::Sample;
 pub use read::{Read, Records};
 pub use retry::{Cause, Retried, Retry};
 pub use signal::Sent;
@@ -75,7 +76,7 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 /// |---|---|
 /// | `submit` | finds the job by its id: `Existing` |
 /// | `exchange` | the same number: each unit is idempotent or refused as `Lost`; what was claimed under numbers above `acknowledged` is handed out again under its old token; cancellations told under such numbers are told again |
-/// | `heartbeat` | renews once more |
+/// | `heartbeat`, `keep_samples` | renew, and write, once more |
 /// | `leave`, `pause`, `remove`, `prune`, `sweep` | go on with what is left, or do nothing |
 /// | `cancel` | `false`: the first terminal write wins |
 /// | `signal` | keeps the value once more: a client does not resend it |
@@ -152,6 +153,10 @@ pub trait Store: Records + Read + fmt::Debug + Send + Sync + 'static {
 
     /// Keeps what became of it.
     fn end_action(&self, number: u64, result: String) -> Verb<'_, ()>;
+
+    /// Keeps what a worker has done in minutes that are over, and forgets some of what is older than it is kept. A
+    /// minute that is kept already is written again.
+    fn keep_samples(&self, samples: Vec<Sample>) -> Verb<'_, ()>;
 
     /// Stops or resumes claims from a queue.
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()>;

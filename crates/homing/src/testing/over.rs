@@ -52,6 +52,7 @@ macro_rules! over {
                 retry(job: $crate::core::id::JobId, preview: bool) -> $crate::store::Retry;
                 begin_action(action: $crate::store::NewAction) -> u64;
                 end_action(number: u64, result: String) -> ();
+                keep_samples(samples: Vec<$crate::store::Sample>) -> ();
                 pause(queue: String, paused: bool) -> ();
                 sweep(max_crashes: u32) -> bool;
                 prune(before: $crate::core::time::Time) -> $crate::store::Pruned;

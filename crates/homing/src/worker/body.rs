@@ -14,6 +14,7 @@ use std::task::{self, Poll};
 use super::inbox::{DriverInbox, DriverMessage};
 use super::outbox::Posting;
 use super::outcome::unfit;
+use super::tally::Stretch;
 use super::waker::poll_counted;
 use super::{Shared, Slot};
 use crate::body::context::{self, Context, Halt, Needs};
@@ -39,6 +40,7 @@ pub(super) struct Driver {
     span: tracing::Span,
     /// Whether a unit was refused.
     refused: bool,
+    stretch: Stretch,
 }
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -89,6 +91,7 @@ impl Driver {
             foreign: None,
             span,
             refused: false,
+            stretch: Stretch::NONE,
         }
     }
 
@@ -100,6 +103,7 @@ impl Driver {
                 Stop::Park => match self.park().await {
                     Parked::Ready => continue,
                     Parked::Resumed => {
+                        self.stretch = self.shared.begun(&self.claimed);
                         self.begin_stretch();
                         continue;
                     }
@@ -127,6 +131,7 @@ impl Driver {
 
     fn begin(&mut self) {
         point::worker("claimed");
+        self.stretch = self.shared.begun(&self.claimed);
         self.begin_stretch();
         if self.claimed.token.is_ahead() && self.claimed.not_after.is_some() {
             // Said by the driver: no body waits for the commit.
@@ -342,6 +347,7 @@ impl Driver {
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
             stalls: self.claimed.stalls,
+            stretch: self.stretch,
             span: self.span.clone(),
         })
     }

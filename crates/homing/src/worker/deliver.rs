@@ -38,14 +38,17 @@ impl Shared {
                     if units > 1 {
                         posting.inbox.put(DriverMessage::Committed { units: units - 1 });
                     }
-                    match ready.remove(&task) {
-                        Some(answers) => DriverMessage::Ready(answers),
-                        None => self.parked(&posting),
+                    if let Some(answers) = ready.remove(&task) {
+                        DriverMessage::Ready(answers)
+                    } else {
+                        self.counted_last(&posting);
+                        self.parked(&posting)
                     }
                 }
                 // Nobody is left to hear it.
                 Some(event) if event.ends_the_stretch() => {
                     self.told_of(&posting, event);
+                    self.counted_last(&posting);
                     if matches!(event, Event::End(_)) {
                         self.ended.fetch_add(1, Ordering::Relaxed);
                     }

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use super::body::Driver;
 use super::inbox::DriverInbox;
 use super::outbox::Posting;
+use super::tally::Stretch;
 use super::{Shared, Slot};
 use crate::core::id::TaskId;
 use crate::core::state::stall_pause;
@@ -80,6 +81,7 @@ impl Drop for Guard {
             kind: self.kind.to_owned(),
             attempt: self.attempt,
             stalls: self.stalls,
+            stretch: Stretch::NONE,
             span: self.span.clone(),
         });
     }

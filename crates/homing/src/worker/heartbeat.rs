@@ -32,7 +32,7 @@ pub(super) fn start(shared: &Arc<Shared>) {
             let told = shared.told(false);
             let worker = told.worker;
             match shared.store.heartbeat(told).await {
-                Ok(true) => {}
+                Ok(true) => shared.tell_minutes(false).await,
                 // An answer about an id that was given up meanwhile is no news.
                 Ok(false) if !shared.identity.given_up(worker) => {}
                 Ok(false) => {

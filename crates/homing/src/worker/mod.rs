@@ -40,6 +40,7 @@ mod refusals;
 mod resident;
 mod retention;
 mod send;
+mod tally;
 mod unserved;
 mod verify;
 mod waker;
@@ -215,6 +216,7 @@ impl WorkerBuilder {
         let mut queues = self.settings.queues.clone();
         queues.sort_unstable();
         queues.dedup();
+        let tally = tally::Tally::new(self.store.clock().now());
         let shared = Arc::new(Shared {
             residents: Mutex::new(Residents::new(self.store.clock().clone())),
             store: self.store,
@@ -231,6 +233,7 @@ impl WorkerBuilder {
             suspects: AtomicUsize::new(0),
             turned: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
+            tally,
             slot_freed: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             asked: AtomicU64::new(0),
@@ -372,6 +375,8 @@ struct Shared {
     turned: AtomicUsize,
     /// Tasks brought to their ends, as the store has acknowledged.
     ended: AtomicU64,
+    /// What it does, minute by minute.
+    tally: tally::Tally,
     slot_freed: Notify,
     phase: watch::Sender<Phase>,
     /// How often somebody asked to be told when nothing is left to do now.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::inbox::DriverInbox;
+use super::tally::Stretch;
 use crate::core::id::{Map, Set, TaskId, Token};
 use crate::limits;
 use crate::store::{Event, Refusal, Unit};
@@ -26,6 +27,7 @@ pub(super) struct Posting {
     pub(super) attempt: u32,
     /// Standstills in a row before this one.
     pub(super) stalls: u32,
+    pub(super) stretch: Stretch,
     /// The body's.
     pub(super) span: tracing::Span,
 }
@@ -222,6 +224,7 @@ mod tests {
             kind: String::new(),
             attempt: 1,
             stalls: 0,
+            stretch: Stretch::NONE,
             span: tracing::Span::none(),
         }
     }

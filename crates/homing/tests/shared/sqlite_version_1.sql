@@ -9,6 +9,7 @@ ALTER TABLE tasks DROP COLUMN at_once;
 ALTER TABLE sets DROP COLUMN added;
 ALTER TABLE sets DROP COLUMN last_added;
 DROP TABLE actions;
+DROP TABLE samples;
 DROP TABLE failures;
 DROP TABLE kinds_by_second;
 DROP INDEX fallen_jobs;

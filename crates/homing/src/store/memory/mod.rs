@@ -4,8 +4,8 @@
 //! Nothing here is clever; seeded random histories compare every other store with it. It forgets
 //! everything when it is dropped, and serves tests and trials.
 
-use crate::store::NewAction;
 use crate::store::read::ActionView;
+use crate::store::{NewAction, Sample};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,7 @@ mod prune;
 mod replay;
 mod retry;
 mod rows;
+mod samples;
 mod submit;
 mod sweep;
 mod worker;
@@ -144,6 +145,8 @@ struct Data {
     kinds: BTreeMap<String, Vec<String>>,
     paused: BTreeSet<String>,
     actions: BTreeMap<u64, ActionView>,
+    /// By minute and worker.
+    samples: BTreeMap<(Time, WorkerId), String>,
     last_action: u64,
     notices: BTreeMap<WorkerId, Vec<Notice>>,
     /// Numbers cascades and signals.
@@ -289,6 +292,10 @@ impl Store for Memory {
 
     fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
         self.write(move |data, _| data.end_action(number, result))
+    }
+
+    fn keep_samples(&self, samples: Vec<Sample>) -> Verb<'_, ()> {
+        self.write(move |data, now| data.keep_samples(samples, now))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

@@ -4,7 +4,7 @@
 //! no busy body and on nobody's runtime. Every verb is a function of one or a few transactions, in a file
 //! named as in the memory store. Values are always parameters; no statement is made of data.
 
-use crate::store::NewAction;
+use crate::store::{NewAction, Sample};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -53,6 +53,7 @@ mod prune;
 mod ready;
 mod replay;
 mod retry;
+mod samples;
 mod submit;
 mod sweep;
 #[cfg(test)]
@@ -341,6 +342,12 @@ impl Store for Postgres {
     fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
         self.verb(move |s| async move {
             s.verb("end_action", async |s| s.end_action(number, &result).await).await
+        })
+    }
+
+    fn keep_samples(&self, samples: Vec<Sample>) -> Verb<'_, ()> {
+        self.verb(|s| async move {
+            s.verb("keep_samples", async |s| s.keep_samples(&samples).await).await
         })
     }
 

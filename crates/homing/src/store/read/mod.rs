@@ -20,6 +20,7 @@ mod counts;
 pub mod failures;
 mod filter;
 mod job;
+pub(crate) mod samples;
 mod task;
 pub(crate) mod verbs;
 
@@ -30,6 +31,7 @@ use failures::Alike;
 pub use failures::FailureFilter;
 pub use filter::JobFilter;
 pub use job::{JobView, Status};
+pub use samples::{Histogram, SampleFilter, SampleView, WorkSample};
 pub use task::{ChildCounts, TaskView};
 
 /// The ids of jobs next to one: lower, higher.
@@ -110,6 +112,8 @@ pub trait Read: Send + Sync {
     ) -> Verb<'_, Vec<(Time, TaskId)>>;
     /// What people have done, the newest first.
     fn actions(&self, filter: ActionFilter) -> Verb<'_, Vec<ActionView>>;
+    /// What workers have done minute by minute, by minute and worker.
+    fn samples(&self, filter: SampleFilter) -> Verb<'_, Vec<samples::Sample>>;
     /// Queues that hold pending tasks or are paused.
     fn queues(&self) -> Verb<'_, Vec<QueueView>>;
     /// The queues and kinds of pending tasks that are no suspects: each pair once, in order, at most a page.

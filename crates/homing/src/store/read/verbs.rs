@@ -104,6 +104,9 @@ macro_rules! each_read_verb {
             actions(
                 filter: $crate::store::read::ActionFilter
             ) -> Vec<$crate::store::read::ActionView> = actions(&filter);
+            samples(
+                filter: $crate::store::read::SampleFilter
+            ) -> Vec<$crate::store::read::samples::Sample> = samples(&filter);
             queues() -> Vec<$crate::store::read::QueueView> = queues();
             pending_kinds() -> Vec<(String, String)> = pending_kinds();
             workers() -> Vec<$crate::store::read::WorkerView> = workers();

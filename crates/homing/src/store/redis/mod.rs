@@ -4,7 +4,7 @@
 //! over one lane, which reads and decides everything before it writes anything. So what the other stores do in one
 //! transaction, one script does. This side packs what is asked, unpacks what is answered, and reads.
 
-use crate::store::NewAction;
+use crate::store::{NewAction, Sample};
 use std::sync::Arc;
 
 use rmpv::ValueRef;
@@ -41,6 +41,7 @@ mod people;
 mod prune;
 mod replay;
 mod retry;
+mod samples;
 mod submit;
 mod task;
 mod told;
@@ -165,6 +166,10 @@ impl Store for Redis {
 
     fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
         self.verb(move |link| async move { actions::end(&link, number, result).await })
+    }
+
+    fn keep_samples(&self, samples: Vec<Sample>) -> Verb<'_, ()> {
+        self.verb(|link| async move { samples::keep(&link, &samples).await })
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

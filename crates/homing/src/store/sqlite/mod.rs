@@ -5,7 +5,7 @@
 //! lock, not the lease, says whether a worker lives. Values are always parameters; no statement is made
 //! of data.
 
-use crate::store::NewAction;
+use crate::store::{NewAction, Sample};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +52,7 @@ mod readers;
 mod ready;
 mod replay;
 mod retry;
+mod samples;
 mod submit;
 mod sweep;
 mod task;
@@ -274,6 +275,10 @@ impl Store for Sqlite {
 
     fn end_action(&self, number: u64, result: String) -> Verb<'_, ()> {
         self.write("end_action", move |tx| tx.end_action(number, &result))
+    }
+
+    fn keep_samples(&self, samples: Vec<Sample>) -> Verb<'_, ()> {
+        self.write("keep_samples", move |tx| tx.keep_samples(&samples))
     }
 
     fn pause(&self, queue: String, paused: bool) -> Verb<'_, ()> {

@@ -8,3 +8,11 @@ CREATE TABLE kinds_by_second (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO kinds_by_second (kind, second)
   SELECT DISTINCT kind, created / 1000000 FROM jobs WHERE kind IS NOT NULL;
+
+-- What each worker has done minute by minute, which the store does not look into. Kept for a while.
+CREATE TABLE samples (
+  minute INTEGER NOT NULL,
+  worker BLOB NOT NULL,
+  text TEXT NOT NULL,
+  PRIMARY KEY (minute, worker)
+) STRICT, WITHOUT ROWID;

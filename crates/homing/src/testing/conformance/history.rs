@@ -1,10 +1,12 @@
 //! What people read of the past: records with their times, failures over all jobs, what people have done.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Lab;
-use crate::store::NewAction;
+use crate::store::{Exchange, Heartbeat, Hints, NewAction, Reply, Store, Verb};
 use crate::testing::Probe;
+use crate::testing::over::over;
 use crate::{
     ActionFilter, EntryView, FailureFilter, Result, State, TaskState, limits, signal, step, task,
 };
@@ -115,6 +117,67 @@ pub async fn failures_are_grouped(lab: Lab) {
     let (told, _) = groups(all()).await;
     assert_eq!(told, [("page 417 cannot be parsed".to_owned(), 2)]);
     lab.close([worker]).await;
+}
+
+/// Retries a job between a look at what failed alike and the look at those tasks.
+#[derive(Debug)]
+struct Retrying {
+    inner: Arc<dyn Store>,
+    job: Mutex<Option<crate::JobId>>,
+}
+
+impl Retrying {
+    fn pass<'s, T: 's>(
+        &'s self,
+        name: &'static str,
+        verb: impl FnOnce(&'s dyn Store) -> Verb<'s, T>,
+    ) -> Verb<'s, T> {
+        let verb = verb(&*self.inner);
+        let job = (name == "tasks").then(|| self.job.lock().unwrap().take()).flatten();
+        let Some(job) = job else { return verb };
+        Box::pin(async move {
+            self.inner.retry(job, false).await?;
+            verb.await
+        })
+    }
+
+    async fn speak(&self, exchange: Exchange) -> std::result::Result<Reply, crate::StoreError> {
+        self.inner.exchange(exchange).await
+    }
+
+    async fn beat(&self, heartbeat: Heartbeat) -> std::result::Result<bool, crate::StoreError> {
+        self.inner.heartbeat(heartbeat).await
+    }
+
+    fn died(&self, worker: crate::WorkerId) {
+        self.inner.kill(worker);
+    }
+
+    fn heard(&self) -> &Hints {
+        self.inner.hints()
+    }
+}
+
+over!(Retrying);
+
+/// A page of failures that were all retried meanwhile is not the end of the list.
+pub async fn retried_failures_end_no_list(lab: Lab) {
+    let worker = lab.worker().register(unlucky).start().await.unwrap();
+    let mut jobs = Vec::new();
+    for page in 1..=2 {
+        lab.advance(Duration::from_secs(1)).await;
+        let job = lab.homing.submit(unlucky(page)).await.unwrap();
+        job.outcome().await.unwrap_err();
+        jobs.push(job.id());
+    }
+    worker.shutdown(Duration::ZERO).await;
+    let alike = lab.homing.failures(FailureFilter::default()).await.unwrap().remove(0);
+    let job = Mutex::new(Some(jobs[1]));
+    let store = Arc::new(Retrying { inner: Arc::clone(lab.store()), job });
+    let page = crate::Homing::over(store).failed_alike(alike.fingerprint, None, 1).await.unwrap();
+    let found: Vec<_> = page.iter().map(|task| task.id.job).collect();
+    assert_eq!(found, [jobs[0]], "the other is pending");
+    lab.close([]).await;
 }
 
 /// What is done for somebody is kept, before it is done and with what became of it after; what is done for nobody is

@@ -41,6 +41,7 @@ pub mod records;
 pub mod refusals;
 pub mod replays;
 pub mod retries;
+pub mod samples;
 pub mod signals;
 pub mod telling;
 pub mod values;
@@ -261,7 +262,8 @@ macro_rules! __conformance {
                     tracing_events_are_logged, log_lines_are_capped, jobs_are_listed_and_paged,
                     now_is_remembered, detach_starts_one_job, detach_knows_keys_and_ids,
                     zero_bytes_are_shown, g12_pages_are_bounded_in_bytes;
-                history: records_tell_when, failures_are_grouped, actions_are_kept, old_actions_are_forgotten, an_action_names_who_holds_the_key, a_verb_does_nothing_before_it_is_polled;
+                samples: samples_are_kept, workers_count_their_minutes;
+                history: records_tell_when, failures_are_grouped, retried_failures_end_no_list, actions_are_kept, old_actions_are_forgotten, an_action_names_who_holds_the_key, a_verb_does_nothing_before_it_is_polled;
                 jobs: a_held_key_returns_the_open_job, an_id_is_idempotent, prune_spares_open_jobs,
                     trees_are_paged, one_job_is_removed, tags_are_read_and_handed_down,
                     many_submissions_lose_no_handle;

@@ -17,6 +17,7 @@ use super::drive::drive;
 use super::inbox::DriverMessage;
 use super::outbox::Posting;
 use super::send::{Sent, is_past, past, send};
+use super::tally::Stretch;
 use super::{Phase, Shared, Slot};
 use crate::core::id::WorkerId;
 use crate::core::time::Time;
@@ -401,7 +402,10 @@ impl Conversation {
     }
 
     async fn leave(&mut self) {
-        let left = self.shared.store.leave(self.shared.identity.worker());
+        let left = async {
+            self.shared.tell_minutes(true).await;
+            self.shared.store.leave(self.shared.identity.worker()).await
+        };
         match tokio::time::timeout(limits::LEAVE, left).await {
             Ok(Ok(())) => self.has_left = true,
             Ok(Err(error)) => {
@@ -472,6 +476,7 @@ impl Shared {
             kind,
             attempt,
             stalls,
+            stretch: Stretch::NONE,
             span: tracing::Span::none(),
         });
     }

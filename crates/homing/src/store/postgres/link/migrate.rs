@@ -21,6 +21,7 @@ pub(in crate::store::postgres) const STEPS: &[&str] = &[
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 
 /// Checks the schema, and brings it to the newest version if that is asked for and allowed.

@@ -45,6 +45,13 @@ impl View<'_> {
         self.0.command(redis::cmd("HGETALL").arg(self.0.lane.key(name))).await
     }
 
+    pub(in crate::store::redis) async fn samples(
+        &self,
+        filter: &crate::store::read::SampleFilter,
+    ) -> Result<Vec<crate::store::Sample>> {
+        crate::store::redis::samples::list(self.0, filter).await
+    }
+
     pub(in crate::store::redis) async fn actions(
         &self,
         filter: &ActionFilter,
