@@ -101,6 +101,12 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
             }),
             "nested",
         ),
+        (
+            "headers",
+            changed("headers", &|e| e.headers["tenant"] = json!("DEEP"))
+                .replace("\"DEEP\"", &format!("{}{}", "[".repeat(5000), "]".repeat(5000))),
+            "no message of kombu's",
+        ),
     ];
     for text in ["", "no JSON", "[]", "{\"body\": 1}", "\u{0}\u{1}"] {
         redis.push("homing", text.as_bytes()).await;

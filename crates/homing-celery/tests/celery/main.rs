@@ -13,6 +13,8 @@ mod amqp;
 mod checks;
 mod crash;
 mod flower;
+mod frames;
+mod hostile;
 mod inwards;
 mod matrix;
 mod outwards;
