@@ -13,7 +13,8 @@ use crate::error::StartError;
 /// Gives [`Homing`] its bridge to Celery.
 pub trait Celery {
     /// A bridge to the Celery application whose `broker_url` this is: `redis://HOST:PORT/DATABASE`, or RabbitMQ's
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, several of one cluster with `;` between them.
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, several of one cluster with `;` between them. `rediss:` and `amqps:` for
+    /// TLS, with the options `sslrootcert`, `sslcert` and `sslkey`; `sentinel:` with `?master_name=…` for Sentinel.
     ///
     /// What Celery's `broker_transport_options` say is said with the URL of Redis: `?global_keyprefix=…`,
     /// `priority_steps=…`, `sep=…`. With RabbitMQ a queue that is there is taken as it is; one that is not is declared as

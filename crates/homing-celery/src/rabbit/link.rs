@@ -101,7 +101,8 @@ impl Rabbit {
         let mut last = Fault::Silent("the URL names no server");
         for address in &self.inner.url.addresses {
             let properties = ConnectionProperties::default().with_connection_name("homing".into());
-            let connecting = stream::connect(address.clone(), properties);
+            let tls = self.inner.url.tls.as_ref();
+            let connecting = Box::pin(stream::connect(address.clone(), tls, properties));
             match tokio::time::timeout(CONNECT, connecting).await {
                 Ok(Ok(connection)) => {
                     let connection = Arc::new(connection);

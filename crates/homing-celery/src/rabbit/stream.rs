@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket as AsRawFd, AsSocket as AsFd};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,14 @@ use async_rs::util::Task;
 use async_rs::{Runtime, Tokio};
 use futures_util::Stream as Items;
 use futures_util::io::{AsyncRead, AsyncWrite};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::guard::Guard;
 
@@ -32,22 +37,57 @@ const READ: usize = 64 * 1024;
 /// Connects to a server, and greets it.
 pub(super) async fn connect(
     address: AMQPUri,
+    tls: Option<&Arc<ClientConfig>>,
     properties: ConnectionProperties,
 ) -> lapin::Result<Connection> {
-    let opened = async |address: AMQPUri, _| {
-        let to = (address.authority.host.as_str(), address.authority.port);
-        let socket = TcpStream::connect(to).await?;
-        // Frames are small, and each waits for an answer.
-        socket.set_nodelay(true)?;
-        Ok(AsyncTcpStream::Plain(Stream::new(socket)))
+    let to = (address.authority.host.as_str(), address.authority.port);
+    let socket = TcpStream::connect(to).await?;
+    // Frames are small, and each waits for an answer.
+    socket.set_nodelay(true)?;
+    let wire = match (&address.scheme, tls) {
+        (AMQPScheme::AMQP, _) => Wire::Plain(socket),
+        // The URL has none without one.
+        (AMQPScheme::AMQPS, None) => {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        }
+        (AMQPScheme::AMQPS, Some(tls)) => {
+            let host = ServerName::try_from(address.authority.host.clone())
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            let connector = TlsConnector::from(Arc::clone(tls));
+            Wire::Tls(Box::new(Box::pin(connector.connect(host, socket)).await?))
+        }
     };
-    Connection::connector(address, Runtime::new(Kit(Tokio::current())), opened, properties).await
+    // lapin would connect again and again by itself, and not say why it cannot.
+    let opened = Mutex::new(Some(Stream::new(wire)));
+    let once = async move |_, _| match opened.lock().unwrap_or_else(PoisonError::into_inner).take()
+    {
+        Some(stream) => Ok(AsyncTcpStream::Plain(stream)),
+        None => Err(io::Error::from(io::ErrorKind::NotConnected).into()),
+    };
+    Connection::connector(address, Runtime::new(Kit(Tokio::current())), once, properties).await
+}
+
+/// What carries the bytes.
+#[derive(Debug)]
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Calls a method of what carries the bytes.
+macro_rules! wire {
+    ($stream:expr, $method:ident $(, $argument:expr)*) => {
+        match &mut $stream.wire {
+            Wire::Plain(socket) => Pin::new(socket).$method($($argument),*),
+            Wire::Tls(socket) => Pin::new(socket).$method($($argument),*),
+        }
+    };
 }
 
 /// A connection's bytes in both directions.
 #[derive(Debug)]
 pub(super) struct Stream {
-    socket: TcpStream,
+    wire: Wire,
     guard: Guard,
     /// What was read and may pass, from `at` on.
     passed: Vec<u8>,
@@ -56,9 +96,9 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    fn new(socket: TcpStream) -> Self {
+    fn new(wire: Wire) -> Self {
         let buffer = vec![0; READ].into_boxed_slice();
-        Self { socket, guard: Guard::default(), passed: Vec::new(), at: 0, buffer }
+        Self { wire, guard: Guard::default(), passed: Vec::new(), at: 0, buffer }
     }
 }
 
@@ -73,7 +113,7 @@ impl AsyncRead for Stream {
             this.passed.clear();
             this.at = 0;
             let mut read = ReadBuf::new(&mut this.buffer);
-            ready!(Pin::new(&mut this.socket).poll_read(cx, &mut read))?;
+            ready!(wire!(this, poll_read, cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(0));
             }
@@ -93,15 +133,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+        wire!(self.get_mut(), poll_write, cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        wire!(self.get_mut(), poll_flush, cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        wire!(self.get_mut(), poll_shutdown, cx)
     }
 }
 
@@ -158,6 +198,6 @@ impl Reactor for Kit {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        async move { Ok(Stream::new(TcpStream::connect(address).await?)) }
+        async move { Ok(Stream::new(Wire::Plain(TcpStream::connect(address).await?))) }
     }
 }

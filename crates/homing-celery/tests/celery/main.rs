@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+#[path = "../../../homing/tests/shared/authority.rs"]
+mod authority;
 mod rabbit;
 mod tasks;
 mod world;
@@ -12,6 +14,7 @@ mod world;
 mod amqp;
 mod checks;
 mod crash;
+mod encrypted;
 mod flower;
 mod frames;
 mod hostile;
@@ -19,3 +22,4 @@ mod inwards;
 mod matrix;
 mod outwards;
 mod rpc;
+mod sentinel;

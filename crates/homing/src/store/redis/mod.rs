@@ -45,6 +45,7 @@ mod submit;
 mod task;
 mod told;
 mod waits;
+pub mod way;
 mod worker;
 
 /// A store on a server.
