@@ -9,17 +9,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing::{JobFilter, Reason, Status, StoreError, Submission, TaskId, TaskView};
+use homing::log::Line;
+use homing::{Cursor, JobFilter, Reason, Status, StoreError, Submission, TaskId, TaskView};
+use serde_json::json;
 
 use super::listen::{Delivery, tell};
 use super::{IN, OUT, Shared, consume, own_queue};
 use crate::call::Order;
 use crate::entry::{After, ENTRY, aftermath};
 use crate::error::Fault;
-use crate::wire::{Command, Message, Meta};
+use crate::wire::{Command, Event, Message, Meta};
 
 /// Looks in one round.
 const MOST: usize = 500;
+/// Failed attempts of one task that are told in one look.
+const RETRIES: usize = 20;
 
 pub(super) fn start(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
@@ -150,8 +154,10 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
         // One that is not there yet was noted and not submitted: it is taken again with its message.
         let Some(view) = found(shared, job).await? else { continue };
         if !view.state.is_ended() {
+            retried(shared, &view, id).await?;
             continue;
         }
+        shared.forget_retries(id);
         if let Some(after) = after(&view)
             && !(after.failure.reason == Reason::Error && has_ended(shared, id).await?)
         {
@@ -166,6 +172,26 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
         strike_off(shared, IN, member).await?;
     }
     Ok(members.len())
+}
+
+/// Tells of attempts of the user's task that failed and are followed by others, each once by each process that looks.
+async fn retried(shared: &Shared, entry: &TaskView, id: &str) -> Result<(), Fault> {
+    if !shared.settings.events {
+        return Ok(());
+    }
+    let (children, _) = shared.homing.children(entry.id, Cursor::default(), 1).await?;
+    let Some(child) = children.first().filter(|child| child.attempt > 1 || child.failures > 0)
+    else {
+        return Ok(());
+    };
+    let lines = shared.homing.failed_attempts(child.id, RETRIES).await?;
+    let told = |line: &Line| {
+        let told = json!({"uuid": id, "exception": line.message, "traceback": null});
+        Event::new("task-retried", told)
+    };
+    let events = lines.iter().filter(|line| shared.is_new_retry(id, line.number)).map(told);
+    shared.tell(events.collect()).await;
+    Ok(())
 }
 
 /// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.

@@ -302,6 +302,7 @@ fn refusal(why: &str) -> Raised {
 
 /// The register of what is under way needs to know no more of it. If this is lost, the next look finds it out.
 async fn done(shared: &Shared, message: &Message) {
+    shared.forget_retries(&message.headers.id);
     let struck = shared.notes.strike(IN, &[&member(message)]).await;
     if let Err(error) = struck {
         tracing::debug!(%error, "a task that has ended stays in the register until the next look");
