@@ -6,8 +6,8 @@ use std::time::Duration;
 use homing::Homing;
 
 use super::{Bridge, Broker, Results, Shared, Way, consume, control, listen, look};
-use crate::call::celery_task;
-use crate::entry::{aftermath, entry};
+use crate::call::{abandoned, celery_task};
+use crate::entry::{aftermath, ended, entry};
 use crate::error::StartError;
 
 /// Gives [`Homing`] its bridge to Celery.
@@ -108,7 +108,7 @@ impl BridgeBuilder {
     ///
     /// Prefer Redis. With `rpc://` a result is a message that only the process gets which sent the task, and that the
     /// server may forget when it restarts; and what this bridge notes beside the store (ids that were revoked before
-    /// they came, calls to revoke once they are aborted) ends with its process.
+    /// they came) ends with its process.
     pub fn results(mut self, url: impl Into<String>) -> Self {
         self.results = Some(url.into());
         self
@@ -168,8 +168,7 @@ impl BridgeBuilder {
     }
 
     /// How often the bridge looks at what is under way, should the word of an end be lost. From 1 second to 1 hour;
-    /// default: 30 seconds. An aborted call is revoked within this time, and a message that a bridge took and died with
-    /// is taken again after twice this time.
+    /// default: 30 seconds. A message that a bridge took and died with is taken again after twice this time.
     pub fn look_every(mut self, pause: Duration) -> Self {
         self.settings.look = pause;
         self
@@ -248,8 +247,9 @@ impl BridgeBuilder {
         if shared.notes.is_mortal() {
             look::left(&shared).await?;
         }
-        let worker = shared.homing.worker().register(entry).register(aftermath);
-        let worker = worker.register(celery_task).state(Way(Arc::clone(&shared)));
+        let worker = shared.homing.worker().register(entry).register(ended).register(aftermath);
+        let worker =
+            worker.register(celery_task).register(abandoned).state(Way(Arc::clone(&shared)));
         let worker = worker.queues([queue]).concurrency(concurrency).start().await?;
         listen::start(&shared);
         look::start(&shared);

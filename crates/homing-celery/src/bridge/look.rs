@@ -16,9 +16,9 @@ use serde_json::json;
 use super::listen::{Delivery, tell};
 use super::{IN, OUT, Shared, consume, own_queue};
 use crate::call::Order;
-use crate::entry::{After, ENTRY, aftermath};
+use crate::entry::{After, ENTRY, aftermath, message_of};
 use crate::error::Fault;
-use crate::wire::{Command, Event, Message, Meta};
+use crate::wire::{Command, Event, Meta};
 
 /// Looks in one round.
 const MOST: usize = 500;
@@ -134,7 +134,7 @@ pub(super) async fn left(shared: &Shared) -> Result<(), StoreError> {
         let mut members = Vec::new();
         for job in &page {
             match shared.homing.task(job.id).await {
-                Ok(view) => members.extend(message(&view).as_ref().map(consume::member)),
+                Ok(view) => members.extend(message_of(&view).as_ref().map(consume::member)),
                 Err(StoreError::Unknown { .. }) => {}
                 Err(other) => return Err(other),
             }
@@ -159,7 +159,7 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
         }
         shared.forget_retries(id);
         if let Some(after) = after(&view)
-            && !(after.failure.reason == Reason::Error && has_ended(shared, id).await?)
+            && !(after.failure.reason == Reason::Error && shared.has_told(id).await?)
         {
             let queue = own_queue(shared.settings.name.as_deref());
             let job = homing::JobId::named(&format!("celery-aftermath:{member}:{}", view.attempt));
@@ -194,27 +194,19 @@ async fn retried(shared: &Shared, entry: &TaskView, id: &str) -> Result<(), Faul
     Ok(())
 }
 
-/// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.
-async fn has_ended(shared: &Shared, id: &str) -> Result<bool, Fault> {
-    if shared.results.redis().is_none() {
-        return Ok(true);
+impl Shared {
+    /// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.
+    pub(crate) async fn has_told(&self, id: &str) -> Result<bool, Fault> {
+        if self.results.redis().is_none() {
+            return Ok(true);
+        }
+        let text = self.results.get(id).await?;
+        Ok(text.is_some_and(|text| Meta::read(&text).is_ok_and(|meta| meta.status.is_final())))
     }
-    let text = shared.results.get(id).await?;
-    Ok(text.is_some_and(|text| Meta::read(&text).is_ok_and(|meta| meta.status.is_final())))
 }
 
 /// What is left to do for a job that was ended without its body: its own end is struck off by the body itself.
 fn after(view: &TaskView) -> Option<After> {
     let failure = view.failure.clone()?;
-    Some(After { message: message(view)?, failure })
-}
-
-/// The message that a job was.
-fn message(view: &TaskView) -> Option<Message> {
-    #[derive(serde::Deserialize)]
-    struct Arguments {
-        message: Message,
-    }
-    let arguments: Arguments = serde_json::from_str(&view.arguments).ok()?;
-    Some(arguments.message)
+    Some(After { message: message_of(view)?, failure })
 }

@@ -12,6 +12,7 @@ mod tasks;
 mod world;
 
 mod amqp;
+mod cancelled;
 mod checks;
 mod crash;
 mod encrypted;
@@ -22,4 +23,5 @@ mod inwards;
 mod matrix;
 mod outwards;
 mod rpc;
+mod seeded;
 mod sentinel;
