@@ -12,7 +12,7 @@ use crate::error::StartError;
 
 /// Slots of the bridge's own worker. Its tasks compute nothing: what holds a slot is a commit or the server's answer that
 /// is on its way, and many of those are one round trip. With 64 slots the bridge took and ended 1,600 to 2,000 messages a
-/// second, with 512 in the same hour 2,800 to 3,300.
+/// second, with 512 in the same hour 2,700 to 3,300.
 const SLOTS: usize = 512;
 
 /// Gives [`Homing`] its bridge to Celery.
