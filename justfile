@@ -20,6 +20,10 @@ test-all:
 celery:
     scripts/test celery
 
+# homing beside a worker of Celery's, in one run.
+celery-bench *ARGS:
+    scripts/test celery-bench {{ARGS}}
+
 # The page in a real browser.
 web:
     scripts/test web

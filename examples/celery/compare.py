@@ -1,10 +1,10 @@
 """Runs the import three times side by side: in Celery as it is, its parent moved to homing, its children too.
 
-    cargo build --example celery --features celery
+    cargo build --example celery_parent --example celery_children --features celery
     python -m venv venv && venv/bin/pip install 'celery[redis]==5.7.0'
-    venv/bin/python examples/celery/compare.py target/debug/examples/celery
+    venv/bin/python examples/celery/compare.py target/debug/examples
 
-It starts a Redis server, Celery workers and homing's program of its own, and ends them. Of each step it prints how
+The three steps are programs of their own, in `a_celery`, `b_parent` and `c_children`: `diff` shows what each changes. It starts a Redis server, Celery workers and homing's program of its own, and ends them. Of each step it prints how
 late the parent went on after its last child, how many of Celery's slots parents held while they waited, how many reads
 of results a second they made, and what became of an import whose parent's process was killed as by `kill -9`.
 """
@@ -25,7 +25,7 @@ from redis.exceptions import ConnectionError
 
 HERE = Path(__file__).resolve().parent
 SLOTS, IMPORTS, PAGES = 8, 4, 12
-STEPS = [("in Celery", ""), ("parent in homing", "parent"), ("children too", "children")]
+STEPS = [("in Celery", "a_celery"), ("parent in homing", "b_parent"), ("children too", "c_children")]
 
 
 def free_port():
@@ -37,13 +37,14 @@ def free_port():
 class World:
     """A step's processes, each in a group of its own, so that one and what it has started are killed at once."""
 
-    def __init__(self, folder, homing, routes):
-        self.folder, self.homing, self.routes = folder, homing, routes
+    def __init__(self, folder, programs, step):
+        self.folder, self.step = folder, step
+        # b_parent is the program celery_parent; a_celery has none.
+        self.homing = programs / f"celery_{step[2:]}" if step != "a_celery" else None
         self.port = free_port()
         self.environment = os.environ | {
             "SHOP_REDIS": f"redis://127.0.0.1:{self.port}/0",
-            "SHOP_ROUTES": routes,
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(HERE / step),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.running = {}
@@ -60,8 +61,8 @@ class World:
 
     def parents(self):
         """What runs the parents: Celery's worker, or homing's program beside it."""
-        if self.routes:
-            self.start("homing", [self.homing, self.routes, "--store", f"sqlite:{self.folder}/shop.db"])
+        if self.homing:
+            self.start("homing", [str(self.homing), "--store", f"sqlite:{self.folder}/shop.db"])
         else:
             self.celery()
 
@@ -75,9 +76,9 @@ class World:
             self.kill(name)
 
 
-def measured(name, routes, folder, homing):
+def measured(name, own, folder, programs):
     """One step: four imports at once, then one whose parent's process is killed."""
-    world = World(folder, homing, routes)
+    world = World(folder, programs, own)
     try:
         step(world, name)
         gc.collect()  # results say good-bye to the server while it is there
@@ -88,6 +89,7 @@ def measured(name, routes, folder, homing):
 def step(world, name):
     os.environ.update(world.environment)
     sys.modules.pop("shop", None)
+    sys.path.insert(0, str(HERE / world.step))
     import shop
     redis = shop.Redis.from_url(shop.URL)
     while True:
@@ -96,7 +98,7 @@ def step(world, name):
             break
         except ConnectionError:
             time.sleep(0.05)
-    if world.routes:
+    if world.homing:
         world.celery()
     world.parents()
     shop.import_feed.delay("warm", 1).get(timeout=60)
@@ -125,10 +127,10 @@ def step(world, name):
 
     doomed = shop.import_feed.delay("doomed", PAGES)
     # Once some of its pages are written. In the third step homing alone knows of them.
-    while world.routes != "children" and int(redis.get("shop:writes:doomed") or 0) < 2:
+    while world.step != "c_children" and int(redis.get("shop:writes:doomed") or 0) < 2:
         time.sleep(0.02)
     time.sleep(0.3)
-    world.kill("homing" if world.routes else "celery")
+    world.kill("homing" if world.homing else "celery")
     world.parents()
     try:
         fate = f"went on and ended with {doomed.get(timeout=20)['rows']} rows"
@@ -140,13 +142,13 @@ def step(world, name):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    homing = str(Path(sys.argv[1]).resolve())
+    programs = Path(sys.argv[1]).resolve()
     print(f"{IMPORTS} imports of {PAGES} pages at once, {SLOTS} slots in Celery")
     print(f"{'step':17} {'seconds':>7} {'late, ms':>9} {'slots':>6} {'reads/s':>8}  kill -9 of the parent's process")
-    for name, routes in STEPS:
+    for name, own in STEPS:
         folder = Path(tempfile.mkdtemp(prefix="homing-compare-"))
         try:
-            measured(name, routes, folder, homing)
+            measured(name, own, folder, programs)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.flush()

@@ -18,6 +18,9 @@ use crate::wire::{Command, Envelope, Letter, Meta, REPLIES, Refused};
 /// By what a bridge of homing's is known among workers.
 pub(crate) const BRIDGE: &str = "homing_bridge";
 
+/// Schemes of result backends that the bridge reads.
+const KNOWN: [&str; 3] = ["redis:", "rediss:", "sentinel:"];
+
 /// How often a task was sent again, as far as anybody looks.
 const MOST_SENT: u32 = 100;
 
@@ -206,7 +209,7 @@ fn worker(name: &str, conf: &Value, broker: &Broker) -> Vec<Finding> {
             "no `result_backend`: a parent in homing cannot wait for this worker's tasks"
                 .to_owned(),
         ),
-        Some(url) if url.starts_with("redis:") => {}
+        Some(url) if KNOWN.iter().any(|known| url.starts_with(known)) => {}
         Some(url) if url.starts_with("rpc") && matches!(broker, Broker::Rabbit(_)) => found(
             Level::Warning,
             "`result_backend` is `rpc://`: a result that is not fetched at once may be lost, and there are no chords; redis: keeps both"

@@ -9,17 +9,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homing::{JobFilter, Reason, Status, StoreError, Submission, TaskId, TaskView};
+use homing::log::Line;
+use homing::{Cursor, JobFilter, Reason, Status, StoreError, Submission, TaskId, TaskView};
+use serde_json::json;
 
 use super::listen::{Delivery, tell};
 use super::{IN, OUT, Shared, consume, own_queue};
 use crate::call::Order;
-use crate::entry::{After, ENTRY, aftermath};
+use crate::entry::{After, ENTRY, aftermath, message_of};
 use crate::error::Fault;
-use crate::wire::{Command, Message, Meta};
+use crate::wire::{Command, Event, Meta};
 
 /// Looks in one round.
 const MOST: usize = 500;
+/// Failed attempts of one task that are told in one look.
+const RETRIES: usize = 20;
 
 pub(super) fn start(shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
@@ -130,7 +134,7 @@ pub(super) async fn left(shared: &Shared) -> Result<(), StoreError> {
         let mut members = Vec::new();
         for job in &page {
             match shared.homing.task(job.id).await {
-                Ok(view) => members.extend(message(&view).as_ref().map(consume::member)),
+                Ok(view) => members.extend(message_of(&view).as_ref().map(consume::member)),
                 Err(StoreError::Unknown { .. }) => {}
                 Err(other) => return Err(other),
             }
@@ -150,10 +154,12 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
         // One that is not there yet was noted and not submitted: it is taken again with its message.
         let Some(view) = found(shared, job).await? else { continue };
         if !view.state.is_ended() {
+            retried(shared, &view, id).await?;
             continue;
         }
+        shared.forget_retries(id);
         if let Some(after) = after(&view)
-            && !(after.failure.reason == Reason::Error && has_ended(shared, id).await?)
+            && !(after.failure.reason == Reason::Error && shared.has_told(id).await?)
         {
             let queue = own_queue(shared.settings.name.as_deref());
             let job = homing::JobId::named(&format!("celery-aftermath:{member}:{}", view.attempt));
@@ -168,27 +174,39 @@ async fn look_in(shared: &Arc<Shared>) -> Result<usize, Fault> {
     Ok(members.len())
 }
 
-/// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.
-async fn has_ended(shared: &Shared, id: &str) -> Result<bool, Fault> {
-    if shared.results.redis().is_none() {
-        return Ok(true);
+/// Tells of attempts of the user's task that failed and are followed by others, each once by each process that looks.
+async fn retried(shared: &Shared, entry: &TaskView, id: &str) -> Result<(), Fault> {
+    if !shared.settings.events {
+        return Ok(());
     }
-    let text = shared.results.get(id).await?;
-    Ok(text.is_some_and(|text| Meta::read(&text).is_ok_and(|meta| meta.status.is_final())))
+    let (children, _) = shared.homing.children(entry.id, Cursor::default(), 1).await?;
+    let Some(child) = children.first().filter(|child| child.attempt > 1 || child.failures > 0)
+    else {
+        return Ok(());
+    };
+    let lines = shared.homing.failed_attempts(child.id, RETRIES).await?;
+    let told = |line: &Line| {
+        let told = json!({"uuid": id, "exception": line.message, "traceback": null});
+        Event::new("task-retried", told)
+    };
+    let events = lines.iter().filter(|line| shared.is_new_retry(id, line.number)).map(told);
+    shared.tell(events.collect()).await;
+    Ok(())
+}
+
+impl Shared {
+    /// Whether the caller has been told of an end. A body that fails tells its caller first, all but one that cannot.
+    pub(crate) async fn has_told(&self, id: &str) -> Result<bool, Fault> {
+        if self.results.redis().is_none() {
+            return Ok(true);
+        }
+        let text = self.results.get(id).await?;
+        Ok(text.is_some_and(|text| Meta::read(&text).is_ok_and(|meta| meta.status.is_final())))
+    }
 }
 
 /// What is left to do for a job that was ended without its body: its own end is struck off by the body itself.
 fn after(view: &TaskView) -> Option<After> {
     let failure = view.failure.clone()?;
-    Some(After { message: message(view)?, failure })
-}
-
-/// The message that a job was.
-fn message(view: &TaskView) -> Option<Message> {
-    #[derive(serde::Deserialize)]
-    struct Arguments {
-        message: Message,
-    }
-    let arguments: Arguments = serde_json::from_str(&view.arguments).ok()?;
-    Some(arguments.message)
+    Some(After { message: message_of(view)?, failure })
 }

@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     clock: AtomicU64,
     processed: Mutex<BTreeMap<String, u64>>,
     active: Mutex<HashMap<String, Value>>,
+    /// Of tasks under way the last line of the log that was told as a retry.
+    retried: Mutex<HashMap<String, u64>>,
     kinds: Mutex<Option<(Instant, Arc<Vec<KindView>>)>>,
     started: Instant,
 }
@@ -100,6 +102,7 @@ impl Shared {
             clock: AtomicU64::new(1),
             processed: Mutex::default(),
             active: Mutex::default(),
+            retried: Mutex::default(),
             kinds: Mutex::default(),
             started: Instant::now(),
         }
@@ -168,6 +171,19 @@ impl Shared {
     pub(crate) fn begun(self: &Arc<Self>, id: &str, shown: Value) -> Active {
         locked(&self.active).insert(id.to_owned(), shown);
         Active { shared: Arc::clone(self), id: id.to_owned() }
+    }
+
+    /// Whether a failed attempt of a task was not told yet. From now on it was.
+    fn is_new_retry(&self, id: &str, line: u64) -> bool {
+        let mut retried = locked(&self.retried);
+        let last = retried.entry(id.to_owned()).or_default();
+        let is_new = line > *last;
+        *last = line.max(*last);
+        is_new
+    }
+
+    pub(crate) fn forget_retries(&self, id: &str) {
+        locked(&self.retried).remove(id);
     }
 
     pub(crate) fn counted(&self, task: &str) {

@@ -116,8 +116,7 @@ impl Broker {
 
 async fn reach(what: &'static str, url: &str, name: Option<&str>) -> Result<Link, StartError> {
     let url = server::Url::read(what, url)?;
-    let link = Link::new(&url, name)
-        .map_err(|error| StartError::Url { what, reason: error.to_string() })?;
+    let link = Link::new(&url, name);
     link.check(what).await?;
     Ok(link)
 }

@@ -17,7 +17,7 @@ mod run;
 pub(crate) use heard::{HEARD, Heard, Word};
 pub(crate) use order::Order;
 pub use raised::Raised;
-pub(crate) use run::celery_task;
+pub(crate) use run::{abandoned, celery_task};
 
 /// The kind of a call that Celery runs.
 pub(crate) const KIND: &str = "homing.celery.task";
@@ -184,7 +184,11 @@ impl SignatureBuilder {
             (Err(why), _) | (_, Err(why)) => Some(why),
         };
         let call = match refused {
-            None => AnyCall::named(KIND, &json!({ "order": order })),
+            None => {
+                // Recorded with the end of a call that is aborted or cancelled, in whatever way.
+                let next = abandoned::with().queue(own_queue(bridge.as_deref()));
+                AnyCall::named(KIND, &json!({ "order": order, "on_failure": next }))
+            }
             Some(why) => AnyCall::named(KIND, &Unserializable(why)),
         };
         call.queue(own_queue(bridge.as_deref()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use homing::task::State;
-use homing::{Error, select, step, task};
+use homing::{Error, Failure, Reason, StoreError, select, step, task};
 use serde_json::Value;
 
 use super::{HEARD, Heard, Order, Raised, Word};
@@ -11,6 +11,7 @@ use crate::bridge::{OUT, Shared, Way};
 use crate::entry;
 use crate::error::Fault;
 use crate::point;
+use crate::wire::Command;
 
 /// The first pause between two looks of the body's own: the last net, behind the push and the register, whose looks
 /// come far more often.
@@ -28,7 +29,13 @@ const LOST: Duration = Duration::from_hours(24);
     max_attempts = 4294967295,
     backoff = "200ms..30s"
 )]
-pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing::Result<Value> {
+pub(crate) async fn celery_task(
+    order: Order,
+    on_failure: Option<Value>,
+    State(way): State<Way>,
+) -> homing::Result<Value> {
+    // The store's: what follows an end without success.
+    drop(on_failure);
     let shared = way.0;
     let (mut again, mut lost) = (0, 0);
     loop {
@@ -54,6 +61,40 @@ pub(crate) async fn celery_task(order: Order, State(way): State<Way>) -> homing:
         }
         again += 1;
     }
+}
+
+/// A call of a Celery task has ended without a value: where that was not Celery's own word, Celery is asked to revoke the
+/// task. The store has recorded this job with that end.
+#[task(
+    kind = "homing.celery.abandoned",
+    retries = 4294967295,
+    max_attempts = 4294967295,
+    backoff = "200ms..30s"
+)]
+pub(crate) async fn abandoned(failure: Failure, State(way): State<Way>) -> homing::Result<()> {
+    let shared = way.0;
+    if failure.reason == Reason::Error {
+        return Ok(());
+    }
+    let view = match shared.homing.task(failure.id).await {
+        Ok(view) => view,
+        // Removed since.
+        Err(StoreError::Unknown { .. }) => return Ok(()),
+        Err(other) => return Err(other.into()),
+    };
+    let order = Order::of(&view.arguments);
+    let (terminate, sent) = order.map_or((false, 0), |order| (order.terminate, order.resend_lost));
+    step("revoke", || async {
+        for again in 0..=sent {
+            let id = shared.keys.celery_id(failure.id, again);
+            shared.broker.letter(&Command::revoke(&id, terminate, shared.tick())).await?;
+            // No look has to find it out.
+            shared.notes.strike(OUT, &[&id]).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(())
 }
 
 /// Sends the task and waits for its end.

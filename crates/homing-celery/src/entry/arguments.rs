@@ -7,6 +7,9 @@ use super::{Begun, End, event, results};
 use crate::bridge::Shared;
 use crate::wire::{Message, Raised};
 
+/// Celery's own words, and what to do.
+const NO_CHORDS: &str = "The \"rpc\" result backend does not support chords! Nobody counts the members' results there, and the body would never run: set `result_backend` to a redis:// URL, in Celery and with the bridge's `.results(…)`";
+
 /// Looks whether a task is to run; if it is, that is told. `last`: nobody waits longer for its kind.
 pub(super) async fn look(shared: &Shared, message: &Message, last: bool) -> Result<Begun> {
     let headers = &message.headers;
@@ -16,6 +19,10 @@ pub(super) async fn look(shared: &Shared, message: &Message, last: bool) -> Resu
     let now = shared.homing.now();
     if headers.expires().is_some_and(|expires| expires <= now) {
         return Ok(Begun::Not(End::Revoked("expired".to_owned())));
+    }
+    if message.embed.chord.is_some() && shared.results.redis().is_none() {
+        let raised = Raised::new("NotImplementedError", "builtins", NO_CHORDS);
+        return Ok(Begun::Not(End::Raised(raised, None)));
     }
     let kinds = shared.kinds().await?;
     let own = headers.task.starts_with("homing.");

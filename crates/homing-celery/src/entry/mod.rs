@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homing::task::State;
-use homing::{AnyCall, Failure, JoinError, Reason, StepError, select, step, task};
+use homing::{
+    AnyCall, Failure, JobId, JoinError, Reason, StepError, StoreError, TaskView, select, step, task,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -109,7 +111,13 @@ enum Begun {
     max_attempts = 4294967295,
     backoff = "200ms..30s"
 )]
-pub(crate) async fn entry(message: Message, State(way): State<Way>) -> homing::Result<()> {
+pub(crate) async fn entry(
+    message: Message,
+    on_failure: Option<Value>,
+    State(way): State<Way>,
+) -> homing::Result<()> {
+    // The store's: what follows an end without success.
+    drop(on_failure);
     let shared = way.0;
     let _active = shared.begun(&message.headers.id, shown(&shared, &message));
     let mut failure = None;
@@ -159,6 +167,44 @@ pub(crate) async fn aftermath(after: After, State(way): State<Way>) -> homing::R
     let end = End::of(&after.failure, &after.message);
     finish(&way.0, &after.message, end).await?;
     Ok(())
+}
+
+/// The job of a message has ended without success: where its body could not tell its caller, this does. The store has
+/// recorded this job with that end.
+#[task(
+    kind = "homing.celery.ended",
+    retries = 4294967295,
+    max_attempts = 4294967295,
+    backoff = "200ms..30s"
+)]
+pub(crate) async fn ended(job: JobId, State(way): State<Way>) -> homing::Result<()> {
+    let view = match way.0.homing.task(job).await {
+        Ok(view) => view,
+        // Removed since.
+        Err(StoreError::Unknown { .. }) => return Ok(()),
+        Err(other) => return Err(other.into()),
+    };
+    let Some(failure) = view.failure.clone() else { return Ok(()) };
+    let Some(message) = message_of(&view) else { return Ok(()) };
+    let told = step("told", || async {
+        Ok(failure.reason == Reason::Error && way.0.has_told(&message.headers.id).await?)
+    });
+    if !told.await? {
+        let end = End::of(&failure, &message);
+        finish(&way.0, &message, end).await?;
+        done(&way.0, &message).await;
+    }
+    Ok(())
+}
+
+/// The message that a job was.
+pub(crate) fn message_of(view: &TaskView) -> Option<Message> {
+    #[derive(Deserialize)]
+    struct Arguments {
+        message: Message,
+    }
+    let arguments: Arguments = serde_json::from_str(&view.arguments).ok()?;
+    Some(arguments.message)
 }
 
 /// As `celery inspect active` shows it.
@@ -302,6 +348,7 @@ fn refusal(why: &str) -> Raised {
 
 /// The register of what is under way needs to know no more of it. If this is lost, the next look finds it out.
 async fn done(shared: &Shared, message: &Message) {
+    shared.forget_retries(&message.headers.id);
     let struck = shared.notes.strike(IN, &[&member(message)]).await;
     if let Err(error) = struck {
         tracing::debug!(%error, "a task that has ended stays in the register until the next look");

@@ -16,7 +16,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 use tokio::sync::Mutex;
 
-use super::{Url, queues, values};
+use super::{Url, queues, stream, values};
 use crate::error::{Fault, StartError};
 use crate::wire::{Letter, Message};
 
@@ -101,7 +101,8 @@ impl Rabbit {
         let mut last = Fault::Silent("the URL names no server");
         for address in &self.inner.url.addresses {
             let properties = ConnectionProperties::default().with_connection_name("homing".into());
-            let connecting = Connection::connect_uri(address.clone(), properties);
+            let tls = self.inner.url.tls.as_ref();
+            let connecting = Box::pin(stream::connect(address.clone(), tls, properties));
             match tokio::time::timeout(CONNECT, connecting).await {
                 Ok(Ok(connection)) => {
                     let connection = Arc::new(connection);

@@ -3,8 +3,10 @@
 //! A connection is mortal, and so is each channel: whoever finds one broken makes a new one. The library's own
 //! recovery is not used. Whatever waits for the server has a time to wait.
 
+mod guard;
 mod link;
 mod queues;
+mod stream;
 mod url;
 mod values;
 

@@ -1,17 +1,23 @@
 //! The URL of a broker that is RabbitMQ. Anything that the bridge does not know is refused with the list.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
+use homing::OpenError;
+use homing::store::certificates::verified;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use percent_encoding::percent_decode_str;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::error::StartError;
 
-const KNOWN: &str = "`queue_type=classic`, `queue_type=quorum` and `max_priority=NUMBER`";
+const KNOWN: &str = "`queue_type=classic`, `queue_type=quorum`, `max_priority=NUMBER`, and of `amqps:` \
+    `sslrootcert=FILE`, `sslcert=FILE` and `sslkey=FILE`";
 /// Seconds between two signs of life on a connection; after twice as many without one it is given up.
 const HEARTBEAT: u16 = 15;
-/// The port of RabbitMQ.
-const PORT: u16 = 5672;
+/// The port of RabbitMQ, and that of TLS.
+const PORTS: (u16, u16) = (5672, 5671);
 
 /// A RabbitMQ server as Celery's URL names it, or several of one cluster.
 #[derive(Clone)]
@@ -21,6 +27,53 @@ pub(crate) struct Url {
     /// For messages: hosts and virtual host, no credentials.
     pub(crate) location: String,
     pub(crate) kind: Kind,
+    /// How to speak TLS, if one of the addresses asks for it.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
+/// What a URL says of TLS.
+#[derive(Debug, Default)]
+struct Tls<'u> {
+    root: Option<Cow<'u, str>>,
+    cert: Option<Cow<'u, str>>,
+    key: Option<Cow<'u, str>>,
+}
+
+impl<'u> Tls<'u> {
+    /// Whether the option is one of TLS's, and was set.
+    fn set(&mut self, option: &'u str) -> Result<bool, String> {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let field = match name {
+            "sslrootcert" => &mut self.root,
+            "sslcert" => &mut self.cert,
+            "sslkey" => &mut self.key,
+            _ => return Ok(false),
+        };
+        let value = percent_decode_str(value).decode_utf8();
+        *field = Some(value.map_err(|_| format!("its option `{name}` is no UTF-8"))?);
+        Ok(true)
+    }
+
+    /// Reads the files.
+    fn config(&self, is_encrypted: bool) -> Result<Option<Arc<ClientConfig>>, String> {
+        let Self { root, cert, key } = self;
+        if !is_encrypted {
+            let given = [("sslrootcert", root), ("sslcert", cert), ("sslkey", key)];
+            if let Some((name, _)) = given.into_iter().find(|(_, value)| value.is_some()) {
+                return Err(format!("its option `{name}` means something for `amqps:` only"));
+            }
+            return Ok(None);
+        }
+        let path = |file: &'_ Option<Cow<'u, str>>| file.as_deref().map(std::path::PathBuf::from);
+        let (cert, key) = (path(cert), path(key));
+        let config = verified(root.as_deref(), (cert.as_deref(), key.as_deref()));
+        config.map(|config| Some(Arc::new(config))).map_err(|error| match error {
+            OpenError::UnusableOption { option, reason } => {
+                format!("its option `{option}` cannot be used: {reason}")
+            }
+            other => other.to_string(),
+        })
+    }
 }
 
 /// What the application says of its queues, as far as they must be declared so.
@@ -49,7 +102,7 @@ impl Url {
     pub(crate) fn read(what: &'static str, text: &str) -> Result<Self, StartError> {
         let refused = |reason: String| StartError::Url { what, reason };
         let (mut addresses, mut places) = (Vec::new(), Vec::new());
-        let mut kind = Kind::default();
+        let (mut kind, mut tls) = (Kind::default(), Tls::default());
         for one in text.split(';').filter(|one| !one.is_empty()) {
             let (address, options) = one.split_once('?').unwrap_or((one, ""));
             let address = read(address).map_err(refused)?;
@@ -57,31 +110,32 @@ impl Url {
             places.push(format!("{host}:{port}/{}", address.vhost.trim_start_matches('/')));
             addresses.push(address);
             for option in options.split('&').filter(|option| !option.is_empty()) {
-                kind.set(option).map_err(refused)?;
+                if !tls.set(option).map_err(refused)? {
+                    kind.set(option).map_err(refused)?;
+                }
             }
         }
         if addresses.is_empty() {
             return Err(refused(form()));
         }
-        Ok(Self { addresses, location: places.join(", "), kind })
+        let is_encrypted = addresses.iter().any(|address| address.scheme == AMQPScheme::AMQPS);
+        let tls = tls.config(is_encrypted).map_err(refused)?;
+        Ok(Self { addresses, location: places.join(", "), kind, tls })
     }
 }
 
 fn form() -> String {
-    "it is no URL of the form `amqp://USER:PASSWORD@HOST:PORT/VHOST`".to_owned()
+    "it is no URL of the form `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps:` for TLS"
+        .to_owned()
 }
 
 fn read(address: &str) -> Result<AMQPUri, String> {
     let (scheme, rest) = address.split_once("://").ok_or_else(form)?;
-    match scheme {
-        "amqp" | "pyamqp" => {}
-        "amqps" => {
-            return Err(
-                "homing speaks to RabbitMQ without TLS only so far: lead it through a tunnel, such as stunnel, and give the tunnel's `amqp://…` URL".to_owned(),
-            );
-        }
+    let (scheme, usual) = match scheme {
+        "amqp" | "pyamqp" => (AMQPScheme::AMQP, PORTS.0),
+        "amqps" => (AMQPScheme::AMQPS, PORTS.1),
         _ => return Err(form()),
-    }
+    };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, server) = match authority.rsplit_once('@') {
         Some((user, server)) => (Some(user), server),
@@ -104,7 +158,7 @@ fn read(address: &str) -> Result<AMQPUri, String> {
         },
     };
     let port = match port {
-        None | Some("") => PORT,
+        None | Some("") => usual,
         Some(port) => port.parse().map_err(|_| form())?,
     };
     let host = if host.is_empty() { "localhost".to_owned() } else { decoded(host)? };
@@ -114,7 +168,7 @@ fn read(address: &str) -> Result<AMQPUri, String> {
         path => path,
     };
     Ok(AMQPUri {
-        scheme: AMQPScheme::AMQP,
+        scheme,
         authority: AMQPAuthority { userinfo: AMQPUserInfo { username, password }, host, port },
         vhost,
         query: AMQPQueryString { heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
@@ -188,7 +242,9 @@ mod tests {
 
     #[test]
     fn what_the_bridge_does_not_speak_is_refused_with_what_to_do() {
-        assert!(refusal("amqps://guest@host//").contains("TLS"));
+        assert!(refusal("amqp://host//?sslcert=x").contains("`amqps:` only"));
+        assert!(refusal("amqps://host//?sslrootcert=/nowhere.pem").contains("`sslrootcert`"));
+        assert!(refusal("amqps://host//?sslrootcert=/nowhere.pem").contains("/nowhere.pem"));
         assert!(refusal("amqp://host:port/").contains("amqp://USER"));
         assert!(refusal(";").contains("amqp://USER"));
         assert!(refusal("amqp://host//?queue_type=stream").contains("`queue_type`"));

@@ -5,12 +5,10 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldArray, FieldTable, ShortString};
 use serde_json::{Map, Value, json};
 
+use super::guard::{DEEP, MARK};
 use crate::wire::{Message, Refused, take};
 
-/// How deep a header may be nested. Whatever is deeper is `null`.
-const DEEP: usize = 100;
-
-/// Headers as JSON.
+/// Headers as JSON. The guard has let none through that is nested too deep; whatever is deeper would be `null`.
 pub(crate) fn headers(properties: &BasicProperties) -> Value {
     properties.headers().as_ref().map_or_else(|| json!({}), |table| read_table(table, 0))
 }
@@ -125,6 +123,10 @@ pub(super) fn properties(headers: &Value, durable: bool) -> BasicProperties {
 pub(crate) fn read(delivery: &Delivery) -> Result<(Value, &[u8]), Refused> {
     let properties = &delivery.properties;
     let headers = headers(properties);
+    if let Some(wrong) = headers.get(MARK).and_then(Value::as_str) {
+        let reason = format!("{wrong}; send what is so odd as text, or among the task's arguments");
+        return Err(Refused::field("a header", reason));
+    }
     let content_type = properties.content_type().as_ref().map(ShortString::as_str);
     let encoding = properties.content_encoding().as_ref().map(ShortString::as_str);
     take(content_type, encoding, &headers)?;

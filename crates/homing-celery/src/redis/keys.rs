@@ -19,7 +19,7 @@ impl Keys {
             prefix: url.prefix.clone(),
             separator: url.separator.clone(),
             steps: url.steps.clone(),
-            database: url.database,
+            database: url.way.database(),
             own: own(name),
         }
     }

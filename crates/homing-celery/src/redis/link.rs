@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use homing::StoreError;
+use homing::store::redis::way::Way;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult,
-    ScriptInvocation,
+    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult,
+    ScriptInvocation, ServerErrorKind,
 };
 
 use super::{Keys, Url};
@@ -26,24 +28,19 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 struct Inner {
-    location: String,
-    client: Client,
+    way: Arc<Way>,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Link {
-    pub(crate) fn new(url: &Url, name: Option<&str>) -> RedisResult<Self> {
-        let inner = Inner {
-            location: url.location.clone(),
-            client: Client::open(url.connection.clone())?,
-            connection: Mutex::default(),
-        };
-        Ok(Self { keys: Keys::new(url, name), inner: Arc::new(inner) })
+    pub(crate) fn new(url: &Url, name: Option<&str>) -> Self {
+        let inner = Inner { way: Arc::clone(&url.way), connection: Mutex::default() };
+        Self { keys: Keys::new(url, name), inner: Arc::new(inner) }
     }
 
     /// For messages: host and database.
     pub(crate) fn location(&self) -> &str {
-        &self.inner.location
+        self.inner.way.location()
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
@@ -55,7 +52,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(response));
-        self.inner.client.get_multiplexed_async_connection_with_config(&config).await
+        self.inner.way.connect(&config).await.map_err(of_way)
     }
 
     async fn connection(&self) -> RedisResult<MultiplexedConnection> {
@@ -99,7 +96,10 @@ impl Link {
 
     /// A connection that hears channels.
     pub(crate) async fn listener(&self) -> RedisResult<PubSub> {
-        let connecting = self.inner.client.get_async_pubsub();
+        let connecting = async {
+            let client = self.inner.way.client().await.map_err(of_way)?;
+            client.get_async_pubsub().await
+        };
         match tokio::time::timeout(CONNECT, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -128,4 +128,11 @@ fn breaks(error: &RedisError) -> bool {
         || error.is_io_error()
         || error.is_timeout()
         || error.is_connection_dropped()
+        // A primary no more: the sentinels know another.
+        || error.kind() == ServerErrorKind::ReadOnly.into()
+}
+
+/// That there is no way to the server now; each use tries again.
+fn of_way(error: StoreError) -> RedisError {
+    std::io::Error::other(error).into()
 }

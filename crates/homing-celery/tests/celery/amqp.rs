@@ -121,26 +121,6 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
     assert_eq!(homing.check().await.unwrap(), []);
 }
 
-/// The library that reads headers does not count how deep it is, and 250 levels end an unoptimized process, which
-/// docs/guides/celery.md says. No client of Celery's comes near that.
-#[tokio::test]
-async fn headers_nested_90_deep_harm_nothing() {
-    let url = shared("nested");
-    let client = Client::empty(&url, &["homing", "client"]).await;
-    client.declare("client", &[]).await;
-    let (homing, _bridge) = start(&url, "rpc://").await;
-    let mut nested = json!(1);
-    for _ in 0..90 {
-        nested = json!([nested]);
-    }
-    let mut headers = asked("nested", 1, 2).header_values();
-    headers["tenant"] = nested;
-    let properties = properties(&headers).with_reply_to("client".into());
-    client.push("homing", asked("nested", 1, 2).body().to_string().as_bytes(), properties).await;
-    assert_eq!(client.result("client", "nested").await.result, json!(3));
-    assert_eq!(homing.check().await.unwrap(), []);
-}
-
 #[tokio::test]
 async fn a_message_that_comes_twice_is_one_job() {
     let url = shared("twice");

@@ -101,6 +101,12 @@ async fn hostile_messages_are_told_of_and_harm_nothing() {
             }),
             "nested",
         ),
+        (
+            "headers",
+            changed("headers", &|e| e.headers["tenant"] = json!("DEEP"))
+                .replace("\"DEEP\"", &format!("{}{}", "[".repeat(5000), "]".repeat(5000))),
+            "no message of kombu's",
+        ),
     ];
     for text in ["", "no JSON", "[]", "{\"body\": 1}", "\u{0}\u{1}"] {
         redis.push("homing", text.as_bytes()).await;
@@ -323,7 +329,12 @@ async fn what_a_bridge_cannot_start_with_is_refused() {
     let bare = homing.celery(rabbit).results("rpc://").start().await.map(drop).map_err(refused);
     let told = bare.unwrap_err();
     assert!(told.contains("127.0.0.1:1/ cannot be reached") && !told.contains("secret"), "{told}");
-    let tls = homing.celery("amqps://guest@localhost//").start().await.map(drop).map_err(refused);
+    let tls = homing
+        .celery("amqps://guest@localhost//?sslcert=x")
+        .start()
+        .await
+        .map(drop)
+        .map_err(refused);
     assert!(tls.unwrap_err().contains("the broker is refused"));
     let rpc =
         homing.celery(&redis.url()).results("rpc://").start().await.map(drop).map_err(refused);
@@ -334,4 +345,40 @@ async fn what_a_bridge_cannot_start_with_is_refused() {
     assert!(queue.unwrap_err().contains("the queue ``"));
     let nobody = homing.celery("redis://127.0.0.1:1/0").start().await.map(drop).map_err(refused);
     assert!(nobody.unwrap_err().contains("127.0.0.1:1/0 cannot be reached"));
+}
+
+/// Fails until it is told that it may go on.
+#[homing::task(kind = "h.flaky", retries = 1000, backoff = "100ms..100ms")]
+async fn flaky(file: String) -> homing::Result<i64> {
+    if std::fs::exists(&file).unwrap() { Ok(1) } else { Err(homing::Error::msg("not yet")) }
+}
+
+#[tokio::test]
+async fn retries_within_homing_are_events() {
+    let redis = Redis::start();
+    let (homing, _bridge) = start(&redis).await;
+    homing.worker().register(flaky).start().await.unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut heard = client.get_async_pubsub().await.unwrap();
+    heard.psubscribe("/0.celeryev/task.*").await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("go").display().to_string();
+    redis.send("homing", &message("flaky", "h.flaky", [json!(file)])).await;
+    let mut messages = heard.on_message();
+    let mut next = async |wanted: &str| loop {
+        let told = futures_util::StreamExt::next(&mut messages).await.unwrap();
+        let body = Envelope::read(told.get_payload_bytes()).unwrap().bytes().unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let events = body.as_array().cloned().unwrap_or_else(|| vec![body]);
+        if let Some(event) = events.into_iter().find(|event| event["type"] == wanted) {
+            return event;
+        }
+    };
+    let event = next("task-retried").await;
+    assert_eq!(event["uuid"], "flaky");
+    assert!(event["exception"].as_str().unwrap().contains("not yet"), "{event}");
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(next("task-succeeded").await["uuid"], "flaky");
+    assert_eq!(redis.result("flaky").await.result, json!(1));
+    assert_eq!(homing.check().await.unwrap(), []);
 }

@@ -40,15 +40,22 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With settings of its own; `PORT` in them is one that is free.
+    pub(crate) fn with(settings: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("homing-rabbit-").tempdir().unwrap();
-        // Three ports beside each other, as far as anybody can tell.
+        // Four ports beside each other, as far as anybody can tell.
         let port = loop {
             let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-            let others = [1, 2].map(|n| TcpListener::bind(("127.0.0.1", free.wrapping_add(n))));
+            let others = [1, 2, 3].map(|n| TcpListener::bind(("127.0.0.1", free.wrapping_add(n))));
             if others.iter().all(Result::is_ok) {
                 break free;
             }
         };
+        let settings = settings.replace("PORT", &(port + 3).to_string());
+        std::fs::write(directory.path().join("more.conf"), settings).unwrap();
         let mut server = Self { directory, port, process: None };
         server.run();
         server
@@ -81,6 +88,11 @@ impl Server {
         self.process = None;
     }
 
+    /// The port of its own settings.
+    pub(crate) fn other_port(&self) -> u16 {
+        self.port + 3
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}//", self.port)
     }
@@ -98,13 +110,12 @@ impl Drop for Server {
 
 /// Waits for the worker of Celery's.
 pub(crate) async fn there(broker: &str) {
-    for _ in 0..60 {
+    until("Celery's worker", || async {
+        // On Redis all answers are there at once, on RabbitMQ it takes that long.
         let names = homing_celery::ping(broker, Duration::from_secs(1)).await.unwrap();
-        if names.iter().any(|name| name == "celery@test") {
-            return;
-        }
-    }
-    panic!("Celery's worker did not start");
+        names.iter().any(|name| name == "celery@test").then_some(())
+    })
+    .await;
 }
 
 /// A connection of the test's own.

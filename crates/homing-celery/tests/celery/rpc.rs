@@ -216,3 +216,22 @@ async fn what_rabbit_cannot_carry_ends_its_job_and_no_connection() {
     .await;
     assert_eq!(homing.check().await.unwrap(), []);
 }
+
+/// Celery's clients start none where results are `rpc://`; one that believes they are elsewhere is told.
+#[tokio::test]
+async fn a_chord_over_rpc_is_refused_in_celerys_words() {
+    let url = shared("rpc");
+    let client = Client::empty(&url, &["homing", "client", "celery"]).await;
+    client.declare("client", &[]).await;
+    let (homing, _bridge) = start(&url, "rpc://").await;
+    let mut member = asked("member", 1, 2);
+    member.headers.group = Some("group".to_owned());
+    member.embed.chord = Some(serde_json::from_value(json!({"task": "c.sum"})).unwrap());
+    client.send("homing", &member).await;
+    let meta = client.result("client", "member").await;
+    assert_eq!(meta.result["exc_type"], "NotImplementedError");
+    let told = meta.result["exc_message"][0].as_str().unwrap();
+    assert!(told.starts_with("The \"rpc\" result backend does not support chords!"), "{told}");
+    assert!(told.contains("`result_backend`"), "{told}");
+    assert_eq!(homing.check().await.unwrap(), []);
+}

@@ -79,6 +79,12 @@ impl Redis {
         Self { broker: Some(broker.to_owned()), results, ..Self::start() }
     }
 
+    /// For an application whose broker and result backend are others: it counts.
+    pub(crate) fn counting(broker: &str, results: &str) -> Self {
+        let (broker, results) = (Some(broker.to_owned()), Some(results.to_owned()));
+        Self { broker, results, ..Self::start() }
+    }
+
     /// The application's broker.
     pub(crate) fn broker(&self) -> String {
         self.broker.clone().unwrap_or_else(|| self.url())

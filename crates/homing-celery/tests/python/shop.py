@@ -21,6 +21,11 @@ if os.environ.get("SHOP_QUEUE_TYPE") == "quorum":
     app.conf.update(task_default_queue_type="quorum", task_create_missing_queue_type="quorum")
 
 
+if master := os.environ.get("SHOP_MASTER"):
+    options = {"master_name": master}
+    app.conf.update(broker_transport_options=options, result_backend_transport_options=options)
+
+
 class PageGone(Exception):
     pass
 

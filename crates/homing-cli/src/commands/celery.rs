@@ -1,30 +1,42 @@
 //! `celery`: what can be seen of a Celery application, and what Celery says of a task that it runs for homing.
 
-use homing_celery::{Level, StartError};
+use homing_celery::{Finding, Level, StartError};
+use serde::Serialize;
 
 use crate::args::CeleryCommand;
 use crate::output::Output;
-use crate::{Error, Exit, Result, style};
+use crate::{Exit, Result, style};
+
+/// What is printed with `--json`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Object<'a> {
+    Finding { level: String, subject: &'a str, text: &'a str },
+    CeleryWorker { name: &'a str },
+}
 
 /// Looks at an application. No store is asked.
 pub(crate) async fn run(json: bool, out: &Output, command: CeleryCommand) -> Result<Exit> {
-    if json {
-        let hint = "leave out --json: its lines have three columns, how it is, where, and what";
-        return Err(Error::usage("`celery` has no objects for programs", hint));
-    }
     let answer = match command {
-        CeleryCommand::Check(args) => check(out, &args.broker, args.wait).await,
-        CeleryCommand::Ping(args) => ping(out, &args.broker, args.wait).await,
+        CeleryCommand::Check(args) => check((json, out), &args.broker, args.wait).await,
+        CeleryCommand::Ping(args) => ping((json, out), &args.broker, args.wait).await,
     };
     Ok(if answer? { Exit::Done } else { Exit::No })
 }
 
-async fn check(out: &Output, broker: &str, wait: std::time::Duration) -> Result<bool> {
+async fn check(
+    (json, out): (bool, &Output),
+    broker: &str,
+    wait: std::time::Duration,
+) -> Result<bool> {
     let findings = homing_celery::check(broker, wait).await?;
-    for finding in &findings {
-        let level = format!("{:<7}", finding.level);
-        let level = style::paint(of_level(finding.level), &level);
-        out.line(format_args!("{level} {}: {}", finding.subject, finding.text))?;
+    for Finding { level, subject, text, .. } in &findings {
+        if json {
+            out.json(&Object::Finding { level: level.to_string(), subject, text })?;
+            continue;
+        }
+        let shown = style::paint(of_level(*level), &format!("{level:<7}"));
+        out.line(format_args!("{shown} {subject}: {text}"))?;
     }
     Ok(findings.iter().all(|finding| finding.level != Level::Bad))
 }
@@ -33,10 +45,14 @@ fn of_level(level: Level) -> anstyle::Style {
     if level == Level::Bad { style::BAD } else { style::BOLD }
 }
 
-async fn ping(out: &Output, broker: &str, wait: std::time::Duration) -> Result<bool> {
+async fn ping(
+    (json, out): (bool, &Output),
+    broker: &str,
+    wait: std::time::Duration,
+) -> Result<bool> {
     let names = homing_celery::ping(broker, wait).await?;
     for name in &names {
-        out.line(name)?;
+        if json { out.json(&Object::CeleryWorker { name })? } else { out.line(name)? }
     }
     Ok(!names.is_empty())
 }

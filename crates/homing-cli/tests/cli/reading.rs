@@ -354,7 +354,10 @@ async fn every_type_of_the_schema_is_printed_by_some_command() {
     for line in String::from_utf8(verify.stdout).unwrap().lines() {
         schema::check(&serde_json::from_str(line).unwrap());
     }
-    assert_eq!(schema::seen(), schema::known());
+    let mut known = schema::known();
+    // Those need a server: celery.rs.
+    known.retain(|name| !["finding", "celery-worker"].contains(&name.as_str()));
+    assert_eq!(schema::seen(), known);
 }
 
 /// The beginning of an id will do where only one id begins so.

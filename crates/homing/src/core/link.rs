@@ -1,4 +1,7 @@
 //! A call that is followed by a job of its own, at rest; and what a store starts where it ends without success.
+//!
+//! A link says in its plan what follows. Tasks of the bridge to Celery say it among their own arguments, as
+//! `on_failure`: a link around each would be a task more for each message.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,14 @@ use crate::core::time::Time;
 /// The kind of a call with something that follows its end.
 pub(crate) const LINK: &str = "homing.link";
 
+/// What the kinds of the bridge to Celery begin with. Scripts and statements have both names too.
+const BRIDGE: &str = "homing.celery.";
+
+/// Whether arguments of tasks of this kind may say what follows an end without success.
+pub(crate) fn is_followed(kind: &str) -> bool {
+    kind == LINK || kind.starts_with(BRIDGE)
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) call: Stored,
@@ -22,15 +33,17 @@ pub(crate) struct Plan {
 
 #[derive(Deserialize)]
 struct Arguments {
-    plan: Plan,
+    plan: Option<Plan>,
+    on_failure: Option<Stored>,
 }
 
 pub(crate) fn linked_already(draft: &Draft) -> Option<Plan> {
     let text = draft.arguments.as_ref().ok()?;
-    serde_json::from_str(text).ok().map(|arguments: Arguments| arguments.plan)
+    serde_json::from_str(text).ok().and_then(|arguments: Arguments| arguments.plan)
 }
 
-/// The job that follows a link's end without success, from the link's arguments and its outcome.
+/// The job that follows the end without success of a task of a [followed](is_followed) kind, if there is one, from the
+/// task's arguments and its outcome.
 ///
 /// For stores: to be inserted in the transaction that ends the link.
 pub(crate) fn job_after_failure(
@@ -55,11 +68,14 @@ fn follower(
     outcome: &str,
     now: Time,
 ) -> Result<Option<NewJob>, String> {
-    let Plan { call, on_failure, .. } =
-        crate::core::encode::parse::<Arguments>(arguments).map(|arguments| arguments.plan)?;
-    let Some(next) = on_failure else { return Ok(None) };
+    let Arguments { plan, on_failure } = crate::core::encode::parse::<Arguments>(arguments)?;
+    let (call, next) = match plan {
+        Some(Plan { call, on_failure, .. }) => (Some(call), on_failure),
+        None => (None, on_failure),
+    };
+    let Some(next) = next else { return Ok(None) };
     let mut failure: Failure = crate::core::encode::parse(outcome)?;
-    if failure.kind == LINK {
+    if let Some(call) = call.filter(|_| failure.kind == LINK) {
         // Ended as a whole: what people know is the call.
         failure.kind = call.kind;
     }

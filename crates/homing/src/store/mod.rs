@@ -21,7 +21,7 @@ use crate::core::wait::SetCounts;
 #[macro_use]
 mod columns;
 #[cfg(any(feature = "postgres", feature = "redis"))]
-mod certificates;
+pub mod certificates;
 mod error;
 pub(crate) mod events;
 mod exchange;

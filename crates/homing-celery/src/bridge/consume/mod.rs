@@ -9,7 +9,7 @@ use homing::{JobId, Submission, SubmitError};
 use serde_json::{Value, json};
 
 use super::{Broker, IN, Shared, own_queue};
-use crate::entry::{entry, refuse};
+use crate::entry::{ended, entry, refuse};
 use crate::error::Fault;
 use crate::wire::{Event, Message, Refused};
 
@@ -90,7 +90,9 @@ fn submission(shared: &Shared, message: Message) -> Submission<entry> {
         Broker::Redis(_) => -i16::from(message.priority),
         Broker::Rabbit(_) => i16::from(message.priority),
     };
-    Submission::of(entry(message).queue(queue).priority(priority)).id(id).title(title)
+    // Recorded with the end of a job that is cancelled, or ends without its body in whatever way.
+    let next = serde_json::to_value(ended(id).queue(queue.as_str())).ok();
+    Submission::of(entry(message, next).queue(queue).priority(priority)).id(id).title(title)
 }
 
 /// Submits messages as jobs: all at once, or, if one of them is refused, one by one.

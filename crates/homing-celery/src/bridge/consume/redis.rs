@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisResult;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify, watch};
 
 use super::{MOST, Refusal, Shared, into_store};
@@ -140,10 +141,36 @@ async fn strike_off(link: &Link, taken: &[(String, Vec<u8>)]) -> RedisResult<()>
 }
 
 fn read(text: &[u8]) -> Result<Message, Refusal> {
-    let nothing = |refused| Refusal::of(refused, &Value::Null, (None, None));
-    let envelope = Envelope::read(text).map_err(nothing)?;
+    let envelope = Envelope::read(text).map_err(|refused| {
+        let sender = Sender::of(text);
+        let headers = json!({"id": sender.headers.id, "task": sender.headers.task});
+        Refusal::of(refused, &headers, (sender.properties.correlation_id.as_deref(), None))
+    })?;
     envelope.message().map_err(|refused| {
         let correlation = envelope.properties.others.get("correlation_id").and_then(Value::as_str);
         Refusal::of(refused, &envelope.headers, (correlation, None))
     })
+}
+
+/// Who waits for a message that is no envelope, as far as it says so: all else in it is passed over, however deep it is
+/// nested.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Sender {
+    headers: Ids,
+    properties: Ids,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Ids {
+    id: Option<String>,
+    task: Option<String>,
+    correlation_id: Option<String>,
+}
+
+impl Sender {
+    fn of(text: &[u8]) -> Self {
+        serde_json::from_slice(text).unwrap_or_default()
+    }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::{Cascade, Data, Notice};
 use crate::core::id::{JobId, Local, TaskId};
-use crate::core::link::{LINK, job_after_failure};
+use crate::core::link::{is_followed, job_after_failure};
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Facts, SetCounts, Standing};
@@ -32,7 +32,7 @@ impl Data {
         row.ended = Some(now);
         row.waits.clear();
         row.holder = None;
-        let follower = (row.kind == LINK && state != State::Succeeded)
+        let follower = (is_followed(&row.kind) && state != State::Succeeded)
             .then(|| job_after_failure(task, &row.arguments, row.outcome.as_deref()?, now))
             .flatten();
         let birth = row.parent.zip(row.set);

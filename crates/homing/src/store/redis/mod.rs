@@ -46,6 +46,7 @@ mod submit;
 mod task;
 mod told;
 mod waits;
+pub mod way;
 mod worker;
 
 /// A store on a server.

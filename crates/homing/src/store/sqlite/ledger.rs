@@ -13,7 +13,7 @@ use super::fault::{Fault, Result};
 use super::task::Task;
 use super::tx::Tx;
 use crate::core::id::{JobId, Local, TaskId, Token};
-use crate::core::link::LINK;
+use crate::core::link::is_followed;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{self, Answer, SetCounts, Standing, Wait};
@@ -380,7 +380,7 @@ impl<'e> Ledger<'e> for Tx<'_> {
     }
 
     fn link_arguments(&mut self, id: TaskId) -> Result<Option<String>> {
-        if self.row(id).is_none_or(|row| row.kind != LINK) {
+        if self.row(id).is_none_or(|row| !is_followed(&row.kind)) {
             return Ok(None);
         }
         let mut read = self.sql("SELECT arguments FROM tasks WHERE job = ?1 AND local = ?2")?;

@@ -242,3 +242,66 @@ pub async fn canvas_links_follow_values(lab: Lab) {
     assert_eq!(notes, ["kept 3", "kept 3", "kept 6"]);
     lab.close([worker]).await;
 }
+
+/// A task as the bridge to Celery has them: it says itself what follows its end without success.
+#[task(kind = "homing.celery.conformance", retries = 0)]
+async fn bridged(fails: bool, on_failure: serde_json::Value) -> Result<i64> {
+    if fails {
+        return Err(crate::Error::msg("it failed").fatal());
+    }
+    drop(on_failure);
+    Ok(crate::signal::<i64>("go").await?)
+}
+
+/// Waits until it may abort its child.
+#[task(retries = 0)]
+async fn aborting(child: Call<bridged>) -> Result<()> {
+    let child = crate::spawn(child).await?;
+    crate::signal::<bool>("abort").await?;
+    child.abort();
+    Ok(())
+}
+
+fn bridged_call(name: &str, fails: bool) -> Call<bridged> {
+    bridged(fails, serde_json::to_value(told::with(name.to_owned())).unwrap())
+}
+
+/// Tasks of the bridge to Celery are followed without a link around them: cancelled before they ran, while they wait
+/// and from above, aborted by their parents, or failed; not if they succeed.
+pub async fn canvas_tasks_of_the_bridge_are_followed(lab: Lab) {
+    let homing = &lab.homing;
+    let unborn = homing.submit(bridged_call("unborn", false)).await.unwrap();
+    assert!(unborn.cancel().await.unwrap());
+    let worker = with_all_of_them(&lab).register(bridged).register(aborting);
+    let worker = worker.start().await.unwrap();
+    let waiting = homing.submit(bridged_call("waiting", false)).await.unwrap();
+    lab.reaches(waiting.id().root(), TaskState::Waiting).await;
+    assert!(waiting.cancel().await.unwrap());
+    let above = homing.submit(aborting(bridged_call("fallen", false))).await.unwrap();
+    let child = children_when(&lab, above.id().root(), 1).await.remove(0);
+    lab.reaches(child.id, TaskState::Waiting).await;
+    assert!(above.cancel().await.unwrap());
+    let parent = homing.submit(aborting(bridged_call("aborted", false))).await.unwrap();
+    let child = children_when(&lab, parent.id().root(), 1).await.remove(0);
+    lab.reaches(child.id, TaskState::Waiting).await;
+    homing.signal(parent.id(), "abort", &true).await.unwrap();
+    parent.outcome().await.unwrap();
+    homing.submit(bridged_call("failed", true)).await.unwrap().outcome().await.unwrap_err();
+    let good = homing.submit(bridged_call("nobody", false)).await.unwrap();
+    homing.signal(good.id(), "go", &7).await.unwrap();
+    assert_eq!(good.outcome().await.unwrap(), 7);
+    followers(&lab, "told", 5).await;
+    let mut notes = lab.probe.notes();
+    notes.sort_unstable();
+    let kind = "homing.celery.conformance";
+    for (note, (name, reason)) in notes.iter().zip([
+        ("aborted", "Cancelled"),
+        ("failed", "Error"),
+        ("fallen", "Cancelled"),
+        ("unborn", "Cancelled"),
+        ("waiting", "Cancelled"),
+    ]) {
+        assert!(note.starts_with(&format!("{name}: {kind} {reason}: ")), "{note}");
+    }
+    lab.close([worker]).await;
+}

@@ -322,7 +322,8 @@ macro_rules! __conformance {
                     canvas_values_have_a_limit;
                 links: canvas_a_failure_is_followed, canvas_a_cancellation_is_followed,
                     canvas_lateness_is_followed, canvas_a_fall_from_above_is_followed,
-                    canvas_each_life_is_followed, canvas_links_follow_values;
+                    canvas_each_life_is_followed, canvas_links_follow_values,
+                    canvas_tasks_of_the_bridge_are_followed;
                 policies: fail_fast_aborts_and_fails, tolerate_bears_so_many,
                     tolerate_percent_counts_children, require_needs_so_many,
                     policies_govern_the_closing_join, a_closing_join_fails_as_soon_as_it_must,

@@ -9,17 +9,14 @@
 //! | `verify-ca` | always | signed by `sslrootcert` |
 //! | `verify-full` | always | signed by `sslrootcert` or one of the system's, for this host |
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::certificates::{self, unusable as invalid};
@@ -77,20 +74,8 @@ impl Tls {
             .map_err(|error| invalid("sslmode", "", &error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let config = match (&self.cert, &self.key) {
-            (None, None) => builder.with_no_client_auth(),
-            (Some(cert), Some(key)) => {
-                let chain = certificates::read("sslcert", cert)?;
-                let shown = key.display().to_string();
-                let key = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| invalid("sslkey", &shown, &error.to_string()))?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| invalid("sslkey", &shown, &error.to_string()))?
-            }
-            (Some(_), None) => return Err(invalid("sslkey", "", "`sslcert` needs it beside it")),
-            (None, Some(_)) => return Err(invalid("sslcert", "", "`sslkey` needs it beside it")),
-        };
+        let own = (self.cert.as_deref(), self.key.as_deref());
+        let config = certificates::identified(builder, own)?;
         Ok(MakeRustlsConnect::new(config))
     }
 
@@ -107,7 +92,7 @@ impl Tls {
             _ => return Ok(lenient(None)),
         };
         let roots = match root {
-            None | Some("system") if full => system()?,
+            None | Some("system") if full => certificates::system()?,
             None => {
                 return Err(invalid(
                     "sslrootcert",
@@ -119,15 +104,7 @@ impl Tls {
             Some("system") => {
                 return Err(invalid("sslrootcert", "system", "it needs `sslmode=verify-full`"));
             }
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates::read("sslrootcert", Path::new(path))? {
-                    roots
-                        .add(certificate)
-                        .map_err(|error| invalid("sslrootcert", path, &error.to_string()))?;
-                }
-                roots
-            }
+            Some(path) => certificates::authorities(path)?,
         };
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
@@ -137,16 +114,6 @@ impl Tls {
                 })?;
         Ok(if full { verifier } else { lenient(Some(verifier)) })
     }
-}
-
-fn system() -> Result<RootCertStore, OpenError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        let reason = "this system has no certificates: install them, or name a file";
-        return Err(invalid("sslrootcert", "system", reason));
-    }
-    Ok(roots)
 }
 
 /// Checks less than rustls would: who signed the certificate, but not for which host (`verify-ca`), or

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use tokio_postgres::Row;
 
 use crate::core::id::{JobId, Local, Map, TaskId, Token};
-use crate::core::link::LINK;
+use crate::core::link::is_followed;
 use crate::core::state::State;
 use crate::core::time::Time;
 use crate::core::wait::{Condition, Wait};
@@ -48,7 +48,7 @@ impl DerefMut for Task {
 }
 
 by_name! {
-    /// The columns that [`Task::of`] reads, of a table called `o`. The kind of links, [`LINK`], is written in two
+    /// The columns that [`Task::of`] reads, of a table called `o`. The kinds of links and of the bridge's tasks are written in two
     /// parts, because the schema's name is put where its first is.
     columns at {
         job = "o.job",
@@ -84,7 +84,7 @@ by_name! {
         reason = "o.reason",
         holder_lives = "o.holder IS NOT NULL AND EXISTS (SELECT FROM homing.workers AS h \
           WHERE h.id = o.holder)",
-        link = "CASE WHEN o.kind = 'homing' || '.link' THEN (SELECT t.arguments \
+        link = "CASE WHEN o.kind = 'homing' || '.link' OR o.kind LIKE 'homing' || '.celery.%' THEN (SELECT t.arguments \
           FROM homing.tasks AS t WHERE t.job = o.job AND t.local = o.local) END",
         at_once = "o.at_once",
     }
@@ -162,7 +162,7 @@ impl Task {
                 ..blank.row
             },
             priority: new.priority,
-            link: (new.kind == LINK).then(|| new.arguments.clone()),
+            link: is_followed(&new.kind).then(|| new.arguments.clone()),
             ..blank
         }
     }

@@ -198,7 +198,7 @@ local function finish(row, state, outcome, by)
     -- The jobs in which a task has failed, by when one last did.
     zadd(K.failed, job_of(row.id), now)
   end
-  if b.kind == 'homing.link' and state ~= SUCCEEDED then
+  if state ~= SUCCEEDED and (b.kind == 'homing.link' or string.sub(b.kind, 1, 14) == 'homing.celery.') then
     follow(row, outcome)
   end
   return true

@@ -3,8 +3,8 @@
     celery -A shop worker --concurrency 4
     python -c "import shop; print(shop.import_feed.delay('spring', 12).get())"
 
-`SHOP_REDIS` is broker and result backend. With `SHOP_ROUTES=parent` or `SHOP_ROUTES=children` the named tasks go to
-homing's queue instead: that is all that changes in Celery during the migration.
+`SHOP_REDIS` is broker and result backend. The next steps of its migration stand beside it, in `b_parent` and `c_children`:
+`diff a_celery/shop.py b_parent/shop.py` shows all that changes in Celery.
 """
 
 import os
@@ -16,16 +16,10 @@ from celery.utils.log import get_task_logger
 from redis import Redis
 
 URL = os.environ.get("SHOP_REDIS", "redis://127.0.0.1:6379/0")
-HOMING = {"queue": "homing"}
-ROUTES = {
-    "": {},
-    "parent": {"shop.import_feed": HOMING},
-    "children": {"shop.import_feed": HOMING, "shop.write_page": HOMING},
-}
 
 app = Celery("shop", broker=URL, backend=URL)
 app.conf.update(
-    task_routes=ROUTES[os.environ.get("SHOP_ROUTES", "")],
+    task_routes={},
     task_track_started=True,
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,

@@ -1,30 +1,23 @@
-//! The import of `shop.py`, moved to homing in two steps, under the same task names: callers and schedules in Celery
-//! stay as they are.
+//! The second step: the parent is homing's, under the same task name; its children are Celery's. Callers and schedules in
+//! Celery stay as they are.
 //!
 //! ```text
-//! cargo run --example celery --features celery -- parent      # the parent here, its children still in Celery
-//! cargo run --example celery --features celery -- children    # the children here too
+//! cargo run --example celery_parent --features celery
 //! ```
 //!
-//! `compare.py` runs both beside the plain Celery application, and says what the difference is.
-
-mod children;
-mod parent;
+//! `diff b_parent/main.rs c_children/main.rs` shows what the third step changes; `compare.py` runs all three.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Parser, ValueEnum};
-use homing::Homing;
-use homing_celery::Celery;
+use clap::Parser;
+use homing::{Homing, JoinSet, log, step, task};
+use homing_celery::{Celery, args, call};
 use serde::{Deserialize, Serialize};
 
 /// Runs the import for Celery's clients
 #[derive(Debug, Parser)]
-#[command(name = "celery")]
 struct Options {
-    /// How much has moved
-    step: Step,
     /// Broker and result backend of the Celery application
     #[arg(long, env = "SHOP_REDIS", default_value = "redis://127.0.0.1:6379/0")]
     redis: String,
@@ -33,24 +26,11 @@ struct Options {
     store: String,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Step {
-    /// The parent; its children run in Celery
-    Parent,
-    /// The parent and its children
-    Children,
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let Options { step, redis, store } = Options::parse();
+    let Options { redis, store } = Options::parse();
     let homing = Homing::open(&store).await?;
-    let worker = homing.worker();
-    let worker = match step {
-        Step::Parent => worker.register(parent::import_feed),
-        Step::Children => worker.register(children::import_feed).register(children::write_page),
-    };
-    let worker = worker.start().await?;
+    let worker = homing.worker().register(import_feed).start().await?;
     let bridge = homing.celery(&redis).queue("homing").start().await?;
     tokio::signal::ctrl_c().await?;
     bridge.shutdown(Duration::from_secs(10)).await;
@@ -72,11 +52,28 @@ struct Imported {
     late: f64,
 }
 
-impl Imported {
-    fn of(written: &[Written]) -> Self {
-        let ended = written.iter().map(|page| page.ended).fold(0.0, f64::max);
-        Self { rows: written.iter().map(|page| page.rows).sum(), late: seconds() - ended }
+/// Starts a child for each page and waits for all: no slot, no poll.
+#[task(kind = "shop.import_feed")]
+async fn import_feed(feed: String, pages: u64) -> homing::Result<Imported> {
+    let mut written = JoinSet::new();
+    let mut next = Some(1);
+    while let Some(page) = next {
+        start_page(&mut written, &feed, page).await?;
+        next = step("fetch", || fetch(page, pages)).await?;
     }
+    let written = written.join_all().await?;
+    let ended = written.iter().map(|page| page.ended).fold(0.0, f64::max);
+    let late = step("late", || async { Ok(seconds() - ended) }).await?;
+    let rows = written.iter().map(|page| page.rows).sum();
+    log!("{feed} is imported, {rows} rows");
+    Ok(Imported { rows, late })
+}
+
+/// A helper, some functions below the task.
+async fn start_page(written: &mut JoinSet<Written>, feed: &str, page: u64) -> homing::Result<()> {
+    written.spawn(call("shop.write_page", args![feed, page])).await?;
+    log!("page {page} of {feed} is on its way");
+    Ok(())
 }
 
 /// Fetches a page of the feed; nobody knows which is the last one until it has come.
