@@ -5,8 +5,9 @@
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client};
 
+use super::link::guide;
 use super::link::options::Options;
-use super::link::sentinel::{self, Sentinels};
+use super::link::sentinel::Sentinels;
 use crate::store::url::Url;
 use crate::store::{Error, OpenError};
 
@@ -25,7 +26,13 @@ impl Way {
     /// # Errors
     /// The URL or an option is refused.
     pub fn read(url: &str) -> Result<Self, OpenError> {
-        let options = Options::of(&Url::parse(url)?)?;
+        let url = Url::parse(url)?;
+        let options = Options::of(&url)?;
+        if options.nodes.is_some() {
+            let reason =
+                "a Redis Cluster is no single server: name one with `redis:`, or its sentinels";
+            return Err(OpenError::InvalidUrl { url: url.shown(), reason });
+        }
         let client = options.tls.client(options.connection.clone())?;
         let sentinels = options.sentinels.as_ref();
         let sentinels =
@@ -50,7 +57,7 @@ impl Way {
     pub async fn client(&self) -> Result<Client, Error> {
         let Some(sentinels) = &self.sentinels else { return Ok(self.client.clone()) };
         let primary = sentinels.primary().await.map_err(|fault| fault.told(self.location()))?;
-        let there = sentinel::to(&self.options.connection, primary);
+        let there = guide::to(&self.options.connection, primary);
         self.options.tls.client(there).map_err(|error| {
             let store = self.location().to_owned();
             Error::Refused { store, reason: error.to_string() }

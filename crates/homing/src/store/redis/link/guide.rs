@@ -13,7 +13,7 @@ use super::sentinel::Sentinels;
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// Where a server is.
-pub(super) type Address = (String, u16);
+pub(in crate::store::redis) type Address = (String, u16);
 
 /// Those who say where the primary is.
 #[derive(Debug)]
@@ -65,7 +65,10 @@ pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection> {
 }
 
 /// The same way to another server.
-pub(super) fn to(connection: &ConnectionInfo, (host, port): Address) -> ConnectionInfo {
+pub(in crate::store::redis) fn to(
+    connection: &ConnectionInfo,
+    (host, port): Address,
+) -> ConnectionInfo {
     let addr = match connection.addr() {
         ConnectionAddr::TcpTls { .. } => {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
