@@ -35,7 +35,7 @@ async fn check(
             out.json(&Object::Finding { level: level.to_string(), subject, text })?;
             continue;
         }
-        let shown = style::paint(of_level(*level), &format!("{level:<7}"));
+        let shown = style::paint(of_level(*level), format!("{level:<7}"));
         out.line(format_args!("{shown} {subject}: {text}"))?;
     }
     Ok(findings.iter().all(|finding| finding.level != Level::Bad))
