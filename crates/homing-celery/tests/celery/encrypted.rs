@@ -1,6 +1,5 @@
 //! TLS to brokers and result backends: who is trusted, and that everything works through it.
 
-use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use lapin::types::AMQPValue;
 use serde_json::json;
 
 use crate::amqp::asked;
-use crate::authority::Authority;
 use crate::rabbit::{Client, Server, there};
 use crate::tasks::{self, add, parent};
 use crate::world::{NEWEST, Process, Redis, celery_worker, log, script};
@@ -21,22 +19,7 @@ struct Files(tempfile::TempDir);
 impl Files {
     fn new() -> Self {
         let files = tempfile::tempdir().unwrap();
-        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-        let (server, server_key) = ours.sign("server", &["localhost"], true);
-        let (client, client_key) = ours.sign("client", &[], false);
-        let (stranger, stranger_key) = theirs.sign("client", &[], false);
-        for (name, text) in [
-            ("ours.crt", &ours.certificate),
-            ("theirs.crt", &theirs.certificate),
-            ("server.crt", &server),
-            ("server.key", &server_key),
-            ("client.crt", &client),
-            ("client.key", &client_key),
-            ("stranger.crt", &stranger),
-            ("stranger.key", &stranger_key),
-        ] {
-            fs::write(files.path().join(name), text).unwrap();
-        }
+        crate::authority::write_files(files.path());
         Self(files)
     }
 

@@ -5,8 +5,7 @@
 //! (`amqp::a_server_that_is_killed_under_load_comes_back_to_everything` kills one of its own).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use homing_celery::wire::{Embed, Envelope, Message, Meta, Signature};
@@ -19,26 +18,17 @@ use crate::world::{Process, Redis, message, success, until};
 /// Rounds of load and a kill.
 const ROUNDS: u64 = 8;
 
-/// A generator of numbers as good as this needs: xorshift.
-struct Chance(u64);
+#[expect(clippy::print_stdout, reason = "whoever repeats a failure needs it")]
+fn seeded() -> fastrand::Rng {
+    let seed = std::env::var("HOMING_CELERY_SEED")
+        .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("HOMING_CELERY_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
 
-impl Chance {
-    #[expect(clippy::print_stdout, reason = "whoever repeats a failure needs it")]
-    fn seeded() -> Self {
-        let seed = std::env::var("HOMING_CELERY_SEED").map_or_else(
-            |_| uuid::Uuid::now_v7().as_u64_pair().1 | 1,
-            |seed| seed.parse().unwrap(),
-        );
-        println!("HOMING_CELERY_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
+/// Lets a moment pass that only chance knows: where the kill after it comes is what these tests are about.
+async fn a_moment(chance: &mut fastrand::Rng, most: u64) {
+    tokio::time::sleep(Duration::from_millis(chance.u64(..most))).await;
 }
 
 fn signature(value: Value) -> Signature {
@@ -88,44 +78,39 @@ async fn sent(
     Ok(all.iter().map(|text| Envelope::read(text).unwrap().message().unwrap()).collect())
 }
 
-/// Plays a worker of Celery's: what homing's parents wait for gets its result, again and again, whatever is killed.
-async fn answers(url: String, done: Arc<AtomicBool>) {
-    while !done.load(Ordering::Relaxed) {
-        let answered = async {
-            let client = redis::Client::open(url.as_str())?;
-            let mut connection = client.get_multiplexed_async_connection().await?;
-            loop {
-                for one in sent(&mut connection).await? {
-                    if one.headers.task == "c.add" {
-                        let key = format!("celery-task-meta-{}", one.headers.id);
-                        let text = success(&json!(7));
-                        redis::cmd("SET").arg(&key).arg(&text).exec_async(&mut connection).await?;
-                        redis::cmd("PUBLISH")
-                            .arg(&key)
-                            .arg(&text)
-                            .exec_async(&mut connection)
-                            .await?;
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            #[allow(unreachable_code, reason = "names the type")]
-            Ok::<(), redis::RedisError>(())
-        };
+/// Plays a worker of Celery's: what homing's parents wait for gets its result, again and again, whatever is killed. The
+/// list keeps all messages, to be counted in the end, so nothing wakes who looks into it.
+async fn answers(url: String) {
+    loop {
         // It ends with the server's death.
-        let _ = answered.await;
+        let _ = answer_until_it_dies(&url).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn answer_until_it_dies(url: &str) -> redis::RedisResult<Infallible> {
+    let client = redis::Client::open(url)?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    loop {
+        for one in sent(&mut connection).await? {
+            if one.headers.task == "c.add" {
+                let key = format!("celery-task-meta-{}", one.headers.id);
+                let text = success(&json!(7));
+                redis::cmd("SET").arg(&key).arg(&text).exec_async(&mut connection).await?;
+                redis::cmd("PUBLISH").arg(&key).arg(&text).exec_async(&mut connection).await?;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_random_moments_of_bridge_and_redis() {
-    let mut chance = Chance::seeded();
+    let mut chance = seeded();
     let mut redis = Redis::start();
     let directory = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
-    let done = Arc::new(AtomicBool::new(false));
-    let answering = tokio::spawn(answers(redis.url(), Arc::clone(&done)));
+    let answering = tokio::spawn(answers(redis.url()));
     let mut process: Option<Process> = Some(bridge(&store, &redis, ""));
     for round in 0..ROUNDS {
         for group in 0..2 {
@@ -134,14 +119,14 @@ async fn kills_at_random_moments_of_bridge_and_redis() {
         for message in load(round) {
             redis.send("homing", &message).await;
         }
-        tokio::time::sleep(Duration::from_millis(chance.below(700))).await;
-        let what = chance.below(3);
+        a_moment(&mut chance, 700).await;
+        let what = chance.u64(..3);
         if what != 1 {
             drop(process.take());
         }
         if what != 0 {
             redis.kill();
-            tokio::time::sleep(Duration::from_millis(chance.below(300))).await;
+            a_moment(&mut chance, 300).await;
             redis.run();
         }
         if process.is_none() {
@@ -178,7 +163,6 @@ async fn kills_at_random_moments_of_bridge_and_redis() {
     }
     assert!(counts.values().all(|count| *count == 1), "{counts:?}");
     assert_eq!(counts.len(), everything.len() + 3 * ROUNDS as usize, "and the parents' children");
-    done.store(true, Ordering::Relaxed);
     drop(process);
     answering.abort();
     let homing = homing::Homing::open(&store).await.unwrap();
@@ -188,7 +172,7 @@ async fn kills_at_random_moments_of_bridge_and_redis() {
 /// RabbitMQ cannot note that it was sent with what is sent: a kill between the two sends it again, under its id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_random_moments_of_the_bridge_on_rabbit() {
-    let mut chance = Chance::seeded();
+    let mut chance = seeded();
     let url = shared("seeded");
     let redis = Redis::beside(&url, false);
     let client = Client::empty(&url, &["homing", "celery"]).await;
@@ -206,7 +190,7 @@ async fn kills_at_random_moments_of_the_bridge_on_rabbit() {
                 client.send("homing", &message).await;
             }
         }
-        tokio::time::sleep(Duration::from_millis(chance.below(700))).await;
+        a_moment(&mut chance, 700).await;
         drop(std::mem::replace(&mut process, bridge(&store, &redis, "")));
     }
     for round in 0..ROUNDS {

@@ -15,7 +15,7 @@ use homing::{Because, JobId, Signalled, TaskId};
 use homing_view::words;
 use maud::{Markup, html};
 
-use super::parts::{encoded, state, status};
+use super::parts::{encoded, state, status, title_of};
 use super::{Page, submit};
 use crate::act::{Posted, pause};
 use crate::guard::keys::GOOD;
@@ -175,8 +175,7 @@ async fn look(cx: &Cx, act: &Act) -> Result<Preview> {
 
 async fn name(cx: &Cx, id: JobId) -> Result<(homing::JobView, String)> {
     let job = cx.homing().job::<()>(id).view().await?;
-    let title = cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)).into_owned();
-    let title = words::line(&title, 120);
+    let title = title_of(cx, &job, 120);
     Ok((job, title))
 }
 

@@ -14,7 +14,7 @@ use maud::html;
 
 use super::Page;
 use super::job::tabs;
-use super::parts::ago;
+use super::parts::{ago, title_of};
 use crate::problem::Result;
 use crate::sight::t;
 use crate::site::Cx;
@@ -82,7 +82,7 @@ pub(crate) async fn show(cx: Cx, Path(id): Path<String>) -> Result<Response> {
     let job = cx.homing().job::<()>(id).view().await?;
     let (groups, read) = of_job(&cx, id).await?;
     let now = cx.site.now();
-    let title = words::line(&cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)), 200);
+    let title = title_of(&cx, &job, 200);
     let task = |id: TaskId| cx.link(format_args!("/tasks/{id}"));
     let body = html! {
         p .crumbs { a href=(cx.link("/jobs")) { "Jobs" } " / " a href=(cx.link(format_args!("/jobs/{id}"))) { code { (id) } } }

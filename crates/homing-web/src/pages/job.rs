@@ -7,7 +7,7 @@ use homing_view::words;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::parts::{self, counts, instant, of_status, progress};
+use super::parts::{self, counts, instant, of_status, progress, title_of};
 use super::{Page, action, tree};
 use crate::api::{Params, why};
 use crate::options::Role;
@@ -36,8 +36,7 @@ pub(crate) async fn show(
     let job = cx.homing().job::<()>(id).view().await?;
     let root = cx.homing().task(id).await?;
     let reasons = why::follow(&cx, id.root()).await?;
-    let title = cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)).into_owned();
-    let title = words::line(&title, 200);
+    let title = title_of(&cx, &job, 200);
     let (class, shape) = of_status(job.status);
     let body = html! {
         div #job .(class) data-job=(id) {

@@ -126,7 +126,7 @@ pub(crate) async fn show(
     let search = if cx.sight.payloads { asked.search.to_lowercase() } else { String::new() };
     let wanted = Wanted { level: level(&asked.level)?, task, search };
     let Found { lines, read, last, ended } = read(&cx, id, asked.after, &wanted).await?;
-    let title = words::line(&cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)), 200);
+    let title = super::parts::title_of(&cx, &job, 200);
     let first = lines.first().map_or(last, |line| line.number);
     let filters = format!(
         "level={}&task={}&search={}",

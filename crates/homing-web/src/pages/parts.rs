@@ -84,15 +84,20 @@ pub(super) fn counts(counts: &Counts) -> Markup {
     }
 }
 
+/// What a job is called: its title, or its kind, on one line of so many characters.
+pub(super) fn title_of(cx: &Cx, job: &JobView, most: usize) -> String {
+    words::line(&cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)), most)
+}
+
 /// A job in a list.
 pub(super) fn job_row(cx: &Cx, job: &JobView, now: Time) -> Markup {
-    let title = cx.sight.told(job.title.as_deref().unwrap_or(&job.kind));
+    let title = title_of(cx, job, 120);
     let took = job.started.map(|from| words::duration(job.ended.unwrap_or(now).since(from)));
     html! {
         tr {
             td data-name="Job" {
                 a href=(cx.link(format_args!("/jobs/{}", job.id))) {
-                    (t(&words::line(&title, 120)))
+                    (t(&title))
                 }
             }
             td data-name="Kind" { (t(&job.kind)) }

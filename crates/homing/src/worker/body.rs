@@ -40,6 +40,7 @@ pub(super) struct Driver {
     span: tracing::Span,
     /// Whether a unit was refused.
     refused: bool,
+    /// The one that runs, or ran last.
     stretch: Stretch,
 }
 
@@ -77,6 +78,7 @@ impl Driver {
         slot: Arc<Slot>,
     ) -> Self {
         let context = Arc::new(Context::new(&claimed, Arc::clone(&shared.store)));
+        let stretch = shared.begun(&claimed, &slot);
         context.hold_slot(Some(slot));
         Self {
             shared,
@@ -91,7 +93,7 @@ impl Driver {
             foreign: None,
             span,
             refused: false,
-            stretch: Stretch::NONE,
+            stretch,
         }
     }
 
@@ -103,7 +105,6 @@ impl Driver {
                 Stop::Park => match self.park().await {
                     Parked::Ready => continue,
                     Parked::Resumed => {
-                        self.stretch = self.shared.begun(&self.claimed);
                         self.begin_stretch();
                         continue;
                     }
@@ -131,7 +132,6 @@ impl Driver {
 
     fn begin(&mut self) {
         point::worker("claimed");
-        self.stretch = self.shared.begun(&self.claimed);
         self.begin_stretch();
         if self.claimed.token.is_ahead() && self.claimed.not_after.is_some() {
             // Said by the driver: no body waits for the commit.
@@ -347,7 +347,7 @@ impl Driver {
             kind: self.claimed.kind.clone(),
             attempt: self.claimed.attempt,
             stalls: self.claimed.stalls,
-            stretch: self.stretch,
+            stretch: Some(self.stretch),
             span: self.span.clone(),
         })
     }
@@ -388,6 +388,7 @@ impl Driver {
                     self.context.hold_slot(None);
                 }
                 DriverMessage::Resumed(claimed, slot) => {
+                    self.stretch = self.shared.begun(&claimed, &slot);
                     self.context.hold_slot(Some(slot));
                     self.context.hold_token(claimed.token);
                     self.context.answer(claimed.answers.clone());

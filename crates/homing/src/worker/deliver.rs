@@ -25,6 +25,7 @@ impl Shared {
         // An exchange carries one unit of a task at most, so the task names its unit.
         let mut refused: HashMap<TaskId, Refusal> = refused.into_iter().collect();
         let mut ready: HashMap<TaskId, _> = ready.into_iter().collect();
+        let now = self.store.clock().now();
         for posting in postings {
             let task = posting.unit.task;
             if let Some(refusal) = refused.remove(&task) {
@@ -41,14 +42,14 @@ impl Shared {
                     if let Some(answers) = ready.remove(&task) {
                         DriverMessage::Ready(answers)
                     } else {
-                        self.counted_last(&posting);
+                        self.count_last(&posting, now);
                         self.parked(&posting)
                     }
                 }
                 // Nobody is left to hear it.
                 Some(event) if event.ends_the_stretch() => {
                     self.told_of(&posting, event);
-                    self.counted_last(&posting);
+                    self.count_last(&posting, now);
                     if matches!(event, Event::End(_)) {
                         self.ended.fetch_add(1, Ordering::Relaxed);
                     }

@@ -11,7 +11,6 @@ use futures_util::FutureExt;
 use super::body::Driver;
 use super::inbox::DriverInbox;
 use super::outbox::Posting;
-use super::tally::Stretch;
 use super::{Shared, Slot};
 use crate::core::id::TaskId;
 use crate::core::state::stall_pause;
@@ -81,7 +80,7 @@ impl Drop for Guard {
             kind: self.kind.to_owned(),
             attempt: self.attempt,
             stalls: self.stalls,
-            stretch: Stretch::NONE,
+            stretch: None,
             span: self.span.clone(),
         });
     }

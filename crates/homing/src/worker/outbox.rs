@@ -27,7 +27,8 @@ pub(super) struct Posting {
     pub(super) attempt: u32,
     /// Standstills in a row before this one.
     pub(super) stalls: u32,
-    pub(super) stretch: Stretch,
+    /// The one that it may end, if that is counted.
+    pub(super) stretch: Option<Stretch>,
     /// The body's.
     pub(super) span: tracing::Span,
 }
@@ -224,7 +225,7 @@ mod tests {
             kind: String::new(),
             attempt: 1,
             stalls: 0,
-            stretch: Stretch::NONE,
+            stretch: None,
             span: tracing::Span::none(),
         }
     }

@@ -7,8 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Shared;
 use super::outbox::Posting;
+use super::{Shared, Slot};
 use crate::core::time::Time;
 use crate::limits;
 use crate::store::read::{SampleView, WorkSample};
@@ -22,11 +22,6 @@ const MINUTE: i64 = 60_000_000;
 pub(super) struct Stretch {
     pair: (u32, u32),
     since: Time,
-}
-
-impl Stretch {
-    /// One that is not counted.
-    pub(super) const NONE: Self = Self { pair: (u32::MAX, u32::MAX), since: Time(0) };
 }
 
 /// The minutes that the store does not know yet.
@@ -66,6 +61,11 @@ impl Minutes {
             self.over.push_back(over);
         }
     }
+
+    /// The store knows all minutes up to this one. Others may be over meanwhile.
+    fn told(&mut self, last: Option<i64>) {
+        self.over.retain(|minute| Some(minute.number) > last);
+    }
 }
 
 impl Tally {
@@ -83,12 +83,12 @@ impl Tally {
 impl Shared {
     /// A stretch begins. How long its task could have been claimed is known of the first stretch alone: what goes on, or
     /// is given to another worker, is due from another instant.
-    pub(super) fn begun(&self, claimed: &Claimed) -> Stretch {
+    pub(super) fn begun(&self, claimed: &Claimed, slot: &Slot) -> Stretch {
         let of = |names: &[String], name: &str| {
             names.binary_search_by(|own| own.as_str().cmp(name)).map_or(u32::MAX, |at| at as u32)
         };
         let pair = (of(&self.queues, &claimed.queue), of(&self.kinds, &claimed.kind));
-        let now = self.store.clock().now();
+        let now = slot.since;
         let first = claimed.attempt == 1
             && claimed.records + claimed.spawned == 0
             && claimed.crashes + claimed.stalls == 0
@@ -103,14 +103,11 @@ impl Shared {
         Stretch { pair, since: now }
     }
 
-    /// The end of a stretch is committed: the last word of its body.
-    pub(super) fn counted_last(&self, posting: &Posting) {
-        let stretch = posting.stretch;
-        let Some(event) = posting.unit.events.last() else { return };
-        let now = self.store.clock().now();
-        if stretch.pair == Stretch::NONE.pair {
+    /// The end of a stretch is committed, if it is counted: the last word of its body.
+    pub(super) fn count_last(&self, posting: &Posting, now: Time) {
+        let (Some(stretch), Some(event)) = (posting.stretch, posting.unit.events.last()) else {
             return;
-        }
+        };
         let mut minutes = self.tally.lock();
         minutes.turn(now);
         let work = minutes.now.work.entry(stretch.pair).or_default();
@@ -138,7 +135,7 @@ impl Shared {
     /// that is not, too, if anything was done in it.
     pub(super) async fn tell_minutes(&self, last: bool) {
         let now = self.store.clock().now();
-        let (samples, count) = {
+        let (samples, told) = {
             let mut minutes = self.tally.lock();
             let taken = u32::try_from(self.running()).unwrap_or(u32::MAX);
             let since = now.since(minutes.looked);
@@ -154,16 +151,14 @@ impl Shared {
             if last && !minutes.now.work.is_empty() {
                 samples.push(self.sample(&minutes.now));
             }
-            (samples, minutes.over.len())
+            (samples, minutes.over.back().map(|minute| minute.number))
         };
         if samples.is_empty() {
             return;
         }
         match self.store.keep_samples(samples).await {
             Ok(()) => {
-                let mut minutes = self.tally.lock();
-                let told = count.min(minutes.over.len());
-                minutes.over.drain(..told);
+                self.tally.lock().told(told);
             }
             Err(error) => {
                 tracing::warn!(%error, "what the worker did is not kept yet, the next heartbeat tells it");
@@ -198,5 +193,27 @@ impl Shared {
             resident: minute.resident,
             work,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the store was away for so long that the oldest minute made room while others were told.
+    #[test]
+    fn minutes_that_are_over_while_others_are_told_are_kept() {
+        let tally = Tally::new(Time(0));
+        let mut minutes = tally.lock();
+        let held = limits::SAMPLES_HELD as i64;
+        (1..=held).for_each(|minute| minutes.turn(Time(minute * MINUTE)));
+        let told = minutes.over.back().map(|minute| minute.number);
+        assert_eq!((minutes.over.len(), told), (limits::SAMPLES_HELD, Some(held - 1)));
+        minutes.turn(Time((held + 1) * MINUTE));
+        minutes.told(told);
+        let left: Vec<_> = minutes.over.iter().map(|minute| minute.number).collect();
+        assert_eq!(left, [held]);
+        minutes.told(None);
+        assert_eq!(minutes.over.len(), 1, "nothing was told");
     }
 }

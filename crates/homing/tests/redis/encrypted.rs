@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use homing::{OpenError, StoreError, task};
 
-use super::authority::Authority;
+use super::authority;
 use super::sentinel::Sentinel;
 use super::server::Server;
 use super::*;
@@ -30,23 +30,8 @@ impl Encrypted {
 
     fn start_as(clients: &str, start: impl FnOnce(&[&str]) -> Server) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
-        let (server, server_key) = ours.sign("server", &["localhost"], true);
-        let (client, client_key) = ours.sign("client", &[], false);
-        let (stranger, stranger_key) = theirs.sign("client", &[], false);
-        for (name, text) in [
-            ("ours.crt", &ours.certificate),
-            ("theirs.crt", &theirs.certificate),
-            ("server.crt", &server),
-            ("server.key", &server_key),
-            ("client.crt", &client),
-            ("client.key", &client_key),
-            ("stranger.crt", &stranger),
-            ("stranger.key", &stranger_key),
-            ("empty.crt", &String::new()),
-        ] {
-            fs::write(files.path().join(name), text).unwrap();
-        }
+        authority::write_files(files.path());
+        fs::write(files.path().join("empty.crt"), "").unwrap();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

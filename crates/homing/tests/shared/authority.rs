@@ -1,6 +1,10 @@
 //! Certificates for tests, made on the spot.
 
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(dead_code, reason = "not every test program needs all of it")]
+
+use std::fs;
+use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -36,5 +40,26 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth
         }];
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+/// Writes the files of two authorities, `ours` and `theirs`: our server's certificate for `localhost` alone, our client's,
+/// and that of a stranger, whom `theirs` has signed. Each has its key beside it.
+pub(crate) fn write_files(directory: &Path) {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let (server, server_key) = ours.sign("server", &["localhost"], true);
+    let (client, client_key) = ours.sign("client", &[], false);
+    let (stranger, stranger_key) = theirs.sign("client", &[], false);
+    for (name, text) in [
+        ("ours.crt", &ours.certificate),
+        ("theirs.crt", &theirs.certificate),
+        ("server.crt", &server),
+        ("server.key", &server_key),
+        ("client.crt", &client),
+        ("client.key", &client_key),
+        ("stranger.crt", &stranger),
+        ("stranger.key", &stranger_key),
+    ] {
+        fs::write(directory.join(name), text).unwrap();
     }
 }

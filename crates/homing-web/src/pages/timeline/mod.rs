@@ -13,7 +13,7 @@ use self::rows::{Of, Row};
 use super::Page;
 use super::axis::Axis;
 use super::job::tabs;
-use super::parts::{encoded, of_status};
+use super::parts::{encoded, of_status, title_of};
 use crate::api::Params;
 use crate::problem::{Refusal, Result};
 use crate::sight::t;
@@ -58,7 +58,7 @@ pub(crate) async fn show(
 ) -> Result<Response> {
     let id = cx.find_job(&id).await?;
     let job = cx.homing().job::<()>(id).view().await?;
-    let title = words::line(&cx.sight.told(job.title.as_deref().unwrap_or(&job.kind)), 200);
+    let title = title_of(&cx, &job, 200);
     let view = view(&cx, id, &asked).await?;
     let rows = match view.set {
         Some(set) => rows::of_set(&cx, &view.top, set, view.from, view.now).await?,

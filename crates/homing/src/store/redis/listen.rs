@@ -91,7 +91,7 @@ async fn subscribe_in_cluster(
 pub(super) async fn listen_to_sentinels(link: Weak<Link>) {
     let mut turn = 0;
     while let Some(own) = link.upgrade() {
-        if own.guide.as_ref().and_then(Guide::sentinels).is_none() {
+        if own.guide().and_then(Guide::sentinels).is_none() {
             return;
         }
         let weak = link.clone();
@@ -110,7 +110,7 @@ pub(super) async fn listen_to_sentinels(link: Weak<Link>) {
 }
 
 async fn sentinel_of(own: Arc<Link>, turn: usize, moved: impl FnMut(&str)) -> Result<()> {
-    let Some(sentinels) = own.guide.as_ref().and_then(Guide::sentinels).cloned() else {
+    let Some(sentinels) = own.guide().and_then(Guide::sentinels).cloned() else {
         return Ok(());
     };
     // A store that nobody uses any more is not kept by who listens.

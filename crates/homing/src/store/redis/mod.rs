@@ -46,8 +46,9 @@ mod submit;
 mod task;
 mod told;
 mod waits;
-pub mod way;
 mod worker;
+
+pub use link::way;
 
 /// A store on a server.
 #[derive(Debug)]

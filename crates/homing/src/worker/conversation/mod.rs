@@ -17,7 +17,6 @@ use super::drive::drive;
 use super::inbox::DriverMessage;
 use super::outbox::Posting;
 use super::send::{Sent, is_past, past, send};
-use super::tally::Stretch;
 use super::{Phase, Shared, Slot};
 use crate::core::id::WorkerId;
 use crate::core::time::Time;
@@ -476,7 +475,7 @@ impl Shared {
             kind,
             attempt,
             stalls,
-            stretch: Stretch::NONE,
+            stretch: None,
             span: tracing::Span::none(),
         });
     }

@@ -7,21 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ScriptInvocation,
-    ServerErrorKind,
-};
+use redis::{AsyncConnectionConfig, Client, ScriptInvocation};
 use rmpv::ValueRef;
 use tokio::sync::{Notify, watch};
 
-use super::cluster::{self, Cluster};
 use super::engine::Engine;
 use super::fault::{Fault, Result};
 use super::guide::{self, Address, Guide};
 use super::keys::Lane;
 use super::options::{Durability, Options};
 use super::script::Verb;
-use super::sentinel::Sentinels;
+use super::way::Way;
 use crate::clock::{Clock, monotonic};
 use crate::core::id::{JobId, TaskId};
 use crate::limits;
@@ -38,8 +34,6 @@ const RESPONSE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a verb waits for replicas.
 const REPLICAS: Duration = Duration::from_secs(1);
-/// How often nodes of a cluster may send a request on to others. They may know of different changes.
-const REDIRECTS: u32 = 5;
 /// How long a node of a cluster is waited for before others are asked whether another serves instead, and again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -64,13 +58,12 @@ pub(in crate::store::redis) struct Link {
     pub(in crate::store::redis) clock: Clock,
     /// Names this store object in the hints it sends, so that it does not listen to itself.
     pub(in crate::store::redis) sender: [u8; 16],
-    client: Client,
-    /// Those who say where the primary is, if the URL names them, and where it was when they said so last.
-    pub(in crate::store::redis) guide: Option<Guide>,
-    primary: watch::Sender<String>,
+    pub(super) way: Way,
+    /// Where the primary was when others said so last, if it is for them to say.
+    pub(super) primary: watch::Sender<String>,
     connection: Mutex<Option<MultiplexedConnection>>,
     /// The node that a slot of a cluster moves to, while it does, by its address.
-    importing: Mutex<Option<(Address, MultiplexedConnection)>>,
+    pub(super) importing: Mutex<Option<(Address, MultiplexedConnection)>>,
     /// Connections that wait for replicas, where the URL asks for them: who waits holds up its connection.
     waiting: Mutex<Vec<MultiplexedConnection>>,
     /// Says that the connection is new, so that the server's settings may be too.
@@ -84,9 +77,8 @@ impl Link {
         options: Options,
         clock: Clock,
     ) -> std::result::Result<Self, OpenError> {
-        let client = options.tls.client(options.connection.clone())?;
         let lane = Lane::of(&options.prefix, 0, 1);
-        let guide = guide_of(&options, &lane)?;
+        let way = Way::of(&options, lane.slot())?;
         let sender = *uuid::Uuid::now_v7().as_bytes();
         Ok(Self {
             options,
@@ -94,8 +86,7 @@ impl Link {
             hints: Hints::default(),
             clock,
             sender,
-            client,
-            guide,
+            way,
             primary: watch::Sender::default(),
             connection: Mutex::default(),
             importing: Mutex::default(),
@@ -105,19 +96,18 @@ impl Link {
         })
     }
 
-    /// The way to the server, or to the one that those who know name now.
+    /// What makes connections to the server, or to the one that those who know name now.
     pub(in crate::store::redis) async fn client(&self) -> Result<Client> {
-        let Some(guide) = &self.guide else { return Ok(self.client.clone()) };
-        let address = guide.primary().await?;
-        self.moved(&guide::shown(&address));
-        self.client_of(address)
+        let address = self.way.primary().await?;
+        if let Some(address) = &address {
+            self.moved(&guide::shown(address));
+        }
+        self.way.client_of(address)
     }
 
-    fn client_of(&self, address: Address) -> Result<Client> {
-        self.options.tls.client(guide::to(&self.options.connection, address)).map_err(|error| {
-            let store = self.options.location.clone();
-            Error::Refused { store, reason: error.to_string() }.into()
-        })
+    /// Those who say where the primary is, if the URL names them.
+    pub(in crate::store::redis) fn guide(&self) -> Option<&Guide> {
+        self.way.guide()
     }
 
     /// The primary is at an address. If it was at another, nobody waits for that any more.
@@ -166,7 +156,7 @@ impl Link {
         &self,
         answer: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let Some(guide) = &self.guide else { return answer.await };
+        let Some(guide) = self.guide() else { return answer.await };
         tokio::select! {
             answer = answer => answer,
             () = self.replaced(guide) => {
@@ -177,12 +167,12 @@ impl Link {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+    pub(super) fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection, made anew if there is none.
-    async fn connection(&self) -> Result<MultiplexedConnection> {
+    pub(super) async fn connection(&self) -> Result<MultiplexedConnection> {
         if let Some(connection) = self.kept().clone() {
             return Ok(connection);
         }
@@ -194,8 +184,8 @@ impl Link {
 
     async fn connect(&self) -> Result<MultiplexedConnection> {
         let connected = self.try_to_connect().await;
-        if let (Err(_), Some(guide)) = (&connected, &self.guide) {
-            guide.doubt();
+        if connected.is_err() {
+            self.way.doubt();
         }
         connected
     }
@@ -206,67 +196,12 @@ impl Link {
             .set_response_timeout(Some(RESPONSE));
         let client = self.client().await?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        if let Some(guide) = &self.guide {
-            // What they say may be seconds old.
-            let ask = redis::cmd("INFO").arg("replication").to_owned();
-            let told: String = self.while_primary(query(&ask, &mut connection)).await?;
-            if !told.lines().any(|line| line.trim_end() == "role:master") {
-                let who = if guide.sentinels().is_some() { "sentinels" } else { "cluster's nodes" };
-                let reason =
-                    format!("the {who} name a server that takes no writes (yet, or any more)");
-                return Err(Error::Busy { reason }.into());
-            }
-        }
+        self.while_primary(self.way.confirm(&mut connection)).await?;
         Ok(connection)
     }
 
-    /// Runs a script, on the node that has the lane.
-    async fn invoke(&self, call: &ScriptInvocation<'_>) -> Result<Vec<u8>> {
-        let mut left = REDIRECTS;
-        loop {
-            let answer = self.invoke_here(call).await;
-            // While a slot moves key by key, no script runs: see `Lane::declared`.
-            let redirect = answer.as_ref().err().and_then(|fault| self.redirect(fault, &mut left));
-            if !matches!(redirect, Some(Redirect::Moved)) {
-                return answer;
-            }
-        }
-    }
-
-    /// Where a cluster's node sends a request on to, which it has not carried out.
-    fn redirect(&self, fault: &Fault, left: &mut u32) -> Option<Redirect> {
-        let (Fault::Server(error), Some(cluster)) = (fault, self.guide.as_ref()?.cluster()) else {
-            return None;
-        };
-        *left = left.checked_sub(1)?;
-        let own = self.primary.borrow().clone();
-        let address = cluster::address_in(error.redirect_node()?.0, &own)?;
-        if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) {
-            return Some(Redirect::Ask(address));
-        }
-        self.moved(&guide::shown(&address));
-        cluster.moved(address);
-        *self.kept() = None;
-        Some(Redirect::Moved)
-    }
-
-    /// Asks the node that a slot moves to for what has moved already.
-    async fn asking<T: FromRedisValue>(&self, address: Address, command: &Cmd) -> Result<T> {
-        let importing = || self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = importing().take().filter(|(known, _)| *known == address);
-        let mut connection = match kept {
-            Some((_, connection)) => connection,
-            None => guide::connect(&self.client_of(address.clone())?).await?,
-        };
-        let mut ask = redis::pipe();
-        ask.cmd("ASKING").ignore().add_command(command.clone());
-        let (answer,) = ask.query_async(&mut connection).await?;
-        *importing() = Some((address, connection));
-        Ok(answer)
-    }
-
     /// Runs a script, and waits for its replicas if the URL asks for that.
-    async fn invoke_here(&self, call: &ScriptInvocation<'_>) -> Result<Vec<u8>> {
+    pub(super) async fn invoke_here(&self, call: &ScriptInvocation<'_>) -> Result<Vec<u8>> {
         let Durability::Replicas(wanted) = self.options.durability else {
             let mut connection = self.connection().await?;
             let answer = async { Ok(call.invoke_async(&mut connection).await?) };
@@ -297,57 +232,16 @@ impl Link {
     }
 
     /// Forgets the connection, if the fault is its.
-    fn note<T>(&self, done: Result<T>) -> Result<T> {
+    pub(super) fn note<T>(&self, done: Result<T>) -> Result<T> {
         if let Err(fault) = &done {
             if fault.is_of_the_connection() || fault.is_of_the_cluster() {
                 *self.kept() = None;
             }
-            if let Some(guide) = self.guide.as_ref().filter(|_| fault.is_of_the_cluster()) {
-                guide.doubt();
+            if fault.is_of_the_cluster() {
+                self.way.doubt();
             }
         }
         done
-    }
-
-    /// Runs one command, on one key at most.
-    pub(in crate::store::redis) async fn command<T: FromRedisValue>(
-        &self,
-        command: &Cmd,
-    ) -> Result<T> {
-        let mut left = REDIRECTS;
-        loop {
-            let mut connection = self.connection().await?;
-            let done = self.note(self.while_primary(query(command, &mut connection)).await);
-            match done.as_ref().err().and_then(|fault| self.redirect(fault, &mut left)) {
-                None => return done,
-                Some(Redirect::Moved) => {}
-                Some(Redirect::Ask(address)) => return self.asking(address, command).await,
-            }
-        }
-    }
-
-    /// Runs commands in one round trip.
-    pub(in crate::store::redis) async fn commands<T: FromRedisValue>(
-        &self,
-        commands: &redis::Pipeline,
-    ) -> Result<T> {
-        if commands.is_empty() {
-            // The client refuses to send nothing.
-            return Ok(T::from_redis_value(redis::Value::Array(Vec::new()))
-                .map_err(redis::RedisError::from)?);
-        }
-        let mut connection = self.connection().await?;
-        let answers = async { Ok(commands.query_async(&mut connection).await?) };
-        let done = self.note(self.while_primary(answers).await);
-        if done.as_ref().err().and_then(|fault| self.redirect(fault, &mut 1)).is_none() {
-            return done;
-        }
-        // Some have moved and others have not: each is asked for where it is.
-        let mut answers = Vec::new();
-        for command in commands.cmd_iter() {
-            answers.push(self.command(command).await?);
-        }
-        Ok(T::from_redis_value(redis::Value::Array(answers)).map_err(redis::RedisError::from)?)
     }
 
     /// Fields of a job.
@@ -411,7 +305,7 @@ impl Link {
 
     /// Whether the server is a node of a cluster.
     pub(in crate::store::redis) fn is_cluster(&self) -> bool {
-        self.guide.as_ref().is_some_and(|guide| guide.cluster().is_some())
+        self.cluster().is_some()
     }
 
     fn counter(&self) -> MutexGuard<'_, u64> {
@@ -438,33 +332,6 @@ impl Link {
             *highest = found.max(*highest);
         }
     }
-}
-
-/// Where a node sends a request on to.
-enum Redirect {
-    /// To another node, from now on.
-    Moved,
-    /// To another node, this time.
-    Ask(Address),
-}
-
-fn guide_of(options: &Options, lane: &Lane) -> std::result::Result<Option<Guide>, OpenError> {
-    if let Some(own) = &options.sentinels {
-        let sentinels = Sentinels::new(&own.nodes, &own.name, &options.tls)?;
-        return Ok(Some(Guide::Sentinels(sentinels)));
-    }
-    Ok(options.nodes.as_ref().map(|nodes| {
-        let where_from = (&options.tls, lane.slot());
-        let (own, shown) = (&options.connection, &options.location);
-        Guide::Cluster(Box::new(Cluster::new(own, nodes, where_from, shown)))
-    }))
-}
-
-async fn query<T: FromRedisValue>(
-    command: &Cmd,
-    connection: &mut MultiplexedConnection,
-) -> Result<T> {
-    Ok(command.query_async(connection).await?)
 }
 
 /// Limits and spans that the scripts go by.

@@ -7,6 +7,8 @@ pub(super) mod fault;
 pub(super) mod guide;
 pub(super) mod keys;
 pub(super) mod options;
+mod redirect;
 pub(super) mod script;
 pub(super) mod sentinel;
 pub(super) mod tls;
+pub mod way;
