@@ -1,6 +1,6 @@
 //! The way to a Redis server: to the one that a URL names, or to the one that sentinels or the nodes of a cluster name.
 //!
-//! A store goes it ([`Link`](super::connect::Link)), and so do crates of this workspace that speak to servers which are no
+//! A store's link goes it, and so do crates of this workspace that speak to servers which are no
 //! stores. It is no part of the public interface.
 
 use redis::aio::MultiplexedConnection;
