@@ -157,12 +157,14 @@ impl Default for ManualClock {
 /// A clock that goes with the time of the tokio runtime it was made on, which a simulation pauses: it jumps
 /// to the next timer whenever nothing else is left to do.
 ///
-/// A store's own threads have no part in that runtime: they see what it showed when somebody on the
+/// A store's own threads and runtimes have no part in that runtime: they see what it showed when somebody on the
 /// runtime last looked.
 #[cfg(feature = "testing")]
 #[derive(Debug, Clone)]
 pub struct SimulatedClock {
     base: tokio::time::Instant,
+    /// The runtime it was made on, if it was one. The time of others goes its own way.
+    runtime: Option<tokio::runtime::Id>,
     shown: Arc<AtomicI64>,
 }
 
@@ -171,16 +173,22 @@ impl SimulatedClock {
     /// A clock that shows the first instant of 2026 now. Made on the runtime whose time it follows.
     pub fn starting_now() -> Self {
         let start = ManualClock::default().now();
-        Self { base: tokio::time::Instant::now(), shown: Arc::new(AtomicI64::new(start.0)) }
+        let shown = Arc::new(AtomicI64::new(start.0));
+        Self { base: tokio::time::Instant::now(), runtime: runtime(), shown }
     }
 
     fn now(&self) -> Time {
-        if tokio::runtime::Handle::try_current().is_ok() {
+        if runtime().is_some_and(|here| Some(here) == self.runtime) {
             let now = ManualClock::default().now().after(self.base.elapsed());
             self.shown.fetch_max(now.0, Ordering::SeqCst);
         }
         Time(self.shown.load(Ordering::SeqCst))
     }
+}
+
+#[cfg(feature = "testing")]
+fn runtime() -> Option<tokio::runtime::Id> {
+    tokio::runtime::Handle::try_current().ok().map(|handle| handle.id())
 }
 
 /// A server's clock, followed from here.

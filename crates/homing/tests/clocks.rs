@@ -105,6 +105,23 @@ async fn a_simulated_clock_goes_with_paused_time() {
     assert!(started.elapsed() >= Duration::from_hours(1) && started.elapsed() < DAY);
 }
 
+/// A store may have a runtime of its own, whose time nobody has paused.
+#[cfg(feature = "testing")]
+#[tokio::test(start_paused = true)]
+async fn a_simulated_clock_is_not_moved_by_another_runtimes_time() {
+    let clock = Clock::Simulated(homing::SimulatedClock::starting_now());
+    let (begun, other) = (clock.now(), clock.clone());
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            other.now()
+        })
+    });
+    assert_eq!(elsewhere.join().unwrap(), begun);
+    assert_eq!(clock.now(), begun);
+}
+
 /// Beside paused time any other clock stands while timers fire at once: a worker would spin.
 #[tokio::test(start_paused = true)]
 async fn a_worker_does_not_start_in_paused_time_beside_another_clock() {

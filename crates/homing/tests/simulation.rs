@@ -13,6 +13,9 @@ use homing::store::{Store, memory::Memory};
 use homing::testing::simulation::{self, Opener, Tally};
 use homing::{Clock, Homing, OpenError};
 
+#[cfg(feature = "redis")]
+#[path = "shared/redis.rs"]
+mod redis_server;
 #[cfg(feature = "postgres")]
 #[path = "shared/server.rs"]
 mod server;
@@ -68,6 +71,44 @@ impl Opener for OnPostgres {
     }
 }
 
+/// A fresh prefix each time, whose keys go when the next one comes.
+#[cfg(feature = "redis")]
+#[derive(Default)]
+struct OnRedis {
+    url: std::sync::Mutex<Option<String>>,
+}
+
+#[cfg(feature = "redis")]
+impl OnRedis {
+    /// Remembers a prefix, and removes what went by the one before.
+    fn turn_to(&self, url: Option<String>) {
+        let before = std::mem::replace(&mut *self.url.lock().unwrap(), url);
+        if let Some(url) = before {
+            redis_server::forget(&url);
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Drop for OnRedis {
+    fn drop(&mut self) {
+        self.turn_to(None);
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Opener for OnRedis {
+    fn pause(&self) {
+        tokio::time::pause();
+    }
+
+    fn open(&self, clock: Clock) -> Opening<'_> {
+        let url = redis_server::common_prefix();
+        self.turn_to(Some(url.clone()));
+        Box::pin(async move { Ok(Arc::clone(Homing::open_with(&url, clock).await?.store())) })
+    }
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -116,4 +157,10 @@ fn sqlite() {
 #[test]
 fn postgres() {
     simulate(&OnPostgres, 15);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis() {
+    simulate(&OnRedis::default(), 60);
 }

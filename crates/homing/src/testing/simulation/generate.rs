@@ -19,6 +19,9 @@ const RECIPE: u64 = 25;
 /// The seeds, by their rest of seven, in whose cases sets grow.
 const GROWING: [u64; 2] = [0, 4];
 
+/// Longer than a run takes, in milliseconds: the default of a worker is of this kind.
+const LONG: u64 = 1_000_000_000;
+
 /// The case of a seed.
 pub(super) fn case(seed: u64) -> Case {
     let mut random = Random(seed);
@@ -42,7 +45,14 @@ pub(super) fn case(seed: u64) -> Case {
         }
     }
     let workers = 1 + maker.random.below(3) as usize;
-    let workers = (0..workers.max(2)).map(|_| maker.crew()).collect::<Vec<_>>();
+    let mut workers = (0..workers.max(2)).map(|_| maker.crew()).collect::<Vec<_>>();
+    if seed % 3 == 2 {
+        // By dice of its own, too.
+        let mut random = Random(seed.rotate_left(32));
+        for crew in &mut workers {
+            crew.resident_age = *random.pick(&[0, 20, 300, 2_000]);
+        }
+    }
     let incidents = maker.random.below(8);
     let script = (0..incidents).map(|_| maker.incident(workers.len())).collect();
     let again = maker.random.one_in(3).then(|| {
@@ -295,7 +305,8 @@ impl Maker {
 
     fn crew(&mut self) -> Crew {
         let slots = *self.random.pick(&[1, 1, 2, 4]);
-        Crew { slots, resident: *self.random.pick(&[0, 1, 2, 1_000, 1_000]) }
+        let resident = *self.random.pick(&[0, 1, 2, 1_000, 1_000]);
+        Crew { slots, resident, resident_age: LONG }
     }
 
     fn incident(&mut self, workers: usize) -> Incident {

@@ -219,6 +219,8 @@ pub(super) struct Crew {
     pub(super) slots: usize,
     /// Parked futures it keeps.
     pub(super) resident: usize,
+    /// For how many milliseconds it keeps them.
+    pub(super) resident_age: u64,
 }
 
 /// Something that happens to a worker or a job, after a pause of so many milliseconds.

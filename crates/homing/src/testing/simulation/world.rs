@@ -109,6 +109,7 @@ impl World<'_> {
             let builder = builder.register(went).register(fell);
             let builder = builder.state(site).name(format!("worker {n}"));
             let builder = builder.concurrency(crew.slots).resident(crew.resident);
+            let builder = builder.resident_age(Duration::from_millis(crew.resident_age));
             match builder.lease(LEASE).max_crashes(1_000).start().await {
                 Ok(worker) => {
                     self.ledger.note(|| format!("worker {n} is {}", worker.id()));
