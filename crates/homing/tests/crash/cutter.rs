@@ -3,19 +3,24 @@
 //! Threads, not futures: the tests that use it block their own.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// The tag of PostgreSQL's that says that a statement was carried out ends with a zero.
+const COMMITTED: &[u8] = b"COMMIT\0";
+
 /// What is done to what passes.
 #[derive(Debug, Default)]
 struct Ways {
+    /// Whether the server is a Redis: each of its answers is to something that is committed.
+    is_redis: bool,
     /// Nothing passes, and nobody is told.
     silent: AtomicBool,
     /// Goes up with every cut: connections of before are cut.
     generation: AtomicUsize,
-    /// So many answers to a `COMMIT` are lost with their connection: the server has carried it out.
+    /// So many answers to what was committed are lost with their connection: the server has carried it out.
     lose_commits: AtomicUsize,
     /// So many answers are cut in their middle, with their connection.
     truncate: AtomicUsize,
@@ -38,7 +43,7 @@ impl Ways {
 #[derive(Debug)]
 pub(crate) struct Cutter {
     ways: Arc<Ways>,
-    port: u16,
+    begin: SocketAddr,
     over: Arc<AtomicBool>,
     listening: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -46,10 +51,16 @@ pub(crate) struct Cutter {
 impl Cutter {
     /// A way to the server that a URL names, on the loopback.
     pub(crate) fn to(url: &str) -> Self {
-        let server = port_of(url);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (ways, over) = (Arc::new(Ways::default()), Arc::new(AtomicBool::new(false)));
+        Self::at("127.0.0.1", url).unwrap()
+    }
+
+    /// A way that begins at an address of this machine's.
+    pub(crate) fn at(address: &str, url: &str) -> std::io::Result<Self> {
+        let server = authority_of(url).port();
+        let listener = TcpListener::bind((address, 0))?;
+        let begin = listener.local_addr()?;
+        let ways = Ways { is_redis: url.starts_with("redis:"), ..Ways::default() };
+        let (ways, over) = (Arc::new(ways), Arc::new(AtomicBool::new(false)));
         let (shared, end) = (Arc::clone(&ways), Arc::clone(&over));
         let listening = std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
@@ -61,13 +72,16 @@ impl Cutter {
                 }
             }
         });
-        Self { ways, port, over, listening: Mutex::new(Some(listening)) }
+        Ok(Self { ways, begin, over, listening: Mutex::new(Some(listening)) })
     }
 
     /// The URL, led through here. Without encryption, so that it can be read.
     pub(crate) fn through(&self, url: &str) -> String {
-        let led = url.replacen(&format!(":{}/", port_of(url)), &format!(":{}/", self.port), 1);
-        super::server::with_option(&led, "sslmode=disable")
+        let led = url.replacen(&authority_of(url).to_string(), &self.begin.to_string(), 1);
+        if self.ways.is_redis {
+            return led;
+        }
+        format!("{led}{}sslmode=disable", if led.contains('?') { '&' } else { '?' })
     }
 
     /// From now on nothing passes, and no connection ends.
@@ -109,16 +123,17 @@ impl Drop for Cutter {
         self.restore();
         self.cut();
         // So that it stops listening.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.begin);
         if let Some(listening) = self.listening.lock().unwrap().take() {
             let _ = listening.join();
         }
     }
 }
 
-fn port_of(url: &str) -> u16 {
+/// Where the server is, without who asks.
+fn authority_of(url: &str) -> SocketAddr {
     let authority = url.split('/').nth(2).unwrap();
-    authority.rsplit(':').next().unwrap().parse().unwrap()
+    authority.rsplit('@').next().unwrap().parse().unwrap()
 }
 
 fn connect(client: &TcpStream, server: &TcpStream, ways: &Arc<Ways>) {
@@ -155,9 +170,9 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, ways: &Ways, is_answer: bool) 
             std::thread::sleep(Duration::from_millis(2));
         }
         let bytes = &buffer[..read];
-        // The tag of a statement that was carried out ends with a zero.
-        let commits = is_answer && bytes.windows(7).any(|word| word == b"COMMIT\0");
-        if commits && ways.takes(&ways.lose_commits) {
+        let is_committed =
+            ways.is_redis || bytes.windows(COMMITTED.len()).any(|word| word == COMMITTED);
+        if is_answer && is_committed && ways.takes(&ways.lose_commits) {
             return;
         }
         if is_answer && read > 1 && ways.takes(&ways.truncate) {

@@ -13,8 +13,10 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a test bounds its patience and measures pauses")]
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod cutter;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod island;
 mod jumps;
 #[cfg(feature = "redis")]
 #[path = "../shared/redis.rs"]
@@ -199,7 +201,12 @@ mod postgres {
 
     #[tokio::test]
     async fn processes_that_are_cut_off_lose_nothing() {
-        storms::partitions().await;
+        storms::partitions(World::on_postgres).await;
+    }
+
+    #[tokio::test]
+    async fn processes_on_islands_lose_nothing() {
+        storms::islands(World::on_postgres).await;
     }
 
     #[tokio::test]
@@ -230,6 +237,16 @@ mod redis {
     #[tokio::test]
     async fn processes_that_freeze_lose_nothing() {
         storms::storm(World::on_redis, storms::Weather::Frost).await;
+    }
+
+    #[tokio::test]
+    async fn processes_that_are_cut_off_lose_nothing() {
+        storms::partitions(World::on_redis).await;
+    }
+
+    #[tokio::test]
+    async fn processes_on_islands_lose_nothing() {
+        storms::islands(World::on_redis).await;
     }
 
     #[tokio::test]

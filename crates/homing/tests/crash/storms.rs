@@ -96,17 +96,17 @@ async fn calm(world: &World, mut client: Process, workers: Vec<Process>, context
 }
 
 /// Workers whose ways to the server are cut, each at its own moments.
-#[cfg(feature = "postgres")]
-pub(crate) async fn partitions() {
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) async fn partitions(new_world: fn() -> World) {
     use super::cutter::Cutter;
 
     for (seed, context) in seeds(1) {
         println!("{context}");
-        let (world, mut dice) = (World::on_postgres(), Dice(seed));
+        let (world, mut dice) = (new_world(), Dice(seed));
         let url = super::service::url(world.path());
         let cutters: Vec<_> = (0..3).map(|_| Cutter::to(&url)).collect();
         let start = |at: usize| {
-            let worker = world.start_over("rolling", &cutters[at].through(&url));
+            let worker = world.start_over(&[], "rolling", &cutters[at].through(&url));
             world.may_be_late(&worker);
             worker
         };
@@ -143,6 +143,45 @@ pub(crate) async fn partitions() {
         assert!(cutters.iter().any(|cutter| cutter.done() > 0), "{context}: nothing was cut");
         for cutter in &cutters {
             cutter.lose_commits(0);
+        }
+        calm(&world, client, workers, &context).await;
+    }
+}
+
+/// Workers whose networks are taken off the server's, for less than their lease or for longer, while nobody is told.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) async fn islands(new_world: fn() -> World) {
+    use super::island::Way;
+
+    for (seed, context) in seeds(1) {
+        println!("{context}");
+        let (world, mut dice) = (new_world(), Dice(seed));
+        let url = super::service::url(world.path());
+        let ways: Vec<_> = (0..3).map(|_| Way::to(&url)).collect();
+        let start = |at: usize| {
+            let worker = ways[at].start(&world, "rolling", &url);
+            world.may_be_late(&worker);
+            worker
+        };
+        let mut client = world.start("client", &[1], None);
+        let mut workers: Vec<_> = (0..3).map(&start).collect();
+        for _ in 0..25 {
+            world.goes_on(dice.roll(40));
+            let at = dice.roll(3) as usize;
+            world.serves(&workers[at]);
+            ways[at].part();
+            std::thread::sleep(Duration::from_millis(20 + dice.roll(900)));
+            if dice.roll(3) == 0 {
+                // One that dies behind the partition leaves its session open on the server's side.
+                workers[at].kill();
+                ways[at].join();
+                workers[at] = start(at);
+            } else {
+                ways[at].join();
+            }
+            if has_ended(&world, &mut client) {
+                break;
+            }
         }
         calm(&world, client, workers, &context).await;
     }

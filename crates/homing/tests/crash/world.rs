@@ -1,6 +1,7 @@
 //! A directory with a store, the processes that work on it, and what must hold when they have died.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -151,20 +152,20 @@ impl World {
 
     /// Starts a process: what it is to be, its rounds, and where it is to die.
     pub(crate) fn start(&self, role: &str, rounds: &[u64], crash_at: Option<&str>) -> Process {
-        let mut command = self.command(role, rounds);
+        let mut command = self.command(&[], role, rounds);
         if let Some(point) = crash_at {
             command.env("HOMING_CRASH_AT", point);
         }
         Process(command.spawn().unwrap())
     }
 
-    /// Starts a process that reaches the store by another way.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn start_over(&self, role: &str, url: &str) -> Process {
-        Process(self.command(role, &[]).env("HOMING_CRASH_URL", url).spawn().unwrap())
+    /// Starts a process that reaches the store by another way, by a program that becomes it.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn start_over(&self, launcher: &[&str], role: &str, url: &str) -> Process {
+        Process(self.command(launcher, role, &[]).env("HOMING_CRASH_URL", url).spawn().unwrap())
     }
 
-    fn command(&self, role: &str, rounds: &[u64]) -> Command {
+    fn command(&self, launcher: &[&str], role: &str, rounds: &[u64]) -> Command {
         let log = OpenOptions::new().create(true).append(true).open(self.path().join("log"));
         let log = log.unwrap();
         let rounds = rounds.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
@@ -173,8 +174,10 @@ impl World {
             "long-rolling" => ("rolling", "60000"),
             role => (role, "300"),
         };
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "process", "--nocapture"]);
+        let program = std::env::current_exe().unwrap();
+        let mut words = launcher.iter().map(OsStr::new).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["--exact", "process", "--nocapture"]);
         command.env("HOMING_CRASH_ROLE", role);
         command.env("HOMING_CRASH_DIRECTORY", self.path());
         command.env("HOMING_CRASH_ROUNDS", rounds).env("HOMING_CRASH_LEASE", lease);
