@@ -164,3 +164,67 @@ fn a_runtime_that_nobody_drives() {
         assert_eq!(first.block_on(soon(again.outcome())).unwrap(), 12);
     }
 }
+
+/// Says when it is dropped.
+struct Leaves(std::sync::mpsc::Sender<()>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// What the bodies of a blocking pool of one thread share.
+#[derive(Clone)]
+struct Pool {
+    open: Arc<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>,
+    begun: std::sync::mpsc::Sender<()>,
+    left: std::sync::mpsc::Sender<()>,
+    thoughts: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+#[task]
+async fn occupy(State(pool): State<Pool>) -> homing::Result<()> {
+    let work = move || Ok(pool.open.lock().unwrap().recv_timeout(PATIENCE)?);
+    Ok(homing::step_blocking("wait", work).await?)
+}
+
+#[task]
+async fn think(State(pool): State<Pool>) -> homing::Result<usize> {
+    let _leaves = Leaves(pool.left.clone());
+    // Nothing durable came before, so the work is queued in this very poll.
+    pool.begun.send(())?;
+    let thoughts = pool.thoughts;
+    let work = move || Ok(thoughts.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+    Ok(homing::step_blocking("think", work).await?)
+}
+
+/// Once it has begun, work that blocks a thread cannot be dropped; before, it can.
+#[test]
+fn blocking_work_does_not_begin_after_its_body_is_gone() {
+    let (open, gate) = std::sync::mpsc::channel();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (left, has_left) = std::sync::mpsc::channel();
+    let pool = Pool { open: Arc::new(gate.into()), begun, left, thoughts: Arc::default() };
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let homing = Homing::over(Arc::new(Memory::new(Clock::System)));
+        let worker = homing.worker().register(occupy).register(think).state(pool.clone());
+        worker.concurrency(2).lease(Duration::from_secs(1)).start().await.unwrap();
+        let (first, second) = (homing.submit(occupy()), homing.submit(think()));
+        let (first, second) = (first.await.unwrap(), second.await.unwrap());
+        while has_begun.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        second.cancel().await.unwrap();
+        second.outcome().await.unwrap_err();
+        while has_left.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        open.send(()).unwrap();
+        first.outcome().await.unwrap();
+        // The one thread takes what it is given in turn.
+        tokio::task::spawn_blocking(|| {}).await.unwrap();
+        assert_eq!(pool.thoughts.load(std::sync::atomic::Ordering::SeqCst), 0);
+    });
+}

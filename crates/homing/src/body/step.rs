@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::body::context::{Context, Op, current};
 use crate::error::{Error, Misuse, Result, StepError};
@@ -47,8 +48,9 @@ where
 
 /// As [`step`], for work that blocks its thread: it runs on tokio's blocking pool.
 ///
-/// Such work cannot be dropped. When its task times out, is cancelled or loses its lease meanwhile, the
-/// work keeps its slot until it returns and the result is discarded.
+/// Such work cannot be dropped once it has begun. When its task times out, is cancelled or loses its lease meanwhile,
+/// the work keeps its slot until it returns and the result is discarded. Work for which no thread was free yet does not
+/// begin any more.
 ///
 /// # Errors
 /// As [`step`]; a panic of `work` is a failure with its message.
@@ -61,11 +63,11 @@ where
     let slot = context.slot();
     let span = tracing::Span::current();
     let work = async move {
-        let blocking = tokio::task::spawn_blocking(move || {
+        let blocking = AbortOnDropHandle::new(tokio::task::spawn_blocking(move || {
             let result = span.in_scope(work);
             drop(slot);
             result
-        });
+        }));
         match blocking.await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {

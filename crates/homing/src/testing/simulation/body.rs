@@ -285,7 +285,7 @@ impl<'r> Scope<'r> {
     async fn blocking(&self, spot: &Spot) -> Result<(), Stopped> {
         let (site, own, number) = (self.run.site.clone(), spot.clone(), self.run.number);
         let work = move || {
-            ran(&site, number, &own);
+            ran_on_its_thread(&site, number, &own);
             Ok(site.ledger.token())
         };
         let token =
@@ -378,13 +378,26 @@ pub(super) async fn gate(site: &Site) {
 }
 
 /// A step's work runs: never under the run's own claim once its result was seen. A body that outlives the claim of its worker
-/// may: it was frozen with its process, and work that blocks a thread cannot be dropped.
+/// may: it was frozen with its process.
 pub(super) fn ran(site: &Site, number: u64, spot: &Spot) {
-    site.ledger.note(|| format!("run {number} runs the step {}", spot.1));
-    let worker = site.ledger.worker_of(number);
-    if site.ledger.was_seen(spot) && site.line.is_held(spot.0, worker) {
+    if is_done_again(site, number, spot) {
         site.ledger.fault(format!(
             "the step {spot:?} runs again in run {number}, after its result was seen"
         ));
     }
+}
+
+/// As [`ran`], for work that blocks a thread. Once it has begun it cannot be dropped: another run may have done the step
+/// meanwhile, one of the same worker, too, which was given the task again.
+fn ran_on_its_thread(site: &Site, number: u64, spot: &Spot) {
+    // The last question last: the bodies go on meanwhile.
+    if is_done_again(site, number, spot) && site.ledger.is_last(number, spot.0) {
+        site.ledger.fault(format!("the blocking step {spot:?} runs again in run {number}"));
+    }
+}
+
+fn is_done_again(site: &Site, number: u64, spot: &Spot) -> bool {
+    site.ledger.note(|| format!("run {number} runs the step {}", spot.1));
+    let worker = site.ledger.worker_of(number);
+    site.ledger.was_seen(spot) && site.line.is_held(spot.0, worker)
 }

@@ -63,6 +63,8 @@ pub(super) struct Book {
     pub(super) runs: u64,
     /// The ids under which their workers went when the runs began.
     workers: BTreeMap<u64, Option<WorkerId>>,
+    /// The last run of each task.
+    last: BTreeMap<TaskId, u64>,
     tokens: u64,
     tries: BTreeMap<Spot, u32>,
     seen: BTreeMap<Spot, u64>,
@@ -154,7 +156,13 @@ impl Ledger {
         book.runs += 1;
         let run = book.runs;
         book.workers.insert(run, worker);
+        book.last.insert(task, run);
         run
+    }
+
+    /// Whether no later run of a task has begun.
+    pub(super) fn is_last(&self, run: u64, task: TaskId) -> bool {
+        self.book().last.get(&task) == Some(&run)
     }
 
     /// How often a body came to a place before, this time not counted.
