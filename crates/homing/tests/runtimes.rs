@@ -210,7 +210,7 @@ fn blocking_work_does_not_begin_after_its_body_is_gone() {
     runtime.unwrap().block_on(async {
         let homing = Homing::over(Arc::new(Memory::new(Clock::System)));
         let worker = homing.worker().register(occupy).register(think).state(pool.clone());
-        worker.concurrency(2).lease(Duration::from_secs(1)).start().await.unwrap();
+        worker.concurrency(2).grace(Duration::ZERO).start().await.unwrap();
         let (first, second) = (homing.submit(occupy()), homing.submit(think()));
         let (first, second) = (first.await.unwrap(), second.await.unwrap());
         while has_begun.try_recv().is_err() {
