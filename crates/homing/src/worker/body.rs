@@ -410,3 +410,43 @@ impl Driver {
         }
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::OnceLock;
+
+    use super::*;
+    use crate::clock::{Clock, SimulatedClock};
+    use crate::store::memory::Memory;
+    use crate::{Homing, State, task};
+
+    #[derive(Debug, Clone, Default)]
+    struct Own(Arc<OnceLock<Arc<Shared>>>);
+
+    fn unfit() -> Refusal {
+        Refusal::Unfit("as the test wants it".to_owned())
+    }
+
+    /// Ends in the very poll in which the conversation, on another thread, hears that a unit was refused.
+    #[task(retries = 0)]
+    async fn ends_unaware(State(own): State<Own>) -> crate::Result<u64> {
+        let (shared, id) = (own.0.wait(), crate::id());
+        let (token, inbox) = shared.bodies()[&id].clone();
+        shared.outbox.refuse(id, token, &unfit());
+        inbox.put(DriverMessage::Refused(unfit()));
+        Ok(3)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_ends_before_it_hears_of_a_refusal_ends_by_it() {
+        let clock = Clock::Simulated(SimulatedClock::starting_now());
+        let (homing, own) = (Homing::over(Arc::new(Memory::new(clock))), Own::default());
+        let worker = homing.worker().register(ends_unaware).state(own.clone());
+        let worker = worker.start().await.unwrap();
+        own.0.set(Arc::clone(&worker.shared)).unwrap();
+        let job = homing.submit(ends_unaware()).await.unwrap();
+        let outcome = tokio::time::timeout(std::time::Duration::from_mins(1), job.outcome());
+        let error = outcome.await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("as the test wants it"), "{error}");
+    }
+}
