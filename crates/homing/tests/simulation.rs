@@ -75,15 +75,14 @@ impl Opener for OnPostgres {
 #[cfg(feature = "redis")]
 #[derive(Default)]
 struct OnRedis {
-    url: std::sync::Mutex<Option<String>>,
+    url: std::cell::Cell<Option<String>>,
 }
 
 #[cfg(feature = "redis")]
 impl OnRedis {
     /// Remembers a prefix, and removes what went by the one before.
     fn turn_to(&self, url: Option<String>) {
-        let before = std::mem::replace(&mut *self.url.lock().unwrap(), url);
-        if let Some(url) = before {
+        if let Some(url) = self.url.replace(url) {
             redis_server::forget(&url);
         }
     }
