@@ -49,6 +49,14 @@ pub(in crate::store::redis) struct Follows {
 /// Tasks that one script of a retry looks at, about.
 const LOOKS: u32 = 2000;
 
+/// A connection, and where it leads: the address that was the primary's when it was begun. Where nobody says which server
+/// is the primary, that is no text.
+#[derive(Debug, Clone)]
+pub(super) struct Connected {
+    at: String,
+    pub(super) connection: MultiplexedConnection,
+}
+
 /// The way to one server.
 #[derive(Debug)]
 pub(in crate::store::redis) struct Link {
@@ -61,11 +69,11 @@ pub(in crate::store::redis) struct Link {
     pub(super) way: Way,
     /// Where the primary was when others said so last, if it is for them to say.
     pub(super) primary: watch::Sender<String>,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Mutex<Option<Connected>>,
     /// The node that a slot of a cluster moves to, while it does, by its address.
     pub(super) importing: Mutex<Option<(Address, MultiplexedConnection)>>,
     /// Connections that wait for replicas, where the URL asks for them: who waits holds up its connection.
-    waiting: Mutex<Vec<MultiplexedConnection>>,
+    waiting: Mutex<Vec<Connected>>,
     /// Says that the connection is new, so that the server's settings may be too.
     pub(in crate::store::redis) reconnected: Notify,
     /// The highest commit counter that the server has told.
@@ -98,11 +106,18 @@ impl Link {
 
     /// What makes connections to the server, or to the one that those who know name now.
     pub(in crate::store::redis) async fn client(&self) -> Result<Client> {
+        let (_, client) = self.named().await?;
+        Ok(client)
+    }
+
+    /// Where the primary is now, if that is for others to say, and what makes connections to it.
+    async fn named(&self) -> Result<(String, Client)> {
         let address = self.way.primary().await?;
-        if let Some(address) = &address {
-            self.moved(&guide::shown(address));
+        let at = address.as_ref().map(guide::shown).unwrap_or_default();
+        if address.is_some() {
+            self.moved(&at);
         }
-        self.way.client_of(address)
+        Ok((at, self.way.client_of(address)?))
     }
 
     /// Those who say where the primary is, if the URL names them.
@@ -119,7 +134,7 @@ impl Link {
         });
         if is_new {
             *self.kept() = None;
-            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.waiting().clear();
         }
     }
 
@@ -167,22 +182,48 @@ impl Link {
         }
     }
 
-    pub(super) fn kept(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+    pub(super) fn kept(&self) -> MutexGuard<'_, Option<Connected>> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Connected>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a connection leads to the primary, as far as is known. Another may have become it while it was begun: the old
+    /// one takes writes for a while longer, which are lost.
+    fn leads_to_the_primary(&self, connected: &Connected) -> bool {
+        *self.primary.borrow() == connected.at
     }
 
     /// The connection, made anew if there is none.
     pub(super) async fn connection(&self) -> Result<MultiplexedConnection> {
-        if let Some(connection) = self.kept().clone() {
-            return Ok(connection);
+        loop {
+            let kept = self.kept().clone().filter(|kept| self.leads_to_the_primary(kept));
+            if let Some(Connected { connection, .. }) = kept {
+                return Ok(connection);
+            }
+            let connected = self.connect().await?;
+            *self.kept() = Some(connected);
+            self.reconnected.notify_one();
         }
-        let connection = self.connect().await?;
-        *self.kept() = Some(connection.clone());
-        self.reconnected.notify_one();
-        Ok(connection)
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection> {
+    /// A connection for one who waits for replicas.
+    async fn connection_for_replicas(&self) -> Result<Connected> {
+        loop {
+            let idle = self.waiting().pop();
+            let connected = match idle {
+                Some(connected) => connected,
+                None => self.connect().await?,
+            };
+            if self.leads_to_the_primary(&connected) {
+                return Ok(connected);
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connected> {
         let connected = self.try_to_connect().await;
         if connected.is_err() {
             self.way.doubt();
@@ -190,14 +231,14 @@ impl Link {
         connected
     }
 
-    async fn try_to_connect(&self) -> Result<MultiplexedConnection> {
+    async fn try_to_connect(&self) -> Result<Connected> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(RESPONSE));
-        let client = self.client().await?;
+        let (at, client) = self.named().await?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         self.while_primary(self.way.confirm(&mut connection)).await?;
-        Ok(connection)
+        Ok(Connected { at, connection })
     }
 
     /// Runs a script, and waits for its replicas if the URL asks for that.
@@ -207,20 +248,17 @@ impl Link {
             let answer = async { Ok(call.invoke_async(&mut connection).await?) };
             return self.note(self.while_primary(answer).await);
         };
-        let idle = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
+        let mut connected = self.connection_for_replicas().await?;
+        let connection = &mut connected.connection;
         // One that broke is not put back.
         let answered = async {
-            let answer = call.invoke_async(&mut connection).await?;
+            let answer = call.invoke_async(connection).await?;
             let mut wait = redis::cmd("WAIT");
             wait.arg(wanted).arg(REPLICAS.as_millis() as u64);
-            Ok::<(_, u8), Fault>((answer, wait.query_async(&mut connection).await?))
+            Ok::<(_, u8), Fault>((answer, wait.query_async(connection).await?))
         };
         let (answer, found) = self.while_primary(answered).await?;
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.waiting().push(connected);
         if found < wanted {
             let reason = format!(
                 "{found} of {wanted} replicas have acknowledged within {REPLICAS:?}: nobody knows \

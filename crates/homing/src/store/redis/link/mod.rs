@@ -12,3 +12,6 @@ pub(super) mod script;
 pub(super) mod sentinel;
 pub(super) mod tls;
 pub mod way;
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use redis::{Client, ConnectionInfo};
 
 use super::fault::{Fault, Result};
-use super::guide::{ANSWER, connect};
+use super::guide::{ANSWER, connect, shown};
 use super::tls::Tls;
 use crate::store::Error;
 use crate::store::error::OpenError;
@@ -101,8 +101,7 @@ impl Sentinels {
             Ok::<_, Fault>(pubsub)
         });
         let mut pubsub = listening.await.map_err(|_| late())??;
-        let (host, port) = self.primary().await?;
-        moved(&format!("{host}:{port}"));
+        moved(&shown(&self.primary().await?));
         let mut messages = pubsub.on_message();
         while let Some(message) = messages.next().await {
             // Name, the old host and port, the new host and port.
@@ -110,8 +109,9 @@ impl Sentinels {
             let words: Vec<_> = told.split(' ').collect();
             if let [name, _, _, host, port] = words.as_slice()
                 && *name == self.name
+                && let Ok(port) = port.parse()
             {
-                moved(&format!("{host}:{port}"));
+                moved(&shown(&((*host).to_owned(), port)));
             }
         }
         Ok(())
