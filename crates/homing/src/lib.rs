@@ -41,9 +41,9 @@
 //! [`Homing`] and [`JobHandle`]. What a body may do, and why, is told in `docs/concepts/semantics.md` of
 //! the repository; every default and limit is in [`limits`].
 //!
-//! Features: `sqlite` (on by default) and `postgres` are the stores beside memory; with `postgres` come
+//! Features: `sqlite` (on by default), `postgres` and `redis` are the stores beside memory; with `postgres` come
 //! `Homing::submit_in` and `transaction`, and with `sqlx` the former takes sqlx's transactions too.
-//! `testing` has the conformance suite that every store passes.
+//! `eyre` takes reports of eyre's as errors. `testing` has the conformance suite that every store passes.
 
 #![cfg_attr(
     not(any(feature = "sqlite", feature = "postgres")),
@@ -136,6 +136,18 @@ pub mod __private {
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The guide's programs are compiled, and those that have a `main` are run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/bodies.md")]
+#[derive(Debug)]
+pub struct Bodies;
+
+/// The guide's programs are compiled.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../../../docs/guides/postgres.md")]
+#[derive(Debug)]
+pub struct Postgres;
 
 /// The guide's programs are compiled and run.
 #[cfg(doctest)]

@@ -142,3 +142,26 @@ fn a_link_that_leads_nowhere_is_seen() {
     let text = "[a](docs/limits.md) [b](docs/none.md) `[c](none.md)` [d](#no-such-heading) [e](https://a.b)";
     assert_eq!(broken(&page, text), ["docs/none.md", "#no-such-heading"]);
 }
+
+/// A program that a page shows is compiled, unless it says that it is none: the library takes the page for its own
+/// documentation when that is tested.
+#[test]
+fn programs_of_pages_are_compiled() {
+    let workspace = workspace();
+    let library = fs::read_to_string(workspace.join("crates/homing/src/lib.rs")).unwrap();
+    let mut all = vec![workspace.join("README.md")];
+    pages(&workspace.join("docs"), &mut all);
+    let shows = |page: &Path| {
+        let text = fs::read_to_string(page).unwrap();
+        text.lines().any(|line| line.starts_with("```rust") && !line.contains("ignore"))
+    };
+    let shown: Vec<_> = all.iter().filter(|page| shows(page)).collect();
+    assert!(shown.len() > 5, "{shown:?}");
+    for page in shown {
+        let name = page.strip_prefix(&workspace).unwrap().display().to_string();
+        assert!(
+            library.contains(&format!("include_str!(\"../../../{name}\")")),
+            "the programs of {name} are compiled by nobody: include it where `src/lib.rs` has `cfg(doctest)`"
+        );
+    }
+}

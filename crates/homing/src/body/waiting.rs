@@ -6,9 +6,10 @@
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 
 use crate::body::context::{Context, Halt, Op, current};
 use crate::core::id::{Local, TaskId};
@@ -16,11 +17,6 @@ use crate::core::replay::TIMED_OUT;
 use crate::core::wait::{Answer, Condition};
 use crate::error::{JoinError, Misuse, TimedOut};
 use crate::limits;
-
-/// A future in a box.
-#[doc(hidden)]
-#[expect(unreachable_pub, reason = "it stands in the signatures of hidden traits")]
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What distinguishes one durable wait from another. Implemented by homing only.
 #[doc(hidden)]

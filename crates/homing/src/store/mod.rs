@@ -69,8 +69,11 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 /// This is all that the worker and the client rely on. The memory store is it, executable; the conformance suite, the
 /// random histories (each store against the memory store, row by row) and the simulation hold a store to it.
 ///
-/// **Every verb** is one transaction and returns after its commit. An error means that nothing was changed, or that
-/// nobody knows: whoever calls sends the same again. So each verb may be repeated:
+/// **Every verb** returns after its commit. An error means that nothing was changed, or that nobody knows: whoever calls
+/// sends the same again. Each is one transaction, but for these: `remove`, `prune`, `sweep` and a `retry` of many tasks
+/// may be one for each bounded part of what they do. `cancel` and `exchange` end what they are told to end in one, and what
+/// falls with it follows in bounded parts, of which any process does the next; a store may give the upkeep and the claim of
+/// an exchange transactions of their own. So each verb may be repeated:
 ///
 /// | verb | told again |
 /// |---|---|
@@ -80,8 +83,9 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 /// | `leave`, `pause`, `remove`, `prune`, `sweep` | go on with what is left, or do nothing |
 /// | `cancel` | `false`: the first terminal write wins |
 /// | `signal` | keeps the value once more: a client does not resend it |
-/// | `retry` | finds nothing that failed |
-/// | `amend` | finds a task that stands still no longer |
+/// | `retry` | `Open`: what had failed is open |
+/// | `amend` | the same once more, until the task is claimed; then it stands still no longer |
+/// | `begin_action`, `end_action` | write a second line; end the line once more |
 ///
 /// **In an exchange** units take effect first, in the order given; then upkeep, which may be a bounded part of what is
 /// due (`Reply::next_due`); then the claim, which sees both. A worker that the store has given up, or never knew, is
@@ -93,6 +97,7 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 ///
 /// | event | told again in a later unit of the same run, or by a replay |
 /// |---|---|
+/// | `Begin` | it has begun: nothing |
 /// | `Record` | the number is taken: nothing |
 /// | `Spawn` | the child is there: nothing, if kind and arguments are the same |
 /// | `Add`, `Signal` | the entry at its number is there: nothing |
@@ -100,6 +105,8 @@ pub type Verb<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 /// | `Abort` | spares children with higher numbers, so those spawned since |
 /// | `Log` | the line's key is there: nothing |
 /// | `Progress` | the last one counts |
+/// | `Park` | its waits were answered at once: the same answers, from the record; it had parked: `Lost` |
+/// | `End`, `Retry`, `Stall`, `HandBack` | the token is gone: `Lost` |
 ///
 /// A unit's `Signal` is kept for a task that is open or has fallen, which a retry may run again; for one that has succeeded
 /// or is unknown it is its entry alone.

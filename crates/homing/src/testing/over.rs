@@ -78,7 +78,6 @@ macro_rules! over {
             fn clock(&self) -> &$crate::clock::Clock {
                 self.inner.clock()
             }
-            #[cfg(feature = "postgres")]
             fn nudge(&self) {
                 self.inner.nudge();
             }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::claim;
-use super::looked::{Looked, WaitAnswers};
+use super::looked::{Looked, ReadyAnswers};
 use super::ready::{self, Candidates};
 use super::worker::{KNOWN, NOTICES, TOLD};
 use crate::core::id::Token;
@@ -267,7 +267,7 @@ impl ExchangeTx<'_, '_> {
             Candidates { worker: *worker, claim, aborted: wanted.aborted, now: manual, look };
         let searches = self.searches();
         let ready =
-            (searches && claim.most() > 0).then(|| WaitAnswers::of(&candidates, &mut steps));
+            (searches && claim.most() > 0).then(|| ReadyAnswers::of(&candidates, &mut steps));
         let due =
             (searches && self.units.is_empty()).then(|| add(&mut steps, candidates.next_due(&[])));
         let answers = self.session.run(steps).await?;

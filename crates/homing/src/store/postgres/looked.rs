@@ -43,13 +43,13 @@ pub(super) struct Locked {
 }
 
 /// Where the answers about ready tasks are.
-pub(super) struct WaitAnswers {
+pub(super) struct ReadyAnswers {
     pub(super) levels: Vec<usize>,
     pub(super) bundles: usize,
     pub(super) ready: usize,
 }
 
-impl WaitAnswers {
+impl ReadyAnswers {
     pub(super) fn of<'e>(candidates: &Candidates<'e>, steps: &mut Vec<Statement<'e>>) -> Self {
         let levels = [candidates.levels(), candidates.bundled_levels()];
         let levels = levels.into_iter().flatten().map(|step| add(steps, step)).collect();
@@ -97,7 +97,7 @@ impl Looked {
     /// Reads what was locked to be claimed.
     pub(super) fn read_ready(
         &mut self,
-        asked: &WaitAnswers,
+        asked: &ReadyAnswers,
         candidates: &Candidates<'_>,
         answers: &Answers,
         tx: &mut Tx<'_>,
