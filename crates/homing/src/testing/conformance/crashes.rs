@@ -123,8 +123,8 @@ async fn blocking(State(probe): State<Probe>) -> Result<()> {
         gate.pass("unblock").await;
         let _ = sender.send(());
     });
-    probe.hit("blocking");
     Ok(step_blocking("wait", move || {
+        probe.hit("blocking");
         let _ = receiver.recv();
         probe.hit("unblocked");
         Ok(())
@@ -132,7 +132,7 @@ async fn blocking(State(probe): State<Probe>) -> Result<()> {
     .await?)
 }
 
-/// Work that cannot be dropped keeps its slot until it returns; its result is discarded if it came too
+/// Work that has begun cannot be dropped: it keeps its slot until it returns; its result is discarded if it came too
 /// late.
 pub async fn g06_blocking_steps_keep_their_slot(lab: Lab) {
     let staged = Staged::of(&lab);

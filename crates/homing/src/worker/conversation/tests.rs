@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,9 +14,11 @@ use crate::core::time::Time;
 use crate::core::wait::Answer;
 use crate::limits;
 use crate::store::memory::Memory;
-use crate::store::{Claimed, End, Event, Exchange, Reply, Unit};
+use crate::store::{Claimed, End, Event, Exchange, Refusal, Reply, Unit};
 use crate::testing::Probe;
 use crate::testing::answered::{Answered, Answering};
+use crate::worker::Shared;
+use crate::worker::inbox::DriverMessage;
 use crate::{Homing, Result, State, Worker, task};
 
 /// Counts a body that is gone, whether it has returned or was dropped.
@@ -65,7 +68,7 @@ impl Talk {
     /// A worker with so many slots. Its first exchange is in flight.
     async fn of(slots: usize) -> (Self, Exchange) {
         let clock = Clock::Simulated(SimulatedClock::starting_now());
-        let (store, answering) = Answered::over(std::sync::Arc::new(Memory::new(clock)));
+        let (store, answering) = Answered::over(Arc::new(Memory::new(clock)));
         let (homing, probe) = (Homing::over(store), Probe::default());
         let builder = homing.worker().state(probe.clone()).register(held).register(talks);
         let worker = builder.concurrency(slots).start().await.unwrap();
@@ -460,4 +463,35 @@ async fn a_worker_is_idle_when_an_exchange_has_found_nothing() {
     talk.asked().await;
     talk.store.answer(Reply::default());
     assert_eq!(idle.await.unwrap(), None);
+}
+
+/// The worker that runs a body, as its conversation sees it.
+#[derive(Debug, Clone, Default)]
+struct Own(Arc<OnceLock<Arc<Shared>>>);
+
+fn unfit() -> Refusal {
+    Refusal::Unfit("as the test wants it".to_owned())
+}
+
+/// Ends in the very poll in which the conversation, on another thread, hears that a unit was refused.
+#[task(retries = 0)]
+async fn ends_unaware(State(own): State<Own>) -> Result<u64> {
+    let (shared, id) = (own.0.wait(), crate::id());
+    let (token, inbox) = shared.bodies()[&id].clone();
+    shared.outbox.refuse(id, token, &unfit());
+    inbox.put(DriverMessage::Refused(unfit()));
+    Ok(3)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_ends_before_it_hears_of_a_refusal_ends_by_it() {
+    let clock = Clock::Simulated(SimulatedClock::starting_now());
+    let (homing, own) = (Homing::over(Arc::new(Memory::new(clock))), Own::default());
+    let worker = homing.worker().register(ends_unaware).state(own.clone());
+    let worker = worker.start().await.unwrap();
+    own.0.set(Arc::clone(&worker.shared)).unwrap();
+    let job = homing.submit(ends_unaware()).await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_mins(1), job.outcome());
+    let error = outcome.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("as the test wants it"), "{error}");
 }
