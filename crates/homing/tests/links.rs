@@ -151,13 +151,13 @@ fn programs_of_pages_are_compiled() {
     let library = fs::read_to_string(workspace.join("crates/homing/src/lib.rs")).unwrap();
     let mut all = vec![workspace.join("README.md")];
     pages(&workspace.join("docs"), &mut all);
-    let shows = |page: &Path| {
+    let has_program = |page: &Path| {
         let text = fs::read_to_string(page).unwrap();
         text.lines().any(|line| line.starts_with("```rust") && !line.contains("ignore"))
     };
-    let shown: Vec<_> = all.iter().filter(|page| shows(page)).collect();
-    assert!(shown.len() > 5, "{shown:?}");
-    for page in shown {
+    let programs: Vec<_> = all.iter().filter(|page| has_program(page)).collect();
+    assert!(programs.len() > 5, "{programs:?}");
+    for page in programs {
         let name = page.strip_prefix(&workspace).unwrap().display().to_string();
         assert!(
             library.contains(&format!("include_str!(\"../../../{name}\")")),

@@ -51,7 +51,7 @@ fn bulk(text: &str) -> String {
 }
 
 /// A primary, which says who it is. It greets nobody before it may.
-fn primary(name: &'static str, greets: Option<(Sender<()>, Receiver<()>)>) -> u16 {
+fn server(name: &'static str, greets: Option<(Sender<()>, Receiver<()>)>) -> u16 {
     let greets = greets.map(Mutex::new);
     serve(Arc::new(move |words| match words[0].as_str() {
         "INFO" => bulk("role:master\r\n"),
@@ -73,12 +73,12 @@ fn primary(name: &'static str, greets: Option<(Sender<()>, Receiver<()>)>) -> u1
 #[tokio::test]
 async fn a_connection_begun_before_a_failover_is_not_used_after_it() {
     let ((asked, is_asked), (let_go, may)) = (channel(), channel());
-    let (old, new) = (primary("old", Some((asked, may))), primary("new", None));
-    let named = Arc::new(AtomicU16::new(old));
-    let names = Arc::clone(&named);
+    let (old, new) = (server("old", Some((asked, may))), server("new", None));
+    let primary = Arc::new(AtomicU16::new(old));
+    let told = Arc::clone(&primary);
     let sentinel = serve(Arc::new(move |words| match words[0].as_str() {
         "SENTINEL" => {
-            let port = names.load(Ordering::SeqCst).to_string();
+            let port = told.load(Ordering::SeqCst).to_string();
             format!("*2\r\n{}{}", bulk("127.0.0.1"), bulk(&port))
         }
         _ => "+OK\r\n".to_owned(),
@@ -90,7 +90,7 @@ async fn a_connection_begun_before_a_failover_is_not_used_after_it() {
     let connecting = tokio::spawn(async move { own.connection().await });
 
     tokio::task::spawn_blocking(move || is_asked.recv().unwrap()).await.unwrap();
-    named.store(new, Ordering::SeqCst);
+    primary.store(new, Ordering::SeqCst);
     link.moved(&format!("127.0.0.1:{new}"));
     drop(let_go);
     let mut connection = connecting.await.unwrap().unwrap();
